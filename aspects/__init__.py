@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Hooks around the calls of an OpenStack share driver, woven in from outside."""
+
+from aspects.config import BackendSection, HookConfigError, weave_from_config
+from aspects.decorators import add_hooks
+from aspects.hook import HookBase, UpdatedResults, Veto
+from aspects.operations import Operation
+from aspects.periodic import tick
+from aspects.proxy import AlreadyWoven, Weaving, is_woven, unweave, weave, weaving
+
+__all__ = [
+    "AlreadyWoven",
+    "BackendSection",
+    "HookBase",
+    "HookConfigError",
+    "Operation",
+    "UpdatedResults",
+    "Veto",
+    "Weaving",
+    "add_hooks",
+    "is_woven",
+    "tick",
+    "unweave",
+    "weave",
+    "weave_from_config",
+    "weaving",
+]

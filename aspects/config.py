@@ -1,0 +1,453 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Options, the order in which they are looked up, and the hooks of a section."""
+
+from __future__ import annotations
+
+import difflib
+import glob
+import importlib
+import inspect
+import os
+import weakref
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from oslo_config import cfg
+from oslo_context import context as oslo_context
+from oslo_log import log
+from oslo_utils import strutils
+from stevedore.driver import DriverManager
+from stevedore.exception import NoMatches
+from stevedore.extension import ExtensionManager
+
+from aspects.hook import SWITCHES, Configuration, hook_options
+from aspects.operations import ContextFactory
+from aspects.proxy import Weaving, weave, weaving
+
+LOG = log.getLogger(__name__)
+
+#: Where installed hooks are found by their short names.
+ENTRY_POINTS = "manila_aspects.hooks"
+
+
+class _SharedListOpt(cfg.ListOpt):
+    """Equal to Manila's own ``hook_drivers``, whichever is registered first."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, cfg.Opt) and other.dest == self.dest
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = cfg.ListOpt.__hash__
+
+
+section_options: list[cfg.Opt] = [
+    _SharedListOpt(
+        "hook_drivers",
+        default=[],
+        help="The hooks of this backend, in order. An entry is [name=]what; what "
+        "is path.to:Class, path.to.Class or the short name of an installed hook. "
+        "Options of one instance go into a section [backend:name].",
+    ),
+    cfg.ListOpt(
+        "hook_methods",
+        default=[],
+        help="Further driver methods to weave, under their own names.",
+    ),
+    cfg.IntOpt(
+        "periodic_hooks_ticks",
+        default=1,
+        min=1,
+        mutable=True,
+        help="Run periodic actions on every so-manieth tick.",
+    ),
+]
+
+
+class Problem(NamedTuple):
+    """One thing that is wrong in a section."""
+
+    section: str
+    option: str
+    value: str
+    cause: str
+
+    def __str__(self) -> str:
+        return f"[{self.section}] {self.option} = {self.value}: {self.cause}"
+
+
+class HookConfigError(Exception):
+    """The hooks of a section are misconfigured.
+
+    :param problems: everything that is wrong, in the order of the section
+    """
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(map(str, self.problems)))
+
+
+class BackendSection:
+    """The section of one backend, where there is no Manila to give it.
+
+    :param conf: oslo.config's options, e.g. ``cfg.CONF``
+    :param group: the name of the section; None for ``[DEFAULT]``
+    """
+
+    def __init__(self, conf: cfg.ConfigOpts, group: str | None) -> None:
+        self.conf = conf
+        self.config_group = group
+
+    def append_config_values(self, options: Sequence[cfg.Opt]) -> None:
+        """Register options in the section.
+
+        :param options: the options
+        """
+        self.conf.register_opts(options, group=self.config_group)
+
+    def safe_get(self, key: str) -> Any:
+        """Return the value of an option, or None where there is none.
+
+        :param key: the option's name
+        """
+        try:
+            section = self.conf[self.config_group] if self.config_group else self.conf
+            return section[key]
+        except (cfg.NoSuchOptError, cfg.NoSuchGroupError, KeyError):
+            return None
+
+    def __getattr__(self, key: str) -> Any:
+        if key.startswith("__"):
+            raise AttributeError(key)
+        section = self.conf[self.config_group] if self.config_group else self.conf
+        return getattr(section, key)
+
+
+class InstanceSection:
+    """What one hook instance is configured by.
+
+    An option is looked up in ``[backend:name]``, then ``[backend]``, then
+    ``[DEFAULT]``, then it has its default.
+
+    :param section: the backend's section
+    :param name: the name of the instance, as in ``hook_drivers``
+    """
+
+    def __init__(self, section: Configuration, name: str) -> None:
+        self.section = section
+        self.name = name
+        self.config_group = section.config_group
+        # Manila's and Cinder's Configuration are always of the global CONF.
+        self.conf: cfg.ConfigOpts = getattr(section, "conf", None) or cfg.CONF
+        own = f"{self.config_group or 'DEFAULT'}:{name}"
+        #: The sections, in the order of look-up; None is [DEFAULT].
+        self.groups = tuple(dict.fromkeys((own, self.config_group, None)))
+        self.problems: list[Problem] = []
+
+    def append_config_values(self, options: Sequence[cfg.Opt]) -> None:
+        """Register options everywhere where they are looked up.
+
+        What is wrong with their values is noted in ``problems``.
+
+        :param options: the options
+        """
+        for option in options:
+            for group in self.groups:
+                try:
+                    self.conf.register_opt(option, group=group)
+                except cfg.DuplicateOptError:
+                    # The service has an option of that name there: it is what
+                    # an operator who writes the name there means.
+                    continue
+        self.problems += (p for p in self.check(options) if p not in self.problems)
+
+    def check(self, options: Sequence[cfg.Opt]) -> Iterator[Problem]:
+        """Yield what is wrong with the values of options.
+
+        :param options: options that are registered
+        """
+        for option in options:
+            for group in self.groups:
+                if problem := _check(self.conf, group, option):
+                    yield problem
+
+    def safe_get(self, key: str) -> Any:
+        """Return the value of an option, or None where there is none.
+
+        :param key: the option's name
+        """
+        default = None
+        for group in self.groups:
+            try:
+                location = self.conf.get_location(key, group)
+                value = (self.conf[group] if group else self.conf)[key]
+            except (cfg.NoSuchOptError, cfg.NoSuchGroupError, KeyError):
+                continue
+            except ValueError:
+                # Told by check(): at start-up as an error, later in the log.
+                continue
+            if location and location.location is not cfg.Locations.opt_default:
+                return value
+            default = value if default is None else default
+        found = self.section.safe_get(key)
+        return default if found is None else found
+
+    def __getattr__(self, key: str) -> Any:
+        if key.startswith("__") or key in ("section", "conf", "groups"):
+            raise AttributeError(key)
+        value = self.safe_get(key)
+        return getattr(self.section, key) if value is None else value
+
+
+def _check(conf: cfg.ConfigOpts, group: str | None, option: cfg.Opt) -> Problem | None:
+    try:
+        conf.get_location(option.dest, group)
+    except (cfg.NoSuchOptError, cfg.NoSuchGroupError):
+        return None
+    except (ValueError, cfg.Error) as error:
+        section = group or "DEFAULT"
+        value = "***" if option.secret else _raw_value(conf, section, option)
+        # oslo.config's own text goes on about the file; the cause stands last.
+        cause = str(error).rpartition(" is not valid: ")[2]
+        if option.secret:
+            cause = "not a valid value"
+        return Problem(section, option.name, value, cause)
+    return None
+
+
+def _raw_value(conf: cfg.ConfigOpts, section: str, option: cfg.Opt) -> str:
+    """Return what stands in the files for an option whose value is wrong."""
+    raw = "?"
+    files = [*conf.config_file]
+    for folder in conf.config_dir or ():
+        files += sorted(glob.glob(os.path.join(folder, "*.conf")))
+    for file in files:
+        sections: dict[str, dict[str, list[str]]] = {}
+        cfg.ConfigParser(file, sections).parse()
+        for name in (option.name, option.dest):
+            raw = ", ".join(sections.get(section, {}).get(name, [raw]))
+    return raw
+
+
+class _Wrong(Exception):
+    """Why an entry of ``hook_drivers`` gives no hook."""
+
+
+def _class_named(what: str) -> type:
+    """Import the class that an entry names.
+
+    :raises _Wrong: saying what is wrong with it
+    """
+    if ":" in what:
+        path, _, name = what.partition(":")
+    elif "." in what:
+        path, _, name = what.rpartition(".")
+    else:
+        return _installed(what)
+    if not path or not name:
+        raise _Wrong("write path.to:Class, path.to.Class or a short name")
+    try:
+        found: Any = importlib.import_module(path)
+    except ModuleNotFoundError as error:
+        if error.name and (path == error.name or path.startswith(error.name + ".")):
+            raise _Wrong(f"there is no module {error.name!r}") from None
+        raise _Wrong(f"importing {path!r} failed: {_text(error)}") from error
+    except Exception as error:
+        raise _Wrong(f"importing {path!r} failed: {_text(error)}") from error
+    for part in name.split("."):
+        try:
+            found = getattr(found, part)
+        except AttributeError:
+            raise _Wrong(
+                f"module {path!r} has no class {name!r}"
+                + _near(name, [n for n, v in vars(found).items() if _is_hook(v)])
+            ) from None
+    if not inspect.isclass(found):
+        raise _Wrong(f"{what!r} is a {type(found).__name__}, not a class")
+    return found
+
+
+def _installed(what: str) -> type:
+    """Import an installed hook by its short name."""
+
+    def failed(manager: Any, entry_point: Any, error: BaseException) -> None:
+        raise _Wrong(f"importing {entry_point.value!r} failed: {_text(error)}")
+
+    try:
+        found: Any = DriverManager(
+            ENTRY_POINTS, what, on_load_failure_callback=failed
+        ).driver
+    except NoMatches:
+        installed: Any = ExtensionManager(
+            ENTRY_POINTS, on_load_failure_callback=lambda *failure: None
+        )
+        names = sorted(installed.names())
+        raise _Wrong(
+            f"there is no installed hook of that name (installed: {', '.join(names)})"
+            + _near(what, names)
+        ) from None
+    if not inspect.isclass(found):
+        raise _Wrong(f"{what!r} is a {type(found).__name__}, not a class")
+    return found
+
+
+def _is_hook(value: object) -> bool:
+    return inspect.isclass(value) and hasattr(value, "_execute_pre_hook")
+
+
+def _near(name: str, names: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(names), 1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _text(error: BaseException) -> str:
+    # An error's own text may quote an option that is a secret.
+    return f"{type(error).__name__}: {strutils.mask_password(str(error))}"
+
+
+def _make_hook(what: str, section: InstanceSection, host: str | None) -> Any:
+    """Make one hook instance.
+
+    :raises _Wrong: saying why that is not possible
+    """
+    cls = _class_named(what)
+    if not _is_hook(cls):
+        raise _Wrong(f"{what!r} is not a hook: see aspects.HookBase")
+    if inspect.isabstract(cls):
+        missing = ", ".join(sorted(getattr(cls, "__abstractmethods__", ())))
+        raise _Wrong(f"class {cls.__name__!r} leaves out {missing}")
+    try:
+        return cls(configuration=section, host=host)
+    except Exception as error:
+        raise _Wrong(f"making the hook failed: {_text(error)}") from error
+
+
+def _hooks_of(
+    section: Configuration, entries: Sequence[str], host: str | None
+) -> tuple[list[Any], list[InstanceSection], list[Problem]]:
+    """Make the hooks of a backend section.
+
+    :return: the hooks, what each is configured by, what is wrong
+    """
+    hooks: list[Any] = []
+    sections: dict[str, InstanceSection] = {}
+    problems: list[Problem] = []
+    for entry in entries:
+        try:
+            name, what = _parse(entry)
+            if name in sections:
+                raise _Wrong(
+                    f"there are two instances of the name {name!r}: "
+                    "give each its own, as in name=what"
+                )
+            sections[name] = instance = InstanceSection(section, name)
+            try:
+                hook = _make_hook(what, instance, host)
+            except _Wrong:
+                # A value of the wrong type is told for itself, not by what a
+                # constructor made of it.
+                if not instance.problems:
+                    raise
+                continue
+            hook.instance_name = name
+            hooks.append(hook)
+        except _Wrong as error:
+            group = section.config_group or "DEFAULT"
+            problems.append(Problem(group, "hook_drivers", entry, str(error)))
+    for instance in sections.values():
+        problems += (p for p in instance.problems if p not in problems)
+    return hooks, list(sections.values()), problems
+
+
+def _parse(entry: str) -> tuple[str, str]:
+    """Split an entry of ``hook_drivers`` into the instance's name and what."""
+    name, named, what = (part.strip() for part in entry.rpartition("="))
+    if not what or (named and not name):
+        raise _Wrong("write [name=]what")
+    return name or what.rpartition(":")[2].rpartition(".")[2], what
+
+
+def weave_from_config(
+    driver: Any,
+    configuration: Configuration,
+    host: str | None,
+    *,
+    new_context: ContextFactory = oslo_context.get_admin_context,
+) -> Any:
+    """Weave the hooks that a backend section names into a driver.
+
+    :param driver: any share driver instance
+    :param configuration: the backend's section: Manila's or Cinder's own
+        ``Configuration``, or a :class:`BackendSection`
+    :param host: the share service's host, e.g. ``node1@alpha``
+    :param new_context: see :func:`aspects.weave`
+    :return: the woven driver; the driver itself if the section names no hooks
+    :raises HookConfigError: if anything is wrong in the section, with all of it
+    :raises AlreadyWoven: if the driver is woven
+    """
+    configuration.append_config_values(section_options)
+    entries = configuration.safe_get("hook_drivers")
+    if not entries:
+        return driver
+    hooks, sections, problems = _hooks_of(configuration, entries, host)
+    own = InstanceSection(configuration, "")
+    own.groups = (configuration.config_group,)
+    own.append_config_values(section_options)
+    problems += own.problems
+    methods = tuple(own.safe_get("hook_methods") or ())
+    group = configuration.config_group or "DEFAULT"
+    for method in methods:
+        if not callable(getattr(driver, method, None)):
+            near = _near(method, dir(driver))
+            cause = f"unknown operation: the driver has no such method{near}"
+            problems.append(Problem(group, "hook_methods", method, cause))
+    if problems:
+        raise HookConfigError(problems)
+    woven = weave(
+        driver,
+        hooks,
+        configuration.config_group,
+        host,
+        hook_methods=methods,
+        periodic_hooks_ticks=own.safe_get("periodic_hooks_ticks"),
+        new_context=new_context,
+    )
+    _follow(own, sections, weakref.ref(weaving(woven)))
+    return woven
+
+
+def _follow(
+    own: InstanceSection,
+    sections: Sequence[InstanceSection],
+    reference: weakref.ref[Weaving],
+) -> None:
+    """Have a chain follow the files after ``mutate_config_files()``."""
+
+    def mutated(conf: cfg.ConfigOpts, fresh: object) -> None:
+        woven = reference()
+        if woven is None:
+            return
+        problems = [
+            problem
+            for section, options in (
+                (own, section_options),
+                *((section, hook_options) for section in sections),
+            )
+            for problem in section.check(options)
+        ]
+        if problems:
+            for problem in dict.fromkeys(problems):
+                LOG.error("The hooks go on as they were: %s", problem)
+            return
+        woven.periodic_hooks_ticks = own.safe_get("periodic_hooks_ticks")
+        for hook, section in zip(woven.hooks, sections):
+            # Not through the switches, each of which would renew the chain: it
+            # is replaced as a whole.
+            vars(hook).update(
+                (switch, section.safe_get(option))
+                for switch, option in SWITCHES.items()
+            )
+        woven.refresh()
+
+    own.conf.register_mutate_hook(mutated)

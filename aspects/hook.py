@@ -1,0 +1,409 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The contract of a hook, the same as Manila's ``manila.share.hook``."""
+
+from __future__ import annotations
+
+import abc
+import weakref
+from collections.abc import Sequence
+from typing import Any, ClassVar, Protocol
+
+from oslo_config import cfg
+from oslo_log import log
+from oslo_utils import strutils
+
+LOG = log.getLogger(__name__)
+
+
+class _SharedBoolOpt(cfg.BoolOpt):
+    """A mutable option that stands in for Manila's immutable one of its name.
+
+    oslo.config refuses a second, unequal option of one name, in whichever
+    order the two are registered, and Manila registers its own when its manager
+    is imported. This one is equal to any option of its name.
+    """
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, cfg.Opt) and other.dest == self.dest
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = cfg.BoolOpt.__hash__
+
+
+class _SharedFloatOpt(cfg.FloatOpt):
+    __eq__ = _SharedBoolOpt.__eq__
+    __ne__ = _SharedBoolOpt.__ne__
+    __hash__ = cfg.FloatOpt.__hash__
+
+
+#: Names, types and defaults are those of ``manila.share.hook.hook_options``;
+#: ``suppress_periodic_hooks_errors`` is new.
+hook_options: list[cfg.Opt] = [
+    _SharedBoolOpt(
+        "enable_pre_hooks",
+        default=False,
+        mutable=True,
+        help="Whether to run pre actions, before the driver.",
+    ),
+    _SharedBoolOpt(
+        "enable_post_hooks",
+        default=False,
+        mutable=True,
+        help="Whether to run the endings, after the driver: the post action "
+        "when it returned, the error action when it raised.",
+    ),
+    _SharedBoolOpt(
+        "enable_periodic_hooks",
+        default=False,
+        mutable=True,
+        help="Whether to run periodic actions.",
+    ),
+    _SharedBoolOpt(
+        "suppress_pre_hooks_errors",
+        default=False,
+        mutable=True,
+        help="Whether an error of a pre action is logged and the driver called "
+        "all the same. A veto is never suppressed.",
+    ),
+    _SharedBoolOpt(
+        "suppress_post_hooks_errors",
+        default=False,
+        mutable=True,
+        help="Whether an error of a post action is logged and the driver's "
+        "result returned all the same.",
+    ),
+    _SharedBoolOpt(
+        "suppress_periodic_hooks_errors",
+        default=False,
+        mutable=True,
+        help="Whether an error of a periodic action is logged and the next "
+        "hook's periodic action run all the same.",
+    ),
+    _SharedFloatOpt(
+        "periodic_hooks_interval",
+        default=300.0,
+        mutable=True,
+        help="Seconds between two ticks. Read from [DEFAULT] when the share "
+        "service starts.",
+    ),
+]
+
+#: The attributes of a hook that switch its actions, and the option of each.
+SWITCHES = {
+    "pre_hooks_enabled": "enable_pre_hooks",
+    "post_hooks_enabled": "enable_post_hooks",
+    "periodic_hooks_enabled": "enable_periodic_hooks",
+    "suppress_pre_hooks_errors": "suppress_pre_hooks_errors",
+    "suppress_post_hooks_errors": "suppress_post_hooks_errors",
+    "suppress_periodic_hooks_errors": "suppress_periodic_hooks_errors",
+}
+
+
+class UpdatedResults:
+    """Returned by a post action to replace what the driver returned.
+
+    :param results: the result for the next hook and for the caller
+    """
+
+    __slots__ = ("results",)
+
+    def __init__(self, results: Any) -> None:
+        self.results = results
+
+    def __repr__(self) -> str:
+        return f"UpdatedResults({self.results!r})"
+
+
+class Veto(Exception):
+    """Raised by a pre action to forbid the call: a decision, not a fault.
+
+    It is never suppressed. The driver is not called, and the caller gets the
+    veto.
+    """
+
+
+class Configuration(Protocol):
+    """What a hook is configured by, e.g. Manila's ``Configuration``."""
+
+    config_group: str | None
+
+    def safe_get(self, key: str, /) -> Any: ...
+
+    def append_config_values(self, options: Sequence[cfg.Opt], /) -> None: ...
+
+
+class _Observer(Protocol):
+    def refresh(self) -> None: ...
+
+
+class _Switch:
+    """A switch of a hook: setting it renews the chains that the hook is in.
+
+    So a chain holds only actions that are on, and a call need not ask.
+    """
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, hook: HookBase | None, owner: type) -> Any:
+        if hook is None:
+            return self
+        return vars(hook).get(self.name, False)
+
+    def __set__(self, hook: HookBase, value: bool) -> None:
+        vars(hook)[self.name] = value
+        for weaving in vars(hook).get("_weavings", ()):
+            weaving.refresh()
+
+
+class HookBase(abc.ABC):
+    """Base of all hooks.
+
+    Inherit it and write ``_execute_pre_hook``, ``_execute_post_hook`` and
+    ``_execute_periodic_hook``; write ``_execute_error_hook`` too to learn of
+    failures. In each, ``args`` and ``kwargs`` are what the caller passed to
+    the driver, positional as positional, less the context.
+
+    :param configuration: the options of this hook instance, or None for those
+        of oslo.config's global ``CONF``
+    :param host: the share service's host, e.g. ``node1@alpha``
+    """
+
+    #: Options of this class, registered beside :data:`hook_options`. Make them
+    #: ``mutable`` and read them with :meth:`get_config_option` when needed,
+    #: and they follow the file without a restart.
+    options: ClassVar[Sequence[cfg.Opt]] = ()
+
+    #: The name of this instance in ``hook_drivers``, empty outside of one.
+    instance_name: str = ""
+
+    pre_hooks_enabled: bool = _Switch()  # type: ignore[assignment]
+    post_hooks_enabled: bool = _Switch()  # type: ignore[assignment]
+    periodic_hooks_enabled: bool = _Switch()  # type: ignore[assignment]
+    suppress_pre_hooks_errors: bool = _Switch()  # type: ignore[assignment]
+    suppress_post_hooks_errors: bool = _Switch()  # type: ignore[assignment]
+    suppress_periodic_hooks_errors: bool = _Switch()  # type: ignore[assignment]
+
+    def __init__(self, configuration: Configuration | None, host: str | None) -> None:
+        self.configuration = configuration
+        self.host = host
+        options = [*hook_options, *self.options]
+        if configuration:
+            configuration.append_config_values(options)
+        else:
+            cfg.CONF.register_opts(options)
+        for switch, option in SWITCHES.items():
+            setattr(self, switch, self.get_config_option(option))
+
+    def get_config_option(self, key: str) -> Any:
+        """Return the value of an option as it is now.
+
+        :param key: the option's name
+        :return: its value, or None where there is no such option
+        """
+        if self.configuration:
+            return self.configuration.safe_get(key)
+        return cfg.CONF.get(key)
+
+    @abc.abstractmethod
+    def _execute_pre_hook(
+        self, context: Any, func_name: Any, *args: Any, **kwargs: Any
+    ) -> Any:
+        """Act before the driver is called.
+
+        :param context: the request's context
+        :param func_name: the :class:`~aspects.Operation`
+        :return: the ``pre_hook_data`` that the ending of this call gets
+        :raises Veto: to forbid the call
+        """
+
+    @abc.abstractmethod
+    def _execute_post_hook(
+        self,
+        context: Any,
+        func_name: Any,
+        pre_hook_data: Any,
+        driver_action_results: Any,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Any:
+        """Act after the driver returned.
+
+        :param context: the request's context
+        :param func_name: the :class:`~aspects.Operation`
+        :param pre_hook_data: what the pre action of this call returned, the
+            error that it raised if that was suppressed, None if it is off
+        :param driver_action_results: the result, as the hooks before left it
+        :return: :class:`UpdatedResults` to replace the result; anything else
+            changes nothing
+        """
+
+    @abc.abstractmethod
+    def _execute_periodic_hook(
+        self, context: Any, periodic_hook_data: Any, *args: Any, **kwargs: Any
+    ) -> Any:
+        """Act on a tick.
+
+        :param context: an admin context
+        :param periodic_hook_data: what the driver's ``get_periodic_hook_data``
+            returned, or the share instances where it has no such method
+        """
+
+    def _execute_error_hook(  # noqa: B027 (optional)
+        self,
+        context: Any,
+        func_name: Any,
+        pre_hook_data: Any,
+        error: BaseException,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Any:
+        """Act after the driver, or a later hook, raised. Optional.
+
+        :param context: the request's context
+        :param func_name: the :class:`~aspects.Operation`
+        :param pre_hook_data: as for :meth:`_execute_post_hook`
+        :param error: what the caller will get
+        """
+
+    # The same behind the switches, for those who run a hook by hand as
+    # Manila's manager does. A chain calls the actions themselves.
+
+    def execute_pre_hook(
+        self, context: Any = None, func_name: Any = None, *args: Any, **kwargs: Any
+    ) -> Any:
+        """Run the pre action if it is on.
+
+        :return: what it returned; its error if that is suppressed; else None
+        """
+        if not self.pre_hooks_enabled:
+            return None
+        try:
+            return self._execute_pre_hook(context, func_name, *args, **kwargs)
+        except Exception as error:
+            if not suppressed(self, "pre", func_name, error):
+                raise
+            return error
+
+    def execute_post_hook(
+        self,
+        context: Any = None,
+        func_name: Any = None,
+        pre_hook_data: Any = None,
+        driver_action_results: Any = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Any:
+        """Run the post action if it is on.
+
+        :return: what it returned; its error if that is suppressed; else None
+        """
+        if not self.post_hooks_enabled:
+            return None
+        try:
+            return self._execute_post_hook(
+                context,
+                func_name,
+                pre_hook_data,
+                driver_action_results,
+                *args,
+                **kwargs,
+            )
+        except Exception as error:
+            if not suppressed(self, "post", func_name, error):
+                raise
+            return error
+
+    def execute_periodic_hook(
+        self, context: Any, periodic_hook_data: Any, *args: Any, **kwargs: Any
+    ) -> Any:
+        """Run the periodic action if it is on.
+
+        :return: what it returned; its error if that is suppressed; else None
+        """
+        if not self.periodic_hooks_enabled:
+            return None
+        try:
+            return self._execute_periodic_hook(
+                context, periodic_hook_data, *args, **kwargs
+            )
+        except Exception as error:
+            if not suppressed(self, "periodic", "periodic", error):
+                raise
+            return error
+
+    def execute_error_hook(
+        self,
+        context: Any = None,
+        func_name: Any = None,
+        pre_hook_data: Any = None,
+        error: BaseException | None = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Any:
+        """Run the error action if endings are on; an error of it is logged.
+
+        :return: what it returned, or None
+        """
+        if not self.post_hooks_enabled or error is None:
+            return None
+        try:
+            return self._execute_error_hook(
+                context, func_name, pre_hook_data, error, *args, **kwargs
+            )
+        except Exception as failure:
+            log_failure(self, "error", func_name, failure)
+            return None
+
+
+def observe(hook: object, weaving: _Observer) -> bool:
+    """Have a weaving refreshed whenever a switch of the hook is set.
+
+    :param hook: any hook
+    :param weaving: what to refresh; it is held weakly
+    :return: whether the hook can tell; one whose switches are plain
+        attributes, as those of Manila's own base class are, cannot
+    """
+    if not isinstance(hook, HookBase):
+        return False
+    vars(hook).setdefault("_weavings", weakref.WeakSet()).add(weaving)
+    return True
+
+
+def hook_name(hook: object) -> str:
+    """Return the name of a hook instance as an operator knows it."""
+    return getattr(hook, "instance_name", None) or type(hook).__name__
+
+
+def suppressed(hook: object, action: str, operation: str, error: Exception) -> bool:
+    """Tell whether an error of a hook's action stops here, and log it if so.
+
+    :param hook: the hook that raised
+    :param action: ``pre``, ``post`` or ``periodic``
+    :param operation: the operation, with its backend where it knows one
+    :param error: what it raised
+    """
+    if action == "pre" and isinstance(error, Veto):
+        return False
+    if not getattr(hook, f"suppress_{action}_hooks_errors", False):
+        return False
+    log_failure(hook, action, operation, error)
+    return True
+
+
+def log_failure(hook: object, action: str, operation: str, error: Exception) -> None:
+    """Log an error that goes no further, without the secrets in its text."""
+    LOG.warning(
+        "Suppressed an error of the %(action)s action of hook %(hook)s of backend "
+        "%(backend)s in %(operation)s: %(type)s: %(error)s",
+        {
+            "action": action,
+            "hook": hook_name(hook),
+            "backend": getattr(operation, "backend", None),
+            "operation": operation,
+            "type": type(error).__name__,
+            "error": strutils.mask_password(str(error)),
+        },
+    )

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The share manager bootstrap: ``share_manager = aspects.manila.ShareManager``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from manila import context as manila_context
+from manila import utils
+from manila.share import hook as manila_hook
+from manila.share import manager
+from oslo_config import cfg
+from oslo_service import periodic_task
+
+from aspects.config import HookConfigError, weave_from_config
+from aspects.periodic import tick
+from aspects.proxy import is_woven
+
+# Manila registers these in [DEFAULT] as immutable; a switch set there is to
+# follow mutate_config_files() too.
+for _option in manila_hook.hook_options:
+    _option.mutable = True
+
+
+class StartupError(HookConfigError, SystemExit):
+    """Hooks are misconfigured: ends the service with what is wrong.
+
+    As a ``SystemExit`` it ends ``manila-share`` with status 1 and the problems
+    on standard error, without a traceback.
+    """
+
+
+class ShareManager(manager.ShareManager):  # type: ignore[misc]
+    """Manila's share manager with the hooks of its backend section woven in."""
+
+    driver: Any
+
+    def _init_hook_drivers(self) -> None:
+        # Manila calls this last in its constructor. What it would make here are
+        # its manager-level hooks: ``self.hooks`` stays empty instead, so that
+        # none runs a second time.
+        try:
+            self.driver = weave_from_config(
+                self.driver,
+                self.configuration,
+                self.host,
+                new_context=manila_context.get_admin_context,
+            )
+        except HookConfigError as error:
+            raise StartupError(error.problems) from None
+        self.access_helper.driver = self.driver
+        self.snapshot_access_helper.driver = self.driver
+
+    @periodic_task.periodic_task(  # type: ignore[untyped-decorator]
+        spacing=cfg.CONF.periodic_hooks_interval
+    )
+    @utils.require_driver_initialized  # type: ignore[untyped-decorator]
+    def _execute_periodic_hook(self, context: Any) -> None:
+        """Tick, every ``periodic_hooks_interval`` seconds."""
+        if is_woven(self.driver):
+            instances = self.db.share_instance_get_all_by_host(context, self.host)
+            tick(self.driver, context, instances)
+
+    # The base class's task of this name is on the list as well.
+    _periodic_tasks: list[tuple[str, Any]]
+
+
+ShareManager._periodic_tasks = [
+    (name, task)
+    for name, task in ShareManager._periodic_tasks
+    if task is not manager.ShareManager._execute_periodic_hook
+]

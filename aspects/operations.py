@@ -1,0 +1,299 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which driver methods are which operations."""
+
+from __future__ import annotations
+
+import inspect
+import types
+import weakref
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from oslo_context import context as oslo_context
+
+#: Operation -> the driver methods behind it, beside a method of its own name.
+#: The first twenty are those that Manila documents, the rest it has added.
+OPERATIONS: Mapping[str, tuple[str, ...]] = types.MappingProxyType(
+    {
+        "allow_access": (),
+        "deny_access": (),
+        "create_share_instance": ("create_share", "create_share_from_snapshot"),
+        "create_snapshot": (),
+        "delete_share_instance": ("delete_share",),
+        "delete_share_server": ("teardown_server",),
+        "delete_snapshot": (),
+        "extend_share": (),
+        "init_host": ("do_setup",),
+        "manage_share": ("manage_existing", "manage_existing_with_server"),
+        "publish_service_capabilities": ("get_share_stats",),
+        "shrink_share": (),
+        "unmanage_share": ("unmanage", "unmanage_with_server"),
+        "create_share_replica": ("create_replica",),
+        "promote_share_replica": ("promote_replica",),
+        "delete_share_replica": ("delete_replica",),
+        "update_share_replica": ("update_replica_state",),
+        "create_replicated_snapshot": (),
+        "delete_replicated_snapshot": (),
+        "update_replicated_snapshot": (),
+        # update_access is allow_access, deny_access or itself: see by_rules.
+        "update_access": (),
+        "manage_snapshot": (
+            "manage_existing_snapshot",
+            "manage_existing_snapshot_with_server",
+        ),
+        "unmanage_snapshot": ("unmanage_snapshot_with_server",),
+        "revert_to_snapshot": ("revert_to_replicated_snapshot",),
+        "manage_share_server": ("manage_server",),
+        "unmanage_share_server": ("unmanage_server",),
+        "share_server_migration_check": ("share_server_migration_check_compatibility",),
+        "share_server_migration_start": (),
+        "share_server_migration_driver_continue": ("share_server_migration_continue",),
+        "share_server_migration_complete": (),
+        "share_server_migration_cancel": (),
+        "share_server_migration_get_progress": (),
+    }
+)
+
+#: Driver method -> its operation.
+METHODS: Mapping[str, str] = types.MappingProxyType(
+    {
+        method: operation
+        for operation, methods in OPERATIONS.items()
+        for method in (operation, *methods)
+    }
+)
+
+ContextFactory = Callable[[], Any]
+
+
+class Operation(str):
+    """The name of an operation, as a hook receives it in ``func_name``.
+
+    It is equal to the plain name and made once per woven method.
+
+    :param name: the operation's name
+    :param method: the driver method's name
+    :param backend: the backend section, or None
+    :param host: the share service's host, or None
+    :param function: the driver method, for its signature
+    :param new_context: makes the context of a call that has none
+    """
+
+    __slots__ = (
+        "_context_at",
+        "_context_name",
+        "_new_context",
+        "_signature",
+        "backend",
+        "by_rules",
+        "host",
+        "method",
+    )
+
+    method: str
+    backend: str | None
+    host: str | None
+    #: For ``update_access``: finds the operation of one call by its rules.
+    by_rules: Callable[[tuple[Any, ...], dict[str, Any]], Operation] | None
+    _new_context: ContextFactory
+    _signature: inspect.Signature | None
+    _context_at: int | None
+    _context_name: str
+
+    def __new__(
+        cls,
+        name: str,
+        method: str | None = None,
+        backend: str | None = None,
+        host: str | None = None,
+        function: Callable[..., Any] | None = None,
+        new_context: ContextFactory = oslo_context.get_admin_context,
+    ) -> Operation:
+        self = super().__new__(cls, name)
+        self.method = method or name
+        self.backend = backend
+        self.host = host
+        self.by_rules = None
+        self._new_context = new_context
+        self._signature, self._context_at, self._context_name = _read(function)
+        return self
+
+    def take_context(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
+        """Split a call's arguments into its context and the rest.
+
+        :param args: the caller's positional arguments
+        :param kwargs: the caller's keyword arguments
+        :return: the context, the rest of ``args``, the rest of ``kwargs``; a
+            call without a context has the current one of oslo.context, or else
+            a new admin context
+        """
+        at = self._context_at
+        context = None
+        if at is not None and len(args) > at:
+            context = args[at]
+            args = args[:at] + args[at + 1 :]
+        elif self._context_name in kwargs:
+            kwargs = dict(kwargs)
+            context = kwargs.pop(self._context_name)
+        if context is None:
+            context = oslo_context.get_current() or self._new_context()
+        return context, args, kwargs
+
+    def arguments(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Return the arguments of a call by the names of their parameters.
+
+        :param args: the positional arguments that a hook got
+        :param kwargs: the keyword arguments that a hook got
+        :return: what was passed, without the context; arguments that do not
+            fit the method's signature are under the name ``args``
+        """
+        try:
+            if self._signature is None:
+                raise TypeError("the method has no signature")
+            bound = self._signature.bind_partial(*args, **kwargs).arguments
+        except TypeError:
+            return {**kwargs, "args": args} if args else dict(kwargs)
+        for parameter in self._signature.parameters.values():
+            if parameter.kind is parameter.VAR_KEYWORD:
+                bound.update(bound.pop(parameter.name, {}))
+        return dict(bound)
+
+
+def _read(
+    function: Callable[..., Any] | None,
+) -> tuple[inspect.Signature | None, int | None, str]:
+    """Read off a method's signature which parameter is the context.
+
+    :return: the signature without it, its position, its name
+    """
+    try:
+        signature = inspect.signature(function) if function else None
+    except (TypeError, ValueError):
+        signature = None
+    if signature is None:
+        return None, None, "context"
+    parameters = list(signature.parameters.values())
+    for at, parameter in enumerate(parameters):
+        if parameter.name in ("context", "ctxt", "ctx"):
+            del parameters[at]
+            by_position = parameter.kind in (
+                parameter.POSITIONAL_ONLY,
+                parameter.POSITIONAL_OR_KEYWORD,
+            )
+            return (
+                signature.replace(parameters=_valid(parameters)),
+                at if by_position else None,
+                parameter.name,
+            )
+    return signature, None, "context"
+
+
+def _valid(parameters: list[inspect.Parameter]) -> list[inspect.Parameter]:
+    # Without its context a signature may have a parameter with a default
+    # before one without; only the names matter here.
+    return [p.replace(default=inspect.Parameter.empty) for p in parameters]
+
+
+def operation_of(
+    method: str,
+    function: Callable[..., Any],
+    backend: str | None = None,
+    host: str | None = None,
+    new_context: ContextFactory = oslo_context.get_admin_context,
+) -> Operation:
+    """Make the operation of one driver method.
+
+    :param method: the driver method's name
+    :param function: the driver method
+    :param backend: the backend section, or None
+    :param host: the share service's host, or None
+    :param new_context: makes the context of a call that has none
+    """
+
+    def named(name: str) -> Operation:
+        return Operation(name, method, backend, host, function, new_context)
+
+    operation = named(METHODS.get(method, method))
+    if method == "update_access":
+        allow, deny = named("allow_access"), named("deny_access")
+
+        def by_rules(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Operation:
+            given = operation.arguments(args, kwargs)
+            adds, deletes, updates = (
+                bool(given.get(f"{kind}_rules")) for kind in ("add", "delete", "update")
+            )
+            if adds and not deletes and not updates:
+                return allow
+            if deletes and not adds and not updates:
+                return deny
+            return operation
+
+        operation.by_rules = by_rules
+    return operation
+
+
+# Class -> where and by whom woven -> the class's functions, the operations.
+_tables: weakref.WeakKeyDictionary[type, dict[Any, tuple[Any, Any]]] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+def operations_of(
+    driver: object,
+    backend: str | None = None,
+    host: str | None = None,
+    hook_methods: Iterable[str] = (),
+    new_context: ContextFactory = oslo_context.get_admin_context,
+) -> Mapping[str, Operation]:
+    """Return the operations of a driver: driver method -> operation.
+
+    Drivers of one class share them, where the methods are those of the class.
+
+    :param driver: any driver instance
+    :param backend: the backend section, or None
+    :param host: the share service's host, or None
+    :param hook_methods: further driver methods, under their own names
+    :param new_context: makes the context of a call that has none
+    """
+    hook_methods = tuple(hook_methods)
+    found = {
+        name: function
+        for name in {**METHODS, **dict.fromkeys(hook_methods)}
+        if callable(function := getattr(driver, name, None))
+    }
+    shared = _tables.setdefault(type(driver), {})
+    key = (backend, host, hook_methods, new_context)
+    functions = _functions(type(driver), found)
+    known, table = shared.get(key, (None, None))
+    if functions is not None and functions == known:
+        return table  # type: ignore[no-any-return]
+    table = types.MappingProxyType(
+        {
+            name: operation_of(name, function, backend, host, new_context)
+            for name, function in found.items()
+        }
+    )
+    if functions is not None:
+        shared[key] = (functions, table)
+    return table
+
+
+def _functions(
+    cls: type, methods: Mapping[str, Any]
+) -> tuple[weakref.ref[Any], ...] | None:
+    """Return what tells whether a class still has the same methods.
+
+    :return: weak references, which keep no class alive; None where a method
+        is not simply the class's own
+    """
+    functions = []
+    for name, method in methods.items():
+        function = getattr(method, "__func__", None)
+        if not inspect.isfunction(function) or getattr(cls, name, None) is not function:
+            return None
+        functions.append(weakref.ref(function))
+    return tuple(functions)

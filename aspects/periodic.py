@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tick counter."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from aspects.chain import PERIODIC, as_positional
+from aspects.hook import suppressed
+from aspects.operations import Operation
+from aspects.proxy import weaving
+
+_counting = threading.Lock()
+
+
+def tick(woven: Any, context: Any, share_instances: Any) -> bool:
+    """Count one tick, and run the periodic hooks when their turn has come.
+
+    On every ``periodic_hooks_ticks``-th tick the driver is asked for its
+    ``get_periodic_hook_data(context, share_instances)``, and every hook whose
+    periodic action is on gets the answer, in configured order. A driver
+    without that method has the share instances themselves given to the hooks,
+    as Manila's ``ShareDriver`` does.
+
+    :param woven: a woven driver
+    :param context: the context for driver and hooks, or None for an admin one
+    :param share_instances: the share instances of this backend
+    :return: whether the periodic hooks ran; False also when none is on
+    :raises TypeError: if the driver is not woven
+    :raises Exception: what the driver, or a hook that is not suppressed, raised;
+        the hooks after it do not run
+    """
+    about = weaving(woven)
+    with _counting:
+        about.ticks += 1
+        ticks = about.ticks
+    if ticks % about.periodic_hooks_ticks:
+        return False
+    hooks = [hook for hook in about.hooks if hook.periodic_hooks_enabled]
+    if not hooks:
+        return False
+    if context is None:
+        context = about.new_context()
+    data = share_instances
+    ask = getattr(about.driver, "get_periodic_hook_data", None)
+    if ask is not None:
+        data = ask(context, share_instances)
+    operation = Operation("periodic", backend=about.backend, host=about.host)
+    for hook in hooks:
+        action = as_positional(hook._execute_periodic_hook, PERIODIC)
+        try:
+            action(context, data)
+        except Exception as error:
+            if not suppressed(hook, "periodic", operation, error):
+                raise
+    return True

@@ -1,0 +1,331 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Weave hooks into a driver instance, and take them out again."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import operator
+import types
+import weakref
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import wrapt
+from oslo_context import context as oslo_context
+
+from aspects import chain, hook
+from aspects.operations import (
+    METHODS,
+    ContextFactory,
+    Operation,
+    operation_of,
+    operations_of,
+)
+
+
+class AlreadyWoven(TypeError):
+    """The driver is woven already: its hooks would silently run twice."""
+
+
+class Weaving:
+    """What is woven around one driver.
+
+    ``hooks`` is a tuple, in configured order; ``operations`` maps the woven
+    driver methods to their :class:`~aspects.Operation`; ``ticks`` counts the
+    ticks so far.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "backend",
+        "chain",
+        "driver",
+        "hook_methods",
+        "hooks",
+        "host",
+        "methods",
+        "new_context",
+        "observed",
+        "operations",
+        "periodic_hooks_ticks",
+        "ticks",
+    )
+
+    def __init__(
+        self,
+        driver: object,
+        hooks: tuple[Any, ...],
+        backend: str | None,
+        host: str | None,
+        hook_methods: tuple[str, ...],
+        periodic_hooks_ticks: int,
+        new_context: ContextFactory,
+    ) -> None:
+        self.driver = driver
+        self.hooks = hooks
+        self.backend = backend
+        self.host = host
+        self.hook_methods = hook_methods
+        self.periodic_hooks_ticks = periodic_hooks_ticks
+        self.new_context = new_context
+        self.ticks = 0
+        self.operations: Mapping[str, Operation] = operations_of(
+            driver, backend, host, hook_methods, new_context
+        )
+        #: Driver method name -> the method last seen, its woven method.
+        self.methods: dict[str, tuple[Any, Any]] = {}
+        #: The steps of a call; None if they must be read at each call.
+        self.chain: tuple[chain.Step, ...] | None = ()
+        self.observed = sum(hook.observe(h, self) for h in hooks) == len(hooks)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Follow the switches of the hooks; calls in flight keep their chain."""
+        self.chain = chain.steps_of(self.hooks) if self.observed else None
+
+    def method_of(self, name: str, method: Any) -> Any:
+        """Return the woven method for what the driver has under a name."""
+        if not callable(method) or isinstance(method, WovenMethod):
+            return method
+        operation = self.operations.get(name) or operation_of(
+            name, method, self.backend, self.host, self.new_context
+        )
+        if inspect.iscoroutinefunction(method):
+            woven: WovenMethod = WovenCoroutineMethod(method)
+        else:
+            woven = WovenMethod(method)
+        woven._self_weaving = self
+        woven._self_operation = operation
+        self.methods[name] = (method, woven)
+        return woven
+
+
+class WovenMethod(wrapt.CallableObjectProxy):  # type: ignore
+    """A driver's method, with the hooks around each call of it.
+
+    It passes for the method, since Manila and its tests treat methods as
+    objects: mocks with assertions, partials, attributes.
+    """
+
+    __slots__ = ("_self_operation", "_self_weaving")
+    _self_operation: Operation
+    _self_weaving: Weaving
+
+    # See WovenDriver.
+    __getattribute__ = object.__getattribute__
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        return chain.call(
+            self._self_chain(), self._self_operation, self.__wrapped__, args, kwargs
+        )
+
+    def _self_chain(self) -> tuple[chain.Step, ...]:
+        weaving = self._self_weaving
+        if weaving.chain is None:
+            return chain.steps_of(weaving.hooks)
+        return weaving.chain
+
+    def __repr__(self) -> str:
+        return repr(self.__wrapped__)
+
+
+class WovenCoroutineMethod(WovenMethod):
+    """The same for a coroutine method."""
+
+    __slots__ = ()
+
+    async def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        return await chain.call_coroutine(
+            self._self_chain(), self._self_operation, self.__wrapped__, args, kwargs
+        )
+
+
+class WovenDriver(wrapt.ObjectProxy):  # type: ignore
+    """A driver with its hooks around it: the woven driver."""
+
+    __slots__ = ("_self_weaving",)
+    _self_weaving: Weaving
+
+    # ObjectProxy's own would raise and clear an AttributeError in C for every
+    # attribute of the driver, and again be called through a slot wrapper in a
+    # subclass. The semantics are the same, and what stands on the class, as
+    # the properties made below, is found several times faster.
+    __getattribute__ = object.__getattribute__
+
+    def __repr__(self) -> str:
+        return repr(self.__wrapped__)
+
+    def __copy__(self) -> Any:
+        return _rewoven(self, copy.copy(self.__wrapped__))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return _rewoven(self, copy.deepcopy(self.__wrapped__, memo))
+
+
+def _property(name: str, get: Callable[[WovenDriver], Any]) -> property:
+    """Make an attribute of the driver one of the proxy's class."""
+
+    def set_(self: WovenDriver, value: Any) -> None:
+        # Putting back what was read from here must not weave it twice.
+        if isinstance(value, WovenMethod):
+            value = value.__wrapped__
+        setattr(self.__wrapped__, name, value)
+
+    def delete(self: WovenDriver) -> None:
+        delattr(self.__wrapped__, name)
+
+    return property(get, set_, delete)
+
+
+def _method(name: str) -> property:
+    """Make a woven method: looked up on the driver at each call."""
+    unknown = (None, None)
+    bound = types.MethodType
+
+    def get(self: WovenDriver) -> Any:
+        weaving = self._self_weaving
+        method = getattr(weaving.driver, name)
+        if weaving.chain == ():
+            return method
+        known, woven = weaving.methods.get(name, unknown)
+        # Each look-up makes a new bound method, equal to the last.
+        if known is method or (type(method) is bound and method == known):
+            return woven
+        return weaving.method_of(name, method)
+
+    return _property(name, get)
+
+
+def _passed(name: str) -> property:
+    """Make an attribute that passes straight through."""
+    return _property(name, operator.attrgetter(f"__wrapped__.{name}"))
+
+
+def _special(name: str) -> Callable[..., Any]:
+    """Make a special method that wrapt's proxy lacks and the driver has."""
+
+    def call(self: WovenDriver, /, *args: Any, **kwargs: Any) -> Any:
+        wrapped = self.__wrapped__
+        return getattr(type(wrapped), name)(wrapped, *args, **kwargs)
+
+    return call
+
+
+# Special methods that make a difference to have: wrapt has them only on
+# classes of their own, since what can be called is callable().
+_SPECIAL = ("__call__", "__next__", "__await__", "__aenter__", "__aexit__", "__anext__")
+
+_classes: weakref.WeakKeyDictionary[type, dict[Any, type[WovenDriver]]] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+def _class_of(driver: object, hook_methods: tuple[str, ...]) -> type[WovenDriver]:
+    """Return the proxy class for a driver: one for all drivers of its class."""
+    cls = type(driver)
+    classes = _classes.setdefault(cls, {})
+    woven = classes.get(hook_methods)
+    if woven is None:
+        members = {
+            name: _special(name)
+            for name in _SPECIAL
+            if hasattr(cls, name) and not hasattr(wrapt.ObjectProxy, name)
+        }
+        woven = type("WovenDriver", (WovenDriver,), {"__slots__": (), **members})
+        for name in (*METHODS, *hook_methods):
+            setattr(woven, name, _method(name))
+        classes[hook_methods] = woven
+    for name in {*dir(cls), *getattr(driver, "__dict__", ())}:
+        mine = name.startswith(("__", "_self_")) or hasattr(woven, name)
+        if name.isidentifier() and not mine:
+            setattr(woven, name, _passed(name))
+    return woven
+
+
+def weave(
+    driver: object,
+    hooks: Iterable[Any],
+    backend: str | None = None,
+    host: str | None = None,
+    *,
+    hook_methods: Iterable[str] = (),
+    periodic_hooks_ticks: int = 1,
+    new_context: ContextFactory = oslo_context.get_admin_context,
+) -> Any:
+    """Put a chain of hooks around a driver instance.
+
+    The woven driver cannot be told from the driver but by :func:`is_woven`.
+
+    :param driver: any share driver instance; it is left as it is
+    :param hooks: the hooks, in order; may be empty
+    :param backend: the name of the backend section, for hooks and logs
+    :param host: the share service's host, for hooks
+    :param hook_methods: further driver methods to weave, under their own names
+    :param periodic_hooks_ticks: run periodic actions on every so-manieth tick
+    :param new_context: makes the context that a hook gets where neither the
+        call nor oslo.context has one
+    :return: the woven driver
+    :raises AlreadyWoven: if the driver is woven
+    :raises TypeError: if something that is not a hook is among the hooks
+    """
+    if is_woven(driver):
+        raise AlreadyWoven(f"{driver!r} is woven already")
+    hooks = tuple(hooks)
+    for each in hooks:
+        if not all(hasattr(each, name) for name in _CONTRACT):
+            raise TypeError(f"{each!r} is not a hook: see aspects.HookBase")
+    hook_methods = tuple(hook_methods)
+    woven = _class_of(driver, hook_methods)(driver)
+    woven._self_weaving = Weaving(
+        driver, hooks, backend, host, hook_methods, periodic_hooks_ticks, new_context
+    )
+    return woven
+
+
+_CONTRACT = (
+    "_execute_pre_hook",
+    "_execute_post_hook",
+    "_execute_periodic_hook",
+    "pre_hooks_enabled",
+    "post_hooks_enabled",
+    "periodic_hooks_enabled",
+)
+
+
+def _rewoven(woven: WovenDriver, driver: object) -> Any:
+    old = woven._self_weaving
+    return weave(
+        driver,
+        old.hooks,
+        old.backend,
+        old.host,
+        hook_methods=old.hook_methods,
+        periodic_hooks_ticks=old.periodic_hooks_ticks,
+        new_context=old.new_context,
+    )
+
+
+def unweave(woven: Any) -> Any:
+    """Return the driver that was woven.
+
+    :param woven: a woven driver; it goes on working
+    :raises TypeError: if it is not woven
+    """
+    return weaving(woven).driver
+
+
+def is_woven(obj: object) -> bool:
+    """Tell whether something is a woven driver."""
+    return issubclass(type(obj), WovenDriver)
+
+
+def weaving(woven: Any) -> Weaving:
+    """Return what is woven around a driver.
+
+    :param woven: a woven driver
+    :raises TypeError: if it is not woven
+    """
+    if not is_woven(woven):
+        raise TypeError(f"{woven!r} is not a woven driver")
+    return woven._self_weaving  # type: ignore[no-any-return]

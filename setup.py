@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+import pathlib
+
+import setuptools
+
+MANILA = ["manila>=23,<24"]
+DEMO = [*MANILA, "rich>=13", "openstacksdk>=4", "waitress>=3"]
+TEST = ["pytest>=8", "pytest-timeout>=2.3", "hypothesis>=6.100"]
+
+setuptools.setup(
+    name="manila-aspects",
+    version="0.1.0",
+    description="Hooks around OpenStack share drivers, woven in from outside",
+    long_description=pathlib.Path(__file__).with_name("README.rst").read_text("utf-8"),
+    long_description_content_type="text/x-rst",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    packages=setuptools.find_packages(include=["aspects", "aspects.*", "hooks"]),
+    package_data={"aspects": ["py.typed"], "hooks": ["py.typed"]},
+    install_requires=[
+        "decorator>=5.1",
+        "oslo.config>=9.4",
+        "oslo.context>=5.5",
+        "oslo.log>=5.5",
+        "wrapt>=1.16",
+    ],
+    extras_require={
+        "audit": [],
+        "manila": MANILA,
+        "demo": DEMO,
+        "test": TEST,
+        "test-manila": [*TEST, *DEMO],
+    },
+    entry_points={
+        "console_scripts": ["manila-aspects = aspects.cli:main"],
+        "manila_aspects.hooks": ["audit = hooks.audit:AuditHook"],
+    },
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Environment :: OpenStack",
+        "Intended Audience :: Developers",
+        "Intended Audience :: System Administrators",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Typing :: Typed",
+    ],
+)
