@@ -4,7 +4,7 @@ import pathlib
 import setuptools
 
 MANILA = ["manila>=23,<24"]
-DEMO = [*MANILA, "rich>=13", "openstacksdk>=4", "waitress>=3"]
+DEMO = [*MANILA, "rich>=13", "openstacksdk>=4", "cheroot>=10"]
 TEST = ["pytest>=8", "pytest-timeout>=2.3", "hypothesis>=6.100"]
 
 setuptools.setup(
@@ -29,7 +29,7 @@ setuptools.setup(
         "manila": MANILA,
         "demo": DEMO,
         "test": TEST,
-        "test-manila": [*TEST, *DEMO],
+        "docs": ["sphinx>=7", "reno>=4"],
     },
     entry_points={
         "console_scripts": ["manila-aspects = aspects.cli:main"],

@@ -4,14 +4,20 @@
 from __future__ import annotations
 
 import functools
-import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
-from aspects.hook import UpdatedResults, log_failure, suppressed
+from aspects.hook import (
+    ERROR,
+    POST,
+    PRE,
+    Action,
+    UpdatedResults,
+    fitted,
+    log_failure,
+    suppressed,
+)
 from aspects.operations import Operation
-
-Action = Callable[..., Any]
 
 
 def call(
@@ -174,70 +180,13 @@ def steps_of(hooks: Iterable[Any]) -> tuple[Step, ...]:
     """
     steps = []
     for hook in hooks:
-        pre = hook.pre_hooks_enabled and as_positional(hook._execute_pre_hook, PRE)
+        pre = hook.pre_hooks_enabled and fitted(hook._execute_pre_hook, PRE)
         post = error = None
         if hook.post_hooks_enabled:
-            post = as_positional(hook._execute_post_hook, POST)
+            post = fitted(hook._execute_post_hook, POST)
             # Upstream's hooks have no error action.
             if action := getattr(hook, "_execute_error_hook", None):
-                error = as_positional(action, ERROR)
+                error = fitted(action, ERROR)
         if pre or post or error:
             steps.append(Step(hook, pre or None, post, error))
     return tuple(steps)
-
-
-PRE = ("context", "func_name")
-POST = ("context", "func_name", "pre_hook_data", "driver_action_results")
-ERROR = ("context", "func_name", "pre_hook_data", "error")
-PERIODIC = ("context", "periodic_hook_data")
-
-
-def as_positional(action: Action, names: tuple[str, ...]) -> Action:
-    """Return the action, ready to take what the chain passes by position.
-
-    Manila passes the protocol's own arguments by keyword, so a hook that was
-    written for it may have them in another order, or keyword-only.
-
-    :param action: a bound action of a hook
-    :param names: the protocol's arguments of that action, in order
-    :return: the action itself, unless it needs that
-    """
-    function = getattr(action, "__func__", action)
-    order = _order(function, names)
-    if order is None:
-        return action
-    first, by_name = order
-
-    def reordered(*args: Any, **kwargs: Any) -> Any:
-        return action(
-            *(args[i] for i in first),
-            *args[len(names) :],
-            **{names[i]: args[i] for i in by_name},
-            **kwargs,
-        )
-
-    return reordered
-
-
-@functools.lru_cache(maxsize=1024)
-def _order(
-    function: Action, names: tuple[str, ...]
-) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):
-        return None
-    declared = {parameter.name: parameter.kind for parameter in parameters}
-    first = tuple(
-        names.index(name)
-        for name, kind in declared.items()
-        if name in names and kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
-    )
-    by_name = tuple(
-        i
-        for i, name in enumerate(names)
-        if declared.get(name) is inspect.Parameter.KEYWORD_ONLY
-    )
-    if not by_name and first == tuple(sorted(first)):
-        return None
-    return first, by_name

@@ -131,19 +131,24 @@ class InstanceSection:
     ``[DEFAULT]``, then it has its default.
 
     :param section: the backend's section
-    :param name: the name of the instance, as in ``hook_drivers``
+    :param name: the name of the instance, as in ``hook_drivers``; None for
+        what is set for the backend alone, in its section
     """
 
-    def __init__(self, section: Configuration, name: str) -> None:
+    def __init__(self, section: Configuration, name: str | None) -> None:
         self.section = section
         self.name = name
         self.config_group = section.config_group
         # Manila's and Cinder's Configuration are always of the global CONF.
         self.conf: cfg.ConfigOpts = getattr(section, "conf", None) or cfg.CONF
-        own = f"{self.config_group or 'DEFAULT'}:{name}"
         #: The sections, in the order of look-up; None is [DEFAULT].
-        self.groups = tuple(dict.fromkeys((own, self.config_group, None)))
+        self.groups: tuple[str | None, ...] = (self.config_group,)
+        if name is not None:
+            own = f"{self.config_group or 'DEFAULT'}:{name}"
+            self.groups = tuple(dict.fromkeys((own, self.config_group, None)))
         self.problems: list[Problem] = []
+        # Before a hook of upstream's registers its immutable ones.
+        self.append_config_values(hook_options)
 
     def append_config_values(self, options: Sequence[cfg.Opt]) -> None:
         """Register options everywhere where they are looked up.
@@ -391,8 +396,7 @@ def weave_from_config(
     if not entries:
         return driver
     hooks, sections, problems = _hooks_of(configuration, entries, host)
-    own = InstanceSection(configuration, "")
-    own.groups = (configuration.config_group,)
+    own = InstanceSection(configuration, None)
     own.append_config_values(section_options)
     problems += own.problems
     methods = tuple(own.safe_get("hook_methods") or ())

@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import abc
+import inspect
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Protocol
 
 from oslo_config import cfg
@@ -13,6 +14,8 @@ from oslo_log import log
 from oslo_utils import strutils
 
 LOG = log.getLogger(__name__)
+
+Action = Callable[..., Any]
 
 
 class _SharedBoolOpt(cfg.BoolOpt):
@@ -356,6 +359,85 @@ class HookBase(abc.ABC):
         except Exception as failure:
             log_failure(self, "error", func_name, failure)
             return None
+
+
+#: What the protocol passes to each action, by position, before the arguments
+#: of the call.
+PRE = ("context", "func_name")
+POST = ("context", "func_name", "pre_hook_data", "driver_action_results")
+ERROR = ("context", "func_name", "pre_hook_data", "error")
+PERIODIC = ("context", "periodic_hook_data")
+
+
+def fitted(action: Action, protocol: tuple[str, ...]) -> Action:
+    """Return an action of a hook, ready to be called by position.
+
+    Manila passes everything by keyword, so a hook that was written for it may
+    have the protocol's arguments in another order or keyword-only, and may
+    take the call's arguments by keyword alone, without ``*args``.
+
+    :param action: a bound action of a hook
+    :param protocol: the names of the protocol's arguments, in order
+    :return: the action itself, unless it needs one of these
+    """
+    function = getattr(action, "__func__", action)
+    try:
+        # Read once a function: the chain of a hook whose switches are plain
+        # attributes is made anew at each call.
+        fits = _fits.setdefault(function, {})
+    except TypeError:
+        fits = {}
+    if protocol not in fits:
+        fits[protocol] = _fit(function, protocol)
+    fit = fits[protocol]
+    if fit is None:
+        return action
+    first, by_name, takes_args = fit
+
+    def adapted(*args: Any, **kwargs: Any) -> Any:
+        rest = args[len(protocol) :]
+        if rest and not takes_args:
+            rest, kwargs = (), args[1].arguments(rest, kwargs)
+        kwargs.update((protocol[i], args[i]) for i in by_name)
+        return action(*(args[i] for i in first), *rest, **kwargs)
+
+    return adapted
+
+
+Fit = tuple[tuple[int, ...], tuple[int, ...], bool]
+
+_fits: weakref.WeakKeyDictionary[Action, dict[tuple[str, ...], Fit | None]] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+def _fit(function: Action, protocol: tuple[str, ...]) -> Fit | None:
+    """Read off an action's signature how it takes its arguments.
+
+    :return: which of the protocol's arguments go by position, which by
+        keyword, whether it has ``*args``; None if just as they come
+    """
+    try:
+        declared = inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return None
+    kinds = {parameter.kind for parameter in declared.values()}
+    takes_args = inspect.Parameter.VAR_POSITIONAL in kinds
+    first = tuple(
+        protocol.index(name)
+        for name, parameter in declared.items()
+        if name in protocol and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+    )
+    by_name = tuple(
+        i
+        for i, name in enumerate(protocol)
+        if name in declared and declared[name].kind is inspect.Parameter.KEYWORD_ONLY
+    )
+    if by_name or first != tuple(sorted(first)):
+        return first, by_name, takes_args
+    if not takes_args:
+        return tuple(range(len(protocol))), (), False
+    return None
 
 
 def observe(hook: object, weaving: _Observer) -> bool:

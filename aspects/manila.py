@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from manila import context as manila_context
@@ -10,11 +11,14 @@ from manila import utils
 from manila.share import hook as manila_hook
 from manila.share import manager
 from oslo_config import cfg
+from oslo_log import log
 from oslo_service import periodic_task
 
-from aspects.config import HookConfigError, weave_from_config
+from aspects.config import HookConfigError, Problem, weave_from_config
 from aspects.periodic import tick
 from aspects.proxy import is_woven
+
+LOG = log.getLogger(__name__)
 
 # Manila registers these in [DEFAULT] as immutable; a switch set there is to
 # follow mutate_config_files() too.
@@ -28,6 +32,10 @@ class StartupError(HookConfigError, SystemExit):
     As a ``SystemExit`` it ends ``manila-share`` with status 1 and the problems
     on standard error, without a traceback.
     """
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        super().__init__(problems)
+        self.code = str(self)
 
 
 class ShareManager(manager.ShareManager):  # type: ignore[misc]
@@ -47,6 +55,8 @@ class ShareManager(manager.ShareManager):  # type: ignore[misc]
                 new_context=manila_context.get_admin_context,
             )
         except HookConfigError as error:
+            for problem in error.problems:
+                LOG.critical("%s", problem)
             raise StartupError(error.problems) from None
         self.access_helper.driver = self.driver
         self.snapshot_access_helper.driver = self.driver

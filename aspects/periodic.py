@@ -6,8 +6,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from aspects.chain import PERIODIC, as_positional
-from aspects.hook import suppressed
+from aspects.hook import PERIODIC, fitted, suppressed
 from aspects.operations import Operation
 from aspects.proxy import weaving
 
@@ -48,7 +47,7 @@ def tick(woven: Any, context: Any, share_instances: Any) -> bool:
         data = ask(context, share_instances)
     operation = Operation("periodic", backend=about.backend, host=about.host)
     for hook in hooks:
-        action = as_positional(hook._execute_periodic_hook, PERIODIC)
+        action = fitted(hook._execute_periodic_hook, PERIODIC)
         try:
             action(context, data)
         except Exception as error:
