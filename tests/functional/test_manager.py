@@ -124,13 +124,13 @@ def test_access_helper(world: World) -> None:  # noqa: F811
 
 def test_snapshot_helper(world: World) -> None:  # noqa: F811
     snapshot = world.snapshot(world.share())
-    access = db_utils.create_snapshot_access(
+    db_utils.create_snapshot_access(
         share_snapshot_id=snapshot["id"], access_type="ip", access_to="10.0.0.1"
     )
     world.manager.snapshot_update_access(world.context, snapshot.instance["id"])
 
-    (rule,) = db.share_snapshot_instance_access_get_all(
-        world.context, access["id"], None
+    (rule,) = db.share_snapshot_access_get_all_for_snapshot_instance(
+        world.context, snapshot.instance["id"]
     )
     assert rule["state"] == "active"
 

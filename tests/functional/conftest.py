@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A real Manila for all functional tests of a process.
+
+A process can host one Manila, once: so there is one for all tests, with these
+backends.  A test that needs others runs ``manila-aspects`` as a process, with a
+``--config-file``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from aspects.demo import client
+from aspects.demo.service import DUMMY_DRIVER, ManilaService, share_server_backend
+
+WOVEN = {
+    "enable_pre_hooks": True,
+    "enable_post_hooks": True,
+    "enable_periodic_hooks": True,
+    # One of our own contract and one of Manila's, in both ways to write a path.
+    "hook_drivers": (
+        "first=tests.functional.recorder:Recorder, tests.functional.recorder.Upstream"
+    ),
+}
+
+#: So seldom that a test ticks by hand, and sees nothing but what it does itself.
+NEVER = 3600
+
+
+@pytest.fixture(scope="session")
+def manila() -> Iterator[ManilaService]:
+    """The running Manila; ``manila.managers`` are its share managers.
+
+    ``alpha`` has hooks and replication, ``servers`` has hooks and handles share
+    servers, ``plain`` has no hooks.
+    """
+    servers = share_server_backend(
+        **WOVEN, admin_network_config_group="admin", network_config_group="servers"
+    )
+    backends = {
+        "alpha": {
+            **DUMMY_DRIVER,
+            **WOVEN,
+            "replication_domain": "test",
+            "periodic_hooks_ticks": 2,
+        },
+        "servers": servers["backend"],
+        "plain": DUMMY_DRIVER,
+    }
+    with ManilaService(
+        backends,
+        defaults={"periodic_hooks_interval": NEVER, "periodic_interval": NEVER},
+        sections={"admin": servers["admin_network"]},
+    ) as service:
+        yield service
+
+
+@pytest.fixture(scope="session")
+def share_api(manila: ManilaService) -> Any:
+    """The openstacksdk proxy of the running Manila's share API."""
+    return client.connect(manila.endpoint, manila.headers, manila.token)
