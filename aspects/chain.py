@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from aspects.hook import (
@@ -13,72 +14,85 @@ from aspects.hook import (
     PRE,
     Action,
     UpdatedResults,
+    Veto,
     fitted,
     log_failure,
-    suppressed,
+    observe,
 )
 from aspects.operations import Operation
 
+REST = slice(1, None)
 
-def call(
-    chain: tuple[Step, ...],
-    operation: Operation,
-    method: Action,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-) -> Any:
-    """Make one call of a driver method, with its hooks around it.
+#: How wrapt calls a wrapper: method, instance, args, kwargs.
+Wrapper = Callable[[Action, Any, tuple[Any, ...], dict[str, Any]], Any]
+
+
+def around(chain: Chain, operation: Operation) -> Wrapper:
+    """Return what makes one call of a driver method, with the hooks around it.
 
     Every step whose pre action came to an end gets exactly one ending: post in
     order when all goes well, else error in reverse order.
 
-    :param chain: the steps, in configured order
+    :param chain: the hooks; a call ends with the steps that it began with
     :param operation: what the hooks get as ``func_name``
-    :param method: the driver's method
-    :param args: the caller's positional arguments
-    :param kwargs: the caller's keyword arguments
-    :return: the result of the driver, or what a hook put in its place
-    :raises BaseException: what the driver, or a hook that is not suppressed,
-        raised
     """
-    context, given, named = operation.take_context(args, kwargs)
-    if operation.by_rules:
-        operation = operation.by_rules(given, named)
-    data: list[Any] = []
-    ended = 0
-    try:
-        for step in chain:
-            try:
-                data.append(step.pre and step.pre(context, operation, *given, **named))
-            except Exception as error:
-                if not suppressed(step.hook, "pre", operation, error):
-                    raise
-                data.append(error)
-        result = method(*args, **kwargs)
-        for step in chain:
-            ended += 1
-            if step.post:
+    at_first = operation.context_at == 0
+
+    def call(
+        method: Action, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        name = operation
+        if at_first and args:
+            context, given, named = args[0], args[REST], kwargs
+        else:
+            context, given, named = name.take_context(args, kwargs)
+        if context is None:
+            context = name.current_context()
+        if name.by_rules:
+            name = name.by_rules(given, named)
+        steps = chain.steps
+        if steps is None:
+            steps = steps_of(chain.hooks)
+        # Concatenated, since f(a, b, *given) takes Python twice the time.
+        pre_args = (context, name) + given
+        data: list[Any] = []
+        ended = 0
+        try:
+            for step in steps:
                 try:
-                    answer = step.post(
-                        context, operation, data[ended - 1], result, *given, **named
-                    )
-                    if isinstance(answer, UpdatedResults):
-                        result = answer.results
+                    data.append(step.pre and step.pre(*pre_args, **named))
                 except Exception as error:
-                    if not suppressed(step.hook, "post", operation, error):
+                    if not step.suppress_pre or isinstance(error, Veto):
                         raise
-        return result
-    except BaseException as error:
-        owed = list(zip(chain, data))[ended:]
-        _fail(owed, context, operation, error, given, named)
-        raise
-    finally:
-        # A suppressed error's traceback holds this frame: without this, the
-        # two would keep each other, and the driver, alive.
-        del data
+                    log_failure(step.hook, "pre", name, error)
+                    data.append(error)
+            result = method(*args, **kwargs)
+            for step in steps:
+                ended += 1
+                if step.post:
+                    post_args = (context, name, data[ended - 1], result) + given
+                    try:
+                        answer = step.post(*post_args, **named)
+                        if answer is not None and isinstance(answer, UpdatedResults):
+                            result = answer.results
+                    except Exception as error:
+                        if not step.suppress_post:
+                            raise
+                        log_failure(step.hook, "post", name, error)
+            return result
+        except BaseException as error:
+            owed = list(zip(steps, data))[ended:]
+            fail(owed, context, name, error, given, named)
+            raise
+        finally:
+            # A suppressed error's traceback holds this frame: without this,
+            # the two would keep each other, and the driver, alive.
+            data = post_args = None  # type: ignore
+
+    return call
 
 
-def _fail(
+def fail(
     owed: list[tuple[Step, Any]],
     context: Any,
     operation: Operation,
@@ -97,55 +111,96 @@ def _fail(
             except BaseException:
                 # Not the hook's error but the thread's end: it goes on, after
                 # the others had theirs.
-                _fail(owed, context, operation, error, given, named)
+                fail(owed, context, operation, error, given, named)
                 raise
 
 
-async def call_coroutine(
-    chain: tuple[Step, ...],
-    operation: Operation,
-    method: Action,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-) -> Any:
-    """Make one call of a coroutine method: the same in two halves.
+def around_coroutine(chain: Chain, operation: Operation) -> Wrapper:
+    """Return the same for a coroutine method: two halves of it, and an await.
 
-    The first half has the pre actions and error endings, the second takes each
-    step's data as it was and has all the endings; between them the method is
-    awaited.
+    The first half has the pre actions and their error endings, the second
+    takes each step's data as it was and has all the endings.
+
+    :param chain: the hooks; a call ends with the steps that it began with
+    :param operation: what the hooks get as ``func_name``
     """
-    data: list[Any] = []
 
-    def keep(*given: Any, **named: Any) -> None:
-        data.append(given[2])
+    async def call(
+        method: Action, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        steps = steps_of(chain.hooks) if chain.steps is None else chain.steps
+        data: list[Any] = []
+        returned: list[Any] = []
+        raised: list[BaseException] = []
 
-    def outcome(*given: Any, **named: Any) -> Any:
-        if raised:
-            raise raised[0]
-        return returned[0]
+        def keep(*given: Any, **named: Any) -> None:
+            data.append(given[2])
 
-    first = [Step(step.hook, step.pre, keep, step.error) for step in chain]
-    call(tuple(first), operation, lambda *given, **named: None, args, kwargs)
-    second = [
-        Step(step.hook, functools.partial(_first, datum), step.post, step.error)
-        for step, datum in zip(chain, data)
-    ]
-    returned: list[Any] = []
-    raised: list[BaseException] = []
-    try:
-        returned.append(await method(*args, **kwargs))
-    except BaseException as error:
-        raised.append(error)
-    try:
-        return call(tuple(second), operation, outcome, args, kwargs)
-    finally:
-        # As in call(): the error's traceback holds this frame.
-        raised.clear()
-        data.clear()
+        def outcome(*given: Any, **named: Any) -> Any:
+            if raised:
+                raise raised[0]
+            return returned[0]
+
+        first = Chain(())
+        first.steps = tuple(Step(s.hook, s.pre, keep, s.error) for s in steps)
+        around(first, operation)(_nothing, instance, args, kwargs)
+        second = Chain(())
+        second.steps = tuple(
+            Step(s.hook, functools.partial(_first, datum), s.post, s.error)
+            for s, datum in zip(steps, data)
+        )
+        try:
+            returned.append(await method(*args, **kwargs))
+        except BaseException as error:
+            raised.append(error)
+        try:
+            return around(second, operation)(outcome, instance, args, kwargs)
+        finally:
+            # As above: the error's traceback holds this frame.
+            raised.clear()
+            data.clear()
+
+    return call
 
 
 def _first(value: Any, *given: Any, **named: Any) -> Any:
     return value
+
+
+def _nothing(*given: Any, **named: Any) -> None:
+    return None
+
+
+class Chain:
+    """The ordered hooks of one backend, and what of them is switched on.
+
+    :param hooks: the hooks, in configured order
+    """
+
+    __slots__ = ("__weakref__", "_observed", "hooks", "idle", "steps")
+
+    def __init__(self, hooks: Iterable[Any]) -> None:
+        self.hooks = tuple(hooks)
+        told = [observe(hook, self) for hook in self.hooks]
+        self._observed = all(told)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Follow the switches of the hooks; calls in flight keep their steps."""
+        #: The steps of a call; None if they are to be made at each call, since
+        #: the switches of a hook are plain attributes.
+        self.steps = steps_of(self.hooks) if self._observed else None
+        #: Whether there are none, so that a call is the driver's own.
+        self.idle = self.steps == ()
+
+    @contextlib.contextmanager
+    def replaced(self) -> Iterator[None]:
+        """Have the steps stay as they are while switches are set, then follow."""
+        self.steps = steps_of(self.hooks)
+        try:
+            yield
+        finally:
+            self.refresh()
 
 
 class Step:
@@ -157,7 +212,7 @@ class Step:
     :param error: its error action
     """
 
-    __slots__ = ("error", "hook", "post", "pre")
+    __slots__ = ("error", "hook", "post", "pre", "suppress_post", "suppress_pre")
 
     def __init__(
         self,
@@ -170,23 +225,26 @@ class Step:
         self.pre = pre
         self.post = post
         self.error = error
+        self.suppress_pre = getattr(hook, "suppress_pre_hooks_errors", False)
+        self.suppress_post = getattr(hook, "suppress_post_hooks_errors", False)
 
 
 def steps_of(hooks: Iterable[Any]) -> tuple[Step, ...]:
-    """Make a chain of the actions that are on now.
+    """Make the steps for the actions that are on now.
 
     :param hooks: the hooks, in configured order
     :return: a step for each hook with an action that is on
     """
     steps = []
     for hook in hooks:
-        pre = hook.pre_hooks_enabled and fitted(hook._execute_pre_hook, PRE)
-        post = error = None
+        pre = post = error = None
+        if hook.pre_hooks_enabled:
+            pre = fitted(hook._execute_pre_hook, PRE)
         if hook.post_hooks_enabled:
             post = fitted(hook._execute_post_hook, POST)
             # Upstream's hooks have no error action.
             if action := getattr(hook, "_execute_error_hook", None):
                 error = fitted(action, ERROR)
         if pre or post or error:
-            steps.append(Step(hook, pre or None, post, error))
+            steps.append(Step(hook, pre, post, error))
     return tuple(steps)

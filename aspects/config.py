@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import glob
 import importlib
@@ -13,7 +14,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from oslo_config import cfg
-from oslo_context import context as oslo_context
 from oslo_log import log
 from oslo_utils import strutils
 from stevedore.driver import DriverManager
@@ -21,7 +21,7 @@ from stevedore.exception import NoMatches
 from stevedore.extension import ExtensionManager
 
 from aspects.hook import SWITCHES, Configuration, hook_options
-from aspects.operations import ContextFactory
+from aspects.operations import ContextFactory, new_admin_context
 from aspects.proxy import Weaving, weave, weaving
 
 LOG = log.getLogger(__name__)
@@ -84,7 +84,11 @@ class HookConfigError(Exception):
     """
 
     def __init__(self, problems: Iterable[Problem]) -> None:
-        self.problems = tuple(problems)
+        # One line each, whatever a file or an exception has in it.
+        self.problems = tuple(
+            Problem(*(" ".join(part.split()) for part in problem))
+            for problem in problems
+        )
         super().__init__("\n".join(map(str, self.problems)))
 
 
@@ -137,42 +141,48 @@ class InstanceSection:
 
     def __init__(self, section: Configuration, name: str | None) -> None:
         self.section = section
-        self.name = name
         self.config_group = section.config_group
         # Manila's and Cinder's Configuration are always of the global CONF.
         self.conf: cfg.ConfigOpts = getattr(section, "conf", None) or cfg.CONF
+        #: Whether the section is known to be a group of ``conf``.
+        self.is_group = isinstance(section, BackendSection) or hasattr(
+            section, "local_conf"
+        )
         #: The sections, in the order of look-up; None is [DEFAULT].
         self.groups: tuple[str | None, ...] = (self.config_group,)
         if name is not None:
             own = f"{self.config_group or 'DEFAULT'}:{name}"
             self.groups = tuple(dict.fromkeys((own, self.config_group, None)))
-        self.problems: list[Problem] = []
+        #: The options of this instance, by name.
+        self.options: dict[str, cfg.Opt] = {}
+        #: The last value of each option that could be read.
+        self.last: dict[str, Any] = {}
         # Before a hook of upstream's registers its immutable ones.
-        self.append_config_values(hook_options)
+        if name is not None:
+            self.append_config_values(hook_options)
 
     def append_config_values(self, options: Sequence[cfg.Opt]) -> None:
         """Register options everywhere where they are looked up.
 
-        What is wrong with their values is noted in ``problems``.
-
         :param options: the options
         """
+        if not self.is_group:
+            self.section.append_config_values(options)
         for option in options:
+            self.options.setdefault(option.dest, option)
             for group in self.groups:
-                try:
+                # If the service has another option of that name there, it is
+                # what an operator who writes the name there means.
+                with contextlib.suppress(cfg.DuplicateOptError):
                     self.conf.register_opt(option, group=group)
-                except cfg.DuplicateOptError:
-                    # The service has an option of that name there: it is what
-                    # an operator who writes the name there means.
-                    continue
-        self.problems += (p for p in self.check(options) if p not in self.problems)
+                if option.mutable:
+                    # Manila registers its own of these names as immutable, and
+                    # an option that is registered cannot be replaced.
+                    self.conf._get_opt_info(option.dest, group)["opt"].mutable = True
 
-    def check(self, options: Sequence[cfg.Opt]) -> Iterator[Problem]:
-        """Yield what is wrong with the values of options.
-
-        :param options: options that are registered
-        """
-        for option in options:
+    def problems(self) -> Iterator[Problem]:
+        """Yield what is wrong with the values of the options now."""
+        for option in self.options.values():
             for group in self.groups:
                 if problem := _check(self.conf, group, option):
                     yield problem
@@ -181,48 +191,56 @@ class InstanceSection:
         """Return the value of an option, or None where there is none.
 
         :param key: the option's name
+        :return: its value; the last one, or else the default, while what
+            stands in the file cannot be read
         """
-        default = None
         for group in self.groups:
             try:
                 location = self.conf.get_location(key, group)
                 value = (self.conf[group] if group else self.conf)[key]
             except (cfg.NoSuchOptError, cfg.NoSuchGroupError, KeyError):
                 continue
-            except ValueError:
-                # Told by check(): at start-up as an error, later in the log.
+            except (ValueError, cfg.Error):
+                # Told by problems(), at start-up and after a mutation.
+                if key in self.last:
+                    return self.last[key]
                 continue
             if location and location.location is not cfg.Locations.opt_default:
+                self.last[key] = value
                 return value
-            default = value if default is None else default
-        found = self.section.safe_get(key)
-        return default if found is None else found
+        if key not in self.options or not self.is_group:
+            found = self.section.safe_get(key)
+            if found is not None or key not in self.options:
+                return found
+        return self.options[key].default
 
     def __getattr__(self, key: str) -> Any:
-        if key.startswith("__") or key in ("section", "conf", "groups"):
+        if key.startswith("__") or "options" not in vars(self):
             raise AttributeError(key)
         value = self.safe_get(key)
         return getattr(self.section, key) if value is None else value
 
 
 def _check(conf: cfg.ConfigOpts, group: str | None, option: cfg.Opt) -> Problem | None:
+    """Return what is wrong with the value of an option in one section."""
     try:
         conf.get_location(option.dest, group)
-    except (cfg.NoSuchOptError, cfg.NoSuchGroupError):
-        return None
     except (ValueError, cfg.Error) as error:
         section = group or "DEFAULT"
-        value = "***" if option.secret else _raw_value(conf, section, option)
+        if option.secret:
+            return Problem(section, option.name, "***", "not a valid value")
         # oslo.config's own text goes on about the file; the cause stands last.
         cause = str(error).rpartition(" is not valid: ")[2]
-        if option.secret:
-            cause = "not a valid value"
-        return Problem(section, option.name, value, cause)
+        return Problem(section, option.name, _raw_value(conf, section, option), cause)
     return None
 
 
 def _raw_value(conf: cfg.ConfigOpts, section: str, option: cfg.Opt) -> str:
     """Return what stands in the files for an option whose value is wrong."""
+    # What oslo.config reads in the environment goes before what is in files.
+    variable = f"OS_{section}__{option.dest}".upper()
+    if variable in os.environ:
+        return os.environ[variable]
     raw = "?"
     files = [*conf.config_file]
     for folder in conf.config_dir or ():
@@ -258,7 +276,7 @@ def _class_named(what: str) -> type:
         if error.name and (path == error.name or path.startswith(error.name + ".")):
             raise _Wrong(f"there is no module {error.name!r}") from None
         raise _Wrong(f"importing {path!r} failed: {_text(error)}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _Wrong(f"importing {path!r} failed: {_text(error)}") from error
     for part in name.split("."):
         try:
@@ -324,8 +342,12 @@ def _make_hook(what: str, section: InstanceSection, host: str | None) -> Any:
         raise _Wrong(f"class {cls.__name__!r} leaves out {missing}")
     try:
         return cls(configuration=section, host=host)
-    except Exception as error:
-        raise _Wrong(f"making the hook failed: {_text(error)}") from error
+    except (Exception, SystemExit) as error:
+        text = _text(error)
+        for option in section.options.values():
+            if option.secret and (value := section.safe_get(option.dest)):
+                text = text.replace(str(value), "***")
+        raise _Wrong(f"making the hook failed: {text}") from error
 
 
 def _hooks_of(
@@ -346,22 +368,15 @@ def _hooks_of(
                     f"there are two instances of the name {name!r}: "
                     "give each its own, as in name=what"
                 )
-            sections[name] = instance = InstanceSection(section, name)
-            try:
-                hook = _make_hook(what, instance, host)
-            except _Wrong:
-                # A value of the wrong type is told for itself, not by what a
-                # constructor made of it.
-                if not instance.problems:
-                    raise
-                continue
+            sections[name] = InstanceSection(section, name)
+            hook = _make_hook(what, sections[name], host)
             hook.instance_name = name
             hooks.append(hook)
         except _Wrong as error:
             group = section.config_group or "DEFAULT"
             problems.append(Problem(group, "hook_drivers", entry, str(error)))
     for instance in sections.values():
-        problems += (p for p in instance.problems if p not in problems)
+        problems += instance.problems()
     return hooks, list(sections.values()), problems
 
 
@@ -378,7 +393,7 @@ def weave_from_config(
     configuration: Configuration,
     host: str | None,
     *,
-    new_context: ContextFactory = oslo_context.get_admin_context,
+    new_context: ContextFactory = new_admin_context,
 ) -> Any:
     """Weave the hooks that a backend section names into a driver.
 
@@ -391,15 +406,15 @@ def weave_from_config(
     :raises HookConfigError: if anything is wrong in the section, with all of it
     :raises AlreadyWoven: if the driver is woven
     """
-    configuration.append_config_values(section_options)
-    entries = configuration.safe_get("hook_drivers")
-    if not entries:
-        return driver
-    hooks, sections, problems = _hooks_of(configuration, entries, host)
     own = InstanceSection(configuration, None)
     own.append_config_values(section_options)
-    problems += own.problems
-    methods = tuple(own.safe_get("hook_methods") or ())
+    problems = list(own.problems())
+    entries = own.safe_get("hook_drivers")
+    if not entries and not problems:
+        return driver
+    hooks, sections, wrong = _hooks_of(configuration, entries, host)
+    problems += wrong
+    methods = tuple(own.safe_get("hook_methods"))
     group = configuration.config_group or "DEFAULT"
     for method in methods:
         if not callable(getattr(driver, method, None)):
@@ -407,7 +422,8 @@ def weave_from_config(
             cause = f"unknown operation: the driver has no such method{near}"
             problems.append(Problem(group, "hook_methods", method, cause))
     if problems:
-        raise HookConfigError(problems)
+        raise HookConfigError(dict.fromkeys(problems))
+    _set_switches(hooks, sections)
     woven = weave(
         driver,
         hooks,
@@ -421,6 +437,20 @@ def weave_from_config(
     return woven
 
 
+def _set_switches(hooks: Sequence[Any], sections: Sequence[InstanceSection]) -> None:
+    """Set the switches of all hooks from their sections.
+
+    Not through the setters, each of which would renew the chain: it is replaced
+    as a whole.
+    """
+    values = [
+        {switch: section.safe_get(option) for switch, option in SWITCHES.items()}
+        for section in sections
+    ]
+    for hook, switches in zip(hooks, values):
+        vars(hook).update(switches)
+
+
 def _follow(
     own: InstanceSection,
     sections: Sequence[InstanceSection],
@@ -432,26 +462,13 @@ def _follow(
         woven = reference()
         if woven is None:
             return
-        problems = [
-            problem
-            for section, options in (
-                (own, section_options),
-                *((section, hook_options) for section in sections),
-            )
-            for problem in section.check(options)
-        ]
+        problems = [p for section in (own, *sections) for p in section.problems()]
         if problems:
-            for problem in dict.fromkeys(problems):
+            for problem in HookConfigError(dict.fromkeys(problems)).problems:
                 LOG.error("The hooks go on as they were: %s", problem)
             return
         woven.periodic_hooks_ticks = own.safe_get("periodic_hooks_ticks")
-        for hook, section in zip(woven.hooks, sections):
-            # Not through the switches, each of which would renew the chain: it
-            # is replaced as a whole.
-            vars(hook).update(
-                (switch, section.safe_get(option))
-                for switch, option in SWITCHES.items()
-            )
-        woven.refresh()
+        with woven.chain.replaced():
+            _set_switches(woven.hooks, sections)
 
     own.conf.register_mutate_hook(mutated)

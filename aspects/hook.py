@@ -157,8 +157,8 @@ class _Switch:
 
     def __set__(self, hook: HookBase, value: bool) -> None:
         vars(hook)[self.name] = value
-        for weaving in vars(hook).get("_weavings", ()):
-            weaving.refresh()
+        for chain in vars(hook).get("_chains", ()):
+            chain.refresh()
 
 
 class HookBase(abc.ABC):
@@ -208,7 +208,10 @@ class HookBase(abc.ABC):
         """
         if self.configuration:
             return self.configuration.safe_get(key)
-        return cfg.CONF.get(key)
+        try:
+            return cfg.CONF[key]
+        except cfg.NoSuchOptError:
+            return None
 
     @abc.abstractmethod
     def _execute_pre_hook(
@@ -440,17 +443,17 @@ def _fit(function: Action, protocol: tuple[str, ...]) -> Fit | None:
     return None
 
 
-def observe(hook: object, weaving: _Observer) -> bool:
-    """Have a weaving refreshed whenever a switch of the hook is set.
+def observe(hook: object, chain: _Observer) -> bool:
+    """Have a chain refreshed whenever a switch of the hook is set.
 
     :param hook: any hook
-    :param weaving: what to refresh; it is held weakly
+    :param chain: what to refresh; it is held weakly
     :return: whether the hook can tell; one whose switches are plain
         attributes, as those of Manila's own base class are, cannot
     """
     if not isinstance(hook, HookBase):
         return False
-    vars(hook).setdefault("_weavings", weakref.WeakSet()).add(weaving)
+    vars(hook).setdefault("_chains", weakref.WeakSet()).add(chain)
     return True
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 from manila import context as manila_context
 from manila import utils
-from manila.share import hook as manila_hook
 from manila.share import manager
 from oslo_config import cfg
 from oslo_log import log
@@ -20,10 +19,21 @@ from aspects.proxy import is_woven
 
 LOG = log.getLogger(__name__)
 
-# Manila registers these in [DEFAULT] as immutable; a switch set there is to
-# follow mutate_config_files() too.
-for _option in manila_hook.hook_options:
-    _option.mutable = True
+
+class AdminContext(manila_context.RequestContext):  # type: ignore[misc]
+    """Manila's admin context, for a hook alone: see :func:`new_context`."""
+
+    def update_store(self) -> None:
+        """Do not become the thread's current context."""
+
+
+def new_context() -> AdminContext:
+    """Make an admin context as Manila's ``get_admin_context`` does.
+
+    That of Manila, and of oslo.context, becomes the current context of a thread
+    that has none, and would be that of all its later calls.
+    """
+    return AdminContext(user_id=None, project_id=None, is_admin=True, read_deleted="no")
 
 
 class StartupError(HookConfigError, SystemExit):
@@ -52,7 +62,7 @@ class ShareManager(manager.ShareManager):  # type: ignore[misc]
                 self.driver,
                 self.configuration,
                 self.host,
-                new_context=manila_context.get_admin_context,
+                new_context=new_context,
             )
         except HookConfigError as error:
             for problem in error.problems:

@@ -66,6 +66,22 @@ METHODS: Mapping[str, str] = types.MappingProxyType(
 ContextFactory = Callable[[], Any]
 
 
+class AdminContext(oslo_context.RequestContext):
+    """An admin context for a hook alone.
+
+    One of oslo.context's own becomes the current context of a thread that has
+    none, and would be that of all its later calls.
+    """
+
+    def update_store(self) -> None:
+        """Do not become the thread's current context."""
+
+
+def new_admin_context() -> oslo_context.RequestContext:
+    """Make a fresh admin context."""
+    return AdminContext(is_admin=True)
+
+
 class Operation(str):
     """The name of an operation, as a hook receives it in ``func_name``.
 
@@ -80,12 +96,12 @@ class Operation(str):
     """
 
     __slots__ = (
-        "_context_at",
         "_context_name",
         "_new_context",
         "_signature",
         "backend",
         "by_rules",
+        "context_at",
         "host",
         "method",
     )
@@ -97,7 +113,8 @@ class Operation(str):
     by_rules: Callable[[tuple[Any, ...], dict[str, Any]], Operation] | None
     _new_context: ContextFactory
     _signature: inspect.Signature | None
-    _context_at: int | None
+    #: The position of the context among the driver method's parameters.
+    context_at: int | None
     _context_name: str
 
     def __new__(
@@ -107,7 +124,7 @@ class Operation(str):
         backend: str | None = None,
         host: str | None = None,
         function: Callable[..., Any] | None = None,
-        new_context: ContextFactory = oslo_context.get_admin_context,
+        new_context: ContextFactory = new_admin_context,
     ) -> Operation:
         self = super().__new__(cls, name)
         self.method = method or name
@@ -115,7 +132,7 @@ class Operation(str):
         self.host = host
         self.by_rules = None
         self._new_context = new_context
-        self._signature, self._context_at, self._context_name = _read(function)
+        self._signature, self.context_at, self._context_name = _read(function)
         return self
 
     def take_context(
@@ -129,7 +146,7 @@ class Operation(str):
             call without a context has the current one of oslo.context, or else
             a new admin context
         """
-        at = self._context_at
+        at = self.context_at
         context = None
         if at is not None and len(args) > at:
             context = args[at]
@@ -138,8 +155,15 @@ class Operation(str):
             kwargs = dict(kwargs)
             context = kwargs.pop(self._context_name)
         if context is None:
-            context = oslo_context.get_current() or self._new_context()
+            context = self.current_context()
         return context, args, kwargs
+
+    def current_context(self) -> Any:
+        """Return the context for a call that has none.
+
+        :return: the current one of oslo.context, or else a new admin context
+        """
+        return oslo_context.get_current() or self._new_context()
 
     def arguments(
         self, args: tuple[Any, ...], kwargs: Mapping[str, Any]
@@ -203,7 +227,7 @@ def operation_of(
     function: Callable[..., Any],
     backend: str | None = None,
     host: str | None = None,
-    new_context: ContextFactory = oslo_context.get_admin_context,
+    new_context: ContextFactory = new_admin_context,
 ) -> Operation:
     """Make the operation of one driver method.
 
@@ -247,7 +271,7 @@ def operations_of(
     backend: str | None = None,
     host: str | None = None,
     hook_methods: Iterable[str] = (),
-    new_context: ContextFactory = oslo_context.get_admin_context,
+    new_context: ContextFactory = new_admin_context,
 ) -> Mapping[str, Operation]:
     """Return the operations of a driver: driver method -> operation.
 

@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import wrapt
-from oslo_context import context as oslo_context
 
-from aspects import chain, hook
+from aspects.chain import Chain, around, around_coroutine
 from aspects.operations import (
     METHODS,
     ContextFactory,
     Operation,
+    new_admin_context,
     operation_of,
     operations_of,
 )
@@ -42,11 +42,9 @@ class Weaving:
         "chain",
         "driver",
         "hook_methods",
-        "hooks",
         "host",
         "methods",
         "new_context",
-        "observed",
         "operations",
         "periodic_hooks_ticks",
         "ticks",
@@ -63,26 +61,23 @@ class Weaving:
         new_context: ContextFactory,
     ) -> None:
         self.driver = driver
-        self.hooks = hooks
         self.backend = backend
         self.host = host
         self.hook_methods = hook_methods
         self.periodic_hooks_ticks = periodic_hooks_ticks
         self.new_context = new_context
         self.ticks = 0
+        self.chain = Chain(hooks)
         self.operations: Mapping[str, Operation] = operations_of(
             driver, backend, host, hook_methods, new_context
         )
         #: Driver method name -> the method last seen, its woven method.
         self.methods: dict[str, tuple[Any, Any]] = {}
-        #: The steps of a call; None if they must be read at each call.
-        self.chain: tuple[chain.Step, ...] | None = ()
-        self.observed = sum(hook.observe(h, self) for h in hooks) == len(hooks)
-        self.refresh()
 
-    def refresh(self) -> None:
-        """Follow the switches of the hooks; calls in flight keep their chain."""
-        self.chain = chain.steps_of(self.hooks) if self.observed else None
+    @property
+    def hooks(self) -> tuple[Any, ...]:
+        """The hooks, in configured order."""
+        return self.chain.hooks
 
     def method_of(self, name: str, method: Any) -> Any:
         """Return the woven method for what the driver has under a name."""
@@ -91,54 +86,23 @@ class Weaving:
         operation = self.operations.get(name) or operation_of(
             name, method, self.backend, self.host, self.new_context
         )
-        if inspect.iscoroutinefunction(method):
-            woven: WovenMethod = WovenCoroutineMethod(method)
-        else:
-            woven = WovenMethod(method)
-        woven._self_weaving = self
-        woven._self_operation = operation
+        way = around_coroutine if inspect.iscoroutinefunction(method) else around
+        woven = WovenMethod(method, way(self.chain, operation))
         self.methods[name] = (method, woven)
         return woven
 
 
-class WovenMethod(wrapt.CallableObjectProxy):  # type: ignore
+class WovenMethod(wrapt.FunctionWrapper):  # type: ignore
     """A driver's method, with the hooks around each call of it.
 
     It passes for the method, since Manila and its tests treat methods as
     objects: mocks with assertions, partials, attributes.
     """
 
-    __slots__ = ("_self_operation", "_self_weaving")
-    _self_operation: Operation
-    _self_weaving: Weaving
-
-    # See WovenDriver.
-    __getattribute__ = object.__getattribute__
-
-    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-        return chain.call(
-            self._self_chain(), self._self_operation, self.__wrapped__, args, kwargs
-        )
-
-    def _self_chain(self) -> tuple[chain.Step, ...]:
-        weaving = self._self_weaving
-        if weaving.chain is None:
-            return chain.steps_of(weaving.hooks)
-        return weaving.chain
+    __slots__ = ()
 
     def __repr__(self) -> str:
         return repr(self.__wrapped__)
-
-
-class WovenCoroutineMethod(WovenMethod):
-    """The same for a coroutine method."""
-
-    __slots__ = ()
-
-    async def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-        return await chain.call_coroutine(
-            self._self_chain(), self._self_operation, self.__wrapped__, args, kwargs
-        )
 
 
 class WovenDriver(wrapt.ObjectProxy):  # type: ignore
@@ -180,18 +144,20 @@ def _property(name: str, get: Callable[[WovenDriver], Any]) -> property:
 
 def _method(name: str) -> property:
     """Make a woven method: looked up on the driver at each call."""
-    unknown = (None, None)
     bound = types.MethodType
 
     def get(self: WovenDriver) -> Any:
         weaving = self._self_weaving
         method = getattr(weaving.driver, name)
-        if weaving.chain == ():
+        if weaving.chain.idle:
             return method
-        known, woven = weaving.methods.get(name, unknown)
-        # Each look-up makes a new bound method, equal to the last.
-        if known is method or (type(method) is bound and method == known):
-            return woven
+        try:
+            known, woven = weaving.methods[name]
+            # Each look-up makes a new bound method, equal to the last.
+            if known is method or (type(method) is bound and method == known):
+                return woven
+        except KeyError:
+            pass
         return weaving.method_of(name, method)
 
     return _property(name, get)
@@ -251,7 +217,7 @@ def weave(
     *,
     hook_methods: Iterable[str] = (),
     periodic_hooks_ticks: int = 1,
-    new_context: ContextFactory = oslo_context.get_admin_context,
+    new_context: ContextFactory = new_admin_context,
 ) -> Any:
     """Put a chain of hooks around a driver instance.
 

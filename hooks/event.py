@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import datetime
+import json
 import re
-from collections.abc import Iterator, Mapping
+import types
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from oslo_utils import strutils
@@ -116,27 +118,44 @@ def without_secrets(text: str, context: Any, arguments: Mapping[str, Any]) -> st
     :param arguments: the arguments of the call, e.g. rules with access keys
     :return: the text with ``***`` for each of them
     """
-    secrets = {*_secrets(arguments, 6), getattr(context, "auth_token", None)}
-    for secret in sorted(filter(None, secrets), key=len, reverse=True):
+    secrets = set(_secrets(arguments, 6))
+    if token := getattr(context, "auth_token", None):
+        secrets.add(token)
+    # Also as Python or JSON write it, as in what a program printed.
+    written = {repr(s)[1:-1] for s in secrets} | {json.dumps(s)[1:-1] for s in secrets}
+    for secret in sorted(secrets | written, key=len, reverse=True):
         text = text.replace(secret, "***")
     return str(strutils.mask_password(text))
 
 
-def _secrets(value: Any, depth: int) -> Iterator[str]:
-    """Yield the values in nested data whose keys say that they are secret."""
-    if depth == 0:
+def _secrets(value: Any, depth: int, secret: bool = False) -> Iterator[str]:
+    """Yield the strings in nested data that stand under a secret name.
+
+    :param value: the data: mappings, lists, objects, models
+    :param depth: how deep to look
+    :param secret: whether the data stands under a secret name itself
+    """
+    if isinstance(value, str):
+        if secret and value:
+            yield value
+    elif depth == 0 or isinstance(value, (type, types.FunctionType)):
         return
-    if not isinstance(value, Mapping) and hasattr(value, "to_dict"):
-        try:
-            value = value.to_dict()
-        except Exception:
-            return
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            if isinstance(item, str) and item and _SECRET.search(str(key)):
-                yield item
-            else:
-                yield from _secrets(item, depth - 1)
     elif isinstance(value, (list, tuple, set, frozenset)):
         for item in value:
-            yield from _secrets(item, depth - 1)
+            yield from _secrets(item, depth - 1, secret)
+    else:
+        for key, item in _items(value):
+            named = secret or bool(_SECRET.search(str(key)))
+            yield from _secrets(item, depth - 1, named)
+
+
+def _items(value: Any) -> Iterable[tuple[Any, Any]]:
+    """Return the names and values in a mapping, a model or any object."""
+    try:
+        if not isinstance(value, Mapping) and hasattr(value, "to_dict"):
+            value = value.to_dict()
+        return list(
+            value.items() if isinstance(value, Mapping) else vars(value).items()
+        )
+    except Exception:
+        return ()

@@ -8,12 +8,17 @@ backends.  A test that needs others runs ``manila-aspects`` as a process, with a
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from aspects.demo import client
+# Native threads: to be decided before a test module imports any of Manila.
+os.environ["OS_MANILA_DISABLE_EVENTLET_PATCHING"] = "True"
+import manila.cmd  # noqa: E402, F401
+
+from aspects.demo import client  # noqa: E402
 from aspects.demo.service import DUMMY_DRIVER, ManilaService, share_server_backend
 
 WOVEN = {

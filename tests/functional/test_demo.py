@@ -1,0 +1,343 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The demo, as its users run it: as a command."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import aspects
+from aspects.demo import backends
+from aspects.demo.client import until
+from aspects.demo.scenario import STEPS
+from aspects.demo.service import ManilaService, ServiceError
+
+from . import recorder
+
+DEMO = [sys.executable, "-m", "aspects.cli", "demo"]
+
+#: Seconds; the demo is to take less than this after its installation.
+A_MINUTE = 60
+
+
+def environment(temporary: Path) -> dict[str, str]:
+    """An environment in which everything temporary is made in one place."""
+    root = str(Path(aspects.__file__).parents[1])
+    path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+    return {**os.environ, "TMPDIR": str(temporary), "PYTHONPATH": path}
+
+
+def run_demo(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    temporary = folder / "tmp"
+    temporary.mkdir()
+    return subprocess.run(
+        [*DEMO, *map(str, arguments)],
+        env=environment(temporary),
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=2 * A_MINUTE,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def kept(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[subprocess.CompletedProcess[str], Path, float]:
+    """One run of the demo that kept its folder, and its seconds."""
+    folder = tmp_path_factory.mktemp("demo")
+    began = time.monotonic()
+    done = run_demo(folder, "--keep", folder / "kept")
+    return done, folder, time.monotonic() - began
+
+
+class TestDemo:
+    def test_everything_is_as_it_should_be_within_a_minute(self, kept: Any) -> None:
+        done, _, seconds = kept
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "As it should be" in done.stdout
+        assert seconds < A_MINUTE
+
+    def test_nothing_is_said_but_on_standard_output(self, kept: Any) -> None:
+        assert kept[0].stderr == ""
+
+    def test_every_step_is_done(self, kept: Any) -> None:
+        steps = re.findall(r"^ ?\d+ (.*)$", kept[0].stdout, re.MULTILINE)
+        assert steps == [step.title for step in STEPS]
+        assert kept[0].stdout.count("\n   ok ") == len(STEPS)
+
+    def test_each_join_point_is_shown_with_its_hooks_and_times(self, kept: Any) -> None:
+        time_ = r"\d+\.\d\d"
+        assert re.search(
+            r"alpha create_share_instance \(create_share\) result .*share_.*\n"
+            rf" +pre audit {time_}, limit {time_}, witness {time_}"
+            rf" \| driver {time_}"
+            rf" \| post audit {time_}, limit {time_}, witness {time_} ms\n",
+            kept[0].stdout,
+        )
+
+    def test_the_veto_is_shown(self, kept: Any) -> None:
+        assert re.search(
+            r"alpha create_share_instance \(create_share\) veto Veto: .*\n"
+            r" +pre audit \S+, limit \S+ raised \| driver not called"
+            r" \| error audit \S+ ms\n",
+            kept[0].stdout,
+        )
+
+    def test_the_failure_of_the_driver_is_shown(self, kept: Any) -> None:
+        assert re.search(
+            r"alpha allow_access \(update_access\) error InvalidShareAccess: .*\n"
+            r" +pre audit .*\| driver \S+"
+            r" \| error witness \S+, limit \S+, audit \S+ ms\n",
+            kept[0].stdout,
+        )
+
+    def test_ticks_are_counted_per_backend(self, kept: Any) -> None:
+        for name, woven in backends.WOVEN.items():
+            ticks, rounds = re.search(  # type: ignore[union-attr]
+                rf"^{name}: (\d+) ticks, periodic hooks ran (\d+) times$",
+                kept[0].stdout,
+                re.MULTILINE,
+            ).groups()
+            assert int(rounds) == int(ticks) // woven.ticks >= 2
+
+    def test_the_backend_without_hooks_is_not_woven(self, kept: Any) -> None:
+        assert "gamma: DummyDriver, hooks: none, not woven" in kept[0].stdout
+
+    def test_no_colour_where_there_is_no_terminal(self, kept: Any) -> None:
+        assert "\x1b" not in kept[0].stdout
+
+    def test_the_share_manager_is_the_only_bootstrap(self, kept: Any) -> None:
+        text = (kept[1] / "kept" / "manila.conf").read_text()
+        assert "share_manager = aspects.manila.ShareManager" in text
+        assert (
+            re.findall(r"^share_driver = (.*)$", text, re.MULTILINE)
+            == ["manila.tests.share.drivers.dummy.DummyDriver"] * 3
+        )
+
+    def test_the_kept_folder_has_the_log_and_the_audit(self, kept: Any) -> None:
+        folder = kept[1] / "kept"
+        assert "manila" in (folder / "manila.log").read_text()
+        lines = [
+            json.loads(line)
+            for line in backends.audit_log(folder).read_text().splitlines()
+        ]
+        outcomes = {line["outcome"] for line in lines}
+        assert outcomes == {"success", "failure", "veto"}
+
+    def test_nothing_is_written_anywhere_else(self, kept: Any) -> None:
+        assert sorted(path.name for path in kept[1].iterdir()) == ["kept", "tmp"]
+        assert list((kept[1] / "tmp").iterdir()) == []
+
+    def test_a_folder_that_is_in_use_is_refused(self, kept: Any) -> None:
+        done = subprocess.run(
+            [*DEMO, "--keep", str(kept[1] / "kept")],
+            env=environment(kept[1] / "tmp"),
+            capture_output=True,
+            text=True,
+            timeout=A_MINUTE,
+            check=False,
+        )
+        assert done.returncode == 1
+        assert "is not empty" in done.stderr
+        assert done.stderr.count("\n") == 1
+
+
+class TestWhatIsNotAsItShouldBe:
+    def test_an_action_that_is_missing_is_told(self, tmp_path: Path) -> None:
+        """One hook of one backend is switched off by one option."""
+        config = tmp_path / "without.conf"
+        config.write_text("[alpha:limit]\nenable_post_hooks = False\n")
+        done = run_demo(tmp_path, "--config-file", config)
+        assert done.returncode == 1, done.stdout + done.stderr
+        assert "Not as it should be" in done.stdout
+        missing = re.findall(r"\[(\w+)\] due, not seen: (.*)$", done.stdout, re.M)
+        assert ("alpha", "extend_share (extend_share): post of limit") in missing
+        # The hooks around it are as they were.
+        assert not [text for _, text in missing if "of limit" not in text]
+        assert {backend for backend, _ in missing} == {"alpha"}
+
+    def test_a_hook_that_does_not_do_its_work_is_told(self, tmp_path: Path) -> None:
+        """Without its limit, the hook lets the share be created."""
+        config = tmp_path / "without.conf"
+        config.write_text("[alpha:limit]\nlimit_gigabytes = 0\n")
+        done = run_demo(tmp_path, "--config-file", config)
+        assert done.returncode == 1, done.stdout + done.stderr
+        assert re.search(r"failed share too-large: .*'available'", done.stdout)
+
+    def test_wrong_hooks_are_told_all_at_once(self, tmp_path: Path) -> None:
+        config = tmp_path / "wrong.conf"
+        config.write_text(
+            "[alpha]\nhook_drivers = no.such:Hook\n"
+            "[beta]\nhook_drivers = aspects:NoSuchHook\n"
+        )
+        done = run_demo(tmp_path, "--config-file", config)
+        assert done.returncode == 1
+        lines = done.stderr.splitlines()
+        assert [line.partition(":")[0] for line in lines] == [
+            "[alpha] hook_drivers = no.such",
+            "[beta] hook_drivers = aspects",
+        ]
+        assert list((tmp_path / "tmp").iterdir()) == []
+
+    def test_a_config_file_that_is_not_there_is_told(self, tmp_path: Path) -> None:
+        done = run_demo(tmp_path, "--config-file", tmp_path / "none.conf")
+        assert done.returncode == 1
+        assert "none.conf" in done.stderr
+        assert done.stderr.count("\n") == 1
+
+
+AUTHORS_HOOK = '''
+import manila.share.hook
+
+class AuthorsHook(manila.share.hook.HookBase):
+    """As it would be written for Manila itself."""
+
+    def _execute_pre_hook(self, *, context, func_name, **kwargs):
+        pass
+
+    def _execute_post_hook(self, context, func_name, pre_hook_data,
+                           driver_action_results, *args, **kwargs):
+        pass
+
+    def _execute_periodic_hook(self, context, periodic_hook_data, *args, **kwargs):
+        pass
+'''
+
+
+class TestServe:
+    @pytest.fixture
+    def served(self, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+        (tmp_path / "tmp").mkdir()
+        (tmp_path / "authors.py").write_text(AUTHORS_HOOK)
+        (tmp_path / "authors.conf").write_text(
+            "[alpha]\nhook_drivers = mine=authors:AuthorsHook\n"
+        )
+        process = subprocess.Popen(
+            [*DEMO, "--serve", "--config-file", "authors.conf"],
+            env={**environment(tmp_path / "tmp"), "PYTHONUNBUFFERED": "1"},
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        with process:
+            yield process
+            process.kill()
+
+    def test_the_example_creates_a_share_and_ctrl_c_stops(
+        self, served: subprocess.Popen[str], tmp_path: Path
+    ) -> None:
+        assert served.stdout is not None
+        examples = []
+        for line in served.stdout:
+            if line.startswith("curl "):
+                examples.append(line)
+            if line.startswith("Ctrl-C"):
+                break
+        assert examples, "it ended without an example"
+        answers = [paste(line) for line in examples]
+        assert answers[1]["share"]["status"] == "creating"
+        for line in served.stdout:
+            if "alpha create_share_instance" in line:
+                break
+        else:
+            pytest.fail("the author's hook was not seen")
+        assert re.match(
+            r" +pre mine \S+ \| driver \S+ \| post mine \S+ ms$", next(served.stdout)
+        )
+
+        def status() -> str:
+            return str(paste(examples[2])["shares"][0]["status"])
+
+        until(status, lambda found: found == "available", "the share")
+        served.send_signal(signal.SIGINT)
+        rest = served.stdout.read()
+        assert served.wait(20) == 0, rest
+        assert "Traceback" not in rest
+        assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def paste(line: str) -> Any:
+    """Run a line of the screen as it stands."""
+    answer = subprocess.run(
+        shlex.split(line), capture_output=True, text=True, timeout=20, check=True
+    )
+    return json.loads(answer.stdout)
+
+
+class TestService:
+    def test_one_process_hosts_one_manila(self, manila: ManilaService) -> None:
+        with pytest.raises(ServiceError, match="this process has had its Manila"):
+            ManilaService(manila.backends).start()
+
+    def test_each_backend_has_its_manager_at_hand(self, manila: ManilaService) -> None:
+        assert {
+            name: aspects.is_woven(manager.driver)
+            for name, manager in manila.managers.items()
+        } == {
+            name: "hook_drivers" in options for name, options in manila.backends.items()
+        }
+
+    def test_a_share_server_comes_and_goes(
+        self, manila: ManilaService, share_api: Any
+    ) -> None:
+        recorder.SEEN.clear()
+        answer = share_api.post(
+            "/types",
+            json={
+                "share_type": {
+                    "name": "served",
+                    "share_type_access:is_public": True,
+                    "extra_specs": {
+                        "driver_handles_share_servers": "True",
+                        "share_backend_name": "servers",
+                    },
+                }
+            },
+        )
+        assert answer.status_code == 200, answer.text
+        network = share_api.create_share_network(name="network")
+        share = share_api.create_share(
+            share_protocol="NFS",
+            size=1,
+            share_type="served",
+            share_network_id=network.id,
+        )
+
+        def status() -> str:
+            return str(share_api.get_share(share.id).status)
+
+        until(status, lambda found: found != "creating", "share: created")
+        assert status() == "available"
+        (server,) = share_api.get("/share-servers").json()["share_servers"]
+        share_api.delete_share(share.id)
+        until(
+            lambda: [each.id for each in share_api.shares()],
+            lambda ids: share.id not in ids,
+            "share: gone",
+        )
+        assert share_api.delete(f"/share-servers/{server['id']}").status_code == 202
+        until(
+            lambda: share_api.get("/share-servers").json()["share_servers"],
+            lambda servers: not servers,
+            "share server: gone",
+        )
+        assert [
+            (seen.action, seen.operation.method)
+            for seen in recorder.SEEN
+            if seen.operation == "delete_share_server"
+            and isinstance(seen.hook, recorder.Recorder)
+        ] == [("pre", "teardown_server"), ("post", "teardown_server")]
