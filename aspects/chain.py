@@ -27,7 +27,7 @@ REST = slice(1, None)
 Wrapper = Callable[[Action, Any, tuple[Any, ...], dict[str, Any]], Any]
 
 
-def around(chain: Chain, operation: Operation) -> Wrapper:
+def around(chain: Chain, operation: Operation | _Settled) -> Wrapper:
     """Return what makes one call of a driver method, with the hooks around it.
 
     Every step whose pre action came to an end gets exactly one ending: post in
@@ -41,7 +41,7 @@ def around(chain: Chain, operation: Operation) -> Wrapper:
     def call(
         method: Action, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        name = operation
+        name: Any = operation
         if at_first and args:
             context, given, named = args[0], args[REST], kwargs
         else:
@@ -60,7 +60,8 @@ def around(chain: Chain, operation: Operation) -> Wrapper:
         try:
             for step in steps:
                 try:
-                    data.append(step.pre and step.pre(*pre_args, **named))
+                    pre = step.pre
+                    data.append(None if pre is None else pre(*pre_args, **named))
                 except Exception as error:
                     if not step.suppress_pre or isinstance(error, Veto):
                         raise
@@ -69,7 +70,7 @@ def around(chain: Chain, operation: Operation) -> Wrapper:
             result = method(*args, **kwargs)
             for step in steps:
                 ended += 1
-                if step.post:
+                if step.post is not None:
                     post_args = (context, name, data[ended - 1], result) + given
                     try:
                         answer = step.post(*post_args, **named)
@@ -103,7 +104,7 @@ def fail(
     """Give the steps that are still owed an ending their error action."""
     while owed:
         step, data = owed.pop()
-        if step.error:
+        if step.error is not None:
             try:
                 step.error(context, operation, data, error, *given, **named)
             except Exception as failure:
@@ -129,6 +130,7 @@ def around_coroutine(chain: Chain, operation: Operation) -> Wrapper:
         method: Action, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         steps = steps_of(chain.hooks) if chain.steps is None else chain.steps
+        settled = _Settled(operation, args, kwargs)
         data: list[Any] = []
         returned: list[Any] = []
         raised: list[BaseException] = []
@@ -143,7 +145,7 @@ def around_coroutine(chain: Chain, operation: Operation) -> Wrapper:
 
         first = Chain(())
         first.steps = tuple(Step(s.hook, s.pre, keep, s.error) for s in steps)
-        around(first, operation)(_nothing, instance, args, kwargs)
+        around(first, settled)(_nothing, instance, args, kwargs)
         second = Chain(())
         second.steps = tuple(
             Step(s.hook, functools.partial(_first, datum), s.post, s.error)
@@ -154,13 +156,33 @@ def around_coroutine(chain: Chain, operation: Operation) -> Wrapper:
         except BaseException as error:
             raised.append(error)
         try:
-            return around(second, operation)(outcome, instance, args, kwargs)
+            return around(second, settled)(outcome, instance, args, kwargs)
         finally:
-            # As above: the error's traceback holds this frame.
+            # As above: the errors' tracebacks hold this frame.
             raised.clear()
             data.clear()
+            del second
 
     return call
+
+
+class _Settled:
+    """The context and the operation of one call, for both of its halves."""
+
+    context_at = None
+
+    def __init__(
+        self, operation: Operation, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        self.taken = operation.take_context(args, kwargs)
+        by_rules = operation.by_rules
+        self.operation = by_rules(*self.taken[1:]) if by_rules else operation
+
+    def take_context(self, *call: Any) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
+        return self.taken
+
+    def by_rules(self, *call: Any) -> Operation:
+        return self.operation
 
 
 def _first(value: Any, *given: Any, **named: Any) -> Any:
@@ -245,6 +267,6 @@ def steps_of(hooks: Iterable[Any]) -> tuple[Step, ...]:
             # Upstream's hooks have no error action.
             if action := getattr(hook, "_execute_error_hook", None):
                 error = fitted(action, ERROR)
-        if pre or post or error:
+        if not pre is post is error is None:
             steps.append(Step(hook, pre, post, error))
     return tuple(steps)

@@ -15,12 +15,11 @@ from typing import Any, NamedTuple
 
 from oslo_config import cfg
 from oslo_log import log
-from oslo_utils import strutils
 from stevedore.driver import DriverManager
 from stevedore.exception import NoMatches
 from stevedore.extension import ExtensionManager
 
-from aspects.hook import SWITCHES, Configuration, hook_options
+from aspects.hook import SWITCHES, Configuration, hook_options, text_of
 from aspects.operations import ContextFactory, new_admin_context
 from aspects.proxy import Weaving, weave, weaving
 
@@ -326,7 +325,7 @@ def _near(name: str, names: Iterable[str]) -> str:
 
 def _text(error: BaseException) -> str:
     # An error's own text may quote an option that is a secret.
-    return f"{type(error).__name__}: {strutils.mask_password(str(error))}"
+    return f"{type(error).__name__}: {text_of(error)}"
 
 
 def _make_hook(what: str, section: InstanceSection, host: str | None) -> Any:

@@ -157,8 +157,9 @@ class _Switch:
 
     def __set__(self, hook: HookBase, value: bool) -> None:
         vars(hook)[self.name] = value
-        for chain in vars(hook).get("_chains", ()):
-            chain.refresh()
+        for reference in tuple(vars(hook).get("_chains", ())):
+            if chain := reference():
+                chain.refresh()
 
 
 class HookBase(abc.ABC):
@@ -424,8 +425,11 @@ def _fit(function: Action, protocol: tuple[str, ...]) -> Fit | None:
         declared = inspect.signature(function).parameters
     except (TypeError, ValueError):
         return None
-    kinds = {parameter.kind for parameter in declared.values()}
-    takes_args = inspect.Parameter.VAR_POSITIONAL in kinds
+    kinds_of = [parameter.kind for parameter in declared.values()]
+    # A bound action's own self is one of its function's.
+    if kinds_of and inspect.isfunction(function):
+        del kinds_of[0]
+    takes_args = inspect.Parameter.VAR_POSITIONAL in kinds_of
     first = tuple(
         protocol.index(name)
         for name, parameter in declared.items()
@@ -438,9 +442,14 @@ def _fit(function: Action, protocol: tuple[str, ...]) -> Fit | None:
     )
     if by_name or first != tuple(sorted(first)):
         return first, by_name, takes_args
-    if not takes_args:
-        return tuple(range(len(protocol))), (), False
-    return None
+    if takes_args:
+        return None
+    positions = kinds_of.count(inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    if positions < len(protocol) and inspect.Parameter.VAR_KEYWORD in kinds_of:
+        # The rest of the protocol goes into its **kwargs.
+        rest = set(range(len(protocol))) - set(first)
+        return first, tuple(sorted(rest)), False
+    return tuple(range(len(protocol))), (), False
 
 
 def observe(hook: object, chain: _Observer) -> bool:
@@ -453,7 +462,12 @@ def observe(hook: object, chain: _Observer) -> bool:
     """
     if not isinstance(hook, HookBase):
         return False
-    vars(hook).setdefault("_chains", weakref.WeakSet()).add(chain)
+    for switch in SWITCHES:
+        if not isinstance(inspect.getattr_static(type(hook), switch), _Switch):
+            return False
+    # A list, which another thread may add to while this one goes through it.
+    chains = vars(hook).setdefault("_chains", [])
+    chains.append(weakref.ref(chain, chains.remove))
     return True
 
 
@@ -478,6 +492,14 @@ def suppressed(hook: object, action: str, operation: str, error: Exception) -> b
     return True
 
 
+def text_of(error: BaseException) -> str:
+    """Return the text of an error, without the secrets that can be told."""
+    try:
+        return str(strutils.mask_password(str(error)))
+    except Exception:
+        return "(it has no text)"
+
+
 def log_failure(hook: object, action: str, operation: str, error: Exception) -> None:
     """Log an error that goes no further, without the secrets in its text."""
     LOG.warning(
@@ -489,6 +511,6 @@ def log_failure(hook: object, action: str, operation: str, error: Exception) -> 
             "backend": getattr(operation, "backend", None),
             "operation": operation,
             "type": type(error).__name__,
-            "error": strutils.mask_password(str(error)),
+            "error": text_of(error),
         },
     )

@@ -195,7 +195,7 @@ def _read(
     :return: the signature without it, its position, its name
     """
     try:
-        signature = inspect.signature(function) if function else None
+        signature = None if function is None else inspect.signature(function)
     except (TypeError, ValueError):
         signature = None
     if signature is None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import wrapt
 
-from aspects.chain import Chain, around, around_coroutine
+from aspects.chain import Chain, Wrapper, around, around_coroutine
 from aspects.operations import (
     METHODS,
     ContextFactory,
@@ -79,20 +79,32 @@ class Weaving:
         """The hooks, in configured order."""
         return self.chain.hooks
 
+    def is_mine(self, method: Any) -> bool:
+        """Tell whether a method has these hooks around it."""
+        return isinstance(method, Woven) and method._self_chain is self.chain
+
     def method_of(self, name: str, method: Any) -> Any:
         """Return the woven method for what the driver has under a name."""
-        if not callable(method) or isinstance(method, WovenMethod):
+        if not callable(method) or self.is_mine(method):
             return method
         operation = self.operations.get(name) or operation_of(
             name, method, self.backend, self.host, self.new_context
         )
-        way = around_coroutine if inspect.iscoroutinefunction(method) else around
-        woven = WovenMethod(method, way(self.chain, operation))
+        way = around_coroutine if _is_coroutine(method) else around
+        # Only what can be bound may look as if it could.
+        kind = WovenMethod if hasattr(type(method), "__get__") else WovenCallable
+        woven = kind(method, way(self.chain, operation))
+        woven._self_chain = self.chain
         self.methods[name] = (method, woven)
         return woven
 
 
-class WovenMethod(wrapt.FunctionWrapper):  # type: ignore
+def _is_coroutine(method: Any) -> bool:
+    call = type(method).__call__
+    return inspect.iscoroutinefunction(method) or inspect.iscoroutinefunction(call)
+
+
+class Woven:
     """A driver's method, with the hooks around each call of it.
 
     It passes for the method, since Manila and its tests treat methods as
@@ -100,9 +112,36 @@ class WovenMethod(wrapt.FunctionWrapper):  # type: ignore
     """
 
     __slots__ = ()
+    __wrapped__: Any
+    _self_chain: Chain
 
     def __repr__(self) -> str:
         return repr(self.__wrapped__)
+
+    def __copy__(self) -> Woven:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return copy.deepcopy(self.__wrapped__, memo)
+
+
+class WovenMethod(Woven, wrapt.FunctionWrapper):  # type: ignore
+    """A method or function: wrapt calls the wrapper without a detour."""
+
+    __slots__ = ("_self_chain",)
+
+
+class WovenCallable(Woven, wrapt.CallableObjectProxy):  # type: ignore
+    """Anything else that can be called: a mock, a partial, an object."""
+
+    __slots__ = ("_self_around", "_self_chain")
+
+    def __init__(self, method: Any, around: Wrapper) -> None:
+        super().__init__(method)
+        self._self_around = around
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        return self._self_around(self.__wrapped__, None, args, kwargs)
 
 
 class WovenDriver(wrapt.ObjectProxy):  # type: ignore
@@ -120,6 +159,16 @@ class WovenDriver(wrapt.ObjectProxy):  # type: ignore
     def __repr__(self) -> str:
         return repr(self.__wrapped__)
 
+    # What a driver returns of itself would be the way around its hooks.
+
+    def __enter__(self) -> Any:
+        entered = self.__wrapped__.__enter__()
+        return self if entered is self.__wrapped__ else entered
+
+    async def __aenter__(self) -> Any:
+        entered = await self.__wrapped__.__aenter__()
+        return self if entered is self.__wrapped__ else entered
+
     def __copy__(self) -> Any:
         return _rewoven(self, copy.copy(self.__wrapped__))
 
@@ -132,7 +181,7 @@ def _property(name: str, get: Callable[[WovenDriver], Any]) -> property:
 
     def set_(self: WovenDriver, value: Any) -> None:
         # Putting back what was read from here must not weave it twice.
-        if isinstance(value, WovenMethod):
+        if self._self_weaving.is_mine(value):
             value = value.__wrapped__
         setattr(self.__wrapped__, name, value)
 
@@ -178,9 +227,32 @@ def _special(name: str) -> Callable[..., Any]:
     return call
 
 
-# Special methods that make a difference to have: wrapt has them only on
-# classes of their own, since what can be called is callable().
-_SPECIAL = ("__call__", "__next__", "__await__", "__aenter__", "__aexit__", "__anext__")
+# Special methods that make a difference to have, as what has one can be called,
+# iterated, awaited. wrapt's proxy has some of them for every object.
+_SPECIAL = (
+    *("__call__", "__hash__", "__len__", "__contains__", "__iter__", "__next__"),
+    *("__reversed__", "__enter__", "__exit__", "__await__", "__aiter__", "__anext__"),
+    *("__aenter__", "__aexit__"),
+)
+
+
+def _has(cls: type, special: str) -> bool:
+    """Tell whether a class has a special method for its instances."""
+    for base in cls.__mro__:
+        if special in vars(base):
+            return vars(base)[special] is not None
+    return False
+
+
+def _specials(cls: type) -> dict[str, Any]:
+    """Make the special methods that a proxy for instances of a class needs."""
+    # None is how Python says that an instance has no such method.
+    return {
+        name: _special(name) if _has(cls, name) else None
+        for name in _SPECIAL
+        if _has(cls, name) != _has(WovenDriver, name)
+    }
+
 
 _classes: weakref.WeakKeyDictionary[type, dict[Any, type[WovenDriver]]] = (
     weakref.WeakKeyDictionary()
@@ -193,12 +265,8 @@ def _class_of(driver: object, hook_methods: tuple[str, ...]) -> type[WovenDriver
     classes = _classes.setdefault(cls, {})
     woven = classes.get(hook_methods)
     if woven is None:
-        members = {
-            name: _special(name)
-            for name in _SPECIAL
-            if hasattr(cls, name) and not hasattr(wrapt.ObjectProxy, name)
-        }
-        woven = type("WovenDriver", (WovenDriver,), {"__slots__": (), **members})
+        members = {"__slots__": (), **_specials(cls)}
+        woven = type("WovenDriver", (WovenDriver,), members)
         for name in (*METHODS, *hook_methods):
             setattr(woven, name, _method(name))
         classes[hook_methods] = woven

@@ -65,8 +65,15 @@ def data_of(
     }
     if error is not None:
         data["error_type"] = type(error).__name__
-        data["error"] = without_secrets(str(error), context, arguments)
+        data["error"] = without_secrets(_text(error), context, arguments)
     return data
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:
+        return ""
 
 
 def outcome_of(error: BaseException | None) -> str:
