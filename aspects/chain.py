@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from aspects.hook import (
@@ -23,11 +23,8 @@ from aspects.operations import Operation
 
 REST = slice(1, None)
 
-#: How wrapt calls a wrapper: method, instance, args, kwargs.
-Wrapper = Callable[[Action, Any, tuple[Any, ...], dict[str, Any]], Any]
 
-
-def around(chain: Chain, operation: Operation | _Settled) -> Wrapper:
+def around(chain: Chain, operation: Operation | _Settled, method: Action) -> Action:
     """Return what makes one call of a driver method, with the hooks around it.
 
     Every step whose pre action came to an end gets exactly one ending: post in
@@ -35,12 +32,12 @@ def around(chain: Chain, operation: Operation | _Settled) -> Wrapper:
 
     :param chain: the hooks; a call ends with the steps that it began with
     :param operation: what the hooks get as ``func_name``
+    :param method: the driver's method
     """
     at_first = operation.context_at == 0
+    by_rules: Any = operation.by_rules
 
-    def call(
-        method: Action, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
+    def call(*args: Any, **kwargs: Any) -> Any:
         name: Any = operation
         if at_first and args:
             context, given, named = args[0], args[REST], kwargs
@@ -48,20 +45,25 @@ def around(chain: Chain, operation: Operation | _Settled) -> Wrapper:
             context, given, named = name.take_context(args, kwargs)
         if context is None:
             context = name.current_context()
-        if name.by_rules:
-            name = name.by_rules(given, named)
+        if by_rules:
+            name = by_rules(given, named)
         steps = chain.steps
         if steps is None:
             steps = steps_of(chain.hooks)
-        # Concatenated, since f(a, b, *given) takes Python twice the time.
+        # Concatenated, and no ** where there is nothing: f(a, b, *given, **{})
+        # takes Python more than twice the time.
         pre_args = (context, name) + given
         data: list[Any] = []
         ended = 0
         try:
             for step in steps:
                 try:
-                    pre = step.pre
-                    data.append(None if pre is None else pre(*pre_args, **named))
+                    if step.pre is None:
+                        data.append(None)
+                    elif named:
+                        data.append(step.pre(*pre_args, **named))
+                    else:
+                        data.append(step.pre(*pre_args))
                 except Exception as error:
                     if not step.suppress_pre or isinstance(error, Veto):
                         raise
@@ -73,7 +75,10 @@ def around(chain: Chain, operation: Operation | _Settled) -> Wrapper:
                 if step.post is not None:
                     post_args = (context, name, data[ended - 1], result) + given
                     try:
-                        answer = step.post(*post_args, **named)
+                        if named:
+                            answer = step.post(*post_args, **named)
+                        else:
+                            answer = step.post(*post_args)
                         if answer is not None and isinstance(answer, UpdatedResults):
                             result = answer.results
                     except Exception as error:
@@ -116,7 +121,7 @@ def fail(
                 raise
 
 
-def around_coroutine(chain: Chain, operation: Operation) -> Wrapper:
+def around_coroutine(chain: Chain, operation: Operation, method: Action) -> Action:
     """Return the same for a coroutine method: two halves of it, and an await.
 
     The first half has the pre actions and their error endings, the second
@@ -124,11 +129,10 @@ def around_coroutine(chain: Chain, operation: Operation) -> Wrapper:
 
     :param chain: the hooks; a call ends with the steps that it began with
     :param operation: what the hooks get as ``func_name``
+    :param method: the driver's method
     """
 
-    async def call(
-        method: Action, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
+    async def call(*args: Any, **kwargs: Any) -> Any:
         steps = steps_of(chain.hooks) if chain.steps is None else chain.steps
         settled = _Settled(operation, args, kwargs)
         data: list[Any] = []
@@ -145,7 +149,7 @@ def around_coroutine(chain: Chain, operation: Operation) -> Wrapper:
 
         first = Chain(())
         first.steps = tuple(Step(s.hook, s.pre, keep, s.error) for s in steps)
-        around(first, settled)(_nothing, instance, args, kwargs)
+        around(first, settled, _nothing)(*args, **kwargs)
         second = Chain(())
         second.steps = tuple(
             Step(s.hook, functools.partial(_first, datum), s.post, s.error)
@@ -156,7 +160,7 @@ def around_coroutine(chain: Chain, operation: Operation) -> Wrapper:
         except BaseException as error:
             raised.append(error)
         try:
-            return around(second, settled)(outcome, instance, args, kwargs)
+            return around(second, settled, outcome)(*args, **kwargs)
         finally:
             # As above: the errors' tracebacks hold this frame.
             raised.clear()
@@ -267,6 +271,6 @@ def steps_of(hooks: Iterable[Any]) -> tuple[Step, ...]:
             # Upstream's hooks have no error action.
             if action := getattr(hook, "_execute_error_hook", None):
                 error = fitted(action, ERROR)
-        if not pre is post is error is None:
+        if any(action is not None for action in (pre, post, error)):
             steps.append(Step(hook, pre, post, error))
     return tuple(steps)

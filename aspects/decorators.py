@@ -46,7 +46,7 @@ def add_hooks(method: F) -> F:
         bound = method.__get__(self)
         backend, host = getattr(self, "backend", None), getattr(self, "host", None)
         operation = operation_of(name, bound, backend, host)
-        return way(Chain(self.hooks), operation)(bound, self, args, kwargs)
+        return way(Chain(self.hooks), operation, bound)(*args, **kwargs)
 
     async def call_coroutine(method: F, self: Any, /, *args: Any, **kwargs: Any) -> Any:
         return await call(method, self, *args, **kwargs)

@@ -11,7 +11,6 @@ from typing import Any, ClassVar, Protocol
 
 from oslo_config import cfg
 from oslo_log import log
-from oslo_utils import strutils
 
 LOG = log.getLogger(__name__)
 
@@ -494,6 +493,9 @@ def suppressed(hook: object, action: str, operation: str, error: Exception) -> b
 
 def text_of(error: BaseException) -> str:
     """Return the text of an error, without the secrets that can be told."""
+    # Not at the top: what it compiles takes longer than all else here.
+    from oslo_utils import strutils
+
     try:
         return str(strutils.mask_password(str(error)))
     except Exception:

@@ -13,7 +13,7 @@ from typing import Any
 
 import wrapt
 
-from aspects.chain import Chain, Wrapper, around, around_coroutine
+from aspects.chain import Chain, around, around_coroutine
 from aspects.operations import (
     METHODS,
     ContextFactory,
@@ -81,7 +81,8 @@ class Weaving:
 
     def is_mine(self, method: Any) -> bool:
         """Tell whether a method has these hooks around it."""
-        return isinstance(method, Woven) and method._self_chain is self.chain
+        mine = isinstance(method, WovenMethod)
+        return mine and method._self_chain is self.chain
 
     def method_of(self, name: str, method: Any) -> Any:
         """Return the woven method for what the driver has under a name."""
@@ -91,10 +92,9 @@ class Weaving:
             name, method, self.backend, self.host, self.new_context
         )
         way = around_coroutine if _is_coroutine(method) else around
-        # Only what can be bound may look as if it could.
-        kind = WovenMethod if hasattr(type(method), "__get__") else WovenCallable
-        woven = kind(method, way(self.chain, operation))
+        woven = WovenMethod(method)
         woven._self_chain = self.chain
+        woven._self_call = way(self.chain, operation, method)
         self.methods[name] = (method, woven)
         return woven
 
@@ -104,44 +104,30 @@ def _is_coroutine(method: Any) -> bool:
     return inspect.iscoroutinefunction(method) or inspect.iscoroutinefunction(call)
 
 
-class Woven:
+class WovenMethod(wrapt.ObjectProxy):  # type: ignore
     """A driver's method, with the hooks around each call of it.
 
     It passes for the method, since Manila and its tests treat methods as
     objects: mocks with assertions, partials, attributes.
     """
 
-    __slots__ = ()
-    __wrapped__: Any
+    __slots__ = ("_self_call", "_self_chain")
+    _self_call: Callable[..., Any]
     _self_chain: Chain
 
     def __repr__(self) -> str:
         return repr(self.__wrapped__)
 
-    def __copy__(self) -> Woven:
+    def __copy__(self) -> WovenMethod:
         return self
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         return copy.deepcopy(self.__wrapped__, memo)
 
 
-class WovenMethod(Woven, wrapt.FunctionWrapper):  # type: ignore
-    """A method or function: wrapt calls the wrapper without a detour."""
-
-    __slots__ = ("_self_chain",)
-
-
-class WovenCallable(Woven, wrapt.CallableObjectProxy):  # type: ignore
-    """Anything else that can be called: a mock, a partial, an object."""
-
-    __slots__ = ("_self_around", "_self_chain")
-
-    def __init__(self, method: Any, around: Wrapper) -> None:
-        super().__init__(method)
-        self._self_around = around
-
-    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-        return self._self_around(self.__wrapped__, None, args, kwargs)
+# The slot itself stands for the method: to call the proxy is to call what is in
+# it, without the cost of a method that passes its arguments on.
+WovenMethod.__call__ = WovenMethod._self_call  # type: ignore[method-assign]
 
 
 class WovenDriver(wrapt.ObjectProxy):  # type: ignore
@@ -202,11 +188,11 @@ def _method(name: str) -> property:
             return method
         try:
             known, woven = weaving.methods[name]
-            # Each look-up makes a new bound method, equal to the last.
-            if known is method or (type(method) is bound and method == known):
-                return woven
         except KeyError:
-            pass
+            return weaving.method_of(name, method)
+        # Each look-up makes a new bound method, equal to the last.
+        if known is method or (known == method and type(method) is bound):
+            return woven
         return weaving.method_of(name, method)
 
     return _property(name, get)
