@@ -30,6 +30,15 @@ setuptools.setup(
         "demo": DEMO,
         "test": TEST,
         "docs": ["sphinx>=7", "reno>=4"],
+        "bench": [
+            *MANILA,
+            "aspectlib>=2",
+            "cheroot>=10",
+            "matplotlib>=3.8",
+            "pluggy>=1.5",
+            "pyperf>=2.8",
+            "rich>=13",
+        ],
     },
     entry_points={
         "console_scripts": ["manila-aspects = aspects.cli:main"],

@@ -16,9 +16,9 @@ import pytest
 
 # Native threads: to be decided before a test module imports any of Manila.
 os.environ["OS_MANILA_DISABLE_EVENTLET_PATCHING"] = "True"
-import manila.cmd  # noqa: E402, F401
+import manila.cmd
 
-from aspects.demo import client  # noqa: E402
+from aspects.demo import client
 from aspects.demo.service import DUMMY_DRIVER, ManilaService, share_server_backend
 
 WOVEN = {
