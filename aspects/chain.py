@@ -15,6 +15,7 @@ from aspects.hook import (
     Action,
     UpdatedResults,
     Veto,
+    error_action,
     fitted,
     log_failure,
     observe,
@@ -268,8 +269,7 @@ def steps_of(hooks: Iterable[Any]) -> tuple[Step, ...]:
             pre = fitted(hook._execute_pre_hook, PRE)
         if hook.post_hooks_enabled:
             post = fitted(hook._execute_post_hook, POST)
-            # Upstream's hooks have no error action.
-            if action := getattr(hook, "_execute_error_hook", None):
+            if action := error_action(hook):
                 error = fitted(action, ERROR)
         if any(action is not None for action in (pre, post, error)):
             steps.append(Step(hook, pre, post, error))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import abc
 import inspect
+import threading
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Protocol
@@ -451,6 +452,9 @@ def _fit(function: Action, protocol: tuple[str, ...]) -> Fit | None:
     return tuple(range(len(protocol))), (), False
 
 
+_observing = threading.Lock()
+
+
 def observe(hook: object, chain: _Observer) -> bool:
     """Have a chain refreshed whenever a switch of the hook is set.
 
@@ -464,10 +468,24 @@ def observe(hook: object, chain: _Observer) -> bool:
     for switch in SWITCHES:
         if not isinstance(inspect.getattr_static(type(hook), switch), _Switch):
             return False
-    # A list, which another thread may add to while this one goes through it.
-    chains = vars(hook).setdefault("_chains", [])
-    chains.append(weakref.ref(chain, chains.remove))
+    with _observing:
+        chains = vars(hook).setdefault("_chains", [])
+        chains.append(weakref.ref(chain))
+        # Now and then, at each doubling, leave out those that are gone.
+        if len(chains) & (len(chains) - 1) == 0:
+            chains[:] = [each for each in chains if each() is not None]
     return True
+
+
+def error_action(hook: Any) -> Action | None:
+    """Return the error action of a hook, or None where it would do nothing.
+
+    :param hook: any hook; those of upstream have no such action
+    """
+    action = getattr(hook, "_execute_error_hook", None)
+    if getattr(action, "__func__", None) is HookBase._execute_error_hook:
+        return None
+    return action
 
 
 def hook_name(hook: object) -> str:

@@ -255,11 +255,12 @@ def _class_of(driver: object, hook_methods: tuple[str, ...]) -> type[WovenDriver
         woven = type("WovenDriver", (WovenDriver,), members)
         for name in (*METHODS, *hook_methods):
             setattr(woven, name, _method(name))
+        # An attribute that only later drivers have passes as well, but slower.
+        for name in {*dir(cls), *getattr(driver, "__dict__", ())}:
+            mine = name.startswith(("__", "_self_")) or hasattr(woven, name)
+            if name.isidentifier() and not mine:
+                setattr(woven, name, _passed(name))
         classes[hook_methods] = woven
-    for name in {*dir(cls), *getattr(driver, "__dict__", ())}:
-        mine = name.startswith(("__", "_self_")) or hasattr(woven, name)
-        if name.isidentifier() and not mine:
-            setattr(woven, name, _passed(name))
     return woven
 
 
