@@ -466,7 +466,7 @@ def observe(hook: object, chain: _Observer) -> bool:
     if not isinstance(hook, HookBase):
         return False
     for switch in SWITCHES:
-        if not isinstance(inspect.getattr_static(type(hook), switch), _Switch):
+        if not isinstance(getattr(type(hook), switch), _Switch):
             return False
     with _observing:
         chains = vars(hook).setdefault("_chains", [])

@@ -57,6 +57,7 @@ class ShareManager(manager.ShareManager):  # type: ignore[misc]
         # Manila calls this last in its constructor. What it would make here are
         # its manager-level hooks: ``self.hooks`` stays empty instead, so that
         # none runs a second time.
+        problems: tuple[Problem, ...] = ()
         try:
             self.driver = weave_from_config(
                 self.driver,
@@ -65,9 +66,12 @@ class ShareManager(manager.ShareManager):  # type: ignore[misc]
                 new_context=new_context,
             )
         except HookConfigError as error:
-            for problem in error.problems:
+            problems = error.problems
+        if problems:
+            # Out here, since oslo.log adds the exception that it is logged in.
+            for problem in problems:
                 LOG.critical("%s", problem)
-            raise StartupError(error.problems) from None
+            raise StartupError(problems)
         self.access_helper.driver = self.driver
         self.snapshot_access_helper.driver = self.driver
 

@@ -28,6 +28,10 @@ class AlreadyWoven(TypeError):
     """The driver is woven already: its hooks would silently run twice."""
 
 
+# What a driver has that was not called yet; not to be written to.
+_no_methods: dict[str, tuple[Any, Any]] = {}
+
+
 class Weaving:
     """What is woven around one driver.
 
@@ -72,7 +76,7 @@ class Weaving:
             driver, backend, host, hook_methods, new_context
         )
         #: Driver method name -> the method last seen, its woven method.
-        self.methods: dict[str, tuple[Any, Any]] = {}
+        self.methods = _no_methods
 
     @property
     def hooks(self) -> tuple[Any, ...]:
@@ -95,6 +99,8 @@ class Weaving:
         woven = WovenMethod(method)
         woven._self_chain = self.chain
         woven._self_call = way(self.chain, operation, method)
+        if self.methods is _no_methods:
+            self.methods = {}
         self.methods[name] = (method, woven)
         return woven
 

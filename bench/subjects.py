@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The driver and the hooks that everything is measured with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import aspects
+
+
+class Driver:
+    """A driver that does nothing, with the signatures of Manila's drivers.
+
+    Its methods are as short as can be, so that what is measured is the way to
+    them.
+    """
+
+    reserved_share_percentage = 5
+
+    def __init__(self) -> None:
+        self.export_locations = ["127.0.0.1:/export"]
+        self.pools = ["pool"]
+
+    def create_share(
+        self, context: Any, share: Any, share_server: Any = None
+    ) -> list[str]:
+        """Be an operation; give back where the share is."""
+        return self.export_locations
+
+    def delete_share(self, context: Any, share: Any, share_server: Any = None) -> None:
+        """Be an operation that fails."""
+        raise DriverError
+
+    def get_pool(self, share: Any) -> str:
+        """Be a method that is not an operation."""
+        return "pool"
+
+    def get_periodic_hook_data(self, context: Any, share_instances: Any) -> Any:
+        """Give the share instances back, as Manila's base class does."""
+        return share_instances
+
+
+class DriverError(Exception):
+    """What the driver's ``delete_share`` raises."""
+
+
+class NoopHook(aspects.HookBase):
+    """A hook all of whose actions do nothing."""
+
+    def _execute_pre_hook(
+        self, context: Any, func_name: Any, *args: Any, **kwargs: Any
+    ) -> None:
+        pass
+
+    def _execute_post_hook(
+        self,
+        context: Any,
+        func_name: Any,
+        pre_hook_data: Any,
+        driver_action_results: Any,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Any:
+        pass
+
+    def _execute_periodic_hook(
+        self, context: Any, periodic_hook_data: Any, *args: Any, **kwargs: Any
+    ) -> None:
+        pass
+
+    def _execute_error_hook(
+        self,
+        context: Any,
+        func_name: Any,
+        pre_hook_data: Any,
+        error: BaseException,
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
+        pass
+
+
+class FailingHook(NoopHook):
+    """A hook whose pre action raises."""
+
+    def _execute_pre_hook(
+        self, context: Any, func_name: Any, *args: Any, **kwargs: Any
+    ) -> None:
+        raise ValueError("the hook failed")
+
+
+class ReplacingHook(NoopHook):
+    """A hook that replaces the result."""
+
+    def _execute_post_hook(
+        self,
+        context: Any,
+        func_name: Any,
+        pre_hook_data: Any,
+        driver_action_results: Any,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Any:
+        return aspects.UpdatedResults(driver_action_results)
+
+
+def hooks(
+    count: int, cls: type[aspects.HookBase] = NoopHook, *, enabled: bool = True
+) -> list[aspects.HookBase]:
+    """Make hooks with pre, post and periodic actions switched on.
+
+    :param count: how many
+    :param cls: of which class
+    :param enabled: False to switch all their actions off
+    """
+    made = [cls(None, "bench@alpha") for _ in range(count)]
+    for hook in made:
+        hook.pre_hooks_enabled = enabled
+        hook.post_hooks_enabled = enabled
+        hook.periodic_hooks_enabled = enabled
+    return made

@@ -1,0 +1,288 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One process that measures one group of cases.
+
+``python -m bench.worker GROUP SECONDS OUTPUT`` is started by the command. It
+writes its progress, a number from 0 to 1 a line, to standard output, and what it
+measured to the file OUTPUT, as a suite of pyperf. In that suite the values of all
+cases of a group are of the same rounds: the first of each is of the first round.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import random
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyperf  # type: ignore[import-untyped]
+
+#: Seconds that one value is measured for, at the least.
+SAMPLE = 0.0005
+
+#: Seconds that one value is measured for, with threads: many times as long as
+#: a thread keeps the interpreter.
+THREADS_SAMPLE = 0.05
+
+THREADS = (1, 2, 4, 8)
+
+#: When this process began, in the time of ``perf_counter``.
+STARTED = time.perf_counter()
+
+Values = dict[str, list[float]]
+
+
+def report(done: float) -> None:
+    """Tell the command how far this is."""
+    sys.stdout.write(f"{min(done, 1.0):.3f}\n")
+    sys.stdout.flush()
+
+
+def rounds(seconds: float, least: int = 5) -> Iterator[int]:
+    """Yield the numbers of rounds, and report them.
+
+    :param seconds: when to end, counted from the start of the process, so that
+        a busy machine measures less, not longer
+    :param least: the number of rounds, at the least
+    """
+    number = 0
+    while True:
+        elapsed = time.perf_counter() - STARTED
+        report(elapsed / seconds)
+        if elapsed >= seconds and number >= least:
+            return
+        yield number
+        number += 1
+
+
+def settle() -> None:
+    """Put what is there out of the garbage collector's sight.
+
+    It stays on, as in a service, but does not go through what is of the
+    benchmark.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+@contextlib.contextmanager
+def service_logging() -> Iterator[None]:
+    """Set oslo.log up as a service does: debug off, into a file."""
+    from oslo_config import cfg
+    from oslo_log import log
+
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        log.register_options(cfg.CONF)
+        cfg.CONF(
+            ["--log-file", str(Path(folder) / "share.log")],
+            project="manila",
+            default_config_files=[],
+            default_config_dirs=[],
+        )
+        log.setup(cfg.CONF, "manila")
+        yield
+
+
+def interleaved(
+    takes: Mapping[str, Callable[[], float]], seconds: float, least: int = 5
+) -> Values:
+    """Take a value of each case in each round, in random order.
+
+    So whatever else the machine does meanwhile, it does to all of them.
+
+    :param takes: what measures one value of a case, by its name
+    :param seconds: see :func:`rounds`
+    :param least: see :func:`rounds`
+    """
+    values: Values = {name: [] for name in takes}
+    order = list(takes)
+    shuffle = random.Random(0).shuffle
+    for _ in rounds(seconds, least):
+        shuffle(order)
+        for name in order:
+            values[name].append(takes[name]())
+    return values
+
+
+def measure_cases(group: str, seconds: float) -> Values:
+    """Measure a group of cases that are statements."""
+    # Manila registers options of the command line when it is imported: before
+    # service_logging() reads it.
+    from bench import cases, peers  # noqa: F401
+
+    timer = time.perf_counter
+
+    def taker(case: cases.Case) -> Callable[[], float]:
+        loop = cases.loop_of(case)
+        loops = 1
+        while cases.time_of(loop, loops, timer) < SAMPLE:
+            loops *= 2
+        return lambda: cases.time_of(loop, loops, timer) / loops
+
+    with service_logging():
+        takes = {case.name: taker(case) for case in getattr(cases, group)()}
+        settle()
+        return interleaved(takes, seconds)
+
+
+def measure_threads(seconds: float) -> Values:
+    """Measure the time per call, over all threads, of calls from many threads."""
+    from bench import cases
+
+    timer = time.perf_counter
+
+    def take(loop: cases.Loop, count: int, loops: int) -> float:
+        ready = threading.Barrier(count)
+        spans: list[tuple[float, float]] = []
+
+        def run() -> None:
+            ready.wait()
+            start = timer()
+            cases.time_of(loop, loops // count, timer)
+            spans.append((start, timer()))
+
+        workers = [threading.Thread(target=run) for _ in range(count)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        span = max(end for _, end in spans) - min(start for start, _ in spans)
+        return span / (loops // count * count)
+
+    def loops_of(loop: cases.Loop) -> int:
+        loops = 1024
+        while (took := cases.time_of(loop, loops, timer)) < THREADS_SAMPLE / 8:
+            loops *= 2
+        return int(loops * THREADS_SAMPLE / took)
+
+    with service_logging():
+        # One loop for all numbers of threads: two that are compiled from the
+        # same source need not be equally fast.
+        loops = {name: cases.loop_of(case) for name, case in cases.threads().items()}
+        counts = {name: loops_of(loop) for name, loop in loops.items()}
+        settle()
+        values: Values = {}
+        for _ in rounds(seconds):
+            for count in THREADS:
+                # Direct and woven right after each other, as it is their ratio
+                # that counts.
+                for name, loop in loops.items():
+                    value = take(loop, count, counts[name])
+                    values.setdefault(f"threads/{count}/{name}", []).append(value)
+        return values
+
+
+def measure_memory(seconds: float) -> Values:
+    """Measure what a woven driver holds, in bytes, by tracemalloc.
+
+    Each driver has one hook of its own. Drivers and hooks are made before.
+    """
+    import aspects
+    from bench.subjects import Driver, hooks
+
+    count, last = 1000, 100
+    drivers = [Driver() for _ in range(count)]
+    chains = [hooks(1) for _ in range(count)]
+    woven: list[Any] = [None] * count
+    held = [0] * (count + 1)
+    settle()
+    tracemalloc.start()
+    held[0] = tracemalloc.get_traced_memory()[0]
+    for number in range(count):
+        woven[number] = aspects.weave(drivers[number], chains[number])
+        held[number + 1] = tracemalloc.get_traced_memory()[0]
+    for each in woven[-last:]:
+        each.create_share(None, {})
+    called = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    report(1)
+    thousandth = (held[-1] - held[-1 - last]) / last
+    return {
+        "memory/first": [held[1] - held[0]],
+        "memory/1000th": [thousandth],
+        "memory/1000th/called": [thousandth + (called - held[-1]) / last],
+    }
+
+
+def measure_imports(seconds: float) -> Values:
+    """Measure imports, each in a fresh process."""
+    imports = {
+        "import/oslo": "from oslo_config import cfg; from oslo_log import log",
+        "import/aspects": "import aspects",
+    }
+
+    def take(statement: str) -> float:
+        code = (
+            "from time import perf_counter; start = perf_counter(); "
+            f"{statement}; print(perf_counter() - start)"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code], check=True, capture_output=True, text=True
+        )
+        return float(done.stdout)
+
+    def taker(statement: str) -> Callable[[], float]:
+        take(statement)  # so that the byte code is there, and in memory
+        return lambda: take(statement)
+
+    takes = {name: taker(statement) for name, statement in imports.items()}
+    return interleaved(takes, seconds)
+
+
+def measure_create(seconds: float) -> Values:
+    """Measure real creates; see :mod:`bench.create`."""
+    from bench import create
+
+    with create.creates() as takes:
+        settle()
+        values: Values = {}
+        for _ in rounds(seconds, 10):
+            for take in takes:
+                for name, value in take().items():
+                    values.setdefault(name, []).append(value)
+        return values
+
+
+MEASURES: dict[str, Callable[[float], Values]] = {
+    "calls": lambda seconds: measure_cases("calls", seconds),
+    "paths": lambda seconds: measure_cases("paths", seconds),
+    "threads": measure_threads,
+    "memory": measure_memory,
+    "imports": measure_imports,
+    "create": measure_create,
+}
+
+
+def suite_of(values: Values) -> pyperf.BenchmarkSuite:
+    """Make a suite of pyperf, with what it knows of this machine."""
+    first = pyperf.Run([1.0], metadata={"name": "machine"})
+    common = first.get_metadata()
+    benchmarks = []
+    for name, taken in values.items():
+        unit = "byte" if name.startswith("memory/") else "second"
+        metadata = {**common, "name": name, "unit": unit}
+        run = pyperf.Run(
+            [float(f"{value:.5g}") for value in taken],
+            metadata=metadata,
+            collect_metadata=False,
+        )
+        benchmarks.append(pyperf.Benchmark([run]))
+    return pyperf.BenchmarkSuite(benchmarks)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Measure one group."""
+    group, seconds, output = arguments
+    values = MEASURES[group](float(seconds))
+    suite_of(values).dump(output, replace=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A misconfigured hook ends the real ``manila-share``, in plain words."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+CONFIG = """
+[DEFAULT]
+transport_url = fake:/
+state_path = {folder}
+log_file = {folder}/manila.log
+use_stderr = False
+enabled_share_backends = alpha
+share_manager = aspects.manila.ShareManager
+
+[database]
+connection = sqlite:///{folder}/manila.sqlite
+
+[alpha]
+share_driver = manila.tests.share.drivers.dummy.DummyDriver
+driver_handles_share_servers = False
+dummy_driver_driver_methods_delays =
+hook_drivers = no.such:Hook, audit
+enable_pre_hooks = ture
+audit_log_path = {folder}/audit.log
+"""
+
+PROBLEMS = [
+    "[alpha] hook_drivers = no.such:Hook: there is no module 'no'",
+    "[alpha] enable_pre_hooks = ture: Unexpected boolean value 'ture'",
+]
+
+
+def test_problems_without_a_traceback(tmp_path: Path) -> None:
+    config = tmp_path / "manila.conf"
+    config.write_text(CONFIG.format(folder=tmp_path))
+    command = shutil.which("manila-share", path=str(Path(sys.executable).parent))
+    assert command is not None
+
+    done = subprocess.run(
+        [command, "--config-file", str(config)],
+        env={**os.environ, "OS_MANILA_DISABLE_EVENTLET_PATCHING": "True"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    said = done.stderr.splitlines()
+    assert said[-2:] == PROBLEMS
+    log = (tmp_path / "manila.log").read_text()
+    assert [line.rpartition("] [alpha]")[2] for line in log.splitlines()][-2:] == [
+        problem.removeprefix("[alpha]") for problem in PROBLEMS
+    ]
+    for text in (done.stderr, log):
+        assert "Traceback" not in text
