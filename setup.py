@@ -5,7 +5,7 @@ import setuptools
 
 MANILA = ["manila>=23,<24"]
 DEMO = [*MANILA, "rich>=13", "openstacksdk>=4", "cheroot>=10"]
-TEST = ["pytest>=8", "pytest-timeout>=2.3", "hypothesis>=6.100"]
+TEST = ["pytest>=8", "pytest-timeout>=2.3", "hypothesis>=6.100", "eventlet>=0.36"]
 
 setuptools.setup(
     name="manila-aspects",
