@@ -197,7 +197,7 @@ def _method(name: str) -> property:
         except KeyError:
             return weaving.method_of(name, method)
         # Each look-up makes a new bound method, equal to the last.
-        if known is method or (known == method and type(method) is bound):
+        if known is method or (type(method) is bound and known == method):
             return woven
         return weaving.method_of(name, method)
 
