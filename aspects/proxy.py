@@ -96,7 +96,7 @@ class Weaving:
             name, method, self.backend, self.host, self.new_context
         )
         way = around_coroutine if _is_coroutine(method) else around
-        woven = WovenMethod(method)
+        woven = (WovenClass if isinstance(method, type) else WovenMethod)(method)
         woven._self_chain = self.chain
         woven._self_call = way(self.chain, operation, method)
         if self.methods is _no_methods:
@@ -134,6 +134,17 @@ class WovenMethod(wrapt.ObjectProxy):  # type: ignore
 # The slot itself stands for the method: to call the proxy is to call what is in
 # it, without the cost of a method that passes its arguments on.
 WovenMethod.__call__ = WovenMethod._self_call  # type: ignore[method-assign]
+
+
+class WovenClass(WovenMethod):
+    """The same for a class in place of a method."""
+
+    __slots__ = ()
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        # Of what looks like a class, Python 3.13 wants to bind the slot above.
+        return inspect.signature(self.__wrapped__)
 
 
 class WovenDriver(wrapt.ObjectProxy):  # type: ignore
