@@ -87,7 +87,6 @@ hook_options: list[cfg.Opt] = [
     _SharedFloatOpt(
         "periodic_hooks_interval",
         default=300.0,
-        mutable=True,
         help="Seconds between two ticks. Read from [DEFAULT] when the share "
         "service starts.",
     ),
