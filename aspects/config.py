@@ -19,7 +19,13 @@ from stevedore.driver import DriverManager
 from stevedore.exception import NoMatches
 from stevedore.extension import ExtensionManager
 
-from aspects.hook import SWITCHES, Configuration, hook_options, text_of
+from aspects.hook import (
+    SWITCHES,
+    Configuration,
+    HookBase,
+    hook_options,
+    text_of,
+)
 from aspects.operations import ContextFactory, new_admin_context
 from aspects.proxy import Weaving, weave, weaving
 
@@ -140,6 +146,7 @@ class InstanceSection:
 
     def __init__(self, section: Configuration, name: str | None) -> None:
         self.section = section
+        self.name = name
         self.config_group = section.config_group
         # Manila's and Cinder's Configuration are always of the global CONF.
         self.conf: cfg.ConfigOpts = getattr(section, "conf", None) or cfg.CONF
@@ -340,7 +347,9 @@ def _make_hook(what: str, section: InstanceSection, host: str | None) -> Any:
         missing = ", ".join(sorted(getattr(cls, "__abstractmethods__", ())))
         raise _Wrong(f"class {cls.__name__!r} leaves out {missing}")
     try:
-        return cls(configuration=section, host=host)
+        hook: Any = cls(configuration=section, host=host)
+        hook.instance_name = section.name
+        return hook
     except (Exception, SystemExit) as error:
         text = _text(error)
         for option in section.options.values():
@@ -368,9 +377,7 @@ def _hooks_of(
                     "give each its own, as in name=what"
                 )
             sections[name] = InstanceSection(section, name)
-            hook = _make_hook(what, sections[name], host)
-            hook.instance_name = name
-            hooks.append(hook)
+            hooks.append(_make_hook(what, sections[name], host))
         except _Wrong as error:
             group = section.config_group or "DEFAULT"
             problems.append(Problem(group, "hook_drivers", entry, str(error)))
@@ -447,7 +454,11 @@ def _set_switches(hooks: Sequence[Any], sections: Sequence[InstanceSection]) -> 
         for section in sections
     ]
     for hook, switches in zip(hooks, values):
-        vars(hook).update(switches)
+        if isinstance(hook, HookBase):
+            vars(hook).update(switches)
+        else:
+            for switch, value in switches.items():
+                setattr(hook, switch, value)
 
 
 def _follow(
