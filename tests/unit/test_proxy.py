@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import abc
+import asyncio
 import collections.abc
 import contextlib
 import copy
@@ -11,6 +12,7 @@ import functools
 import gc
 import inspect
 import operator
+import types
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -1155,3 +1157,53 @@ def test_further_methods_are_woven_under_their_own_names(hook: Recorder) -> None
     hook.trace.clear()
     plain.helper()
     assert hook.trace == []
+
+
+# What the documentation says beside.
+
+
+def test_a_method_is_the_drivers_own_while_no_action_is_on(hook: Recorder) -> None:
+    woven = aspects.weave(Driver(), [hook])
+    hook.pre_hooks_enabled = hook.post_hooks_enabled = False
+    assert type(woven.create_share) is types.MethodType
+    hook.post_hooks_enabled = True
+    assert type(woven.create_share) is not types.MethodType
+
+
+def test_a_method_put_on_the_driver_itself_is_woven_once(hook: Recorder) -> None:
+    driver = Driver()
+    woven = aspects.weave(driver, [hook])
+    driver.create_share = woven.create_share
+    assert woven.create_share(CONTEXT, "share") == "result"
+    assert actions_of(hook.trace) == ["hook.pre", "hook.post"]
+
+
+class Entered(Driver):
+    def __init__(self, other: Any = None) -> None:
+        super().__init__()
+        self.other = other
+
+    def __enter__(self) -> Any:
+        return self.other or self
+
+    def __exit__(self, *error: object) -> None:
+        """End."""
+
+    async def __aenter__(self) -> Any:
+        return self.other or self
+
+    async def __aexit__(self, *error: object) -> None:
+        """End."""
+
+
+@pytest.mark.parametrize("other", [None, "something else"])
+def test_a_with_statement_gives_the_woven_driver(hook: Recorder, other: Any) -> None:
+    woven = aspects.weave(Entered(other), [hook])
+
+    async def enter() -> Any:
+        async with woven as entered:
+            return entered
+
+    with woven as entered:
+        assert entered is (other or woven)
+    assert asyncio.run(enter()) is (other or woven)
