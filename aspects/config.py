@@ -23,6 +23,7 @@ from aspects.hook import (
     SWITCHES,
     Configuration,
     HookBase,
+    SharedOpt,
     hook_options,
     text_of,
 )
@@ -35,16 +36,8 @@ LOG = log.getLogger(__name__)
 ENTRY_POINTS = "manila_aspects.hooks"
 
 
-class _SharedListOpt(cfg.ListOpt):
-    """Equal to Manila's own ``hook_drivers``, whichever is registered first."""
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, cfg.Opt) and other.dest == self.dest
-
-    def __ne__(self, other: object) -> bool:
-        return not self == other
-
-    __hash__ = cfg.ListOpt.__hash__
+class _SharedListOpt(SharedOpt, cfg.ListOpt):
+    pass
 
 
 section_options: list[cfg.Opt] = [
@@ -97,6 +90,11 @@ class HookConfigError(Exception):
         super().__init__("\n".join(map(str, self.problems)))
 
 
+def _group(conf: cfg.ConfigOpts, name: str | None) -> Any:
+    """Return the options of a section; those of ``[DEFAULT]`` for None."""
+    return conf[name] if name else conf
+
+
 class BackendSection:
     """The section of one backend, where there is no Manila to give it.
 
@@ -121,16 +119,14 @@ class BackendSection:
         :param key: the option's name
         """
         try:
-            section = self.conf[self.config_group] if self.config_group else self.conf
-            return section[key]
+            return _group(self.conf, self.config_group)[key]
         except (cfg.NoSuchOptError, cfg.NoSuchGroupError, KeyError):
             return None
 
     def __getattr__(self, key: str) -> Any:
         if key.startswith("__"):
             raise AttributeError(key)
-        section = self.conf[self.config_group] if self.config_group else self.conf
-        return getattr(section, key)
+        return getattr(_group(self.conf, self.config_group), key)
 
 
 class InstanceSection:
@@ -203,7 +199,7 @@ class InstanceSection:
         for group in self.groups:
             try:
                 location = self.conf.get_location(key, group)
-                value = (self.conf[group] if group else self.conf)[key]
+                value = _group(self.conf, group)[key]
             except (cfg.NoSuchOptError, cfg.NoSuchGroupError, KeyError):
                 continue
             except (ValueError, cfg.Error):

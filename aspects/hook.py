@@ -18,8 +18,8 @@ LOG = log.getLogger(__name__)
 Action = Callable[..., Any]
 
 
-class _SharedBoolOpt(cfg.BoolOpt):
-    """A mutable option that stands in for Manila's immutable one of its name.
+class SharedOpt(cfg.Opt):
+    """An option that stands in for Manila's own of its name.
 
     oslo.config refuses a second, unequal option of one name, in whichever
     order the two are registered, and Manila registers its own when its manager
@@ -32,13 +32,15 @@ class _SharedBoolOpt(cfg.BoolOpt):
     def __ne__(self, other: object) -> bool:
         return not self == other
 
-    __hash__ = cfg.BoolOpt.__hash__
+    __hash__ = cfg.Opt.__hash__
 
 
-class _SharedFloatOpt(cfg.FloatOpt):
-    __eq__ = _SharedBoolOpt.__eq__
-    __ne__ = _SharedBoolOpt.__ne__
-    __hash__ = cfg.FloatOpt.__hash__
+class _SharedBoolOpt(SharedOpt, cfg.BoolOpt):
+    pass
+
+
+class _SharedFloatOpt(SharedOpt, cfg.FloatOpt):
+    pass
 
 
 #: Names, types and defaults are those of ``manila.share.hook.hook_options``;
