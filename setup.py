@@ -4,6 +4,8 @@ import pathlib
 import setuptools
 
 MANILA = ["manila>=23,<24"]
+BACKGROUND = ["futurist>=3"]
+DURABLE = ["persist-queue>=1", "tenacity>=8.2"]
 DEMO = [*MANILA, "rich>=13", "openstacksdk>=4", "cheroot>=10"]
 TEST = ["pytest>=8", "pytest-timeout>=2.3", "hypothesis>=6.100", "eventlet>=0.36"]
 
@@ -25,7 +27,16 @@ setuptools.setup(
         "wrapt>=1.16",
     ],
     extras_require={
-        "audit": [],
+        "background": BACKGROUND,
+        "durable": DURABLE,
+        "audit": ["pycadf>=4"],
+        "notification": ["oslo.messaging>=14"],
+        "webhook": ["requests>=2.31", "tenacity>=8.2"],
+        "command": [],
+        "guard": ["cronsim>=2.5"],
+        "metrics": ["prometheus-client>=0.20"],
+        "tracing": ["opentelemetry-sdk>=1.25", "opentelemetry-exporter-otlp>=1.25"],
+        "automount": ["oslo.messaging>=14"],
         "manila": MANILA,
         "demo": DEMO,
         "test": TEST,

@@ -3,14 +3,17 @@
 
 from aspects.config import BackendSection, HookConfigError, weave_from_config
 from aspects.decorators import add_hooks
+from aspects.dispatch import Background
 from aspects.hook import HookBase, UpdatedResults, Veto
 from aspects.operations import Operation
 from aspects.periodic import tick
 from aspects.proxy import AlreadyWoven, Weaving, is_woven, unweave, weave, weaving
+from aspects.secrets import without_secrets
 
 __all__ = [
     "AlreadyWoven",
     "BackendSection",
+    "Background",
     "HookBase",
     "HookConfigError",
     "Operation",
@@ -24,4 +27,5 @@ __all__ = [
     "weave",
     "weave_from_config",
     "weaving",
+    "without_secrets",
 ]

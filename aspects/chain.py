@@ -4,17 +4,21 @@
 from __future__ import annotations
 
 import contextlib
+import fnmatch
 import functools
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from aspects.hook import (
     ERROR,
+    PERIODIC,
     POST,
     PRE,
     Action,
+    HookBase,
     UpdatedResults,
     Veto,
+    deferred_actions,
     error_action,
     fitted,
     log_failure,
@@ -37,6 +41,7 @@ def around(chain: Chain, operation: Operation | _Settled, method: Action) -> Act
     """
     at_first = operation.context_at == 0
     by_rules: Any = operation.by_rules
+    method = chain.wrapped(operation, method)
 
     def call(*args: Any, **kwargs: Any) -> Any:
         name: Any = operation
@@ -50,7 +55,7 @@ def around(chain: Chain, operation: Operation | _Settled, method: Action) -> Act
             name = by_rules(given, named)
         steps = chain.steps
         if steps is None:
-            steps = steps_of(chain.hooks)
+            steps = chain.steps_for(name)
         # Concatenated, and no ** where there is nothing: f(a, b, *given, **{})
         # takes Python more than twice the time.
         pre_args = (context, name) + given
@@ -68,7 +73,7 @@ def around(chain: Chain, operation: Operation | _Settled, method: Action) -> Act
                 except Exception as error:
                     if not step.suppress_pre or isinstance(error, Veto):
                         raise
-                    log_failure(step.hook, "pre", name, error)
+                    log_failure(step.hook, "pre", name, error, context, given, named)
                     data.append(error)
             result = method(*args, **kwargs)
             for step in steps:
@@ -85,7 +90,9 @@ def around(chain: Chain, operation: Operation | _Settled, method: Action) -> Act
                     except Exception as error:
                         if not step.suppress_post:
                             raise
-                        log_failure(step.hook, "post", name, error)
+                        log_failure(
+                            step.hook, "post", name, error, context, given, named
+                        )
             return result
         except BaseException as error:
             owed = list(zip(steps, data))[ended:]
@@ -114,7 +121,9 @@ def fail(
             try:
                 step.error(context, operation, data, error, *given, **named)
             except Exception as failure:
-                log_failure(step.hook, "error", operation, failure)
+                log_failure(
+                    step.hook, "error", operation, failure, context, given, named
+                )
             except BaseException:
                 # Not the hook's error but the thread's end: it goes on, after
                 # the others had theirs.
@@ -134,8 +143,10 @@ def around_coroutine(chain: Chain, operation: Operation, method: Action) -> Acti
     """
 
     async def call(*args: Any, **kwargs: Any) -> Any:
-        steps = steps_of(chain.hooks) if chain.steps is None else chain.steps
         settled = _Settled(operation, args, kwargs)
+        steps = chain.steps
+        if steps is None:
+            steps = chain.steps_for(settled.operation)
         data: list[Any] = []
         returned: list[Any] = []
         raised: list[BaseException] = []
@@ -204,7 +215,7 @@ class Chain:
     :param hooks: the hooks, in configured order
     """
 
-    __slots__ = ("__weakref__", "_observed", "hooks", "idle", "steps")
+    __slots__ = ("__weakref__", "_all", "_observed", "hooks", "idle", "steps")
 
     def __init__(self, hooks: Iterable[Any]) -> None:
         self.hooks = tuple(hooks)
@@ -214,16 +225,43 @@ class Chain:
 
     def refresh(self) -> None:
         """Follow the switches of the hooks; calls in flight keep their steps."""
-        #: The steps of a call; None if they are to be made at each call, since
-        #: the switches of a hook are plain attributes.
-        self.steps = steps_of(self.hooks) if self._observed else None
+        self._keep(steps_of(self.hooks) if self._observed else None)
+
+    def _keep(self, steps: tuple[Step, ...] | None) -> None:
+        # The steps of all hooks and, by operation, those that are for it; in one
+        # attribute, so that a call finds them to be of the same moment.
+        self._all: tuple[Any, dict[str, tuple[Step, ...]]] = (steps, {})
+        #: The steps of a call; None if :meth:`steps_for` tells them.
+        self.steps = steps
+        if steps and any(step.operations for step in steps):
+            self.steps = None
         #: Whether there are none, so that a call is the driver's own.
-        self.idle = self.steps == ()
+        self.idle = steps == ()
+
+    def steps_for(self, operation: str) -> tuple[Step, ...]:
+        """Return the steps of a call where they are not the same for all calls.
+
+        :param operation: the operation
+        """
+        steps, known = self._all
+        if steps is None:
+            # The switches of a hook are plain attributes: read them each time.
+            steps, known = steps_of(self.hooks), {}
+        if operation not in known:
+            known[operation] = tuple(step for step in steps if step.is_for(operation))
+        return known[operation]
+
+    def wrapped(self, operation: Operation | _Settled, method: Action) -> Action:
+        """Return a driver's method with what the hooks want around it."""
+        for hook in reversed(self.hooks):
+            if isinstance(hook, HookBase):
+                method = hook.wrap_driver(operation, method)
+        return method
 
     @contextlib.contextmanager
     def replaced(self) -> Iterator[None]:
         """Have the steps stay as they are while switches are set, then follow."""
-        self.steps = steps_of(self.hooks)
+        self._keep(steps_of(self.hooks))
         try:
             yield
         finally:
@@ -239,7 +277,10 @@ class Step:
     :param error: its error action
     """
 
-    __slots__ = ("error", "hook", "post", "pre", "suppress_post", "suppress_pre")
+    __slots__ = (
+        *("error", "hook", "operations", "post", "pre"),
+        *("suppress_post", "suppress_pre"),
+    )
 
     def __init__(
         self,
@@ -254,9 +295,19 @@ class Step:
         self.error = error
         self.suppress_pre = getattr(hook, "suppress_pre_hooks_errors", False)
         self.suppress_post = getattr(hook, "suppress_post_hooks_errors", False)
+        patterns = getattr(hook, "hook_operations", ())
+        listed = isinstance(patterns, (list, tuple)) and "*" not in patterns
+        #: Glob patterns of the operations that it is for; empty for all.
+        self.operations: tuple[str, ...] = tuple(patterns) if listed else ()
+
+    def is_for(self, operation: str) -> bool:
+        """Tell whether the hook is run for an operation."""
+        if not self.operations:
+            return True
+        return any(fnmatch.fnmatchcase(operation, each) for each in self.operations)
 
 
-def steps_of(hooks: Iterable[Any]) -> tuple[Step, ...]:
+def steps_of(hooks: tuple[Any, ...]) -> tuple[Step, ...]:
     """Make the steps for the actions that are on now.
 
     :param hooks: the hooks, in configured order
@@ -266,11 +317,37 @@ def steps_of(hooks: Iterable[Any]) -> tuple[Step, ...]:
     for hook in hooks:
         pre = post = error = None
         if hook.pre_hooks_enabled:
-            pre = fitted(hook._execute_pre_hook, PRE)
+            pre = action_of(hooks, hook, "pre", hook._execute_pre_hook)
         if hook.post_hooks_enabled:
-            post = fitted(hook._execute_post_hook, POST)
+            post = action_of(hooks, hook, "post", hook._execute_post_hook)
             if action := error_action(hook):
-                error = fitted(action, ERROR)
+                error = action_of(hooks, hook, "error", action)
         if any(action is not None for action in (pre, post, error)):
             steps.append(Step(hook, pre, post, error))
     return tuple(steps)
+
+
+PROTOCOLS = {"pre": PRE, "post": POST, "error": ERROR, "periodic": PERIODIC}
+
+
+def action_of(hooks: Iterable[Any], hook: Any, kind: str, action: Action) -> Action:
+    """Return what runs for an action of a hook.
+
+    :param hooks: the hooks of the chain, which may wrap it
+    :param hook: the hook
+    :param kind: ``pre``, ``post``, ``error`` or ``periodic``
+    :param action: the hook's action
+    """
+    action = fitted(action, PROTOCOLS[kind])
+    for each in hooks:
+        if isinstance(each, HookBase):
+            action = each.wrap_action(hook, kind, action)
+    dispatcher = getattr(hook, "dispatcher", None)
+    if dispatcher is None or kind not in deferred_actions(hook):
+        return action
+
+    def defer(*args: Any, **kwargs: Any) -> None:
+        operation = "periodic" if kind == "periodic" else args[1]
+        dispatcher.put(hook, kind, operation, action, *args, **kwargs)
+
+    return defer

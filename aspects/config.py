@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import fnmatch
 import glob
 import importlib
 import inspect
@@ -19,16 +20,18 @@ from stevedore.driver import DriverManager
 from stevedore.exception import NoMatches
 from stevedore.extension import ExtensionManager
 
+from aspects.dispatch import Background
 from aspects.hook import (
     SWITCHES,
     Configuration,
     HookBase,
     SharedOpt,
     hook_options,
-    text_of,
+    instance_options,
 )
-from aspects.operations import ContextFactory, new_admin_context
+from aspects.operations import METHODS, ContextFactory, new_admin_context
 from aspects.proxy import Weaving, weave, weaving
+from aspects.secrets import text_of
 
 LOG = log.getLogger(__name__)
 
@@ -161,7 +164,7 @@ class InstanceSection:
         self.last: dict[str, Any] = {}
         # Before a hook of upstream's registers its immutable ones.
         if name is not None:
-            self.append_config_values(hook_options)
+            self.append_config_values([*hook_options, *instance_options])
 
     def append_config_values(self, options: Sequence[cfg.Opt]) -> None:
         """Register options everywhere where they are looked up.
@@ -215,6 +218,19 @@ class InstanceSection:
             if found is not None or key not in self.options:
                 return found
         return self.options[key].default
+
+    def where(self, key: str) -> str:
+        """Return the section that an option has its value from.
+
+        :param key: the option's name
+        :return: the backend's own section where it has its default
+        """
+        for group in self.groups:
+            with contextlib.suppress(cfg.Error, KeyError, ValueError):
+                location = self.conf.get_location(key, group)
+                if location and location.location is not cfg.Locations.opt_default:
+                    return group or "DEFAULT"
+        return self.config_group or "DEFAULT"
 
     def __getattr__(self, key: str) -> Any:
         if key.startswith("__") or "options" not in vars(self):
@@ -345,13 +361,29 @@ def _make_hook(what: str, section: InstanceSection, host: str | None) -> Any:
     try:
         hook: Any = cls(configuration=section, host=host)
         hook.instance_name = section.name
-        return hook
     except (Exception, SystemExit) as error:
         text = _text(error)
         for option in section.options.values():
             if option.secret and (value := section.safe_get(option.dest)):
                 text = text.replace(str(value), "***")
         raise _Wrong(f"making the hook failed: {text}") from error
+    dispatch = section.safe_get("hook_dispatch")
+    if dispatch not in getattr(cls, "dispatches", HookBase.dispatches):
+        raise _Wrong(f"hook_dispatch = {dispatch}: {cls.__name__} delivers no events")
+    if dispatch == "background":
+        try:
+            hook.dispatcher = Background(
+                f"{section.name} of {section.config_group or 'DEFAULT'}",
+                section.safe_get("hook_queue_size"),
+                section.safe_get("hook_queue_timeout"),
+                section.safe_get("hook_drain_timeout"),
+            )
+        except ImportError as error:
+            raise _Wrong(
+                f"hook_dispatch = {dispatch}: {error}: "
+                "pip install 'manila-aspects[background]'"
+            ) from error
+    return hook
 
 
 def _hooks_of(
@@ -423,6 +455,8 @@ def weave_from_config(
             near = _near(method, dir(driver))
             cause = f"unknown operation: the driver has no such method{near}"
             problems.append(Problem(group, "hook_methods", method, cause))
+    for section in sections:
+        problems += _unknown_operations(section, {*METHODS.values(), *methods})
     if problems:
         raise HookConfigError(dict.fromkeys(problems))
     _set_switches(hooks, sections)
@@ -437,6 +471,18 @@ def weave_from_config(
     )
     _follow(own, sections, weakref.ref(weaving(woven)))
     return woven
+
+
+def _unknown_operations(
+    section: InstanceSection, operations: Iterable[str]
+) -> Iterator[Problem]:
+    """Yield the patterns of a hook that no operation matches."""
+    option = "hook_operations"
+    for pattern in section.safe_get(option):
+        if not fnmatch.filter(operations, pattern):
+            near = _near(pattern, operations)
+            cause = f"unknown operation: no operation matches{near}"
+            yield Problem(section.where(option), option, pattern, cause)
 
 
 def _set_switches(hooks: Sequence[Any], sections: Sequence[InstanceSection]) -> None:
@@ -469,6 +515,9 @@ def _follow(
         if woven is None:
             return
         problems = [p for section in (own, *sections) for p in section.problems()]
+        known = {*METHODS.values(), *woven.hook_methods}
+        for section in sections:
+            problems += _unknown_operations(section, known)
         if problems:
             for problem in HookConfigError(dict.fromkeys(problems)).problems:
                 LOG.error("The hooks go on as they were: %s", problem)

@@ -7,11 +7,14 @@ import abc
 import inspect
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
 from oslo_config import cfg
 from oslo_log import log
+
+from aspects.operations import Operation
+from aspects.secrets import text_of
 
 LOG = log.getLogger(__name__)
 
@@ -94,8 +97,57 @@ hook_options: list[cfg.Opt] = [
     ),
 ]
 
-#: The attributes of a hook that switch its actions, and the option of each.
+#: Options of a hook instance that Manila's hooks do not have.
+instance_options: list[cfg.Opt] = [
+    cfg.ListOpt(
+        "hook_operations",
+        default=["*"],
+        mutable=True,
+        help="The operations that the hook is run for: names or glob patterns, as "
+        "in create_*, delete_*. Ticks are not among them: they have a switch.",
+    ),
+    cfg.StrOpt(
+        "hook_dispatch",
+        default="inline",
+        choices=[
+            ("inline", "in the caller's thread"),
+            (
+                "background",
+                "endings and periodic actions in order in a thread of their own; "
+                "they cannot update results",
+            ),
+            (
+                "durable",
+                "of a hook that delivers events: each is on disk before the caller "
+                "goes on, and delivered at least once",
+            ),
+        ],
+        help="How the hook is run. A pre action always is in the caller's thread.",
+    ),
+    cfg.IntOpt(
+        "hook_queue_size",
+        default=1000,
+        min=1,
+        help="How many actions or events may wait in the background.",
+    ),
+    cfg.FloatOpt(
+        "hook_queue_timeout",
+        default=1.0,
+        min=0,
+        help="Seconds that a caller waits for room in a full queue before the "
+        "action is dropped, which is counted and logged.",
+    ),
+    cfg.FloatOpt(
+        "hook_drain_timeout",
+        default=10.0,
+        min=0,
+        help="Seconds that a service that stops waits for what is in the queue.",
+    ),
+]
+
+#: The attributes of a hook that make its part in a chain, and the option of each.
 SWITCHES = {
+    "hook_operations": "hook_operations",
     "pre_hooks_enabled": "enable_pre_hooks",
     "post_hooks_enabled": "enable_post_hooks",
     "periodic_hooks_enabled": "enable_periodic_hooks",
@@ -138,6 +190,23 @@ class Configuration(Protocol):
     def append_config_values(self, options: Sequence[cfg.Opt], /) -> None: ...
 
 
+class Dispatcher(Protocol):
+    """What runs actions off the caller's thread."""
+
+    def put(
+        self,
+        hook: object,
+        kind: str,
+        operation: str,
+        action: Action,
+        /,
+        *args: Any,
+        **kwargs: Any,
+    ) -> None: ...
+
+    def stop(self) -> None: ...
+
+
 class _Observer(Protocol):
     def refresh(self) -> None: ...
 
@@ -146,7 +215,12 @@ class _Switch:
     """A switch of a hook: setting it renews the chains that the hook is in.
 
     So a chain holds only actions that are on, and a call need not ask.
+
+    :param default: the value of one that was not set
     """
+
+    def __init__(self, default: Any = False) -> None:
+        self.default = default
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
@@ -154,9 +228,9 @@ class _Switch:
     def __get__(self, hook: HookBase | None, owner: type) -> Any:
         if hook is None:
             return self
-        return vars(hook).get(self.name, False)
+        return vars(hook).get(self.name, self.default)
 
-    def __set__(self, hook: HookBase, value: bool) -> None:
+    def __set__(self, hook: HookBase, value: Any) -> None:
         vars(hook)[self.name] = value
         for reference in tuple(vars(hook).get("_chains", ())):
             if chain := reference():
@@ -184,6 +258,17 @@ class HookBase(abc.ABC):
     #: The name of this instance in ``hook_drivers``, empty outside of one.
     instance_name: str = ""
 
+    #: What runs the deferred actions, for ``hook_dispatch = background``.
+    dispatcher: Dispatcher | None = None
+
+    #: The actions that a dispatcher runs. A pre action may forbid the call, so
+    #: it is none of them.
+    deferred_actions: ClassVar[Sequence[str]] = ("post", "error", "periodic")
+
+    #: The values of ``hook_dispatch`` that the class can do.
+    dispatches: ClassVar[Sequence[str]] = ("inline", "background")
+
+    hook_operations: Sequence[str] = _Switch(("*",))  # type: ignore[assignment]
     pre_hooks_enabled: bool = _Switch()  # type: ignore[assignment]
     post_hooks_enabled: bool = _Switch()  # type: ignore[assignment]
     periodic_hooks_enabled: bool = _Switch()  # type: ignore[assignment]
@@ -194,7 +279,7 @@ class HookBase(abc.ABC):
     def __init__(self, configuration: Configuration | None, host: str | None) -> None:
         self.configuration = configuration
         self.host = host
-        options = [*hook_options, *self.options]
+        options = [*hook_options, *instance_options, *self.options]
         if configuration:
             configuration.append_config_values(options)
         else:
@@ -276,6 +361,36 @@ class HookBase(abc.ABC):
         :param error: what the caller will get
         """
 
+    def start(self) -> None:  # noqa: B027 (optional)
+        """Get ready to run, in the process that runs the driver. Optional.
+
+        Under Manila it is called once before the driver is set up, after the
+        service has forked: start threads and servers here, not in the constructor.
+        """
+
+    def stop(self) -> None:  # noqa: B027 (optional)
+        """End what :meth:`start` began. Optional."""
+
+    def wrap_action(self, hook: object, kind: str, action: Action) -> Action:
+        """Return what runs in the place of an action of a hook of the chain.
+
+        Optional, for hooks that watch others: called for every action that is
+        on, also this hook's own, whenever the chain is made.
+
+        :param hook: the hook
+        :param kind: ``pre``, ``post``, ``error`` or ``periodic``
+        :param action: takes the arguments of that kind of action
+        """
+        return action
+
+    def wrap_driver(self, operation: Any, method: Action) -> Action:
+        """Return what runs in the place of a driver method. Optional.
+
+        :param operation: the :class:`~aspects.Operation`
+        :param method: the driver's method
+        """
+        return method
+
     # The same behind the switches, for those who run a hook by hand as
     # Manila's manager does. A chain calls the actions themselves.
 
@@ -291,7 +406,7 @@ class HookBase(abc.ABC):
         try:
             return self._execute_pre_hook(context, func_name, *args, **kwargs)
         except Exception as error:
-            if not suppressed(self, "pre", func_name, error):
+            if not suppressed(self, "pre", func_name, error, context, args, kwargs):
                 raise
             return error
 
@@ -320,7 +435,7 @@ class HookBase(abc.ABC):
                 **kwargs,
             )
         except Exception as error:
-            if not suppressed(self, "post", func_name, error):
+            if not suppressed(self, "post", func_name, error, context, args, kwargs):
                 raise
             return error
 
@@ -362,7 +477,7 @@ class HookBase(abc.ABC):
                 context, func_name, pre_hook_data, error, *args, **kwargs
             )
         except Exception as failure:
-            log_failure(self, "error", func_name, failure)
+            log_failure(self, "error", func_name, failure, context, args, kwargs)
             return None
 
 
@@ -489,39 +604,52 @@ def error_action(hook: Any) -> Action | None:
     return action
 
 
+def deferred_actions(hook: object) -> Sequence[str]:
+    """Return the kinds of action of a hook that its dispatcher runs."""
+    return getattr(hook, "deferred_actions", HookBase.deferred_actions)
+
+
 def hook_name(hook: object) -> str:
     """Return the name of a hook instance as an operator knows it."""
     return getattr(hook, "instance_name", None) or type(hook).__name__
 
 
-def suppressed(hook: object, action: str, operation: str, error: Exception) -> bool:
+def suppressed(
+    hook: object,
+    action: str,
+    operation: str,
+    error: Exception,
+    context: Any = None,
+    args: tuple[Any, ...] = (),
+    kwargs: Mapping[str, Any] | None = None,
+) -> bool:
     """Tell whether an error of a hook's action stops here, and log it if so.
 
     :param hook: the hook that raised
     :param action: ``pre``, ``post`` or ``periodic``
     :param operation: the operation, with its backend where it knows one
     :param error: what it raised
+    :param context: the context that the action had
+    :param args: the positional arguments of the call
+    :param kwargs: the keyword arguments of the call
     """
     if action == "pre" and isinstance(error, Veto):
         return False
     if not getattr(hook, f"suppress_{action}_hooks_errors", False):
         return False
-    log_failure(hook, action, operation, error)
+    log_failure(hook, action, operation, error, context, args, kwargs)
     return True
 
 
-def text_of(error: BaseException) -> str:
-    """Return the text of an error, without the secrets that can be told."""
-    # Not at the top: what it compiles takes longer than all else here.
-    from oslo_utils import strutils
-
-    try:
-        return str(strutils.mask_password(str(error)))
-    except Exception:
-        return "(it has no text)"
-
-
-def log_failure(hook: object, action: str, operation: str, error: Exception) -> None:
+def log_failure(
+    hook: object,
+    action: str,
+    operation: str,
+    error: BaseException,
+    context: Any = None,
+    args: tuple[Any, ...] = (),
+    kwargs: Mapping[str, Any] | None = None,
+) -> None:
     """Log an error that goes no further, without the secrets in its text."""
     LOG.warning(
         "Suppressed an error of the %(action)s action of hook %(hook)s of backend "
@@ -532,6 +660,16 @@ def log_failure(hook: object, action: str, operation: str, error: Exception) -> 
             "backend": getattr(operation, "backend", None),
             "operation": operation,
             "type": type(error).__name__,
-            "error": text_of(error),
+            "error": text_of(error, context, arguments_of(operation, args, kwargs)),
         },
     )
+
+
+def arguments_of(
+    operation: str, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """Return the arguments of a call by name, as far as the names are known."""
+    named = dict(kwargs or {})
+    if isinstance(operation, Operation):
+        return operation.arguments(args, named)
+    return {**named, "args": args} if args else named

@@ -6,8 +6,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import wrapt
 from manila import context as manila_context
-from manila import utils
+from manila import service, utils
 from manila.share import manager
 from oslo_config import cfg
 from oslo_log import log
@@ -15,7 +16,7 @@ from oslo_service import periodic_task
 
 from aspects.config import HookConfigError, Problem, weave_from_config
 from aspects.periodic import tick
-from aspects.proxy import is_woven
+from aspects.proxy import is_woven, weaving
 
 LOG = log.getLogger(__name__)
 
@@ -75,6 +76,12 @@ class ShareManager(manager.ShareManager):  # type: ignore[misc]
         self.access_helper.driver = self.driver
         self.snapshot_access_helper.driver = self.driver
 
+    def init_host(self, *args: Any, **kwargs: Any) -> None:
+        """Start the hooks, then the driver: the service has forked by now."""
+        if is_woven(self.driver):
+            weaving(self.driver).start()
+        super().init_host(*args, **kwargs)
+
     @periodic_task.periodic_task(  # type: ignore[untyped-decorator]
         spacing=cfg.CONF.periodic_hooks_interval
     )
@@ -94,3 +101,18 @@ ShareManager._periodic_tasks = [
     for name, task in ShareManager._periodic_tasks
     if task is not manager.ShareManager._execute_periodic_hook
 ]
+
+
+@wrapt.patch_function_wrapper(service.Service, "wait")  # type: ignore[untyped-decorator]
+def _stop_hooks(
+    wait: Any, stopped: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> None:
+    """Stop the hooks when a share service has stopped.
+
+    Manila tells no manager of that, and its processes leave with ``os._exit``.
+    A service is waited for after its last call has returned.
+    """
+    wait(*args, **kwargs)
+    driver = getattr(stopped.manager, "driver", None)
+    if driver is not None and is_woven(driver):
+        weaving(driver).stop()

@@ -6,7 +6,8 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from aspects.hook import PERIODIC, fitted, suppressed
+from aspects.chain import action_of
+from aspects.hook import suppressed
 from aspects.operations import Operation
 from aspects.proxy import weaving
 
@@ -47,10 +48,10 @@ def tick(woven: Any, context: Any, share_instances: Any) -> bool:
         data = ask(context, share_instances)
     operation = Operation("periodic", backend=about.backend, host=about.host)
     for hook in hooks:
-        action = fitted(hook._execute_periodic_hook, PERIODIC)
+        action = action_of(about.hooks, hook, "periodic", hook._execute_periodic_hook)
         try:
             action(context, data)
         except Exception as error:
-            if not suppressed(hook, "periodic", operation, error):
+            if not suppressed(hook, "periodic", operation, error, context):
                 raise
     return True

@@ -12,8 +12,10 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import wrapt
+from oslo_log import log
 
 from aspects.chain import Chain, around, around_coroutine
+from aspects.hook import HookBase, hook_name
 from aspects.operations import (
     METHODS,
     ContextFactory,
@@ -22,6 +24,9 @@ from aspects.operations import (
     operation_of,
     operations_of,
 )
+from aspects.secrets import text_of
+
+LOG = log.getLogger(__name__)
 
 
 class AlreadyWoven(TypeError):
@@ -82,6 +87,40 @@ class Weaving:
     def hooks(self) -> tuple[Any, ...]:
         """The hooks, in configured order."""
         return self.chain.hooks
+
+    def start(self) -> None:
+        """Have the hooks get ready, in the process that runs the driver.
+
+        One that cannot is an error in the log: the driver can do without it.
+        """
+        for hook in self.hooks:
+            self._each(hook, "start")
+
+    def stop(self) -> None:
+        """Have the hooks end what they began, once no call is made any more."""
+        for hook in self.hooks:
+            dispatcher = getattr(hook, "dispatcher", None)
+            if dispatcher is not None:
+                dispatcher.stop()
+            self._each(hook, "stop")
+
+    def _each(self, hook: object, what: str) -> None:
+        if not isinstance(hook, HookBase):
+            return
+        try:
+            getattr(hook, what)()
+        except Exception as error:
+            LOG.error(
+                "Hook %(hook)s of backend %(backend)s did not %(what)s: "
+                "%(type)s: %(error)s",
+                {
+                    "hook": hook_name(hook),
+                    "backend": self.backend,
+                    "what": what,
+                    "type": type(error).__name__,
+                    "error": text_of(error),
+                },
+            )
 
     def is_mine(self, method: Any) -> bool:
         """Tell whether a method has these hooks around it."""

@@ -1,18 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a hook tells of a join point: the data of an event, without secrets."""
+"""What a hook tells of a join point: an event, without secrets.
+
+An event is a dict with the attributes of CloudEvents 1.0 and plain data, ready for
+JSON: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md
+"""
 
 from __future__ import annotations
 
 import datetime
-import json
-import re
-import types
-from collections.abc import Iterable, Iterator, Mapping
+import urllib.parse
+import uuid
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from oslo_utils import strutils
-
 import aspects
+from aspects import without_secrets
+
+#: What the ``type`` of each event begins with; ``<operation>.<phase>`` follows.
+TYPE_PREFIX = "org.openstack.manila."
+
+#: The phases of a join point that an event may tell of.
+START, END, ERROR = "start", "end", "error"
 
 #: Which id of which driver argument is told under which name.
 _IDS = (
@@ -25,10 +33,68 @@ _IDS = (
     ("src_share_server", None, "share_server_id"),
 )
 
-_SECRET = re.compile(
-    r"passw|pswd|secret|token|access_?key|private_?key|auth_?key|credential|passphrase",
-    re.IGNORECASE,
-)
+
+#: The parameters of the driver's methods that are lists of access rules, and one.
+_RULES = ("access_rules", "add_rules", "delete_rules", "update_rules")
+_ONE_RULE = {"allow_access": "add_rules", "deny_access": "delete_rules"}
+
+#: What is told of an access rule: all but its id, its state and its key.
+_RULE_FIELDS = ("access_type", "access_to", "access_level")
+
+
+def event_of(phase: str, data: dict[str, Any]) -> dict[str, Any]:
+    """Return the event for what happened in a join point.
+
+    :param phase: :data:`START`, :data:`END` or :data:`ERROR`
+    :param data: what :func:`data_of` told of it
+    :return: attributes of CloudEvents 1.0, with the data under ``data``
+    """
+    return _event(f"share.{data['operation']}.{phase}", data)
+
+
+def periodic_event_of(
+    context: Any, hook_data: Any, backend: str | None, host: str | None
+) -> dict[str, Any]:
+    """Return the event for a tick.
+
+    :param context: the context of the tick
+    :param hook_data: the periodic hook data; the ids of what is a list of share
+        instances are told
+    :param backend: the backend section
+    :param host: the share service's host
+    """
+    data = {**_origin_of(context), "backend": backend, "host": host}
+    if isinstance(hook_data, (list, tuple)):
+        ids = [_get(instance, "id") for instance in hook_data]
+        data["share_instance_ids"] = [str(each) for each in ids if each is not None]
+    return _event("share.periodic", data)
+
+
+def _event(kind: str, data: dict[str, Any]) -> dict[str, Any]:
+    source = "/manila/" + urllib.parse.quote(str(data["host"] or data["backend"] or ""))
+    event = {
+        "specversion": "1.0",
+        "id": str(uuid.uuid4()),
+        "source": source,
+        "type": TYPE_PREFIX + kind,
+        "time": data["time"],
+        "datacontenttype": "application/json",
+        "data": data,
+    }
+    for subject in ("share_id", "snapshot_id", "share_server_id"):
+        if subject in data:
+            event["subject"] = data[subject]
+            break
+    return event
+
+
+def _origin_of(context: Any) -> dict[str, Any]:
+    return {
+        "time": datetime.datetime.now(datetime.timezone.utc).isoformat(),
+        "request_id": getattr(context, "request_id", None),
+        "project_id": getattr(context, "project_id", None),
+        "user_id": getattr(context, "user_id", None),
+    }
 
 
 def data_of(
@@ -39,7 +105,7 @@ def data_of(
     error: BaseException | None = None,
     duration: float | None = None,
 ) -> dict[str, Any]:
-    """Return what there is to tell of one ending of a join point.
+    """Return what there is to tell of a join point.
 
     :param context: the request's context
     :param operation: the operation
@@ -51,15 +117,13 @@ def data_of(
     """
     arguments = operation.arguments(args, kwargs)
     data = {
-        "time": datetime.datetime.now(datetime.timezone.utc).isoformat(),
-        "request_id": getattr(context, "request_id", None),
-        "project_id": getattr(context, "project_id", None),
-        "user_id": getattr(context, "user_id", None),
+        **_origin_of(context),
         "backend": operation.backend,
         "host": operation.host,
         "operation": str(operation),
         "method": operation.method,
         **ids_of(arguments),
+        **access_of(operation, arguments),
         "outcome": outcome_of(error),
         "duration": None if duration is None else round(duration, 6),
     }
@@ -117,52 +181,37 @@ def _get(value: Any, key: str) -> Any:
         return None
 
 
-def without_secrets(text: str, context: Any, arguments: Mapping[str, Any]) -> str:
-    """Return a text without the secrets that it may repeat.
+def access_of(
+    operation: aspects.Operation, arguments: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return who is allowed or denied access to what; nothing for other calls.
 
-    :param text: e.g. the text of an error
-    :param context: the request's context, which has a token
-    :param arguments: the arguments of the call, e.g. rules with access keys
-    :return: the text with ``***`` for each of them
+    :param operation: the operation
+    :param arguments: the call's arguments by name
+    :return: lists of rules, without their keys, under the names that
+        ``update_access`` has for them; the share's protocol and export paths
     """
-    secrets = set(_secrets(arguments, 6))
-    if token := getattr(context, "auth_token", None):
-        secrets.add(token)
-    # Also as Python or JSON write it, as in what a program printed.
-    written = {repr(s)[1:-1] for s in secrets} | {json.dumps(s)[1:-1] for s in secrets}
-    for secret in sorted(secrets | written, key=len, reverse=True):
-        text = text.replace(secret, "***")
-    return str(strutils.mask_password(text))
+    rules = {name: arguments[name] for name in _RULES if arguments.get(name)}
+    if operation.method in _ONE_RULE and "access" in arguments:
+        rules[_ONE_RULE[operation.method]] = [arguments["access"]]
+    if not rules:
+        return {}
+    told: dict[str, Any] = {
+        name: [{field: _get(rule, field) for field in _RULE_FIELDS} for rule in each]
+        for name, each in rules.items()
+    }
+    share = arguments.get("share")
+    told["share_proto"] = _get(share, "share_proto")
+    told["export_locations"] = [
+        str(path)
+        for location in _each(_get(share, "export_locations"))
+        if (path := _get(location, "path")) and not _get(location, "is_admin_only")
+    ]
+    return told
 
 
-def _secrets(value: Any, depth: int, secret: bool = False) -> Iterator[str]:
-    """Yield the strings in nested data that stand under a secret name.
-
-    :param value: the data: mappings, lists, objects, models
-    :param depth: how deep to look
-    :param secret: whether the data stands under a secret name itself
-    """
-    if isinstance(value, str):
-        if secret and value:
-            yield value
-    elif depth == 0 or isinstance(value, (type, types.FunctionType)):
-        return
-    elif isinstance(value, (list, tuple, set, frozenset)):
-        for item in value:
-            yield from _secrets(item, depth - 1, secret)
-    else:
-        for key, item in _items(value):
-            named = secret or bool(_SECRET.search(str(key)))
-            yield from _secrets(item, depth - 1, named)
-
-
-def _items(value: Any) -> Iterable[tuple[Any, Any]]:
-    """Return the names and values in a mapping, a model or any object."""
+def _each(value: Any) -> Iterable[Any]:
     try:
-        if not isinstance(value, Mapping) and hasattr(value, "to_dict"):
-            value = value.to_dict()
-        return list(
-            value.items() if isinstance(value, Mapping) else vars(value).items()
-        )
+        return list(value)
     except Exception:
         return ()

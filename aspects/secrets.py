@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one place where secrets are taken out of what is written."""
+
+from __future__ import annotations
+
+import json
+import re
+import types
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+_SECRET = re.compile(
+    r"passw|pswd|secret|token|access_?key|private_?key|auth_?key|credential|passphrase",
+    re.IGNORECASE,
+)
+
+
+def text_of(
+    error: BaseException,
+    context: Any = None,
+    arguments: Mapping[str, Any] | None = None,
+) -> str:
+    """Return the text of an error, without the secrets that it may repeat.
+
+    :param error: the error
+    :param context: the context of the call that it came of
+    :param arguments: the arguments of that call by name
+    """
+    try:
+        text = str(error)
+    except Exception:
+        return "(it has no text)"
+    return without_secrets(text, context, arguments or {})
+
+
+def without_secrets(text: str, context: Any, arguments: Mapping[str, Any]) -> str:
+    """Return a text without the secrets that it may repeat.
+
+    :param text: e.g. the text of an error
+    :param context: the request's context, which has a token
+    :param arguments: the arguments of the call, e.g. rules with access keys
+    :return: the text with ``***`` for each of them
+    """
+    secrets = set(_secrets(arguments, 6))
+    if token := getattr(context, "auth_token", None):
+        secrets.add(token)
+    # Also as Python or JSON write it, as in what a program printed.
+    written = {repr(s)[1:-1] for s in secrets} | {json.dumps(s)[1:-1] for s in secrets}
+    for secret in sorted(secrets | written, key=len, reverse=True):
+        text = text.replace(secret, "***")
+    # Not at the top: what it compiles takes longer than all else here.
+    from oslo_utils import strutils
+
+    return str(strutils.mask_password(text))
+
+
+def _secrets(value: Any, depth: int, secret: bool = False) -> Iterator[str]:
+    """Yield the strings in nested data that stand under a secret name.
+
+    :param value: the data: mappings, lists, objects, models
+    :param depth: how deep to look
+    :param secret: whether the data stands under a secret name itself
+    """
+    if isinstance(value, str):
+        if secret and value:
+            yield value
+    elif depth == 0 or isinstance(value, (type, types.FunctionType)):
+        return
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        for item in value:
+            yield from _secrets(item, depth - 1, secret)
+    else:
+        for key, item in _items(value):
+            named = secret or bool(_SECRET.search(str(key)))
+            yield from _secrets(item, depth - 1, named)
+
+
+def _items(value: Any) -> Iterable[tuple[Any, Any]]:
+    """Return the names and values in a mapping, a model or any object."""
+    try:
+        if not isinstance(value, Mapping) and hasattr(value, "to_dict"):
+            value = value.to_dict()
+        return list(
+            value.items() if isinstance(value, Mapping) else vars(value).items()
+        )
+    except Exception:
+        return ()

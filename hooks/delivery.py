@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the hooks that deliver events have in common."""
+
+from __future__ import annotations
+
+import abc
+import os
+import time
+from pathlib import Path
+from typing import Any, ClassVar
+
+from oslo_config import cfg
+
+import aspects
+from hooks import event
+
+
+class Refused(Exception):
+    """The other end will never take this event: it is no use to try again."""
+
+
+class DeliveryHook(aspects.HookBase):
+    """Base of the hooks that deliver an event for what they are told.
+
+    An event is made in the caller's thread, of what is known then. What delivers
+    it depends on ``hook_dispatch``: the caller's thread, one in the background, or
+    the thread that empties an :class:`~hooks.outbox.Outbox`.
+    """
+
+    dispatches: ClassVar = (*aspects.HookBase.dispatches, "durable")
+    #: None of its actions: it is the deliveries that are deferred.
+    deferred_actions: ClassVar = ()
+
+    options = (
+        cfg.StrOpt(
+            "hook_outbox_path",
+            help="For hook_dispatch = durable: the folder that keeps the events that "
+            "are not delivered yet. By default one for each instance, "
+            "manila-aspects/<backend>.<name> in Manila's state_path.",
+        ),
+    )
+
+    def __init__(self, configuration: Any, host: str | None) -> None:
+        super().__init__(configuration, host)
+        self.outbox: Any = None
+        if self.get_config_option("hook_dispatch") == "durable":
+            # Needs a library that the other ways do without.
+            from hooks.outbox import Outbox
+
+            self.outbox = Outbox(self._outbox_path(), self.deliver)
+
+    def _outbox_path(self) -> Path:
+        """Return the folder of the events.
+
+        :raises ValueError: if none is configured
+        """
+        backend = getattr(self.configuration, "config_group", None) or "DEFAULT"
+        name = getattr(self.configuration, "name", None) or type(self).__name__
+        path = self.get_config_option("hook_outbox_path")
+        if not path:
+            state_path = self.get_config_option("state_path")
+            if not state_path:
+                raise ValueError(
+                    "hook_dispatch = durable needs hook_outbox_path where there is "
+                    "no state_path"
+                )
+            path = os.path.join(state_path, "manila-aspects", f"{backend}.{name}")
+        return Path(path)
+
+    @abc.abstractmethod
+    def deliver(self, event: dict[str, Any]) -> None:
+        """Deliver one event, within a time that is bounded.
+
+        It is called in the thread that delivers, never in two at once with
+        ``background`` and ``durable``.
+
+        :param event: attributes of CloudEvents 1.0 and ``data``
+        :raises Refused: if it is no use to try this event again
+        :raises Exception: if it was not delivered
+        """
+
+    def start(self) -> None:
+        """Begin to deliver what is left of the last time."""
+        if self.outbox:
+            self.outbox.start()
+
+    def stop(self) -> None:
+        """Deliver what can be delivered within ``hook_drain_timeout``."""
+        if self.outbox:
+            self.outbox.stop(self.get_config_option("hook_drain_timeout"))
+
+    def _send(self, phase: str, operation: str, event: dict[str, Any]) -> None:
+        if self.outbox:
+            self.outbox.put(event)
+        elif self.dispatcher:
+            self.dispatcher.put(self, phase, operation, self.deliver, event)
+        else:
+            self.deliver(event)
+
+    # -- the actions -------------------------------------------------------------
+
+    def _execute_pre_hook(
+        self, context: Any, func_name: Any, *args: Any, **kwargs: Any
+    ) -> float:
+        data = event.data_of(context, func_name, args, kwargs)
+        # Neither is known yet.
+        del data["outcome"], data["duration"]
+        self._send("pre", func_name, event.event_of(event.START, data))
+        return time.monotonic()
+
+    def _execute_post_hook(
+        self,
+        context: Any,
+        func_name: Any,
+        pre_hook_data: Any,
+        driver_action_results: Any,
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
+        duration = _since(pre_hook_data)
+        data = event.data_of(context, func_name, args, kwargs, None, duration)
+        self._send("post", func_name, event.event_of(event.END, data))
+
+    def _execute_error_hook(
+        self,
+        context: Any,
+        func_name: Any,
+        pre_hook_data: Any,
+        error: BaseException,
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
+        duration = _since(pre_hook_data)
+        data = event.data_of(context, func_name, args, kwargs, error, duration)
+        self._send("error", func_name, event.event_of(event.ERROR, data))
+
+    def _execute_periodic_hook(
+        self, context: Any, periodic_hook_data: Any, *args: Any, **kwargs: Any
+    ) -> None:
+        backend = getattr(self.configuration, "config_group", None)
+        self._send(
+            "periodic",
+            "periodic",
+            event.periodic_event_of(context, periodic_hook_data, backend, self.host),
+        )
+
+
+def _since(began: Any) -> float | None:
+    # It is the error of the pre action where that was suppressed.
+    return time.monotonic() - began if isinstance(began, float) else None
