@@ -215,8 +215,11 @@ class InstanceSection:
                 return value
         if key not in self.options or not self.is_group:
             found = self.section.safe_get(key)
-            if found is not None or key not in self.options:
+            if found is not None:
                 return found
+        if key not in self.options:
+            # Another's option, e.g. Manila's state_path: with its default.
+            return BackendSection(self.conf, None).safe_get(key)
         return self.options[key].default
 
     def where(self, key: str) -> str:
