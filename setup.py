@@ -52,8 +52,20 @@ setuptools.setup(
         ],
     },
     entry_points={
-        "console_scripts": ["manila-aspects = aspects.cli:main"],
-        "manila_aspects.hooks": ["audit = hooks.audit:AuditHook"],
+        "console_scripts": [
+            "manila-aspects = aspects.cli:main",
+            "manila-aspects-automount = hooks.automount:main",
+        ],
+        "manila_aspects.hooks": [
+            "audit = hooks.audit:AuditHook",
+            "automount = hooks.automount:AutomountHook",
+            "command = hooks.command:CommandHook",
+            "guard = hooks.guard:GuardHook",
+            "metrics = hooks.metrics:MetricsHook",
+            "notification = hooks.notification:NotificationHook",
+            "tracing = hooks.tracing:TracingHook",
+            "webhook = hooks.webhook:WebhookHook",
+        ],
     },
     classifiers=[
         "Development Status :: 4 - Beta",
