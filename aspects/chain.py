@@ -218,10 +218,17 @@ class Chain:
     __slots__ = ("__weakref__", "_all", "_observed", "hooks", "idle", "steps")
 
     def __init__(self, hooks: Iterable[Any]) -> None:
+        self.take(hooks)
+        self.refresh()
+
+    def take(self, hooks: Iterable[Any]) -> None:
+        """Have other hooks from the next :meth:`refresh` on.
+
+        :param hooks: the hooks, in order
+        """
         self.hooks = tuple(hooks)
         told = [observe(hook, self) for hook in self.hooks]
         self._observed = all(told)
-        self.refresh()
 
     def refresh(self) -> None:
         """Follow the switches of the hooks; calls in flight keep their steps."""

@@ -47,6 +47,7 @@ section_options: list[cfg.Opt] = [
     _SharedListOpt(
         "hook_drivers",
         default=[],
+        mutable=True,
         help="The hooks of this backend, in order. An entry is [name=]what; what "
         "is path.to:Class, path.to.Class or the short name of an installed hook. "
         "Options of one instance go into a section [backend:name].",
@@ -64,6 +65,22 @@ section_options: list[cfg.Opt] = [
         help="Run periodic actions on every so-manieth tick.",
     ),
 ]
+
+
+#: Read once, when the service starts, by Manila itself.
+_AT_START = ("periodic_hooks_interval",)
+
+
+# Whether an option was declared mutable.
+_declared: weakref.WeakKeyDictionary[cfg.Opt, bool] = weakref.WeakKeyDictionary()
+
+
+def is_mutable(option: cfg.Opt) -> bool:
+    """Tell whether an option was declared mutable.
+
+    One that was not has the hook instance made anew when its value changes.
+    """
+    return _declared.get(option, option.mutable)
 
 
 class Problem(NamedTuple):
@@ -136,7 +153,8 @@ class InstanceSection:
     """What one hook instance is configured by.
 
     An option is looked up in ``[backend:name]``, then ``[backend]``, then
-    ``[DEFAULT]``, then it has its default.
+    ``[DEFAULT]``, then it has its default. The values are those of the moment it
+    was registered: a file that changes is followed as a whole, or not at all.
 
     :param section: the backend's section
     :param name: the name of the instance, as in ``hook_drivers``; None for
@@ -158,10 +176,10 @@ class InstanceSection:
         if name is not None:
             own = f"{self.config_group or 'DEFAULT'}:{name}"
             self.groups = tuple(dict.fromkeys((own, self.config_group, None)))
-        #: The options of this instance, by name.
+        #: The options of this instance, by name, as they were declared.
         self.options: dict[str, cfg.Opt] = {}
-        #: The last value of each option that could be read.
-        self.last: dict[str, Any] = {}
+        #: Their values.
+        self.values: dict[str, Any] = {}
         # Before a hook of upstream's registers its immutable ones.
         if name is not None:
             self.append_config_values([*hook_options, *instance_options])
@@ -176,14 +194,24 @@ class InstanceSection:
         for option in options:
             self.options.setdefault(option.dest, option)
             for group in self.groups:
-                # If the service has another option of that name there, it is
-                # what an operator who writes the name there means.
-                with contextlib.suppress(cfg.DuplicateOptError):
-                    self.conf.register_opt(option, group=group)
-                if option.mutable:
-                    # Manila registers its own of these names as immutable, and
-                    # an option that is registered cannot be replaced.
-                    self.conf._get_opt_info(option.dest, group)["opt"].mutable = True
+                self._register(option, group)
+            self.values[option.dest] = self._read(option.dest)
+
+    def _register(self, option: cfg.Opt, group: str | None) -> None:
+        if option.dest in _AT_START:
+            with contextlib.suppress(cfg.DuplicateOptError):
+                self.conf.register_opt(option, group=group)
+            return
+        # If the service has another option of that name there, it is what an
+        # operator who writes the name there means.
+        with contextlib.suppress(cfg.DuplicateOptError):
+            self.conf.register_opt(option, group=group)
+        # All are followed: an instance with an option that was not declared so is
+        # made anew when it changes. Manila registers its own of these names as
+        # immutable, and an option that is registered cannot be replaced.
+        for each in (option, self.conf._get_opt_info(option.dest, group)["opt"]):
+            _declared.setdefault(each, each.mutable)
+            each.mutable = True
 
     def problems(self) -> Iterator[Problem]:
         """Yield what is wrong with the values of the options now."""
@@ -196,9 +224,13 @@ class InstanceSection:
         """Return the value of an option, or None where there is none.
 
         :param key: the option's name
-        :return: its value; the last one, or else the default, while what
-            stands in the file cannot be read
         """
+        if key in self.values:
+            return self.values[key]
+        return self._read(key)
+
+    def _read(self, key: str) -> Any:
+        """Read the value of an option in the files, or else its default."""
         for group in self.groups:
             try:
                 location = self.conf.get_location(key, group)
@@ -206,12 +238,9 @@ class InstanceSection:
             except (cfg.NoSuchOptError, cfg.NoSuchGroupError, KeyError):
                 continue
             except (ValueError, cfg.Error):
-                # Told by problems(), at start-up and after a mutation.
-                if key in self.last:
-                    return self.last[key]
+                # Told by problems().
                 continue
             if location and location.location is not cfg.Locations.opt_default:
-                self.last[key] = value
                 return value
         if key not in self.options or not self.is_group:
             found = self.section.safe_get(key)
@@ -221,6 +250,17 @@ class InstanceSection:
             # Another's option, e.g. Manila's state_path: with its default.
             return BackendSection(self.conf, None).safe_get(key)
         return self.options[key].default
+
+    def same_but_mutable(self, other: InstanceSection) -> bool:
+        """Tell whether all options but the mutable ones have the same values.
+
+        :param other: what an instance of the same hook is configured by
+        """
+        return all(
+            self.values[key] == other.values.get(key)
+            for key, option in self.options.items()
+            if not is_mutable(option) and key not in _AT_START
+        )
 
     def where(self, key: str) -> str:
         """Return the section that an option has its value from.
@@ -350,12 +390,15 @@ def _text(error: BaseException) -> str:
     return f"{type(error).__name__}: {text_of(error)}"
 
 
-def _make_hook(what: str, section: InstanceSection, host: str | None) -> Any:
+def _make_hook(
+    what: str, section: InstanceSection, host: str | None, cls: Any = None
+) -> Any:
     """Make one hook instance.
 
+    :param cls: its class, if that is known; else it is imported
     :raises _Wrong: saying why that is not possible
     """
-    cls = _class_named(what)
+    cls = cls or _class_named(what)
     if not _is_hook(cls):
         raise _Wrong(f"{what!r} is not a hook: see aspects.HookBase")
     if inspect.isabstract(cls):
@@ -389,40 +432,118 @@ def _make_hook(what: str, section: InstanceSection, host: str | None) -> Any:
     return hook
 
 
-def _hooks_of(
-    section: Configuration, entries: Sequence[str], host: str | None
-) -> tuple[list[Any], list[InstanceSection], list[Problem]]:
-    """Make the hooks of a backend section.
-
-    :return: the hooks, what each is configured by, what is wrong
-    """
-    hooks: list[Any] = []
-    sections: dict[str, InstanceSection] = {}
-    problems: list[Problem] = []
-    for entry in entries:
-        try:
-            name, what = _parse(entry)
-            if name in sections:
-                raise _Wrong(
-                    f"there are two instances of the name {name!r}: "
-                    "give each its own, as in name=what"
-                )
-            sections[name] = InstanceSection(section, name)
-            hooks.append(_make_hook(what, sections[name], host))
-        except _Wrong as error:
-            group = section.config_group or "DEFAULT"
-            problems.append(Problem(group, "hook_drivers", entry, str(error)))
-    for instance in sections.values():
-        problems += instance.problems()
-    return hooks, list(sections.values()), problems
-
-
 def _parse(entry: str) -> tuple[str, str]:
     """Split an entry of ``hook_drivers`` into the instance's name and what."""
     name, named, what = (part.strip() for part in entry.rpartition("="))
     if not what or (named and not name):
         raise _Wrong("write [name=]what")
     return name or what.rpartition(":")[2].rpartition(".")[2], what
+
+
+class Instance(NamedTuple):
+    """A hook instance of a section."""
+
+    what: str
+    """what the entry of ``hook_drivers`` names"""
+    section: InstanceSection
+    """what it is configured by"""
+    hook: Any
+    """the hook"""
+
+
+class Plan(NamedTuple):
+    """What a backend section says of its hooks."""
+
+    own: InstanceSection
+    """the options of :data:`section_options`"""
+    instances: list[Instance]
+    """the hooks that could be made, in order"""
+    problems: list[Problem]
+    """everything that is wrong"""
+
+    @property
+    def hooks(self) -> tuple[Any, ...]:
+        """The hooks, in order."""
+        return tuple(instance.hook for instance in self.instances)
+
+    @property
+    def sections(self) -> list[InstanceSection]:
+        """What each of the hooks is configured by."""
+        return [instance.section for instance in self.instances]
+
+
+def plan(
+    configuration: Configuration,
+    host: str | None,
+    driver: Any = None,
+    before: Sequence[Instance] = (),
+) -> Plan:
+    """Read a backend section and make its hooks; change nothing else.
+
+    :param configuration: the backend's section
+    :param host: the share service's host
+    :param driver: the driver or its class, to look for ``hook_methods``; None to
+        do without
+    :param before: the instances that run now: one that only has mutable options
+        changed, or none, is kept
+    :return: the hooks, and everything that is wrong
+    """
+    own = InstanceSection(configuration, None)
+    own.append_config_values(section_options)
+    problems = list(own.problems())
+    instances: dict[str, Instance] = {}
+    group = own.config_group or "DEFAULT"
+    for entry in own.safe_get("hook_drivers"):
+        try:
+            name, what = _parse(entry)
+            if name in instances:
+                raise _Wrong(
+                    f"there are two instances of the name {name!r}: "
+                    "give each its own, as in name=what"
+                )
+            section = InstanceSection(configuration, name)
+            # Even if there is no hook: its options are to be checked.
+            instances[name] = Instance(what, section, None)
+            hook = _hook_as_before(instances[name], before, host)
+            hook = hook or _make_hook(what, section, host)
+            instances[name] = Instance(what, section, hook)
+        except _Wrong as error:
+            problems.append(Problem(group, "hook_drivers", entry, str(error)))
+    methods = tuple(own.safe_get("hook_methods"))
+    operations = {*METHODS.values(), *methods}
+    for instance in instances.values():
+        problems += instance.section.problems()
+        problems += _unknown_operations(instance.section, operations)
+    for method in methods:
+        if driver is not None and not callable(getattr(driver, method, None)):
+            near = _near(method, dir(driver))
+            cause = f"unknown operation: the driver has no such method{near}"
+            problems.append(Problem(group, "hook_methods", method, cause))
+    made = [instance for instance in instances.values() if instance.hook is not None]
+    return Plan(own, made, list(dict.fromkeys(problems)))
+
+
+def _hook_as_before(
+    instance: Instance, before: Sequence[Instance], host: str | None
+) -> Any:
+    """Return the hook for an entry that has one already.
+
+    Where options have changed, a new one is made, since a constructor checks them.
+    It takes the place of the old one if one of them was not declared mutable.
+
+    :return: the hook; None for an entry that has none yet
+    :raises _Wrong: if the new values are no good
+    """
+    for old in before:
+        if old.what == instance.what and old.section.name == instance.section.name:
+            section = instance.section
+            section.append_config_values(list(old.section.options.values()))
+            if section.values != old.section.values:
+                new = _make_hook(instance.what, section, host, type(old.hook))
+                if not section.same_but_mutable(old.section):
+                    return new
+            return old.hook
+    return None
 
 
 def weave_from_config(
@@ -443,36 +564,22 @@ def weave_from_config(
     :raises HookConfigError: if anything is wrong in the section, with all of it
     :raises AlreadyWoven: if the driver is woven
     """
-    own = InstanceSection(configuration, None)
-    own.append_config_values(section_options)
-    problems = list(own.problems())
-    entries = own.safe_get("hook_drivers")
-    if not entries and not problems:
+    planned = plan(configuration, host, driver)
+    if planned.problems:
+        raise HookConfigError(planned.problems)
+    if not planned.instances:
         return driver
-    hooks, sections, wrong = _hooks_of(configuration, entries, host)
-    problems += wrong
-    methods = tuple(own.safe_get("hook_methods"))
-    group = configuration.config_group or "DEFAULT"
-    for method in methods:
-        if not callable(getattr(driver, method, None)):
-            near = _near(method, dir(driver))
-            cause = f"unknown operation: the driver has no such method{near}"
-            problems.append(Problem(group, "hook_methods", method, cause))
-    for section in sections:
-        problems += _unknown_operations(section, {*METHODS.values(), *methods})
-    if problems:
-        raise HookConfigError(dict.fromkeys(problems))
-    _set_switches(hooks, sections)
+    _set_switches(planned)
     woven = weave(
         driver,
-        hooks,
+        planned.hooks,
         configuration.config_group,
         host,
-        hook_methods=methods,
-        periodic_hooks_ticks=own.safe_get("periodic_hooks_ticks"),
+        hook_methods=planned.own.safe_get("hook_methods"),
+        periodic_hooks_ticks=planned.own.safe_get("periodic_hooks_ticks"),
         new_context=new_context,
     )
-    _follow(own, sections, weakref.ref(weaving(woven)))
+    _follow(configuration, planned, weaving(woven))
     return woven
 
 
@@ -488,45 +595,52 @@ def _unknown_operations(
             yield Problem(section.where(option), option, pattern, cause)
 
 
-def _set_switches(hooks: Sequence[Any], sections: Sequence[InstanceSection]) -> None:
+def _set_switches(planned: Plan) -> None:
     """Set the switches of all hooks from their sections.
 
     Not through the setters, each of which would renew the chain: it is replaced
     as a whole.
     """
-    values = [
-        {switch: section.safe_get(option) for switch, option in SWITCHES.items()}
-        for section in sections
-    ]
-    for hook, switches in zip(hooks, values):
+    for _, section, hook in planned.instances:
+        values = {
+            switch: section.safe_get(option) for switch, option in SWITCHES.items()
+        }
         if isinstance(hook, HookBase):
-            vars(hook).update(switches)
+            vars(hook).update(values)
         else:
-            for switch, value in switches.items():
+            for switch, value in values.items():
                 setattr(hook, switch, value)
 
 
-def _follow(
-    own: InstanceSection,
-    sections: Sequence[InstanceSection],
-    reference: weakref.ref[Weaving],
-) -> None:
+def _follow(configuration: Configuration, planned: Plan, woven: Weaving) -> None:
     """Have a chain follow the files after ``mutate_config_files()``."""
+    reference = weakref.ref(woven)
+    del woven
+    current = [planned.instances]
 
     def mutated(conf: cfg.ConfigOpts, fresh: object) -> None:
-        woven = reference()
-        if woven is None:
+        about = reference()
+        if about is None:
             return
-        problems = [p for section in (own, *sections) for p in section.problems()]
-        known = {*METHODS.values(), *woven.hook_methods}
-        for section in sections:
-            problems += _unknown_operations(section, known)
-        if problems:
-            for problem in HookConfigError(dict.fromkeys(problems)).problems:
-                LOG.error("The hooks go on as they were: %s", problem)
+        new = plan(configuration, about.host, about.driver, current[0])
+        if new.problems:
+            log_refusal(new.problems)
             return
-        woven.periodic_hooks_ticks = own.safe_get("periodic_hooks_ticks")
-        with woven.chain.replaced():
-            _set_switches(woven.hooks, sections)
+        instances = []
+        for what, section, hook in new.instances:
+            # A hook that is kept has its own section, which gets the new values.
+            known = [old for old in current[0] if old.hook is hook]
+            for old in known:
+                old.section.values = section.values
+            instances.append(known[0] if known else Instance(what, section, hook))
+        current[0] = instances
+        about.periodic_hooks_ticks = new.own.safe_get("periodic_hooks_ticks")
+        about.replace(new.hooks, lambda: _set_switches(new))
 
-    own.conf.register_mutate_hook(mutated)
+    planned.own.conf.register_mutate_hook(mutated)
+
+
+def log_refusal(problems: Iterable[Problem]) -> None:
+    """Log what is wrong with an edited configuration."""
+    for problem in HookConfigError(problems).problems:
+        LOG.error("The hooks go on as they were: %s", problem)

@@ -586,6 +586,8 @@ def observe(hook: object, chain: _Observer) -> bool:
             return False
     with _observing:
         chains = vars(hook).setdefault("_chains", [])
+        if any(each() is chain for each in chains):
+            return True
         chains.append(weakref.ref(chain))
         # Now and then, at each doubling, leave out those that are gone.
         if len(chains) & (len(chains) - 1) == 0:

@@ -14,7 +14,12 @@ from oslo_config import cfg
 from oslo_log import log
 from oslo_service import periodic_task
 
-from aspects.config import HookConfigError, Problem, weave_from_config
+from aspects.config import (
+    HookConfigError,
+    Problem,
+    log_refusal,
+    weave_from_config,
+)
 from aspects.periodic import tick
 from aspects.proxy import is_woven, weaving
 
@@ -58,7 +63,20 @@ class ShareManager(manager.ShareManager):  # type: ignore[misc]
         # Manila calls this last in its constructor. What it would make here are
         # its manager-level hooks: ``self.hooks`` stays empty instead, so that
         # none runs a second time.
-        problems: tuple[Problem, ...] = ()
+        problems = self._weave()
+        if problems:
+            for problem in problems:
+                LOG.critical("%s", problem)
+            raise StartupError(problems)
+        if not is_woven(self.driver):
+            cfg.CONF.register_mutate_hook(self._weave_late)
+        self._hooks_started = False
+
+    def _weave(self) -> tuple[Problem, ...]:
+        """Weave the hooks that the backend section names now, if it names any.
+
+        :return: what is wrong with them; nothing is done then
+        """
         try:
             self.driver = weave_from_config(
                 self.driver,
@@ -67,17 +85,24 @@ class ShareManager(manager.ShareManager):  # type: ignore[misc]
                 new_context=new_context,
             )
         except HookConfigError as error:
-            problems = error.problems
-        if problems:
-            # Out here, since oslo.log adds the exception that it is logged in.
-            for problem in problems:
-                LOG.critical("%s", problem)
-            raise StartupError(problems)
+            # Not logged here: oslo.log adds the exception that it is logged in.
+            return error.problems
         self.access_helper.driver = self.driver
         self.snapshot_access_helper.driver = self.driver
+        return ()
+
+    def _weave_late(self, conf: cfg.ConfigOpts, fresh: object) -> None:
+        """Weave the hooks of a section that named none at the start."""
+        if is_woven(self.driver):
+            return
+        if problems := self._weave():
+            log_refusal(problems)
+        elif is_woven(self.driver) and self._hooks_started:
+            weaving(self.driver).start()
 
     def init_host(self, *args: Any, **kwargs: Any) -> None:
         """Start the hooks, then the driver: the service has forked by now."""
+        self._hooks_started = True
         if is_woven(self.driver):
             weaving(self.driver).start()
         super().init_host(*args, **kwargs)

@@ -47,6 +47,7 @@ class Weaving:
 
     __slots__ = (
         "__weakref__",
+        "_running",
         "backend",
         "chain",
         "driver",
@@ -76,6 +77,7 @@ class Weaving:
         self.periodic_hooks_ticks = periodic_hooks_ticks
         self.new_context = new_context
         self.ticks = 0
+        self._running = False
         self.chain = Chain(hooks)
         self.operations: Mapping[str, Operation] = operations_of(
             driver, backend, host, hook_methods, new_context
@@ -93,18 +95,50 @@ class Weaving:
 
         One that cannot is an error in the log: the driver can do without it.
         """
+        self._running = True
         for hook in self.hooks:
-            self._each(hook, "start")
+            self._start(hook)
 
     def stop(self) -> None:
         """Have the hooks end what they began, once no call is made any more."""
+        self._running = False
         for hook in self.hooks:
-            dispatcher = getattr(hook, "dispatcher", None)
-            if dispatcher is not None:
-                dispatcher.stop()
-            self._each(hook, "stop")
+            self._stop(hook)
 
-    def _each(self, hook: object, what: str) -> None:
+    def replace(self, hooks: tuple[Any, ...], set_switches: Callable[[], None]) -> None:
+        """Replace the chain as a whole; calls in flight end with the one of before.
+
+        Hooks that are new are started before, if the others are, and those that
+        are left out are stopped after.
+
+        :param hooks: the hooks, in order; they may be some of before
+        :param set_switches: sets their switches
+        """
+        before = self.hooks
+        if self._running:
+            for hook in hooks:
+                if not any(hook is each for each in before):
+                    self._start(hook)
+        with self.chain.replaced():
+            set_switches()
+            self.chain.take(hooks)
+        # What the hooks want around the driver's methods is in them.
+        self.methods = _no_methods
+        if self._running:
+            for hook in before:
+                if not any(hook is each for each in hooks):
+                    self._stop(hook)
+
+    def _start(self, hook: object) -> None:
+        self._have(hook, "start")
+
+    def _stop(self, hook: object) -> None:
+        dispatcher = getattr(hook, "dispatcher", None)
+        if dispatcher is not None:
+            dispatcher.stop()
+        self._have(hook, "stop")
+
+    def _have(self, hook: object, what: str) -> None:
         if not isinstance(hook, HookBase):
             return
         try:
@@ -131,6 +165,10 @@ class Weaving:
         """Return the woven method for what the driver has under a name."""
         if not callable(method) or self.is_mine(method):
             return method
+        if self.methods is _no_methods:
+            self.methods = {}
+        # Of before, should the chain be replaced meanwhile.
+        methods = self.methods
         operation = self.operations.get(name) or operation_of(
             name, method, self.backend, self.host, self.new_context
         )
@@ -138,9 +176,7 @@ class Weaving:
         woven = (WovenClass if isinstance(method, type) else WovenMethod)(method)
         woven._self_chain = self.chain
         woven._self_call = way(self.chain, operation, method)
-        if self.methods is _no_methods:
-            self.methods = {}
-        self.methods[name] = (method, woven)
+        methods[name] = (method, woven)
         return woven
 
 
