@@ -9,6 +9,7 @@ import functools
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from aspects.health import guarded
 from aspects.hook import (
     ERROR,
     PERIODIC,
@@ -350,8 +351,12 @@ def action_of(hooks: Iterable[Any], hook: Any, kind: str, action: Action) -> Act
         if isinstance(each, HookBase):
             action = each.wrap_action(hook, kind, action)
     dispatcher = getattr(hook, "dispatcher", None)
-    if dispatcher is None or kind not in deferred_actions(hook):
-        return action
+    if dispatcher is None:
+        return guarded(hook, kind, action)
+    deferred = deferred_actions(hook)
+    if kind not in deferred:
+        # One that defers none puts what it defers itself.
+        return guarded(hook, kind, action) if deferred else action
 
     def defer(*args: Any, **kwargs: Any) -> None:
         operation = "periodic" if kind == "periodic" else args[1]

@@ -13,6 +13,7 @@ from typing import Any
 
 from oslo_log import log
 
+from aspects.health import guarded
 from aspects.hook import Action, UpdatedResults, hook_name, log_failure
 
 LOG = log.getLogger(__name__)
@@ -83,6 +84,7 @@ class Background:
             self._drop(1, f"its queue was full for {self._timeout:g} s")
             return
         in_context = contextvars.copy_context().run
+        action = guarded(hook, kind, action)
 
         def run() -> None:
             try:

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Protocol
 from oslo_config import cfg
 from oslo_log import log
 
+from aspects.health import health_of
 from aspects.operations import Operation
 from aspects.secrets import text_of
 
@@ -143,11 +144,37 @@ instance_options: list[cfg.Opt] = [
         min=0,
         help="Seconds that a service that stops waits for what is in the queue.",
     ),
+    cfg.FloatOpt(
+        "hook_slow_seconds",
+        default=0.0,
+        min=0,
+        mutable=True,
+        help="An action that takes longer, in seconds, is counted and a warning in "
+        "the log; 0 for never.",
+    ),
+    cfg.IntOpt(
+        "hook_failure_limit",
+        default=0,
+        min=0,
+        mutable=True,
+        help="After so many suppressed errors in a row the hook is skipped for a "
+        "while; 0 for never. A hook that may veto is never skipped.",
+    ),
+    cfg.FloatOpt(
+        "hook_failure_pause",
+        default=60.0,
+        min=0,
+        mutable=True,
+        help="Seconds for which it is skipped, before it is tried once more.",
+    ),
 ]
 
 #: The attributes of a hook that make its part in a chain, and the option of each.
 SWITCHES = {
     "hook_operations": "hook_operations",
+    "hook_slow_seconds": "hook_slow_seconds",
+    "hook_failure_limit": "hook_failure_limit",
+    "hook_failure_pause": "hook_failure_pause",
     "pre_hooks_enabled": "enable_pre_hooks",
     "post_hooks_enabled": "enable_post_hooks",
     "periodic_hooks_enabled": "enable_periodic_hooks",
@@ -268,7 +295,14 @@ class HookBase(abc.ABC):
     #: The values of ``hook_dispatch`` that the class can do.
     dispatches: ClassVar[Sequence[str]] = ("inline", "background")
 
+    #: Whether a pre action may raise :class:`Veto`. A hook that may is never
+    #: skipped for its failures.
+    may_veto: ClassVar[bool] = True
+
     hook_operations: Sequence[str] = _Switch(("*",))  # type: ignore[assignment]
+    hook_slow_seconds: float = _Switch(0.0)  # type: ignore[assignment]
+    hook_failure_limit: int = _Switch(0)  # type: ignore[assignment]
+    hook_failure_pause: float = _Switch(60.0)  # type: ignore[assignment]
     pre_hooks_enabled: bool = _Switch()  # type: ignore[assignment]
     post_hooks_enabled: bool = _Switch()  # type: ignore[assignment]
     periodic_hooks_enabled: bool = _Switch()  # type: ignore[assignment]
@@ -370,6 +404,17 @@ class HookBase(abc.ABC):
 
     def stop(self) -> None:  # noqa: B027 (optional)
         """End what :meth:`start` began. Optional."""
+
+    def counts(self) -> dict[str, int]:
+        """Return how often something happened that an operator wants to know of.
+
+        :return: ``suppressed``, ``slow`` and ``skipped`` actions, and those that
+            were ``dropped``, as far as there were any
+        """
+        counts = dict(health_of(self).counts)
+        if dropped := getattr(self.dispatcher, "dropped", 0):
+            counts["dropped"] = dropped
+        return counts
 
     def wrap_action(self, hook: object, kind: str, action: Action) -> Action:
         """Return what runs in the place of an action of a hook of the chain.
@@ -652,7 +697,8 @@ def log_failure(
     args: tuple[Any, ...] = (),
     kwargs: Mapping[str, Any] | None = None,
 ) -> None:
-    """Log an error that goes no further, without the secrets in its text."""
+    """Log and count an error that goes no further, without the secrets in it."""
+    health_of(hook).failed()
     LOG.warning(
         "Suppressed an error of the %(action)s action of hook %(hook)s of backend "
         "%(backend)s in %(operation)s: %(type)s: %(error)s",
