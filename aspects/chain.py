@@ -236,13 +236,12 @@ class Chain:
         self._keep(steps_of(self.hooks) if self._observed else None)
 
     def _keep(self, steps: tuple[Step, ...] | None) -> None:
+        picky = any(step.operations for step in steps or ())
         # The steps of all hooks and, by operation, those that are for it; in one
         # attribute, so that a call finds them to be of the same moment.
         self._all: tuple[Any, dict[str, tuple[Step, ...]]] = (steps, {})
         #: The steps of a call; None if :meth:`steps_for` tells them.
-        self.steps = steps
-        if steps and any(step.operations for step in steps):
-            self.steps = None
+        self.steps = None if picky else steps
         #: Whether there are none, so that a call is the driver's own.
         self.idle = steps == ()
 

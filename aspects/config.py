@@ -11,7 +11,7 @@ import importlib
 import inspect
 import os
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from oslo_config import cfg
@@ -618,14 +618,14 @@ def _follow(configuration: Configuration, planned: Plan, woven: Weaving) -> None
     del woven
     current = [planned.instances]
 
-    def mutated(conf: cfg.ConfigOpts, fresh: object) -> None:
+    def mutated() -> bool:
         about = reference()
         if about is None:
-            return
+            return False
         new = plan(configuration, about.host, about.driver, current[0])
         if new.problems:
             log_refusal(new.problems)
-            return
+            return True
         instances = []
         for what, section, hook in new.instances:
             # A hook that is kept has its own section, which gets the new values.
@@ -636,8 +636,35 @@ def _follow(configuration: Configuration, planned: Plan, woven: Weaving) -> None
         current[0] = instances
         about.periodic_hooks_ticks = new.own.safe_get("periodic_hooks_ticks")
         about.replace(new.hooks, lambda: _set_switches(new))
+        return True
 
-    planned.own.conf.register_mutate_hook(mutated)
+    follow(planned.own.conf, mutated)
+
+
+_followers: dict[int, list[Callable[[], bool]]] = {}
+
+
+def follow(conf: cfg.ConfigOpts, mutated: Callable[[], bool]) -> None:
+    """Have something done after each ``mutate_config_files()``.
+
+    Unlike oslo.config's own hooks, it may be what is done that calls this again.
+
+    :param conf: the options
+    :param mutated: what to do; false when it need not be done again
+    """
+    if id(conf) not in _followers:
+        # It has no hash, and its id may be another's when it is gone.
+        weakref.finalize(conf, _followers.pop, id(conf), None)
+        _followers[id(conf)] = []
+        conf.register_mutate_hook(_mutated)
+    _followers[id(conf)].append(mutated)
+
+
+def _mutated(conf: cfg.ConfigOpts, fresh: object) -> None:
+    followers = _followers.get(id(conf), [])
+    for each in tuple(followers):
+        if not each():
+            followers.remove(each)
 
 
 def log_refusal(problems: Iterable[Problem]) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,16 +13,20 @@ from manila import service, utils
 from manila.share import manager
 from oslo_config import cfg
 from oslo_log import log
+from oslo_reports import guru_meditation_report
+from oslo_reports.models import with_default_views
 from oslo_service import periodic_task
 
 from aspects.config import (
     HookConfigError,
     Problem,
+    follow,
     log_refusal,
     weave_from_config,
 )
 from aspects.periodic import tick
 from aspects.proxy import is_woven, weaving
+from aspects.report import report
 
 LOG = log.getLogger(__name__)
 
@@ -54,6 +59,9 @@ class StartupError(HookConfigError, SystemExit):
         self.code = str(self)
 
 
+_managers: weakref.WeakSet[ShareManager] = weakref.WeakSet()
+
+
 class ShareManager(manager.ShareManager):  # type: ignore[misc]
     """Manila's share manager with the hooks of its backend section woven in."""
 
@@ -63,13 +71,14 @@ class ShareManager(manager.ShareManager):  # type: ignore[misc]
         # Manila calls this last in its constructor. What it would make here are
         # its manager-level hooks: ``self.hooks`` stays empty instead, so that
         # none runs a second time.
+        _managers.add(self)
         problems = self._weave()
         if problems:
             for problem in problems:
                 LOG.critical("%s", problem)
             raise StartupError(problems)
         if not is_woven(self.driver):
-            cfg.CONF.register_mutate_hook(self._weave_late)
+            follow(cfg.CONF, self._weave_late)
         self._hooks_started = False
 
     def _weave(self) -> tuple[Problem, ...]:
@@ -91,14 +100,18 @@ class ShareManager(manager.ShareManager):  # type: ignore[misc]
         self.snapshot_access_helper.driver = self.driver
         return ()
 
-    def _weave_late(self, conf: cfg.ConfigOpts, fresh: object) -> None:
-        """Weave the hooks of a section that named none at the start."""
-        if is_woven(self.driver):
-            return
+    def _weave_late(self) -> bool:
+        """Weave the hooks of a section that named none before.
+
+        :return: whether that may still be needed
+        """
         if problems := self._weave():
             log_refusal(problems)
-        elif is_woven(self.driver) and self._hooks_started:
+        if not is_woven(self.driver):
+            return True
+        if self._hooks_started:
             weaving(self.driver).start()
+        return False
 
     def init_host(self, *args: Any, **kwargs: Any) -> None:
         """Start the hooks, then the driver: the service has forked by now."""
@@ -141,3 +154,15 @@ def _stop_hooks(
     driver = getattr(stopped.manager, "driver", None)
     if driver is not None and is_woven(driver):
         weaving(driver).stop()
+
+
+def _report() -> with_default_views.ModelWithDefaultViews:
+    """Make the section of the guru meditation report (``SIGUSR2``)."""
+    woven = [m.driver for m in tuple(_managers) if is_woven(m.driver)]
+    data = {str(weaving(driver).backend): report(weaving(driver)) for driver in woven}
+    return with_default_views.ModelWithDefaultViews(data=data)
+
+
+guru_meditation_report.TextGuruMeditation.register_section(
+    "Share driver hooks", _report
+)

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A real ``manila-share`` process of its own, as an operator runs it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from .parts import Program, wait_for
+
+ROOT = Path(__file__).parents[2]
+
+#: How a process runs its threads, and the environment that makes it so.
+NATIVE = {"OS_MANILA_DISABLE_EVENTLET_PATCHING": "True"}
+EVENTLET = {"OS_MANILA_DISABLE_EVENTLET_PATCHING": "False"}
+
+COMMON = """
+[DEFAULT]
+host = node1
+my_ip = 127.0.0.1
+transport_url = fake:/
+state_path = {folder}
+log_file = {folder}/manila.log
+log_dir = {folder}
+use_stderr = False
+enabled_share_backends = {backends}
+share_manager = aspects.manila.ShareManager
+periodic_interval = 1
+periodic_fuzzy_delay = 0
+periodic_hooks_interval = 1
+
+[database]
+connection = sqlite:///{folder}/manila.sqlite
+
+[oslo_concurrency]
+lock_path = {folder}/locks
+
+[coordination]
+backend_url = file://{folder}/coordination
+
+[oslo_reports]
+log_dir = {folder}
+"""
+
+DRIVER = """
+share_driver = manila.tests.share.drivers.dummy.DummyDriver
+driver_handles_share_servers = False
+dummy_driver_default_driver_method_delay = 0
+dummy_driver_driver_methods_delays =
+"""
+
+_MAKE_DATABASE = """
+import sys
+from oslo_config import cfg
+cfg.CONF(["--config-file", sys.argv[1]], project="manila", default_config_dirs=[])
+from manila.db import migration
+from manila.db.sqlalchemy import api, models
+models.BASE.metadata.create_all(api.get_engine())
+migration.stamp("head")
+"""
+
+
+class ShareService:
+    """``manila-share``: a parent process, and one for each backend.
+
+    :param folder: where to write
+    :param backends: the text of each backend section, less the driver's lines
+    :param environment: :data:`NATIVE` or :data:`EVENTLET`, and more
+    """
+
+    def __init__(
+        self, folder: Path, backends: Mapping[str, str], environment: Mapping[str, str]
+    ) -> None:
+        self.folder = folder
+        self.config_file = folder / "manila.conf"
+        self.log_file = folder / "manila.log"
+        self.native = environment.items() >= NATIVE.items()
+        self.environment = {
+            **os.environ,
+            **environment,
+            "PYTHONPATH": str(ROOT),
+            "PYTHONUNBUFFERED": "1",
+        }
+        self.configure(backends)
+        self.program: Program | None = None
+
+    def configure(self, backends: Mapping[str, str]) -> None:
+        """Write ``manila.conf``.
+
+        :param backends: the text of each backend section, less the driver's lines
+        """
+        text = COMMON.format(folder=self.folder, backends=",".join(backends))
+        for name, lines in backends.items():
+            text += f"\n[{name}]\nshare_backend_name = {name}\n{DRIVER}{lines}\n"
+        # As an editor does it: a reader sees the old file or the new one.
+        new = self.config_file.with_suffix(".new")
+        new.write_text(text, "utf-8")
+        new.rename(self.config_file)
+
+    def start(self) -> None:
+        """Start it; return when it asks its drivers for statistics."""
+        if not (self.folder / "manila.sqlite").exists():
+            made = Program(
+                [sys.executable, "-c", _MAKE_DATABASE, str(self.config_file)],
+                self.folder / "database.out",
+                {**self.environment, **NATIVE},
+            )
+            assert made.process.wait(120) == 0, made.log.read_text()
+        command = Path(sys.executable).with_name("manila-share")
+        self.program = Program(
+            [str(command), "--config-file", str(self.config_file)],
+            self.folder / "manila-share.out",
+            self.environment,
+        )
+
+    @property
+    def pid(self) -> int:
+        """The process id of the parent."""
+        assert self.program is not None
+        return self.program.process.pid
+
+    def children(self) -> list[int]:
+        """Return the process ids of the children: one for each backend."""
+        tasks = Path(f"/proc/{self.pid}/task").glob("*/children")
+        return [int(pid) for task in tasks for pid in task.read_text().split()]
+
+    def hang_up(self) -> None:
+        """Send SIGHUP, as ``systemctl reload`` does."""
+        os.kill(self.pid, signal.SIGHUP)
+
+    def log(self) -> str:
+        """Return what it wrote, to its log and elsewhere."""
+        files = [self.log_file, self.folder / "manila-share.out"]
+        return "".join(file.read_text() for file in files if file.exists())
+
+    def logged(self, text: str, timeout: float = 60.0) -> None:
+        """Wait until something stands in the log."""
+        wait_for(lambda: text in self.log(), f"{text!r} in the log", timeout)
+
+    def stop(self, timeout: float = 60.0) -> int:
+        """Stop it as an operator does.
+
+        :returns: its exit status
+        """
+        assert self.program is not None
+        return self.program.stop(timeout)
+
+
+@contextmanager
+def share_service(
+    folder: Path, backends: Mapping[str, str], environment: Mapping[str, str] = NATIVE
+) -> Iterator[ShareService]:
+    """Run a :class:`ShareService`."""
+    service = ShareService(folder, backends, environment)
+    service.start()
+    try:
+        yield service
+    finally:
+        if service.program is not None:
+            service.program.kill()
