@@ -142,6 +142,7 @@ def around_coroutine(chain: Chain, operation: Operation, method: Action) -> Acti
     :param operation: what the hooks get as ``func_name``
     :param method: the driver's method
     """
+    method = chain.wrapped(operation, method)
 
     async def call(*args: Any, **kwargs: Any) -> Any:
         settled = _Settled(operation, args, kwargs)

@@ -20,7 +20,7 @@ def text_of(
     context: Any = None,
     arguments: Mapping[str, Any] | None = None,
 ) -> str:
-    """Return the text of an error, without the secrets that it may repeat.
+    """Return the text of an error in one line, without secrets that it may repeat.
 
     :param error: the error
     :param context: the context of the call that it came of
@@ -30,7 +30,7 @@ def text_of(
         text = str(error)
     except Exception:
         return "(it has no text)"
-    return without_secrets(text, context, arguments or {})
+    return " ".join(without_secrets(text, context, arguments or {}).split())
 
 
 def without_secrets(text: str, context: Any, arguments: Mapping[str, Any]) -> str:
