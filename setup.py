@@ -56,6 +56,7 @@ setuptools.setup(
             "manila-aspects = aspects.cli:main",
             "manila-aspects-automount = hooks.automount:main",
         ],
+        "oslo.config.opts": ["manila_aspects = aspects.opts:list_opts"],
         "manila_aspects.hooks": [
             "audit = hooks.audit:AuditHook",
             "automount = hooks.automount:AutomountHook",

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Install what was built, in a clean environment for each extra, and use it.
+
+python -m tests.packaging dist [EXTRA ...]
+"""
+
+from __future__ import annotations
+
+import argparse
+import email.parser
+import subprocess
+import sys
+import tempfile
+import venv
+import zipfile
+from pathlib import Path
+
+#: What has to work with an extra, beside the command itself: Python's statements.
+WORKS = {
+    "": "import aspects; aspects.weave(object(), [])",
+    "audit": "import hooks.audit, pycadf",
+    "automount": "import hooks.automount",
+    "background": "import aspects; aspects.Background('hook of backend').stop()",
+    "bench": "import pyperf, pluggy, aspectlib, matplotlib",
+    "cli": "import rich",
+    "command": "import hooks.command",
+    "demo": "import aspects.demo.run",
+    "docs": "import sphinx, openstackdocstheme",
+    "durable": "import hooks.outbox",
+    "guard": "import hooks.guard",
+    "manila": "import manila.share.manager, aspects.manila",
+    "metrics": "import hooks.metrics",
+    "notification": "import hooks.notification",
+    "test": "import pytest, hypothesis",
+    "tracing": "import hooks.tracing",
+    "webhook": "import hooks.webhook",
+}
+
+
+def extras_of(wheel: Path) -> list[str]:
+    """Return the extras that a wheel declares."""
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (n for n in archive.namelist() if n.endswith(".dist-info/METADATA"))
+        metadata = email.parser.Parser().parsestr(archive.read(name).decode())
+    return list(metadata.get_all("Provides-Extra", []))
+
+
+def check(wheel: Path, sdist: Path, extra: str, folder: Path) -> None:
+    """Install both with an extra, and use what it brings.
+
+    :raises subprocess.CalledProcessError: if something does not work
+    """
+    venv.create(folder, with_pip=True)
+    python = folder / "bin" / "python"
+    pip = [str(python), "-m", "pip", "install", "--quiet", "--no-warn-script-location"]
+    for artifact, again in ((wheel, []), (sdist, ["--force-reinstall", "--no-deps"])):
+        wanted = f"{artifact.resolve()}[{extra}]" if extra else str(artifact.resolve())
+        subprocess.run([*pip, *again, wanted], check=True)
+        subprocess.run([str(python), "-m", "pip", "check"], check=True)
+        # Not in the checkout, whose packages would be found instead.
+        for command in (
+            [str(folder / "bin" / "manila-aspects"), "--help"],
+            [str(folder / "bin" / "manila-aspects"), "show", "hooks"],
+            [str(python), "-W", "ignore", "-c", WORKS[extra]],
+            [
+                str(python),
+                "-c",
+                "import pathlib, aspects, hooks\nfor p in (aspects, "
+                "hooks): assert pathlib.Path(p.__file__).with_name('py.typed').exists()",
+            ],
+        ):
+            subprocess.run(command, check=True, cwd=folder, stdout=subprocess.DEVNULL)
+
+
+def main() -> int:
+    """Check all extras, or those that are named."""
+    parser = argparse.ArgumentParser(prog="python -m tests.packaging")
+    parser.add_argument("dist", type=Path, help="the folder of the wheel and the sdist")
+    parser.add_argument("extras", nargs="*", help="the extras; all by default")
+    arguments = parser.parse_args()
+    (wheel,) = arguments.dist.glob("*.whl")
+    (sdist,) = arguments.dist.glob("*.tar.gz")
+    declared = extras_of(wheel)
+    if missing := set(declared) ^ (set(WORKS) - {""}):
+        print(f"known here or there alone: {', '.join(sorted(missing))}")  # noqa: T201
+        return 1
+    for extra in arguments.extras or ["", *declared]:
+        with tempfile.TemporaryDirectory() as folder:
+            check(wheel, sdist, extra, Path(folder))
+        print(f"{extra or 'without extras'}: works", flush=True)  # noqa: T201
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
