@@ -6,7 +6,13 @@ import setuptools
 MANILA = ["manila>=23,<24"]
 BACKGROUND = ["futurist>=3"]
 DURABLE = ["persist-queue>=1", "tenacity>=8.2"]
-DEMO = [*MANILA, "rich>=13", "openstacksdk>=4", "cheroot>=10"]
+WEBHOOK = ["requests>=2.31", "tenacity>=8.2"]
+GUARD = ["cronsim>=2.5"]
+METRICS = ["prometheus-client>=0.20"]
+DEMO = [
+    *(*MANILA, *DURABLE, *WEBHOOK, *GUARD, *METRICS),
+    *("rich>=13", "openstacksdk>=4", "cheroot>=10"),
+]
 TEST = ["pytest>=8", "pytest-timeout>=2.3", "hypothesis>=6.100", "eventlet>=0.36"]
 
 setuptools.setup(
@@ -31,10 +37,10 @@ setuptools.setup(
         "durable": DURABLE,
         "audit": ["pycadf>=4"],
         "notification": ["oslo.messaging>=14"],
-        "webhook": ["requests>=2.31", "tenacity>=8.2"],
+        "webhook": WEBHOOK,
         "command": [],
-        "guard": ["cronsim>=2.5"],
-        "metrics": ["prometheus-client>=0.20"],
+        "guard": GUARD,
+        "metrics": METRICS,
         "tracing": ["opentelemetry-sdk>=1.25", "opentelemetry-exporter-otlp>=1.25"],
         "automount": ["oslo.messaging>=14"],
         "manila": MANILA,

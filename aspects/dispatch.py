@@ -54,6 +54,8 @@ class Background:
         self._room = threading.Semaphore(size)
         #: How many actions were dropped.
         self.dropped = 0
+        self._counting = threading.Lock()
+        self._pending = 0
 
     def put(
         self,
@@ -100,13 +102,24 @@ class Background:
                         {"hook": hook_name(hook), "operation": operation},
                     )
             finally:
+                self._count(-1)
                 room.release()
 
+        self._count(+1)
         try:
             pool.submit(run)
         except RuntimeError:
+            self._count(-1)
             room.release()
             self._drop(1, "its queue is closed")
+
+    def pending(self) -> int:
+        """Return how many actions wait or run."""
+        return self._pending
+
+    def _count(self, more: int) -> None:
+        with self._counting:
+            self._pending += more
 
     def stop(self) -> None:
         """Wait for the actions in the queue, and drop those that take too long."""
@@ -136,6 +149,7 @@ class Background:
                 self._pool = self._new_pool(max_workers=1)
                 self._process = os.getpid()
                 self._room = threading.Semaphore(self._size)
+                self._pending = 0
                 # After futurist's own, so that it is run before.
                 if not _to_stop:
                     atexit.register(_stop_all)

@@ -9,8 +9,11 @@ from pathlib import Path
 
 from aspects.demo.service import DUMMY_DRIVER
 
-#: GiB that the hook ``limit`` of alpha allows.
+#: GiB that the hook ``guard`` of alpha allows.
 LIMIT = 5
+
+#: What the hook ``webhook`` of alpha signs its events with.
+SECRET = "the demo's own"
 
 #: Under what name the hook ``alias`` of beta publishes shares.
 ALIAS = "nas.example.org"
@@ -28,7 +31,7 @@ class Woven:
 
 #: What is due is told from this, not from what the machinery says of itself.
 WOVEN: Mapping[str, Woven] = {
-    "alpha": Woven(("audit", "limit", "witness"), 2),
+    "alpha": Woven(("metrics", "audit", "guard", "webhook", "witness"), 2),
     "beta": Woven(("alias", "witness"), 3),
 }
 
@@ -70,13 +73,23 @@ def backends() -> dict[str, dict[str, object]]:
     return sections
 
 
-def sections(folder: Path) -> dict[str, dict[str, object]]:
+def sections(
+    folder: Path, webhook_url: str, metrics_port: int
+) -> dict[str, dict[str, object]]:
     """Return the sections of single hooks.
 
     :param folder: where the audit log is written
+    :param webhook_url: where events are sent to
+    :param metrics_port: the port of loopback that metrics are served on
     """
     return {
         "alpha:audit": {"audit_log_path": audit_log(folder)},
-        "alpha:limit": {"limit_gigabytes": LIMIT},
+        "alpha:guard": {"guard_max_size": LIMIT},
+        "alpha:metrics": {"metrics_port": metrics_port},
+        "alpha:webhook": {
+            "hook_dispatch": "durable",
+            "webhook_url": webhook_url,
+            "webhook_secret": SECRET,
+        },
         "beta:alias": {"alias_name": ALIAS},
     }

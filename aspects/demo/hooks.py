@@ -22,6 +22,9 @@ from oslo_config import cfg
 import aspects
 from aspects.demo.journal import Action, Journal
 from hooks.audit import AuditHook
+from hooks.guard import GuardHook
+from hooks.metrics import MetricsHook
+from hooks.webhook import WebhookHook
 
 #: What the hooks of this process did.
 journal = Journal()
@@ -208,50 +211,6 @@ def _clipped(value: object) -> str:
     return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
 
 
-class LimitHook(aspects.HookBase):
-    """Veto the creation of shares that are larger than ``limit_gigabytes``."""
-
-    options = (
-        cfg.IntOpt(
-            "limit_gigabytes",
-            default=0,
-            min=0,
-            mutable=True,
-            help="The largest share that may be created, in GiB; 0 for no limit.",
-        ),
-    )
-
-    def _execute_pre_hook(
-        self, context: Any, func_name: Any, *args: Any, **kwargs: Any
-    ) -> None:
-        """Read the size off the call, by the name of the driver's parameter.
-
-        :raises aspects.Veto: if the share is too large
-        """
-        limit = self.get_config_option("limit_gigabytes")
-        if func_name != "create_share_instance" or not limit:
-            return
-        size = func_name.arguments(args, kwargs)["share"]["size"]
-        if size > limit:
-            raise aspects.Veto(f"{size} GiB are more than the {limit} allowed")
-
-    def _execute_post_hook(
-        self,
-        context: Any,
-        func_name: Any,
-        pre_hook_data: Any,
-        driver_action_results: Any,
-        *args: Any,
-        **kwargs: Any,
-    ) -> None:
-        """Nothing to do: what was allowed has been done."""
-
-    def _execute_periodic_hook(
-        self, context: Any, periodic_hook_data: Any, *args: Any, **kwargs: Any
-    ) -> None:
-        """Nothing to do."""
-
-
 class AliasHook(aspects.HookBase):
     """Publish new shares under a host name instead of an address."""
 
@@ -315,8 +274,16 @@ class Audit(Watched, AuditHook):
     """The audit hook, watched."""
 
 
-class Limit(Watched, LimitHook):
-    """The limit hook, watched."""
+class Guard(Watched, GuardHook):
+    """The guard hook, watched."""
+
+
+class Metrics(Watched, MetricsHook):
+    """The metrics hook, watched."""
+
+
+class Webhook(Watched, WebhookHook):
+    """The webhook hook, watched."""
 
 
 class Alias(Watched, AliasHook):

@@ -14,6 +14,7 @@ from typing import Any
 
 import aspects
 from aspects.demo import backends, client, scenario, verdict
+from aspects.demo.arrivals import Arrivals, Receiver, free_port
 from aspects.demo.hooks import Watched, journal, watch_late
 from aspects.demo.screen import Screen
 from aspects.demo.service import ManilaService, folder_for
@@ -39,10 +40,12 @@ def demo(
     journal.on_periodic = screen.periodic
     with ExitStack() as stack:
         folder = stack.enter_context(folder_for(keep))
+        receiver = stack.enter_context(Receiver(backends.SECRET))
+        port = free_port()
         service = stack.enter_context(
             ManilaService(
                 backends.backends(),
-                sections=backends.sections(folder),
+                sections=backends.sections(folder, receiver.url, port),
                 folder=folder,
                 config_files=config_files,
             )
@@ -51,7 +54,7 @@ def demo(
         if serve:
             _watch_all(service)
             return _serve(service, screen)
-        good = _run(service, screen)
+        good = _run(service, screen, receiver, port)
     screen.note(
         f"{'As it should be' if good else 'Not as it should be'}, "
         f"after {time.monotonic() - began:.1f} s"
@@ -63,7 +66,9 @@ def demo(
 # -- the scenario --------------------------------------------------------------
 
 
-def _run(service: ManilaService, screen: Screen) -> bool:
+def _run(
+    service: ManilaService, screen: Screen, receiver: Receiver, metrics_port: int
+) -> bool:
     drivers = {name: m.driver for name, m in service.managers.items()}
     woven = {name: d for name, d in drivers.items() if aspects.is_woven(d)}
     for name in drivers:
@@ -81,8 +86,11 @@ def _run(service: ManilaService, screen: Screen) -> bool:
     ticks = {name: aspects.weaving(driver).ticks for name, driver in woven.items()}
     actions = journal.actions
     wrong += verdict.differences(actions, due, ticks, woven)
-    wrong += verdict.audit_differences(backends.audit_log(service.folder), actions)
     screen.summary(journal.points, {n: (t, _rounds(n)) for n, t in ticks.items()})
+    audit_log = backends.audit_log(service.folder)
+    arrivals = Arrivals(actions, "alpha", audit_log, receiver, metrics_port)
+    wrong += arrivals.differences()
+    screen.arrived(arrivals.rows())
     if wrong:
         screen.differences(wrong)
     return not wrong

@@ -391,7 +391,7 @@ STEPS = (
     Step(
         "create a share that a hook vetoes",
         veto,
-        [_due("alpha", "create_share_instance", "create_share", "limit")],
+        [_due("alpha", "create_share_instance", "create_share", "guard")],
     ),
     Step(
         "delete it",

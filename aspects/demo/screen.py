@@ -121,6 +121,19 @@ class Screen:
         for backend, (count, rounds) in ticks.items():
             self.note(f"{backend}: {count} ticks, periodic hooks ran {rounds} times")
 
+    def arrived(self, rows: Iterable[tuple[str, str, str]]) -> None:
+        """Show what arrived at the other ends of the hooks.
+
+        :param rows: hook, place, what arrived there
+        """
+        table = Table(title="What arrived", title_justify="left")
+        for name in ("hook", "where", "what"):
+            table.add_column(name, overflow="fold")
+        for row in rows:
+            table.add_row(*map(escape, row))
+        with self._lock:
+            self._console.print(table)
+
     def differences(self, lines: Iterable[str]) -> None:
         """Show what is not as it should be."""
         with self._lock:

@@ -4,12 +4,10 @@
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 
 from aspects.demo.backends import WOVEN, Woven
-from aspects.demo.journal import ENDINGS, Action
+from aspects.demo.journal import Action
 from aspects.demo.scenario import Due
 
 #: Manila asks each second for statistics: how often is not known beforehand,
@@ -109,25 +107,3 @@ def _of_ticks(backend: Woven, seen: Sequence[Action], ticks: int) -> Iterator[st
                 f"periodic of {hook}: {ran} times in {ticks} ticks, "
                 f"due every {backend.ticks}: {rounds}"
             )
-
-
-def audit_differences(file: Path, actions: Iterable[Action]) -> Iterator[str]:
-    """Yield what is wrong with the lines that the audit hook wrote.
-
-    :param file: the audit log
-    :param actions: all actions that were seen
-    """
-    # Two threads may be between the action and its note: the order is not told.
-    wanted = sorted(
-        (action.operation, action.method)
-        for action in actions
-        if action.hook == "audit" and action.kind in ENDINGS
-    )
-    try:
-        lines = [json.loads(line) for line in file.read_text("utf-8").splitlines()]
-    except (OSError, ValueError) as error:
-        yield f"audit log: {error}"
-        return
-    written = sorted((line["operation"], line["method"]) for line in lines)
-    if written != wanted:
-        yield f"audit log: {len(written)} lines for {len(wanted)} endings"

@@ -76,27 +76,26 @@ class TestDemo:
 
     def test_each_join_point_is_shown_with_its_hooks_and_times(self, kept: Any) -> None:
         time_ = r"\d+\.\d\d"
+        hooks = ", ".join(f"{hook} {time_}" for hook in backends.WOVEN["alpha"].hooks)
         assert re.search(
             r"alpha create_share_instance \(create_share\) result .*share_.*\n"
-            rf" +pre audit {time_}, limit {time_}, witness {time_}"
-            rf" \| driver {time_}"
-            rf" \| post audit {time_}, limit {time_}, witness {time_} ms\n",
+            rf" +pre {hooks} \| driver {time_} \| post {hooks} ms\n",
             kept[0].stdout,
         )
 
     def test_the_veto_is_shown(self, kept: Any) -> None:
         assert re.search(
-            r"alpha create_share_instance \(create_share\) veto Veto: .*\n"
-            r" +pre audit \S+, limit \S+ raised \| driver not called"
-            r" \| error audit \S+ ms\n",
+            r"alpha create_share_instance \(create_share\) veto NoValidHost: .*\n"
+            r" +pre metrics \S+, audit \S+, guard \S+ raised \| driver not called"
+            r" \| error audit \S+, metrics \S+ ms\n",
             kept[0].stdout,
         )
 
     def test_the_failure_of_the_driver_is_shown(self, kept: Any) -> None:
         assert re.search(
             r"alpha allow_access \(update_access\) error InvalidShareAccess: .*\n"
-            r" +pre audit .*\| driver \S+"
-            r" \| error witness \S+, limit \S+, audit \S+ ms\n",
+            r" +pre metrics .*\| driver \S+ \| error witness \S+, webhook \S+,"
+            r" guard \S+, audit \S+, metrics \S+ ms\n",
             kept[0].stdout,
         )
 
@@ -111,6 +110,23 @@ class TestDemo:
 
     def test_the_backend_without_hooks_is_not_woven(self, kept: Any) -> None:
         assert "gamma: DummyDriver, hooks: none, not woven" in kept[0].stdout
+
+    def test_what_arrived_is_shown(self, kept: Any) -> None:
+        rows = dict(
+            re.findall(r"^\W*(audit|guard|webhook|metrics) (.*)$", kept[0].stdout, re.M)
+        )
+        count = int(re.search(r"(\d+) lines: ", rows["audit"])[1])  # type: ignore
+        text = (kept[1] / "kept" / "audit.jsonl").read_text()
+        assert count == len(text.splitlines())
+        assert "1 failure, 1 veto" in rows["audit"]
+        assert "1 veto: NoValidHost: 9 GiB are more" in rows["guard"]
+        # One of each start, one of each end; the call that was vetoed had none.
+        webhook = f"{count - 1} start, {count - 2} end, "
+        assert webhook in rows["webhook"]
+        assert re.search(r"http://127\.0\.0\.1:\d+/metrics ", rows["metrics"])
+        assert (
+            f"{count} calls: {count - 2} success, 1 failure, 1 veto" in rows["metrics"]
+        )
 
     def test_no_colour_where_there_is_no_terminal(self, kept: Any) -> None:
         assert "\x1b" not in kept[0].stdout
@@ -155,23 +171,32 @@ class TestWhatIsNotAsItShouldBe:
     def test_an_action_that_is_missing_is_told(self, tmp_path: Path) -> None:
         """One hook of one backend is switched off by one option."""
         config = tmp_path / "without.conf"
-        config.write_text("[alpha:limit]\nenable_post_hooks = False\n")
+        config.write_text("[alpha:guard]\nenable_post_hooks = False\n")
         done = run_demo(tmp_path, "--config-file", config)
         assert done.returncode == 1, done.stdout + done.stderr
         assert "Not as it should be" in done.stdout
         missing = re.findall(r"\[(\w+)\] due, not seen: (.*)$", done.stdout, re.M)
-        assert ("alpha", "extend_share (extend_share): post of limit") in missing
+        assert ("alpha", "extend_share (extend_share): post of guard") in missing
         # The hooks around it are as they were.
-        assert not [text for _, text in missing if "of limit" not in text]
+        assert not [text for _, text in missing if "of guard" not in text]
         assert {backend for backend, _ in missing} == {"alpha"}
 
     def test_a_hook_that_does_not_do_its_work_is_told(self, tmp_path: Path) -> None:
         """Without its limit, the hook lets the share be created."""
         config = tmp_path / "without.conf"
-        config.write_text("[alpha:limit]\nlimit_gigabytes = 0\n")
+        config.write_text("[alpha:guard]\nguard_max_size = 100\n")
         done = run_demo(tmp_path, "--config-file", config)
         assert done.returncode == 1, done.stdout + done.stderr
         assert re.search(r"failed share too-large: .*'available'", done.stdout)
+
+    def test_events_that_do_not_arrive_are_told(self, tmp_path: Path) -> None:
+        config = tmp_path / "without.conf"
+        config.write_text("[alpha:webhook]\nwebhook_secret = another\n")
+        done = run_demo(tmp_path, "--config-file", config)
+        assert done.returncode == 1, done.stdout + done.stderr
+        assert re.search(r"webhook: \d+ events without a good signature", done.stdout)
+        event = "org.openstack.manila.share.extend_share.end"
+        assert f"webhook: 0 events {event}, due 1" in done.stdout
 
     def test_wrong_hooks_are_told_all_at_once(self, tmp_path: Path) -> None:
         config = tmp_path / "wrong.conf"
