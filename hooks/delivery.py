@@ -6,6 +6,7 @@ from __future__ import annotations
 import abc
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,6 +18,20 @@ from hooks import event
 
 class Refused(Exception):
     """The other end will never take this event: it is no use to try again."""
+
+
+class NotDelivered(Exception):
+    """The event was not delivered this time.
+
+    Any other exception says the same; this one may also tell when to try again.
+
+    :param text: why, without secrets
+    :param retry_after: seconds that the other end asks to wait
+    """
+
+    def __init__(self, text: str, retry_after: float = 0.0) -> None:
+        super().__init__(text)
+        self.retry_after = retry_after
 
 
 class DeliveryHook(aspects.HookBase):
@@ -31,12 +46,12 @@ class DeliveryHook(aspects.HookBase):
     #: None of its actions: it is the deliveries that are deferred.
     deferred_actions: ClassVar = ()
 
-    options = (
+    options: ClassVar[Sequence[cfg.Opt]] = (
         cfg.StrOpt(
             "hook_outbox_path",
-            help="For hook_dispatch = durable: the folder that keeps the events that "
-            "are not delivered yet. By default one for each instance, "
-            "manila-aspects/<backend>.<name> in Manila's state_path.",
+            help="For hook_dispatch = durable: the folder where each instance has a "
+            "folder of its own, <backend>.<name>, that keeps the events that are not "
+            "delivered yet. By default manila-aspects in Manila's state_path.",
         ),
     )
 
@@ -44,28 +59,33 @@ class DeliveryHook(aspects.HookBase):
         super().__init__(configuration, host)
         self.outbox: Any = None
         if self.get_config_option("hook_dispatch") == "durable":
-            # Needs a library that the other ways do without.
+            self.outbox = self._new_outbox()
+
+    def _new_outbox(self) -> Any:
+        try:
+            # Needs libraries that the other ways do without.
             from hooks.outbox import Outbox
-
-            self.outbox = Outbox(self._outbox_path(), self.deliver)
-
-    def _outbox_path(self) -> Path:
-        """Return the folder of the events.
-
-        :raises ValueError: if none is configured
-        """
-        backend = getattr(self.configuration, "config_group", None) or "DEFAULT"
-        name = getattr(self.configuration, "name", None) or type(self).__name__
+        except ImportError as error:
+            raise ValueError(
+                f"hook_dispatch = durable: {error}: "
+                "pip install 'manila-aspects[durable]'"
+            ) from error
         path = self.get_config_option("hook_outbox_path")
         if not path:
             state_path = self.get_config_option("state_path")
             if not state_path:
                 raise ValueError(
-                    "hook_dispatch = durable needs hook_outbox_path where there is "
-                    "no state_path"
+                    "hook_outbox_path is not set, and there is no state_path"
                 )
-            path = os.path.join(state_path, "manila-aspects", f"{backend}.{name}")
-        return Path(path)
+            path = os.path.join(state_path, "manila-aspects")
+        backend = getattr(self.configuration, "config_group", None) or "DEFAULT"
+        name = getattr(self.configuration, "name", None) or type(self).__name__
+        # One for each instance, also where the option is set for several: their
+        # events go to different places.
+        try:
+            return Outbox(Path(path) / f"{backend}.{name}", self.deliver)
+        except OSError as error:
+            raise ValueError(f"hook_outbox_path {path}: {error}") from error
 
     @abc.abstractmethod
     def deliver(self, event: dict[str, Any]) -> None:

@@ -11,22 +11,47 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import tenacity
 from oslo_log import log
-from persistqueue import Empty, SQLiteAckQueue
+from persistqueue import Empty, SQLiteQueue
 from persistqueue.serializers import json as json_serializer
 
+from aspects import without_secrets
 from hooks.delivery import Refused
 
 LOG = log.getLogger(__name__)
 
+#: The file, in the folder of an outbox.
+FILE = "events.sqlite"
+
 #: Seconds between the attempts to deliver an event: doubled up to the longest.
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0
 
-#: After how many deliveries those that are done are taken out of the file.
-TIDY_EVERY = 200
+#: Seconds between two looks for events that another process has put.
+LOOK_EVERY = 0.5
+
+
+class _Queue(SQLiteQueue):  # type: ignore[misc]
+    """A queue whose items are put several at once, each in a row of its own.
+
+    :meth:`put` takes a list of them: one commit, and one wait for the disk.
+    """
+
+    _SQL_INSERT = (
+        "INSERT INTO {table_name} (data, timestamp) SELECT CAST(value AS BLOB), ?2"
+        " FROM json_each(CAST(?1 AS TEXT)) ORDER BY key"
+    )
+
+
+class _Put:
+    """An event that a caller waits for to be on disk."""
+
+    def __init__(self, event: dict[str, Any]) -> None:
+        self.event = event
+        self.done = False
+        self.error: BaseException | None = None
 
 
 class Outbox:
@@ -36,14 +61,17 @@ class Outbox:
     delivered: at least once, since a process may be killed between the delivery
     and the note of it. One thread delivers all of them in order, so the events of
     each share are in order as well; one that the other end refuses for good is
-    left in the file, marked as failed.
+    kept in a table of its own.
+
+    Of several callers at once, one writes the events of all: nobody waits for more
+    than the write before and that of his own event, however many there are.
 
     Of several processes with one folder, as while a service restarts, one
     delivers and the others wait for it to end.
 
-    :param path: the folder; made when needed
+    :param path: the folder; :meth:`start` makes it when needed
     :param deliver: delivers one event, or raises
-    :raises OSError: if the folder cannot be written to
+    :raises OSError: if the folder cannot be written to or made
     """
 
     def __init__(self, path: Path, deliver: Callable[[dict[str, Any]], None]) -> None:
@@ -53,59 +81,123 @@ class Outbox:
         self.delivered = 0
         #: How many events the other end refused, by this process.
         self.refused = 0
+        self._puts: list[_Put] = []
+        self._writing = False
+        self._written = threading.Condition()
         self._starting = threading.Lock()
-        # The library's own count is not kept by several threads at once.
-        self._counting = threading.Lock()
-        self._waiting = 0
         self._process: int | None = None
+        self._inherited: list[Any] = []
         self._queue: Any = None
+        self._lock: IO[str] | None = None
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
         # An operator is to know at start-up, not at the first share.
-        path.mkdir(parents=True, exist_ok=True, mode=0o750)
-        if not os.access(path, os.W_OK | os.X_OK):
-            raise PermissionError(f"cannot write to {path}")
+        nearest = next(each for each in (path, *path.parents) if each.exists())
+        if not nearest.is_dir():
+            raise NotADirectoryError(f"{nearest} is not a folder")
+        if not os.access(nearest, os.W_OK | os.X_OK):
+            raise PermissionError(f"cannot write to {nearest}")
 
     def put(self, event: dict[str, Any]) -> None:
         """Write an event to disk, to be delivered after those before it.
 
         :param event: plain data
+        :raises OSError: if the folder cannot be made
         :raises sqlite3.Error: if it cannot be written
         """
         self.start()
-        with self._counting:
-            self._queue.put(event)
-            self._waiting += 1
+        mine = _Put(event)
+        with self._written:
+            self._puts.append(mine)
+            while self._writing and not mine.done:
+                self._written.wait()
+            if not mine.done:
+                self._writing = True
+                puts, self._puts = self._puts, []
+        if not mine.done:
+            self._write(puts)
+        if mine.error:
+            raise mine.error
+
+    def _write(self, puts: list[_Put]) -> None:
+        """Write the events of those who wait, and tell them."""
+        error: BaseException | None = None
+        try:
+            self._queue.put([each.event for each in puts])
+        except BaseException as caught:
+            error = caught
+        with self._written:
+            for each in puts:
+                each.done, each.error = True, error
+            self._writing = False
+            self._written.notify_all()
 
     def start(self) -> None:
-        """Begin to deliver, in the process that calls; again after a fork."""
+        """Begin to deliver, in the process that calls; again after a fork.
+
+        :raises OSError: if the folder cannot be made
+        :raises sqlite3.Error: if the file cannot be opened
+        """
         if self._runs():
             return
         with self._starting:
             if self._runs():
                 return
-            # SQLite's connections and threads do not survive a fork.
-            self._queue = SQLiteAckQueue(
-                str(self.path),
-                auto_resume=False,
-                multithreading=True,
-                serializer=json_serializer,
-                db_file_name="events.sqlite",
+            if self._process not in (None, os.getpid()):
+                self._disinherit()
+            self.path.mkdir(parents=True, exist_ok=True, mode=0o750)
+            queue = self._open("waiting")
+            lock = open(self.path / "lock", "w")  # noqa: SIM115 (the thread's)
+            stopping = threading.Event()
+            thread = threading.Thread(
+                target=self._run,
+                args=(queue, lock, stopping),
+                name=f"outbox-{self.path.name}",
+                daemon=True,
             )
-            self._stopping = threading.Event()
-            self._process = os.getpid()
-            self._thread = threading.Thread(
-                target=self._run, name=f"outbox-{self.path.name}", daemon=True
-            )
-            self._thread.start()
+            thread.start()
+            self._queue, self._lock, self._stopping = queue, lock, stopping
+            self._process, self._thread = os.getpid(), thread
 
     def _runs(self) -> bool:
         alive = self._thread is not None and self._thread.is_alive()
         return alive and self._process == os.getpid()
 
+    def _disinherit(self) -> None:
+        """Let go of what is the parent's."""
+        # SQLite's connections must not even be closed in a child.
+        self._inherited.append(self._queue)
+        # While it is open here, it stays locked when the parent is gone.
+        if self._lock is not None:
+            self._lock.close()
+
+    def _open(self, table: str) -> Any:
+        # Without auto_commit, an event stays until task_done(); put() commits.
+        return _Queue(
+            str(self.path),
+            name=table,
+            auto_commit=False,
+            multithreading=True,
+            serializer=json_serializer,
+            db_file_name=FILE,
+        )
+
     def pending(self) -> int:
-        """Return how many events this process knows to wait for delivery."""
-        return self._waiting
+        """Return how many events wait for delivery, whoever has put them.
+
+        :raises sqlite3.Error: if the file cannot be read
+        """
+        file = self.path / FILE
+        if not file.exists():
+            return 0
+        # Counted by the ids, of which none is left out: a count of the rows
+        # would read them all.
+        with contextlib.closing(sqlite3.connect(file)) as connection:
+            (count,) = connection.execute(
+                "SELECT coalesce((SELECT max(_id) FROM queue_waiting)"
+                " - (SELECT min(_id) FROM queue_waiting) + 1, 0)"
+            ).fetchone()
+        return int(count)
 
     def stop(self, timeout: float) -> None:
         """Stop delivering; what is not delivered by then is for the next time.
@@ -116,40 +208,58 @@ class Outbox:
         if thread is None or not self._runs():
             return
         deadline = time.monotonic() + timeout
-        while self._waiting and time.monotonic() < deadline:
+        while self.pending() and time.monotonic() < deadline:
             time.sleep(0.05)
         self._stopping.set()
         # It waits for nothing long but a delivery, which is bounded.
         thread.join(timeout=max(deadline - time.monotonic(), 1.0))
-        if self._waiting:
+        if not thread.is_alive():
+            # So that the file is whole without SQLite's log beside it.
+            self._queue.close()
+        self._thread = None
+        if left := self.pending():
             LOG.warning(
                 "%(left)d event(s) in %(path)s are left to be delivered at the next "
                 "start",
-                {"left": self._waiting, "path": self.path},
+                {"left": left, "path": self.path},
             )
-        with self._starting:
-            self._thread = None
 
     # -- the thread --------------------------------------------------------------
 
-    def _run(self) -> None:
-        queue, stopping = self._queue, self._stopping
-        with contextlib.suppress(_Stopped), self._alone(stopping):
-            with self._counting:
-                # Those that a process was killed with, and those put while
-                # another process delivered.
-                queue.resume_unack_tasks()
-                self._waiting = queue.size
+    def _run(self, queue: Any, lock: IO[str], stopping: threading.Event) -> None:
+        with lock, contextlib.suppress(_Stopped):
+            self._wait_for(lock, stopping)
             while not stopping.is_set():
                 try:
                     self._next(queue, stopping)
-                except sqlite3.Error as error:
-                    # A full disk, say. The event stays, and is delivered again
-                    # after a start.
+                except _Stopped:
+                    raise
+                except Exception as error:
+                    # A full disk, say. What was not noted as delivered is so with
+                    # the next event, or delivered again after a start.
                     LOG.error(
-                        "%(path)s: %(error)s", {"path": self.path, "error": error}
+                        "%(path)s: %(type)s: %(error)s",
+                        {
+                            "path": self.path,
+                            "type": type(error).__name__,
+                            "error": _text(error),
+                        },
                     )
                     stopping.wait(1.0)
+
+    def _wait_for(self, lock: IO[str], stopping: threading.Event) -> None:
+        """Wait until no other process delivers from this folder.
+
+        :raises _Stopped: if it is to stop before
+        """
+        while True:
+            try:
+                # Given back by the system, whichever way the process ends.
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                if stopping.wait(LOOK_EVERY):
+                    raise _Stopped from None
 
     def _next(self, queue: Any, stopping: threading.Event) -> None:
         """Deliver the next event, if there is one.
@@ -157,50 +267,16 @@ class Outbox:
         :raises _Stopped: if it is to stop before
         """
         try:
-            item = queue.get(timeout=0.5, raw=True)
+            event = queue.get(timeout=LOOK_EVERY)
         except Empty:
             return
-        try:
-            self._deliver(item["data"], stopping)
-        except _Stopped:
-            queue.nack(id=item["pqid"])
-            raise
-        except Refused as error:
-            queue.ack_failed(id=item["pqid"])
-            self.refused += 1
-            LOG.error(
-                "Event %(id)s was refused, and stays in %(path)s: %(error)s",
-                {"id": item["data"]["id"], "path": self.path, "error": error},
-            )
-        else:
-            queue.ack(id=item["pqid"])
-            self.delivered += 1
-            if self.delivered % TIDY_EVERY == 0:
-                queue.clear_acked_data(max_delete=0, keep_latest=0)
-        with self._counting:
-            self._waiting -= 1
-
-    @contextlib.contextmanager
-    def _alone(self, stopping: threading.Event) -> Any:
-        """Wait until no other process delivers from this folder.
-
-        :raises _Stopped: if it is to stop before
-        """
-        with open(self.path / "lock", "w") as lock:
-            while True:
-                try:
-                    # Given back by the system, whichever way the process ends.
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if stopping.wait(0.5):
-                        raise _Stopped from None
-            yield
+        self._deliver(event, stopping)
+        # Takes all up to this one out of the file, in one commit.
+        queue.task_done()
 
     def _deliver(self, event: dict[str, Any], stopping: threading.Event) -> None:
-        """Try until an event is delivered.
+        """Try until an event is delivered, or refused.
 
-        :raises Refused: if it never will be
         :raises _Stopped: if it is to stop before
         """
 
@@ -215,19 +291,49 @@ class Outbox:
                 LOG.warning(
                     "Event %(id)s was not delivered, and will be tried until it is: "
                     "%(type)s: %(error)s",
-                    {"id": event["id"], "type": type(error).__name__, "error": error},
+                    {
+                        "id": event["id"],
+                        "type": type(error).__name__,
+                        "error": _text(error),
+                    },
                 )
 
         for attempt in tenacity.Retrying(
-            wait=tenacity.wait_random_exponential(FIRST_PAUSE, LONGEST_PAUSE),
-            retry=tenacity.retry_if_exception_type(Exception)
-            & tenacity.retry_if_not_exception_type((Refused, _Stopped)),
+            wait=_pause,
+            retry=tenacity.retry_if_exception_type(Exception),
             before_sleep=told,
             sleep=pause,
-            reraise=True,
         ):
             with attempt:
-                self.deliver(event)
+                self._deliver_once(event)
+
+    def _deliver_once(self, event: dict[str, Any]) -> None:
+        try:
+            self.deliver(event)
+        except Refused as error:
+            # Should this fail, as on a full disk, it counts as not delivered.
+            self._open("refused").put([event])
+            self.refused += 1
+            LOG.error(
+                "Event %(id)s was refused, and is kept in %(path)s: %(error)s",
+                {"id": event["id"], "path": self.path, "error": _text(error)},
+            )
+        else:
+            self.delivered += 1
+
+
+_backoff = tenacity.wait_random_exponential(FIRST_PAUSE, LONGEST_PAUSE)
+
+
+def _pause(state: tenacity.RetryCallState) -> float:
+    """Return the seconds until the next attempt to deliver an event."""
+    error = state.outcome and state.outcome.exception()
+    asked = min(getattr(error, "retry_after", 0.0), LONGEST_PAUSE)
+    return max(_backoff(state), asked)
+
+
+def _text(error: BaseException | None) -> str:
+    return without_secrets(str(error), None, {})
 
 
 class _Stopped(Exception):

@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -1389,3 +1391,437 @@ def test_a_hook_outlives_its_woven_driver_and_can_still_be_switched(way: Way) ->
     gc.collect()
     hook.pre_hooks_enabled = False
     assert not hook.pre_hooks_enabled
+
+
+# The operations that a hook is for.
+
+HOOK_KINDS = [Recorder, PlainRecorder, UpstreamRecorder]
+
+
+@pytest.mark.parametrize("kind", HOOK_KINDS)
+@pytest.mark.parametrize(
+    ("patterns", "runs"),
+    [
+        (["*"], True),
+        (["create_share_instance"], True),
+        (("create_*", "delete_*"), True),
+        (["delete_*", "create_share_instanc?"], True),
+        (["[a-d]*_instance"], True),
+        (["delete_*"], False),
+        (["[!c]*"], False),
+        # The driver's method is not the operation, and case matters.
+        (["create_share"], False),
+        (["CREATE_*"], False),
+        # A pattern is for the whole name.
+        (["share"], False),
+    ],
+)
+def test_a_hook_runs_for_its_operations_alone(
+    way: Way, trace: list[Any], kind: Any, patterns: Any, runs: bool
+) -> None:
+    hook = kind("hook", trace)
+    hook.hook_operations = patterns
+    way.call(way.driver([hook], tracing(trace)), CONTEXT, "share")
+    assert actions_of(trace) == (
+        ["hook.pre", "driver", "hook.post"] if runs else ["driver"]
+    )
+
+
+def test_each_operation_has_the_hooks_that_are_for_it(
+    woven_way: Way, trace: list[Any]
+) -> None:
+    hooks = three(trace)
+    hooks[0].hook_operations = ["create_*"]
+    hooks[1].hook_operations = ["delete_*", "extend_share"]
+    driver = woven_way.driver(hooks)
+    calls: list[tuple[Callable[[], Any], list[str]]] = [
+        (lambda: woven_way.call(driver, CONTEXT, 1), ["one", "three"]),
+        (lambda: driver.delete_share(CONTEXT, 1), ["two", "three"]),
+        (lambda: driver.extend_share(1, 2), ["two", "three"]),
+    ]
+    # Twice, as what is for an operation is remembered.
+    for call, names in [*calls, *calls]:
+        trace.clear()
+        call()
+        assert [seen.hook for seen in trace] == names * 2
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_hook_that_is_not_for_it_gets_no_ending_either(
+    way: Way, trace: list[Any], fails: bool
+) -> None:
+    hooks = three(trace)
+    hooks[1].hook_operations = ["delete_*"]
+    driver = way.driver(hooks, tracing(trace, RuntimeError() if fails else "result"))
+    try:
+        way.call(driver, CONTEXT, "share")
+    except RuntimeError:
+        assert fails
+    endings = ["three.error", "one.error"] if fails else ["one.post", "three.post"]
+    assert actions_of(trace) == ["one.pre", "three.pre", "driver", *endings]
+
+
+def test_a_hook_that_is_not_for_it_forbids_nothing(way: Way) -> None:
+    hook = Recorder(pre=aspects.Veto("no"))
+    hook.hook_operations = ["delete_*"]
+    assert way.call(way.driver([hook]), CONTEXT, "share") == "result"
+
+
+class Access:
+    """A driver whose one method is three operations, by the rules that it gets."""
+
+    def update_access(
+        self,
+        context: Any,
+        share: Any,
+        access_rules: Any,
+        add_rules: Any,
+        delete_rules: Any,
+    ) -> str:
+        return "updated"
+
+
+class CoroutineAccess(Access):
+    async def update_access(  # type: ignore[override]
+        self,
+        context: Any,
+        share: Any,
+        access_rules: Any,
+        add_rules: Any,
+        delete_rules: Any,
+    ) -> str:
+        await asyncio.sleep(0)
+        return "updated"
+
+
+@pytest.mark.parametrize("kind", HOOK_KINDS)
+@pytest.mark.parametrize("cls", [Access, CoroutineAccess])
+@pytest.mark.parametrize(
+    ("adds", "deletes", "operation"),
+    [
+        (["rule"], [], "allow_access"),
+        ([], ["rule"], "deny_access"),
+        (["rule"], ["rule"], "update_access"),
+        ([], [], "update_access"),
+    ],
+)
+def test_update_access_is_for_the_hooks_of_what_its_rules_make_it(
+    trace: list[Any], kind: Any, cls: Any, adds: Any, deletes: Any, operation: str
+) -> None:
+    hooks = []
+    for name in ("allow_access", "deny_access", "update_access"):
+        hooks.append(kind(name, trace))
+        hooks[-1].hook_operations = [name]
+    woven = aspects.weave(cls(), hooks)
+    names = {"add_rules": adds, "delete_rules": deletes}
+    result = woven.update_access(CONTEXT, "share", access_rules=[], **names)
+    assert (finish(result) if cls is CoroutineAccess else result) == "updated"
+    assert actions_of(trace) == [f"{operation}.pre", f"{operation}.post"]
+    assert {seen.func_name for seen in trace} == {operation}
+
+
+@pytest.mark.parametrize("kind", HOOK_KINDS)
+def test_the_operations_of_a_live_hook_take_effect_with_the_next_call(
+    way: Way, trace: list[Any], kind: Any
+) -> None:
+    hook, other = kind("hook", trace), Recorder("other", trace, enabled=["pre"])
+    driver = way.driver([hook, other])
+    for patterns, runs in [
+        (["delete_*"], False),
+        (["create_*"], True),
+        (["*"], True),
+        (["extend_share"], False),
+    ]:
+        hook.hook_operations = patterns
+        trace.clear()
+        way.call(driver, CONTEXT, "share")
+        expected = ["hook.pre", "other.pre", "hook.post"] if runs else ["other.pre"]
+        assert actions_of(trace) == expected
+
+
+@pytest.mark.parametrize("kind", HOOK_KINDS)
+@pytest.mark.parametrize("runs", [True, False])
+@pytest.mark.parametrize("fails", [True, False])
+def test_a_call_in_flight_ends_with_the_operations_it_began_with(
+    way: Way, trace: list[Any], kind: Any, runs: bool, fails: bool
+) -> None:
+    hook = kind("hook", trace)
+
+    def body(*args: Any, **kwargs: Any) -> str:
+        hook.hook_operations = ["delete_*" if runs else "create_*"]
+        if fails:
+            raise RuntimeError
+        return "result"
+
+    hook.hook_operations = ["create_*" if runs else "delete_*"]
+    driver = way.driver([hook], body)
+    ending = "error" if fails else "post"
+    told = fails and kind is UpstreamRecorder
+    with pytest.raises(RuntimeError) if fails else contextlib.nullcontext():
+        way.call(driver, CONTEXT, "share")
+    expected = ["hook.pre"] if told else ["hook.pre", f"hook.{ending}"]
+    assert actions_of(trace) == (expected if runs else [])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_call_of_another_thread_has_a_hook_that_is_not_for_it(
+    woven_way: Way, kind: Any
+) -> None:
+    """However often the chain is made anew meanwhile."""
+    wrong = kind("wrong")
+    wrong.hook_operations = ["delete_*"]
+    other = kind("other")
+    driver = woven_way.driver([wrong, other])
+    stop = threading.Event()
+
+    def switch() -> None:
+        while not stop.is_set():
+            other.pre_hooks_enabled = not other.pre_hooks_enabled
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    switching = threading.Thread(target=switch)
+    switching.start()
+    try:
+        for number in range(1500):
+            woven_way.call(driver, CONTEXT, number)
+    finally:
+        stop.set()
+        switching.join()
+        sys.setswitchinterval(before)
+    assert wrong.trace == []
+
+
+def test_ticks_are_not_among_the_operations(trace: list[Any]) -> None:
+    hook = Recorder("hook", trace, enabled=["pre", "periodic"])
+    hook.hook_operations = ["delete_*"]
+    driver = aspects.weave(Driver(), [hook])
+    assert aspects.tick(driver, CONTEXT, []) is True
+    driver.create_share(CONTEXT, "share")
+    assert actions_of(trace) == ["hook.periodic"]
+
+
+# Hooks that watch others.
+
+
+class Watcher(Recorder):
+    """A hook around the actions of all and around the driver."""
+
+    def wrap_action(
+        self, hook: Any, kind: str, action: Callable[..., Any]
+    ) -> Callable[..., Any]:
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            self.trace.append(f"{self.instance_name}({hook.instance_name}.{kind}")
+            try:
+                return action(*args, **kwargs)
+            finally:
+                self.trace.append(")")
+
+        return wrapped
+
+    def wrap_driver(
+        self, operation: Any, method: Callable[..., Any]
+    ) -> Callable[..., Any]:
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            self.trace.append(f"{self.instance_name}({operation}")
+            try:
+                return method(*args, **kwargs)
+            finally:
+                self.trace.append(")")
+
+        return wrapped
+
+
+@pytest.fixture(params=[way for way in WAYS if not way.coroutine], ids=lambda w: w.name)
+def plain_way(request: pytest.FixtureRequest) -> Way:
+    return request.param  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("kind", HOOK_KINDS)
+def test_a_hook_may_wrap_every_action_and_the_driver(
+    plain_way: Way, trace: list[Any], kind: Any
+) -> None:
+    hooks = [kind("one", trace), Watcher("w", trace, enabled=["post"])]
+    plain_way.call(plain_way.driver(hooks, tracing(trace)), CONTEXT, "share")
+    assert actions_of(trace) == [
+        *("w(one.pre", "one.pre", ")"),
+        *("w(create_share_instance", "driver", ")"),
+        *("w(one.post", "one.post", ")"),
+        # Its own too.
+        *("w(w.post", "w.post", ")"),
+    ]
+
+
+def test_error_and_periodic_actions_are_wrapped_too(
+    plain_way: Way, trace: list[Any]
+) -> None:
+    hooks = [Recorder("one", trace, enabled=["post", "periodic"]), Watcher("w", trace)]
+    hooks[1].pre_hooks_enabled = hooks[1].post_hooks_enabled = False
+    with pytest.raises(RuntimeError):
+        plain_way.call(
+            plain_way.driver(hooks, tracing(trace, RuntimeError())), CONTEXT, "share"
+        )
+    aspects.tick(aspects.weave(Driver(), hooks), CONTEXT, [])
+    assert actions_of(trace) == [
+        *("w(create_share_instance", "driver", ")"),
+        *("w(one.error", "one.error", ")"),
+        *("w(one.periodic", "one.periodic", ")"),
+    ]
+
+
+def test_coroutine_methods_have_their_actions_and_the_driver_wrapped(
+    trace: list[Any],
+) -> None:
+    woven = aspects.weave(
+        CoroutineDriver(tracing(trace)),
+        [Recorder("one", trace), Watcher("w", trace, enabled=[])],
+    )
+    assert finish(woven.create_share(CONTEXT, "share")) == "result"
+    told = actions_of(trace)
+    assert told[:3] == ["w(one.pre", "one.pre", ")"]
+    assert told[-3:] == ["w(one.post", "one.post", ")"]
+    # What is wrapped makes the coroutine: it is over before that is awaited.
+    assert told[3:-3] == ["w(create_share_instance", ")", "driver"]
+
+
+def test_of_several_hooks_the_first_is_the_outermost_around_the_driver(
+    plain_way: Way, trace: list[Any]
+) -> None:
+    hooks = [Watcher(name, trace, enabled=[]) for name in "ab"]
+    hooks.append(Recorder("one", trace, enabled=["pre"]))  # type: ignore[arg-type]
+    plain_way.call(plain_way.driver(hooks, tracing(trace)), CONTEXT, "share")
+    around_driver = [
+        *("a(create_share_instance", "b(create_share_instance"),
+        *("driver", ")", ")"),
+    ]
+    told = actions_of(trace)
+    assert told[5:] == around_driver
+    assert sorted(told[:2]) == ["a(one.pre", "b(one.pre"]
+    assert told[2:5] == ["one.pre", ")", ")"]
+
+
+def test_what_is_wrapped_keeps_arguments_answers_and_errors(plain_way: Way) -> None:
+    update = Recorder("one", post=aspects.UpdatedResults("new"), pre="data")
+    plain = Recorder("two", pre=ValueError("no"), suppress=["pre"])
+    watcher = Watcher("w", [], enabled=[])
+    driver = plain_way.driver([update, plain, watcher], lambda *args, **kw: (args, kw))
+    assert plain_way.call(driver, CONTEXT, 1, share_server=2, size=3) == "new"
+    pre, post = update.trace
+    assert (pre.args, pre.kwargs) == ((1,), {"share_server": 2, "size": 3})
+    assert post[:2] == ("one", "post")
+    assert post[2:5] == (CONTEXT, "create_share_instance", "data")
+    assert isinstance(plain.trace[1].data, ValueError)
+    assert plain.trace[1].outcome == "new"
+    vetoing = Recorder("three", pre=aspects.Veto("no"))
+    with pytest.raises(aspects.Veto):
+        plain_way.call(plain_way.driver([vetoing, watcher]), CONTEXT, 1)
+
+
+def test_what_is_wrapped_follows_the_switches(trace: list[Any]) -> None:
+    made: list[tuple[str, str]] = []
+
+    class Counting(Recorder):
+        def wrap_action(self, hook: Any, kind: str, action: Any) -> Any:
+            made.append((hook.instance_name, kind))
+            return action
+
+    hook = Recorder("one", trace, enabled=[])
+    driver = aspects.weave(Driver(), [hook, Counting("w", [], enabled=[])])
+    driver.create_share(CONTEXT, "share")
+    # What is off is not there to be wrapped.
+    assert made == []
+    hook.pre_hooks_enabled = True
+    driver.create_share(CONTEXT, "share")
+    driver.create_share(CONTEXT, "share")
+    assert made == [("one", "pre")]
+    assert actions_of(trace) == ["one.pre"] * 2
+
+
+def test_a_deferred_action_is_wrapped_where_it_runs(trace: list[Any]) -> None:
+    threads: list[Any] = []
+
+    class Thread(Recorder):
+        def wrap_action(self, hook: Any, kind: str, action: Any) -> Any:
+            def wrapped(*args: Any, **kwargs: Any) -> Any:
+                threads.append((kind, threading.current_thread()))
+                return action(*args, **kwargs)
+
+            return wrapped
+
+    hook = Recorder("one", trace)
+    hook.dispatcher = aspects.Background("one of alpha")
+    driver = aspects.weave(Driver(), [hook, Thread("w", [], enabled=[])])
+    driver.create_share(CONTEXT, "share")
+    hook.dispatcher.stop()
+    (pre, here), (post, there) = threads
+    assert (pre, post) == ("pre", "post")
+    assert here is threading.current_thread() is not there
+
+
+# Start and stop.
+
+
+class Living(Recorder):
+    """A hook that is told when it starts and stops."""
+
+    def start(self) -> None:
+        self._seen("start", None, None)
+
+    def stop(self) -> None:
+        self._seen("stop", None, None)
+
+
+def test_hooks_start_and_stop_in_order(trace: list[Any]) -> None:
+    hooks: list[Any] = [Living("one", trace), Living("two", trace, enabled=[])]
+    # One without either, and one of another base class.
+    about = aspects.weaving(
+        aspects.weave(Driver(), [Recorder("r", trace), *hooks, PlainRecorder()])
+    )
+    assert trace == []
+    for _ in range(2):
+        about.start()
+        about.stop()
+    assert actions_of(trace) == ["one.start", "two.start", "one.stop", "two.stop"] * 2
+
+
+@pytest.mark.parametrize("what", ["start", "stop"])
+def test_a_hook_that_cannot_start_or_stop_is_one_error_and_no_hindrance(
+    trace: list[Any], what: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    text = "cannot bind:\nport 80, password=tops3cret"
+    wrong = Living("wrong", trace, **{what: OSError(text)})
+    hooks = [Living("one", trace), wrong, Living("two", trace)]
+    about = aspects.weaving(aspects.weave(Driver(), hooks, "alpha"))
+    about.start()
+    about.stop()
+    assert actions_of(trace) == [
+        *("one.start", "wrong.start", "two.start"),
+        *("one.stop", "wrong.stop", "two.stop"),
+    ]
+    (record,) = [r for r in caplog.records if r.levelno >= logging.WARNING]
+    assert record.levelno == logging.ERROR
+    message = record.getMessage()
+    for part in ("wrong", "alpha", f"not {what}", "OSError", "cannot bind", "port 80"):
+        assert part in message
+    assert "tops3cret" not in message
+    assert record.exc_info is None
+    assert len(message.splitlines()) == 1
+
+
+def test_a_hook_stops_after_what_is_in_its_queue(trace: list[Any]) -> None:
+    hook = Living("one", trace, enabled=["post"])
+    hook.dispatcher = aspects.Background("one of alpha")
+    driver = aspects.weave(Driver(), [hook])
+    for _ in range(20):
+        driver.create_share(CONTEXT, "share")
+    aspects.weaving(driver).stop()
+    assert actions_of(trace) == ["one.post"] * 20 + ["one.stop"]
+
+
+def test_calls_do_not_wait_for_a_start(trace: list[Any]) -> None:
+    driver = aspects.weave(Driver(), [Living("one", trace)])
+    driver.create_share(CONTEXT, "share")
+    aspects.weaving(driver).stop()
+    driver.create_share(CONTEXT, "share")
+    pair = ["one.pre", "one.post"]
+    assert actions_of(trace) == [*pair, "one.stop", *pair]

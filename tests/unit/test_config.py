@@ -641,10 +641,8 @@ def test_suppression_of_a_call_in_flight_is_not_touched(configured, to):
         assert woven.create_share(CONTEXT, {}) == "export"
 
 
-@KINDS
-def test_chain_is_replaced_as_a_whole(configured, entries):
-    file = configured(section_with(entries, ON))
-    woven = woven_in(file)
+def seen_at_each_line(file, woven, text):
+    """Return who acts in a call of each moment while the chain follows the file."""
     package = os.path.dirname(aspects.__file__)
     seen = []
 
@@ -656,7 +654,7 @@ def test_chain_is_replaced_as_a_whole(configured, entries):
 
     # Whenever another thread's call comes while the chain follows the file, it
     # has the one chain or the other, never something between.
-    file.write(section_with(entries, "enable_post_hooks = False\n"))
+    file.write(text)
     before = sys.gettrace()
     sys.settrace(at_each_line)
     try:
@@ -664,6 +662,15 @@ def test_chain_is_replaced_as_a_whole(configured, entries):
     finally:
         sys.settrace(before)
     seen.append(acted(woven))
+    return seen
+
+
+@KINDS
+def test_chain_is_replaced_as_a_whole(configured, entries):
+    file = configured(section_with(entries, ON))
+    woven = woven_in(file)
+    after = section_with(entries, "enable_post_hooks = False\n")
+    seen = seen_at_each_line(file, woven, after)
     old, new = [["pre", "post"]] * len(entries), [[]] * len(entries)
     assert old in seen
     assert seen == [old] * seen.count(old) + [new] * seen.count(new)
@@ -746,6 +753,219 @@ def test_options_do_not_keep_a_driver_alive(configured):
     gc.collect()
     assert alive() is None
     file.mutate(section_with([RECORDER, UPSTREAM]))
+
+
+# Operations of a hook
+
+
+@pytest.mark.parametrize("section", ["DEFAULT", "alpha", "alpha:a"])
+@pytest.mark.parametrize("what", [RECORDER, UPSTREAM])
+@pytest.mark.parametrize(
+    ("patterns", "runs"),
+    [
+        ("*", True),
+        ("create_*", True),
+        ("delete_*, create_share_instance", True),
+        ("delete_*", False),
+        ("extend_share, *_snapshot", False),
+    ],
+)
+def test_operations_of_a_hook(configured, section, what, patterns, runs):
+    options = f"hook_operations = {patterns}\n"
+    file = configured(_in(section, what, options) + f"[alpha]\n{ON}")
+    assert acted(woven_in(file)) == [["pre", "post"] if runs else []]
+
+
+def test_operations_are_those_of_an_instance(configured):
+    text = f"""
+        [alpha]
+        hook_drivers = a={RECORDER}, b={UPSTREAM}, c={RECORDER}
+        hook_operations = delete_*
+        enable_pre_hooks = True
+        [alpha:a]
+        hook_operations = create_*
+        [alpha:b]
+        hook_operations = *
+        """
+    assert acted(woven_in(configured(text))) == [["pre"], ["pre"], []]
+
+
+def test_a_method_of_hook_methods_is_an_operation_too(configured):
+    options = f"{ON}hook_methods = further\nhook_operations = f*r\n"
+    woven = woven_in(configured(section_with([RECORDER], options)))
+    assert acted(woven) == [[]]
+    assert woven.further(CONTEXT) == "further"
+    (hook,) = aspects.weaving(woven).hooks
+    assert [operation for _, operation in hook.seen] == ["further", "further"]
+
+
+@KINDS
+def test_operations_follow_the_file(configured, entries):
+    file = configured(section_with(entries, ON))
+    woven = woven_in(file)
+    for patterns, expected in [
+        ("delete_*", []),
+        ("create_*", ["pre", "post"]),
+        ("*", ["pre", "post"]),
+        ("deny_access", []),
+    ]:
+        options = f"{ON}hook_operations = {patterns}\n"
+        file.mutate(section_with(entries, options))
+        assert acted(woven) == [expected] * len(entries)
+    file.mutate(section_with(entries, ON))
+    assert acted(woven) == [["pre", "post"]] * len(entries)
+
+
+@KINDS
+@pytest.mark.parametrize("to", ["create_*", "delete_*"])
+def test_operations_of_a_call_in_flight_are_not_touched(configured, entries, to):
+    patterns = {"create_*", "delete_*"}
+    before, after = (
+        section_with(entries, f"{ON}hook_operations = {each}\n")
+        for each in (*(patterns - {to}), to)
+    )
+    file = configured(before)
+    woven = woven_in(file)
+    woven.during = lambda: file.mutate(after)
+    there, not_there = [["pre", "post"]] * len(entries), [[]] * len(entries)
+    assert acted(woven) == (there if to == "delete_*" else not_there)
+    woven.during = lambda: None
+    assert acted(woven) == (there if to == "create_*" else not_there)
+
+
+@KINDS
+def test_operations_are_replaced_with_the_chain_as_a_whole(configured, entries):
+    # The first hook and the others change places.
+    create, delete = (f"hook_operations = {each}_*\n" for each in ("create", "delete"))
+    before = section_with(entries, ON + create) + f"[alpha:a]\n{delete}"
+    after = section_with(entries, ON + delete) + f"[alpha:a]\n{create}"
+    file = configured(before)
+    seen = seen_at_each_line(file, woven_in(file), after)
+    runs, rests, others = ["pre", "post"], [], len(entries) - 1
+    old, new = [rests] + [runs] * others, [runs] + [rests] * others
+    assert old in seen
+    assert seen[-1] == new
+    assert seen == [old] * seen.count(old) + [new] * seen.count(new)
+
+
+@pytest.mark.parametrize("section", ["DEFAULT", "alpha", "alpha:a"])
+@pytest.mark.parametrize("what", [RECORDER, UPSTREAM])
+@pytest.mark.parametrize(
+    ("pattern", "near"),
+    [
+        ("create_shar_instance", "'create_share_instance'"),
+        ("destroy_*", ""),
+        ("create_share", ""),
+        ("Create_*", ""),
+        ("update", ""),
+    ],
+)
+def test_operations_that_there_are_not(configured, section, what, pattern, near):
+    options = f"hook_operations = delete_*, {pattern}\n"
+    (problem,) = problems_in(configured(_in(section, what, options)))
+    assert problem[:3] == (section, "hook_operations", pattern)
+    assert "unknown operation" in problem.cause
+    assert near in problem.cause
+
+
+def test_operations_that_there_are_not_leave_the_old_chain_going(configured, caplog):
+    file = configured(section_with([RECORDER], f"{ON}hook_operations = create_*\n"))
+    woven = woven_in(file)
+    wrong = "enable_post_hooks = False\nhook_operations = creat_share*\n"
+    with caplog.at_level(logging.ERROR):
+        file.mutate(section_with([RECORDER], wrong))
+    assert acted(woven) == [["pre", "post"]]
+    logged = [r.getMessage() for r in caplog.records if r.levelno >= logging.ERROR]
+    assert any("hook_operations = creat_share*: unknown" in text for text in logged)
+
+
+# How a hook is run
+
+
+@pytest.mark.parametrize("what", [RECORDER, UPSTREAM])
+@pytest.mark.parametrize("section", ["DEFAULT", "alpha", "alpha:a"])
+@pytest.mark.parametrize("dispatch", ["inline", "background", ""])
+def test_dispatch_of_a_hook(configured, what, section, dispatch):
+    options = f"hook_dispatch = {dispatch}\n" if dispatch else ""
+    file = configured(_in(section, what, options) + f"[alpha]\n{ON}")
+    woven = woven_in(file)
+    (hook,) = aspects.weaving(woven).hooks
+    threads = []
+    remember = hook._remember
+
+    def note(action, *rest):
+        threads.append((action, threading.current_thread()))
+        remember(action, *rest)
+
+    hook._remember = note
+    woven.create_share(CONTEXT, {})
+    aspects.weaving(woven).stop()
+    (pre, before), (post, after) = threads
+    assert (pre, post) == ("pre", "post")
+    assert before is threading.current_thread()
+    assert (after is before) == (dispatch != "background")
+
+
+def test_options_of_a_queue(configured, caplog):
+    text = f"""
+        [alpha]
+        hook_drivers = ops={RECORDER}
+        hook_dispatch = background
+        hook_queue_size = 2
+        hook_queue_timeout = 0.1
+        hook_drain_timeout = 0
+        enable_post_hooks = True
+        """
+    woven = woven_in(configured(text))
+    (hook,) = aspects.weaving(woven).hooks
+    gate = threading.Event()
+    hook._remember = lambda *what: gate.wait(30)
+    for _ in range(3):
+        woven.create_share(CONTEXT, {})
+    told = [r.getMessage() for r in caplog.records]
+    assert len(told) == 1
+    assert "ops of alpha" in told[0]
+    assert "0.1 s" in told[0]
+    aspects.weaving(woven).stop()
+    gate.set()
+    assert hook.dispatcher.dropped == 3
+
+
+@pytest.mark.parametrize("section", ["DEFAULT", "alpha", "alpha:a"])
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("hook_dispatch", "backgroud"),
+        ("hook_queue_size", "0"),
+        ("hook_queue_size", "many"),
+        ("hook_queue_timeout", "-1"),
+        ("hook_drain_timeout", "long"),
+    ],
+)
+def test_wrong_options_of_a_dispatch(configured, section, option, value):
+    file = configured(_in(section, RECORDER, f"{option} = {value}\n"))
+    (problem,) = problems_in(file)
+    assert problem[:3] == (section, option, value)
+    assert problem.cause
+
+
+@pytest.mark.parametrize("what", [RECORDER, UPSTREAM])
+def test_durable_is_for_hooks_that_deliver_events(configured, what):
+    file = configured(section_with([what], "hook_dispatch = durable\n"))
+    (problem,) = problems_in(file)
+    assert problem[:3] == ("alpha", "hook_drivers", f"a={what}")
+    assert "hook_dispatch = durable" in problem.cause
+    assert "delivers no events" in problem.cause
+
+
+def test_dispatch_without_its_library(configured, monkeypatch):
+    monkeypatch.setitem(sys.modules, "futurist", None)
+    file = configured(section_with([RECORDER], "hook_dispatch = background\n"))
+    (problem,) = problems_in(file)
+    assert "futurist" in problem.cause
+    assert "pip install 'manila-aspects[background]'" in problem.cause
+    # Nobody else needs it.
+    woven_in(configured(section_with([RECORDER], ON)))
 
 
 # Options of the same names that somebody else has registered

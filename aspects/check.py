@@ -1,0 +1,565 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a configuration will do, and what is wrong with it: ``check``."""
+
+from __future__ import annotations
+
+import contextlib
+import fnmatch
+import glob
+import importlib.metadata
+import io
+import os
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from oslo_config import cfg
+from oslo_log import log
+
+from aspects import config, mistakes
+from aspects.config import BackendSection, Instance, InstanceSection, Plan, Problem
+from aspects.hook import SWITCHES, error_action
+from aspects.mistakes import (
+    Finding,
+    Known,
+    Line,
+    backend_of,
+    entries_meant,
+    nearest,
+    normalized,
+    shown,
+)
+from aspects.show import (
+    Table,
+    class_at,
+    lacking,
+    text_of_value,
+    woven_methods,
+)
+
+MANAGER = "aspects.manila.ShareManager"
+
+#: What Manila takes where a backend names no driver.
+DRIVER = "manila.share.drivers.generic.GenericShareDriver"
+
+Progress = Callable[[str], None]
+
+
+class Setting(NamedTuple):
+    """An option that is set somewhere."""
+
+    option: str
+    value: str
+    section: str
+    place: str
+    """``file:line``, or the variable of the environment"""
+
+
+class Hook(NamedTuple):
+    """What will be of one hook instance."""
+
+    instance: str
+    hook: str
+    """its class"""
+    actions: tuple[str, ...]
+    """those that are on"""
+    suppressed: tuple[str, ...]
+    """those whose errors are suppressed"""
+    dispatch: str
+    operations: tuple[str, ...]
+    settings: list[Setting]
+
+
+class Backend(NamedTuple):
+    """What will be of one enabled backend."""
+
+    name: str
+    host: str
+    driver: str
+    ticks: int
+    chain: list[Hook]
+    """the hooks that could be made, in order"""
+    settings: list[Setting]
+    """the options of the backend alone"""
+    woven: dict[str, list[str]]
+    """the driver methods that are woven, by operation"""
+    lacks: list[str]
+    """the operations that the driver lacks"""
+
+    def tables(self) -> Iterator[Table]:
+        """Yield what there is to show."""
+        about = f"driver {self.driver}, host {self.host}"
+        if not self.chain:
+            yield Table(f"backend {self.name}", f"{about}, no hooks: it is not woven")
+            return
+        every = "every tick" if self.ticks == 1 else f"one tick in {self.ticks}"
+        yield Table(
+            f"backend {self.name}",
+            f"{about}, periodic actions on {every}",
+            ("", "instance", "hook", "on", "suppressed", "dispatch", "operations"),
+            [
+                (
+                    str(number),
+                    hook.instance,
+                    hook.hook,
+                    ", ".join(hook.actions) or "nothing",
+                    ", ".join(hook.suppressed) or "-",
+                    hook.dispatch,
+                    ", ".join(hook.operations),
+                )
+                for number, hook in enumerate(self.chain, 1)
+            ],
+        )
+        settings = [("-", *setting) for setting in self.settings]
+        for hook in self.chain:
+            settings += [(hook.instance, *setting) for setting in hook.settings]
+        yield Table(
+            f"options of {self.name}",
+            "What is not the default, and where it is from.",
+            ("instance", "option", "value", "section", "from"),
+            settings,
+        )
+        if self.woven:
+            yield Table(
+                f"operations of {self.name}",
+                f"It lacks {', '.join(self.lacks) or 'none'}.",
+                ("operation", "methods that are woven"),
+                [
+                    (operation, ", ".join(methods))
+                    for operation, methods in self.woven.items()
+                    if operation not in self.lacks
+                ],
+            )
+
+
+class Report(NamedTuple):
+    """What a configuration will do."""
+
+    files: list[str]
+    """the files that were read, in the order in which they count"""
+    backends: list[Backend]
+    findings: list[Finding]
+
+    @property
+    def problems(self) -> list[Finding]:
+        """The findings that are no mere warnings."""
+        return [finding for finding in self.findings if not finding.warning]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as plain data, ready for JSON."""
+        backends = []
+        for backend in self.backends:
+            data = backend._asdict()
+            data["settings"] = [each._asdict() for each in backend.settings]
+            data["chain"] = [
+                hook._asdict()
+                | {"settings": [each._asdict() for each in hook.settings]}
+                for hook in backend.chain
+            ]
+            backends.append(data)
+        return {
+            "files": self.files,
+            "backends": backends,
+            "problems": [_as_dict(each) for each in self.findings if not each.warning],
+            "warnings": [_as_dict(each) for each in self.findings if each.warning],
+        }
+
+    def tables(self) -> Iterator[Table]:
+        """Yield what there is to show, the findings aside."""
+        for backend in self.backends:
+            yield from backend.tables()
+
+    def summary(self) -> str:
+        """Return the last line: how much is wrong, in which files."""
+        problems = len(self.problems)
+        warnings = len(self.findings) - problems
+        counts = [
+            f"{count or 'no'} {what}{'' if count == 1 else 's'}"
+            for count, what in ((problems, "problem"), (warnings, "warning"))
+        ]
+        return f"{', '.join(counts)} in {', '.join(self.files)}"
+
+
+def _as_dict(finding: Finding) -> dict[str, Any]:
+    return {k: v for k, v in finding._asdict().items() if k != "warning"}
+
+
+def check(
+    conf: cfg.ConfigOpts,
+    files: Sequence[Path] = (),
+    folders: Sequence[Path] = (),
+    backend: str | None = None,
+    progress: Progress = lambda text: None,
+) -> Report:
+    """Tell what a configuration will do.
+
+    Hooks are made, since they check their options then, but not started; no driver
+    is made.
+
+    :param conf: what to read it with, as ``cfg.CONF``
+    :param files: the files, in the order in which they count; those that
+        ``manila-share`` reads by default
+    :param folders: folders with more files; those that it reads by default
+    :param backend: the only backend to tell of
+    :param progress: is told what takes its time
+    :raises ValueError: if there is no file to read, or no such backend
+    """
+    paths = [*map(str, files)] or cfg.find_config_files("manila", "manila-share")
+    more = [*map(str, folders)] or cfg.find_config_dirs("manila", "manila-share")
+    if not paths and not more:
+        raise ValueError("there is no configuration: name one with --config-file")
+    read = paths + [
+        path
+        for folder in more
+        for path in sorted(glob.glob(os.path.join(folder, "*.conf")))
+    ]
+    lines, findings = mistakes.read(read)
+    findings += [
+        Finding("", "", "", "there is no such folder", file=folder)
+        for folder in more
+        if not os.path.isdir(folder)
+    ]
+    if findings:
+        # Nor does Manila start with these.
+        return Report(read, [], findings)
+    progress("importing the options of Manila")
+    # As manila-share does it: those of its command line are registered before the
+    # files are read. All of them would be too many: some drivers require theirs.
+    _of_manila("oslo.config.opts.defaults")
+    index = {(line.section, line.option): line for line in lines if not line.indented}
+    findings += _read(conf, paths, more)
+    if findings:
+        return Report(read, [], [_placed(finding, index) for finding in findings])
+    list_options = _of_manila("oslo.config.opts")
+    of_manila = list_options() if list_options else []
+    # A value may refer to any of these, as in $state_path.
+    for group, options in (*of_manila, (None, mistakes.manila_options)):
+        if group is None:
+            _register(conf, options)
+    others = {option.name for _, options in of_manila for option in options}
+    backends: list[Backend] = []
+    known: list[Known] = []
+    enabled = conf.enabled_share_backends or []
+    if backend is not None and backend not in enabled:
+        near = nearest(backend, enabled)
+        raise ValueError(
+            f"{backend!r} is not an enabled backend (enabled: {', '.join(enabled)})"
+            + (f"; did you mean {near!r}?" if near else "")
+        )
+    for name in dict.fromkeys(enabled or [None]):
+        if name and (normalized(name), "") not in index:
+            # Told by _enabled().
+            continue
+        told, of_hooks, wrong = _backend(conf, name, index, progress)
+        backends.append(told)
+        known.append(of_hooks)
+        findings += wrong
+    findings += _enabled(enabled, index)
+    findings += _manager(conf, [each for each in known if each.instances])
+    findings += mistakes.mistakes(lines, known, others)
+    findings = [_placed(finding, index) for finding in findings]
+    if backend is not None:
+        backends = [each for each in backends if each.name == backend]
+        own = (normalized(backend), "DEFAULT")
+        findings = [each for each in findings if backend_of(each.section) in own]
+    # Where there is a problem, a warning may well be of what follows from it.
+    having = {backend_of(each.section) for each in findings if not each.warning}
+    everywhere = having - {normalized(each.section) for each in known}
+    findings = [
+        each
+        for each in findings
+        if not each.warning or not (everywhere or backend_of(each.section) in having)
+    ]
+    findings.sort(key=lambda finding: finding.warning)
+    return Report(read, backends, list(dict.fromkeys(findings)))
+
+
+Index = Mapping[tuple[str, str], Line]
+
+
+def _placed(finding: Finding, index: Index) -> Finding:
+    """Add to a finding where its option stands."""
+    if finding.advice:
+        # It says the same better.
+        cause = re.sub(r"; did you mean '[^']*'\?$", "", finding.cause)
+        finding = finding._replace(cause=cause)
+    line = index.get((normalized(finding.section), finding.option))
+    if finding.file or line is None:
+        return finding
+    return finding._replace(file=line.file, line=line.number)
+
+
+# -- the configuration ---------------------------------------------------------
+
+
+def _of_manila(group: str) -> Any:
+    """Load one of the entry points that Manila has for oslo.config.
+
+    :return: None where Manila is not installed
+    """
+    found = importlib.metadata.entry_points(group=group, name="manila")
+    # If it cannot be imported, then nor can a driver, which is told.
+    with contextlib.suppress(Exception, SystemExit):
+        for entry_point in found:
+            return entry_point.load()
+    return None
+
+
+def _register(conf: cfg.ConfigOpts, options: Collection[cfg.Opt]) -> None:
+    for option in options:
+        with contextlib.suppress(cfg.DuplicateOptError):
+            conf.register_opt(option)
+
+
+def _read(
+    conf: cfg.ConfigOpts, files: list[str], folders: list[str]
+) -> Iterator[Finding]:
+    """Read the configuration as ``manila-share`` does, and yield why it cannot be."""
+    log.register_options(conf)
+    arguments = [part for file in files for part in ("--config-file", file)]
+    arguments += [part for folder in folders for part in ("--config-dir", folder)]
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            conf(
+                arguments,
+                project="manila",
+                prog="manila-share",
+                default_config_files=[],
+                default_config_dirs=[],
+            )
+    except (cfg.Error, SystemExit) as error:
+        text = " ".join((said.getvalue() or str(error)).split())
+        # An option that could be one of the command line as well.
+        if match := re.fullmatch(r"argument --(\S+): (Invalid .* value): (.*)", text):
+            yield Finding("DEFAULT", match[1], match[3], match[2])
+        else:
+            yield Finding("", "", "", text)
+
+
+def _enabled(enabled: Sequence[str], index: Index) -> Iterator[Finding]:
+    """Yield what is wrong with the names of the enabled backends."""
+    sections = {section for section, option in index if not option}
+    for name in dict.fromkeys(enabled):
+        cause, advice = "", ""
+        if normalized(name) not in sections:
+            cause = f"there is no section [{name}]"
+            if len(parts := re.split(r"[\s;]+", name)) > 1:
+                advice = f"write {', '.join(parts)}"
+            elif near := nearest(name, (s for s in sections if ":" not in s)):
+                advice = f"write {near}"
+            else:
+                advice = f"write [{name}], with a share_driver"
+        elif enabled.count(name) > 1:
+            cause, advice = "it is there twice", "write it once"
+        if cause:
+            yield Finding("DEFAULT", "enabled_share_backends", name, cause, advice)
+
+
+def _manager(conf: cfg.ConfigOpts, having_hooks: Sequence[Known]) -> Iterator[Finding]:
+    """Yield what is wrong with the share manager of backends that have hooks."""
+    path = conf.share_manager
+    if not having_hooks or path == MANAGER:
+        return
+    names = ", ".join(f"[{backend.section}]" for backend in having_hooks)
+    cause = f"it weaves no hooks, and {names} has some"
+    try:
+        # One of an operator's own may inherit it.
+        bases = [base.__module__ for base in class_at(path).__mro__]
+        if MANAGER.rpartition(".")[0] in bases:
+            return
+    except ValueError as error:
+        cause = str(error)
+    location = conf.get_location("share_manager")
+    if location and location.location is cfg.Locations.opt_default:
+        path = ""
+        cause = (
+            f"it is not set, and Manila's own would load the hooks of {names} itself "
+            "and weave none"
+        )
+    advice = f"write share_manager = {MANAGER}"
+    yield Finding("DEFAULT", "share_manager", path, cause, advice)
+
+
+# -- one backend ---------------------------------------------------------------
+
+
+def _backend(
+    conf: cfg.ConfigOpts, name: str | None, index: Index, progress: Progress
+) -> tuple[Backend, Known, list[Finding]]:
+    """Tell of one backend.
+
+    :param name: its section; None for ``[DEFAULT]``
+    """
+    section = name or "DEFAULT"
+    findings: list[Finding] = []
+    driver, cls = _driver(conf, name, findings, progress)
+    host = f"{conf.host}@{name}" if name else str(conf.host)
+    progress(f"making the hooks of [{section}]")
+    planned = config.plan(BackendSection(conf, name), host, cls)
+    known = _known(section, planned)
+    for problem in (*planned.problems, *_misnamed(planned, known)):
+        findings.append(mistakes.finding_of(problem, known))
+    woven = {}
+    lacks = []
+    if cls is not None and planned.instances:
+        woven = woven_methods(cls, planned.own.safe_get("hook_methods"))
+        lacks = lacking(cls, woven)
+    for instance in planned.instances:
+        findings += _idle(instance, [each for each in woven if each not in lacks])
+    if not known.instances:
+        findings += _pointless(section, index)
+    return (
+        Backend(
+            section,
+            host,
+            driver,
+            planned.own.safe_get("periodic_hooks_ticks"),
+            [_hook(instance, index) for instance in planned.instances],
+            list(_settings(planned.own, index)),
+            woven,
+            lacks,
+        ),
+        known,
+        findings,
+    )
+
+
+def _driver(
+    conf: cfg.ConfigOpts, name: str | None, findings: list[Finding], progress: Progress
+) -> tuple[str, type | None]:
+    """Import the driver class of a backend."""
+    option = mistakes.SharedStrOpt("share_driver", default=DRIVER)
+    conf.register_opt(option, group=name)
+    path = str(BackendSection(conf, name).safe_get("share_driver"))
+    location = conf.get_location("share_driver", name)
+    section = name or "DEFAULT"
+    if location and location.location is cfg.Locations.opt_default:
+        cause = f"it is not set, so Manila takes {path}"
+        findings.append(Finding(section, "share_driver", "", cause, warning=True))
+        return path, None
+    progress(f"importing {path}")
+    try:
+        return path, class_at(path)
+    except ValueError as error:
+        advice = f"write {path.replace(':', '.')}" if path.count(":") == 1 else ""
+        findings.append(Finding(section, "share_driver", path, str(error), advice))
+        return path, None
+
+
+def _known(section: str, planned: Plan) -> Known:
+    """Return what options the instances of a backend have, also those not made."""
+    instances = {}
+    incomplete = set()
+    made = {each.section.name: each.section.options for each in planned.instances}
+    for entry in planned.own.safe_get("hook_drivers"):
+        for meant in entries_meant(entry):
+            options: list[Any] = [*mistakes.COMMON.values()]
+            # What is wrong was told by the plan.
+            with contextlib.suppress(config._Wrong):
+                name, what = config._parse(meant)
+                instances[name] = _by_name(options)
+                if name in made:
+                    options = [*made[name].values()]
+                else:
+                    incomplete.add(name)
+                    options += getattr(config._class_named(what), "options", ())
+                instances[name] = _by_name(options)
+    return Known(section, instances, incomplete)
+
+
+def _misnamed(planned: Plan, known: Known) -> Iterator[Problem]:
+    """Yield the entries whose instances have a name that nobody would give."""
+    wrong = {problem.value for problem in planned.problems}
+    for entry in planned.own.safe_get("hook_drivers"):
+        name = entry.rpartition("=")[0].strip()
+        if entry not in wrong and not re.fullmatch(r"[\w.-]*", name):
+            cause = f"the instance would be called {name!r}"
+            yield Problem(known.section, "hook_drivers", entry, cause)
+
+
+def _by_name(options: Collection[Any]) -> dict[str, cfg.Opt]:
+    """Return options by all the names that they may have in a file."""
+    return {
+        name: option
+        for option in options
+        if isinstance(option, cfg.Opt)
+        for name in (
+            *(option.name, option.dest),
+            *(each.name for each in option.deprecated_opts if each.name),
+        )
+    }
+
+
+def _hook(instance: Instance, index: Index) -> Hook:
+    _, section, hook = instance
+    on = {
+        action: section.safe_get(f"enable_{action}_hooks")
+        for action in ("pre", "post", "periodic")
+    }
+    actions = [action for action in on if on[action]]
+    if on["post"] and error_action(hook):
+        actions.insert(actions.index("post") + 1, "error")
+    return Hook(
+        str(section.name),
+        f"{type(hook).__module__}:{type(hook).__qualname__}",
+        tuple(actions),
+        tuple(a for a in on if section.safe_get(f"suppress_{a}_hooks_errors")),
+        section.safe_get("hook_dispatch"),
+        tuple(section.safe_get("hook_operations")),
+        list(_settings(section, index)),
+    )
+
+
+def _settings(section: InstanceSection, index: Index) -> Iterator[Setting]:
+    """Yield the options that are not left at their defaults."""
+    for option in section.options.values():
+        for group in section.groups:
+            try:
+                location = section.conf.get_location(option.dest, group)
+            except (ValueError, cfg.Error):
+                # Told by the plan.
+                continue
+            if location is None or location.location is cfg.Locations.opt_default:
+                continue
+            value = text_of_value(option, section.safe_get(option.dest))
+            name = group or "DEFAULT"
+            lines = [
+                line
+                for each in _by_name([option])
+                if (line := index.get((normalized(name), each)))
+            ]
+            place = f"{lines[0].file}:{lines[0].number}" if lines else location.detail
+            if location.location is cfg.Locations.environment:
+                place = location.detail
+            yield Setting(option.name, shown(option, value), name, str(place))
+            break
+
+
+# -- what may not be meant -----------------------------------------------------
+
+
+def _idle(instance: Instance, operations: Sequence[str]) -> Iterator[Finding]:
+    """Warn of an instance that will do nothing."""
+    section = instance.section
+    own = str(section.groups[0])
+    switches = [option for option in SWITCHES.values() if option.startswith("enable_")]
+    if not any(section.safe_get(option) for option in switches):
+        cause = f"the hook does nothing: {', '.join(switches)} are off"
+        yield Finding(own, "", "", cause, f"write {switches[1]} = True", True)
+    patterns = section.safe_get("hook_operations")
+    for pattern in patterns if operations else ():
+        if not fnmatch.filter(operations, pattern):
+            name = "hook_operations"
+            cause = "the driver lacks what it matches"
+            yield Finding(section.where(name), name, pattern, cause, "", True)
+
+
+def _pointless(section: str, index: Index) -> Iterator[Finding]:
+    """Warn of options of hooks where there are none."""
+    for option in SWITCHES.values():
+        if line := index.get((normalized(section), option)):
+            cause = "the backend has no hooks"
+            advice = "name them in hook_drivers"
+            yield Finding(section, option, line.value, cause, advice, True)

@@ -1,0 +1,248 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What ``manila-aspects show`` shows: the installed hooks, the operations."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.metadata
+import pkgutil
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from inspect import isclass
+from typing import Any, NamedTuple
+
+from oslo_config import cfg
+
+from aspects.config import ENTRY_POINTS, is_mutable
+from aspects.hook import hook_options, instance_options
+from aspects.operations import METHODS, OPERATIONS
+from aspects.secrets import text_of
+
+DISTRIBUTION = "manila-aspects"
+
+Rows = list[tuple[str, ...]]
+
+
+class Table(NamedTuple):
+    """A table, or a paragraph where it has no rows."""
+
+    title: str
+    """what it is about"""
+    text: str = ""
+    """a line to read before it"""
+    columns: tuple[str, ...] = ()
+    """the heads of its columns"""
+    rows: Sequence[tuple[str, ...]] = ()
+    """its rows, a text for each column"""
+
+
+def installed() -> list[importlib.metadata.EntryPoint]:
+    """Return the entry points of the installed hooks, by name."""
+    found = importlib.metadata.entry_points(group=ENTRY_POINTS)
+    return sorted(found, key=lambda entry_point: entry_point.name)
+
+
+def hooks(progress: Callable[[str], None]) -> Iterator[Table]:
+    """Yield a table for each installed hook, and one for what all have in common.
+
+    :param progress: is told what takes its time
+    """
+    for entry_point in installed():
+        progress(f"importing {entry_point.value}")
+        title = f"{entry_point.name} ({entry_point.value})"
+        try:
+            cls = entry_point.load()
+        except (Exception, SystemExit) as error:
+            text = f"cannot be imported: {one_line(error)}"
+            if command := install_line(entry_point, error):
+                text += f": {command}"
+            yield Table(title, text)
+            continue
+        # Not inspect.getdoc(), which would take that of a base class.
+        text = (getattr(cls, "__doc__", None) or "").strip().partition("\n")[0]
+        rows = _rows(getattr(cls, "options", ()))
+        yield Table(title, text, OPTION_COLUMNS if rows else (), rows)
+    yield Table(
+        "every hook",
+        "Options that each instance has beside its own.",
+        OPTION_COLUMNS,
+        _rows([*hook_options, *instance_options]),
+    )
+
+
+def install_line(
+    entry_point: importlib.metadata.EntryPoint, error: BaseException
+) -> str | None:
+    """Return the command that installs what a ready hook needs.
+
+    :param entry_point: that of the hook
+    :param error: what its import raised
+    :return: None where no library is missing, or the hook is none of ours
+    """
+    of = entry_point.dist
+    if not isinstance(error, ImportError) or of is None or of.name != DISTRIBUTION:
+        return None
+    return f"pip install '{DISTRIBUTION}[{entry_point.name}]'"
+
+
+OPTION_COLUMNS = ("option", "type", "default", "mutable", "help")
+
+
+def _rows(options: Iterable[Any]) -> Rows:
+    return [
+        (
+            option.name,
+            str(option.type),
+            text_of_value(option, option.default),
+            "yes" if is_mutable(option) else "no",
+            " ".join((option.help or "").split()),
+        )
+        for option in options
+        if isinstance(option, cfg.Opt)
+    ]
+
+
+def text_of_value(option: cfg.Opt, value: Any) -> str:
+    """Return the value of an option as it would stand in a file.
+
+    :param option: the option; ``***`` is the value of one that is a secret
+    :param value: the value
+    :return: ``-`` where it has none
+    """
+    if value is None or value == [] or value == "":
+        return "-"
+    if option.secret:
+        return "***"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(str, value))
+    if isinstance(value, dict):
+        return ", ".join(f"{key}:{each}" for key, each in value.items())
+    return str(value)
+
+
+def operations() -> Table:
+    """Return the table of the operations and their driver methods."""
+    rows: Rows = [
+        (operation, ", ".join((operation, *methods)))
+        for operation, methods in OPERATIONS.items()
+    ]
+    return Table(
+        "operations", "What a hook gets as func_name.", ("operation", "methods"), rows
+    )
+
+
+def operations_of_driver(path: str) -> Iterator[Table]:
+    """Yield which methods of a driver class would be woven, and what it lacks.
+
+    :param path: ``path.to.Driver``
+    :raises ValueError: if there is no such class
+    """
+    cls = class_at(path)
+    woven = woven_methods(cls)
+    rows = [
+        (operation, method, _defined_in(cls, method))
+        for operation, methods in woven.items()
+        for method in methods
+    ]
+    yield Table(
+        path,
+        "Its methods that are woven.",
+        ("operation", "method", "defined in"),
+        rows,
+    )
+    yield Table("lacks", ", ".join(lacking(cls, woven)) or "no operation")
+
+
+def woven_methods(cls: Any, hook_methods: Iterable[str] = ()) -> dict[str, list[str]]:
+    """Return the methods of a driver class that would be woven, by operation.
+
+    :param cls: the class
+    :param hook_methods: further methods, under their own names
+    """
+    woven: dict[str, list[str]] = {operation: [] for operation in OPERATIONS}
+    for method, operation in {
+        **METHODS,
+        **{each: each for each in hook_methods},
+    }.items():
+        if callable(getattr(cls, method, None)):
+            # It depends on its rules which of the three a call of this one is.
+            others = (
+                ("allow_access", "deny_access") if method == "update_access" else ()
+            )
+            for each in (operation, *others):
+                woven.setdefault(each, []).append(method)
+    return {operation: methods for operation, methods in woven.items() if methods}
+
+
+def lacking(cls: type, woven: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the operations that a driver class has no method for.
+
+    Nor is one that does nothing but raise ``NotImplementedError``, as those of
+    Manila's base class do.
+
+    :param cls: the class
+    :param woven: its methods that would be woven, by operation
+    """
+    return [
+        operation
+        for operation in OPERATIONS
+        if all(_is_stub(cls, method) for method in woven.get(operation, ()))
+    ]
+
+
+def _is_stub(cls: type, method: str) -> bool:
+    code = getattr(getattr(cls, method), "__code__", None)
+    return code is not None and code.co_names == ("NotImplementedError",)
+
+
+def _defined_in(cls: type, method: str) -> str:
+    base = next((base for base in cls.__mro__ if method in vars(base)), cls)
+    return base.__name__ + (", not implemented" if _is_stub(cls, method) else "")
+
+
+def class_at(path: str) -> type:
+    """Import a class as Manila does it.
+
+    :param path: ``path.to.Class``
+    :raises ValueError: saying what is wrong with the path
+    """
+    module, _, name = path.rpartition(".")
+    if not module or not all(part.isidentifier() for part in path.split(".")):
+        raise ValueError("it is no path.to.Class")
+    try:
+        found: Any = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name and f"{module}.".startswith(f"{error.name}."):
+            near = did_you_mean(error.name, _siblings(error.name))
+            raise ValueError(f"there is no module {error.name!r}{near}") from None
+        raise ValueError(f"importing {module!r} failed: {one_line(error)}") from None
+    except (Exception, SystemExit) as error:
+        raise ValueError(f"importing {module!r} failed: {one_line(error)}") from None
+    if not hasattr(found, name):
+        near = did_you_mean(name, [n for n, v in vars(found).items() if isclass(v)])
+        raise ValueError(f"module {module!r} has no class {name!r}{near}")
+    cls = getattr(found, name)
+    if not isclass(cls):
+        raise ValueError(f"it is a {type(cls).__name__}, not a class")
+    return cls  # type: ignore[no-any-return]
+
+
+def _siblings(module: str) -> list[str]:
+    """Return the modules that stand where one is looked for in vain."""
+    parent = module.rpartition(".")[0]
+    path = getattr(sys.modules.get(parent), "__path__", None) if parent else None
+    if path is None:
+        return []
+    return [f"{parent}.{each.name}" for each in pkgutil.iter_modules(path)]
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """Return what to add to an error for a name that nearly is one of others."""
+    near = difflib.get_close_matches(name, list(names), 1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def one_line(error: BaseException) -> str:
+    """Return an error's type and text, in one line and without secrets."""
+    return " ".join(f"{type(error).__name__}: {text_of(error)}".split())

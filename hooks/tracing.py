@@ -1,0 +1,349 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A span for each join point, each action of a hook and each call of a driver."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import Token
+from typing import Any, ClassVar, NamedTuple
+
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+from opentelemetry.exporter.otlp.proto.http import trace_exporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from oslo_config import cfg
+from oslo_log import log
+
+import aspects
+from hooks import event
+
+LOG = log.getLogger(__name__)
+
+#: What the name of each attribute begins with.
+PREFIX = "manila."
+
+#: The context of a call, and the rest of its arguments.
+Call = tuple[Any, tuple[Any, ...], Mapping[str, Any]]
+
+#: Where an action has the arguments of the call, after those of the protocol.
+_CALL_AT = {"pre": 2, "post": 4, "error": 4}
+
+
+class JoinPoint(NamedTuple):
+    """A join point and its span.
+
+    :param operation: the operation
+    :param tracer: makes the spans
+    :param span: the join point's own span
+    """
+
+    operation: aspects.Operation
+    tracer: trace.Tracer
+    span: trace.Span
+
+    def is_open(self) -> bool:
+        """Tell whether it has not come to its ending yet."""
+        return self.span.is_recording()
+
+    @contextlib.contextmanager
+    def child(
+        self, name: str, attributes: dict[str, str], of_call: Callable[[], Call]
+    ) -> Iterator[None]:
+        """Be in a span below the join point's, which has the error if there is one.
+
+        :param name: of the span
+        :param attributes: of the span
+        :param of_call: returns the call's context and the rest of its arguments
+        """
+        with self.tracer.start_as_current_span(
+            name,
+            trace.set_span_in_context(self.span),
+            attributes=attributes,
+            record_exception=False,
+            set_status_on_exception=False,
+        ) as span:
+            try:
+                yield
+            except BaseException as error:
+                self.record(span, error, *of_call())
+                raise
+
+    def record(
+        self,
+        span: trace.Span,
+        error: BaseException,
+        context: Any,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+    ) -> None:
+        """Write an error down in a span.
+
+        Not with the span's own record_exception(), which knows of no secrets.
+
+        :param span: the span
+        :param error: the error
+        :param context: the request's context
+        :param args: the positional arguments of the call, less the context
+        :param kwargs: the keyword arguments of the call, less the context
+        """
+        data = event.data_of(context, self.operation, args, kwargs, error)
+        kind, text = data["error_type"], data["error"]
+        span.add_event("exception", {"exception.type": kind, "exception.message": text})
+        # A veto is a decision, not a fault.
+        if data["outcome"] == "failure":
+            span.set_status(trace.StatusCode.ERROR, f"{kind}: {text}")
+
+
+class _Seldom(logging.Filter):
+    """Lets each kind of message pass once a minute: an outage may be a long one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last: dict[Any, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        now = time.monotonic()
+        if now - self._last.get(record.msg, -60.0) < 60.0:
+            return False
+        self._last[record.msg] = now
+        return True
+
+
+class TracingHook(aspects.HookBase):
+    """Send spans of each join point to a collector, with OpenTelemetry's OTLP.
+
+    A join point's span has one below it for each action of the other hooks of the
+    chain, and one for the driver's call, in which it is the current one. It is
+    below the span that is current when the call begins, or else a root.
+
+    It needs ``enable_pre_hooks`` and ``enable_post_hooks``. Have it first: a pre
+    action before its own has no join point yet.
+    """
+
+    options = (
+        cfg.URIOpt(
+            "tracing_endpoint",
+            default="http://127.0.0.1:4318/v1/traces",
+            schemes=("http", "https"),
+            help="Where the collector takes OTLP over HTTP.",
+        ),
+        cfg.StrOpt(
+            "tracing_service_name",
+            default="manila-share",
+            help="The service that the spans are of.",
+        ),
+        cfg.FloatOpt(
+            "tracing_timeout",
+            default=10.0,
+            min=0.1,
+            help="Seconds after which spans that the collector did not take are "
+            "dropped. No call waits for that.",
+        ),
+    )
+
+    #: None: it is the caller's thread that a span is current in, and spans are sent
+    #: by a thread of their own in any case.
+    deferred_actions: ClassVar = ()
+
+    def __init__(self, configuration: Any, host: str | None) -> None:
+        super().__init__(configuration, host)
+        # The name in OpenTelemetry's context under which a call has its join point.
+        self._key = otel_context.create_key("manila-aspects.join-point")
+        self._tracer: trace.Tracer | None = None
+        self._provider: TracerProvider | None = None
+        self._exporter: Any = None
+        self._process: int | None = None
+        self._seldom = _Seldom()
+
+    def start(self) -> None:
+        """Begin to send spans, in the process that calls; again after a fork."""
+        if self._provider and self._process == os.getpid():
+            return
+        self.stop()
+        logging.getLogger(trace_exporter.__name__).addFilter(self._seldom)
+        self._process = os.getpid()
+        self._exporter = trace_exporter.OTLPSpanExporter(
+            endpoint=self.get_config_option("tracing_endpoint"),
+            timeout=self.get_config_option("tracing_timeout"),
+        )
+        # Its own, not the process's: that is for who instruments the service.
+        self._provider = TracerProvider(
+            resource=Resource.create(
+                {"service.name": self.get_config_option("tracing_service_name")}
+            ),
+            shutdown_on_exit=False,
+        )
+        self._provider.add_span_processor(BatchSpanProcessor(self._exporter))
+        self._tracer = self._provider.get_tracer("manila-aspects")
+
+    def stop(self) -> None:
+        """Send what can be sent within ``hook_drain_timeout``."""
+        provider, self._provider, self._tracer = self._provider, None, None
+        if provider is None:
+            return
+        timeout = self.get_config_option("hook_drain_timeout")
+        # Which by itself takes half a minute where there is no collector.
+        ending = threading.Thread(target=provider.shutdown, daemon=True)
+        ending.start()
+        ending.join(timeout)
+        if ending.is_alive():
+            LOG.warning(
+                "Spans were dropped: the collector did not take them in %(timeout)g s",
+                {"timeout": timeout},
+            )
+            self._exporter.shutdown()
+        logging.getLogger(trace_exporter.__name__).removeFilter(self._seldom)
+
+    # -- what it watches ---------------------------------------------------------
+
+    def wrap_action(
+        self, hook: object, kind: str, action: Callable[..., Any]
+    ) -> Callable[..., Any]:
+        """Have a span around an action of another hook."""
+        endings = self.post_hooks_enabled
+        if hook is self:
+            # A span that nothing would end must not begin.
+            return action if endings or kind != "pre" else _nothing
+        if kind not in _CALL_AT or not (self.pre_hooks_enabled and endings):
+            return action
+        name = getattr(hook, "instance_name", None) or type(hook).__name__
+        attributes = {f"{PREFIX}hook": name, f"{PREFIX}action": kind}
+
+        def traced(*args: Any, **kwargs: Any) -> Any:
+            call = self._current()
+            if kind == "pre" and call is not None and not call.is_open():
+                # It is of an earlier call in this thread.
+                self._set(None)
+                call = None
+            if call is None or call.operation is not args[1]:
+                return action(*args, **kwargs)
+            with call.child(
+                f"{name}.{kind}",
+                attributes,
+                lambda: (args[0], args[_CALL_AT[kind] :], kwargs),
+            ):
+                return action(*args, **kwargs)
+
+        return traced
+
+    def wrap_driver(
+        self, operation: Any, method: Callable[..., Any]
+    ) -> Callable[..., Any]:
+        """Have a span around a driver method."""
+        name = operation.method
+        attributes = {f"{PREFIX}method": name}
+
+        def span(
+            args: tuple[Any, ...], kwargs: dict[str, Any]
+        ) -> contextlib.AbstractContextManager[None]:
+            call = self._current()
+            # The one that is open may be another's that this call is made in, where
+            # this operation is none of the hook's.
+            if call is None or not call.is_open() or call.operation.method != name:
+                return contextlib.nullcontext()
+            return call.child(
+                name, attributes, lambda: operation.take_context(args, kwargs)
+            )
+
+        def traced(*args: Any, **kwargs: Any) -> Any:
+            with span(args, kwargs):
+                return method(*args, **kwargs)
+
+        async def traced_coroutine(*args: Any, **kwargs: Any) -> Any:
+            with span(args, kwargs):
+                return await method(*args, **kwargs)
+
+        return traced_coroutine if inspect.iscoroutinefunction(method) else traced
+
+    def _current(self) -> JoinPoint | None:
+        return otel_context.get_value(self._key)  # type: ignore[return-value]
+
+    def _set(self, call: JoinPoint | None) -> None:
+        otel_context.attach(otel_context.set_value(self._key, call))
+
+    # -- the actions -------------------------------------------------------------
+
+    def _execute_pre_hook(
+        self, context: Any, func_name: Any, *args: Any, **kwargs: Any
+    ) -> tuple[JoinPoint, Token[otel_context.Context]] | None:
+        tracer = self._tracer
+        if tracer is None:
+            self._set(None)
+            return None
+        data = event.data_of(context, func_name, args, kwargs)
+        # Its time is the span's own, and its outcome not known yet.
+        del data["time"], data["outcome"]
+        span = tracer.start_span(
+            str(func_name),
+            attributes={
+                PREFIX + name: value
+                for name, value in data.items()
+                if isinstance(value, str)
+            },
+        )
+        call = JoinPoint(func_name, tracer, span)
+        within = otel_context.set_value(
+            self._key, call, trace.set_span_in_context(span)
+        )
+        return call, otel_context.attach(within)
+
+    def _execute_post_hook(
+        self,
+        context: Any,
+        func_name: Any,
+        pre_hook_data: Any,
+        driver_action_results: Any,
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
+        self._end(pre_hook_data, context, None, args, kwargs)
+
+    def _execute_error_hook(
+        self,
+        context: Any,
+        func_name: Any,
+        pre_hook_data: Any,
+        error: BaseException,
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
+        self._end(pre_hook_data, context, error, args, kwargs)
+
+    def _execute_periodic_hook(
+        self, context: Any, periodic_hook_data: Any, *args: Any, **kwargs: Any
+    ) -> None:
+        """A tick is no join point."""
+
+    def _end(
+        self,
+        began: Any,
+        context: Any,
+        error: BaseException | None,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> None:
+        if not isinstance(began, tuple):
+            return
+        call, token = began
+        otel_context.detach(token)
+        try:
+            call.span.set_attribute(f"{PREFIX}outcome", event.outcome_of(error))
+            if error is not None:
+                call.record(call.span, error, context, args, kwargs)
+        finally:
+            call.span.end()
+            # For the endings of other hooks, which come after this one: it is no
+            # longer the current span, but still what theirs are below.
+            self._set(call)
+
+
+def _nothing(*args: Any, **kwargs: Any) -> None:
+    return None

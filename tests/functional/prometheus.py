@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A real Prometheus that reads one endpoint every second."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import urllib.parse
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from . import parts
+
+CONFIG = """
+global:
+  scrape_interval: 1s
+scrape_configs:
+  - job_name: manila-share
+    static_configs:
+      - targets: ["127.0.0.1:{port}"]
+"""
+
+
+class Prometheus:
+    """A Prometheus on a free port of loopback, which ends with the block.
+
+    :param folder: where it keeps what it reads
+    :param port: the port on loopback that it reads from
+    """
+
+    def __init__(self, folder: Path, port: int) -> None:
+        program = parts.need("prometheus", "prometheus")
+        self.config = folder / "prometheus.yml"
+        self.config.write_text(CONFIG.format(port=port))
+        self.url = f"http://127.0.0.1:{parts.free_port()}"
+        self.command = [
+            program,
+            f"--config.file={self.config}",
+            f"--storage.tsdb.path={folder / 'tsdb'}",
+            f"--web.listen-address={self.url.removeprefix('http://')}",
+        ]
+        self.log = folder / "prometheus.log"
+
+    def __enter__(self) -> Prometheus:
+        self.program = parts.Program(self.command, self.log)
+        try:
+            parts.wait_for(lambda: self._get("/-/ready"), "Prometheus")
+        except BaseException:
+            self.program.kill()
+            raise
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.program.stop()
+
+    def _get(self, path: str) -> bytes:
+        with urllib.request.urlopen(self.url + path, timeout=10) as reply:
+            body: bytes = reply.read()
+            return body
+
+    def query(self, expression: str) -> list[tuple[dict[str, str], float]]:
+        """Return the labels and the value of each series of an expression."""
+        path = "/api/v1/query?" + urllib.parse.urlencode({"query": expression})
+        result: list[dict[str, Any]] = json.loads(self._get(path))["data"]["result"]
+        return [(each["metric"], float(each["value"][1])) for each in result]
+
+    def value(self, expression: str) -> float | None:
+        """Return the value of the one series of an expression, None if of none."""
+        values = [value for _, value in self.query(expression)]
+        assert len(values) <= 1, values
+        return values[0] if values else None
+
+    def wait_for(self, expression: str, value: float) -> None:
+        """Wait until the one series of an expression has a value."""
+
+        def has() -> bool:
+            found = self.value(expression)
+            assert found == value, found
+            return True
+
+        parts.wait_for(has, f"{expression} == {value:g}", pause=0.2)
+
+
+def problems(text: bytes) -> str:
+    """Return what Prometheus' own promtool finds wrong with metrics in its format."""
+    promtool = parts.need("promtool", "prometheus")
+    done = subprocess.run(
+        [promtool, "check", "metrics"], input=text, capture_output=True, timeout=30
+    )
+    return (done.stdout + done.stderr).decode()

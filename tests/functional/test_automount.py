@@ -1,0 +1,410 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Shares that are mounted by notifications: a real broker, program and mounts."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from manila.tests.share.drivers import dummy
+from oslo_config import cfg
+
+import aspects
+from hooks.automount import mounted
+
+from . import parts, rabbit
+
+#: In the documentation's examples.
+URL = "rabbit://manila:secret@rabbit.example.com:5672/"
+
+SECRET = "hunter2-Zq9"
+CONTEXT = SimpleNamespace(request_id="req-1", auth_token=SECRET)
+BIND = "mount --bind -o {options} {source} {target}"
+
+broker = rabbit.broker
+
+
+class Storage(dict[str, Any]):
+    """What Manila keeps for a driver, without its database."""
+
+    def update(self, entity: str, details: Any) -> None:  # type: ignore[override]
+        self[entity] = details
+
+    def delete(self, entity: str) -> None:
+        del self[entity]
+
+
+class Driver(dummy.DummyDriver):  # type: ignore[misc]
+    """Manila's own driver for tests; its exports are folders of this machine.
+
+    :param folder: in which they are
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        file = folder / "driver.conf"
+        file.write_text(
+            "[alpha]\n"
+            "driver_handles_share_servers = False\n"
+            "dummy_driver_default_driver_method_delay = 0\n"
+            "dummy_driver_driver_methods_delays =\n"
+        )
+        conf = cfg.ConfigOpts()
+        conf([], default_config_files=[str(file)], default_config_dirs=[])
+        section = aspects.BackendSection(conf, "alpha")
+        super().__init__(configuration=section, private_storage=Storage())
+
+    def _get_export(
+        self, mountpoint: str, ip: str, is_admin_only: bool, preferred: bool
+    ) -> Any:
+        export = self.folder / Path(mountpoint).name
+        export.mkdir(exist_ok=True)
+        (export / "hello").write_text(mountpoint)
+        return super()._get_export(mountpoint, ip, is_admin_only, preferred) | {
+            "path": str(export)
+        }
+
+
+def share_of(driver: Any, name: str = "s1") -> dict[str, Any]:
+    """Make a share, as a driver gets it of Manila."""
+    share = {"id": f"{name}-i", "share_id": name, "share_proto": "NFS"}
+    share["export_locations"] = driver.create_share(CONTEXT, share)
+    return share
+
+
+def rule(to: str = "10.0.0.7", level: str = "rw", kind: str = "ip") -> dict[str, str]:
+    return {
+        "access_type": kind,
+        "access_to": to,
+        "access_level": level,
+        "access_key": SECRET,
+    }
+
+
+def allow(driver: Any, share: Any, new: Any, *others: Any) -> None:
+    driver.update_access(CONTEXT, share, [*others, new], [new], [], [])
+
+
+def deny(driver: Any, share: Any, old: Any, *others: Any) -> None:
+    driver.update_access(CONTEXT, share, [*others], [], [old], [])
+
+
+def sync(driver: Any, share: Any, *rules: Any) -> None:
+    driver.update_access(CONTEXT, share, [*rules], [], [], [])
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder to mount in; nothing stays mounted below it."""
+    (tmp_path / "exports").mkdir()
+    yield tmp_path
+    with open("/proc/self/mountinfo") as table:
+        targets = [line.split(" ")[4] for line in table]
+    for target in reversed(targets):
+        if target.startswith(f"{tmp_path}/"):
+            subprocess.run(["umount", target], check=True, timeout=30)
+
+
+@pytest.fixture
+def mountable(folder: Path) -> None:
+    """Skip the test where nothing may be mounted; but fail under CI."""
+    source, target = folder / "exports", folder / "probe"
+    target.mkdir()
+    done = subprocess.run(
+        ["mount", "--bind", str(source), str(target)],
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    if done.returncode:
+        text = f"nothing can be mounted: run it as root ({done.stderr.strip()})"
+        if os.environ.get("CI"):
+            pytest.fail(text)
+        pytest.skip(text)
+    subprocess.run(["umount", str(target)], check=True, timeout=30)
+
+
+@pytest.fixture
+def topic(request: pytest.FixtureRequest) -> str:
+    """A topic of this test alone: the broker is that of all tests here."""
+    return str(request.node.name)
+
+
+@pytest.fixture
+def driver(broker: rabbit.Rabbit, folder: Path, topic: str) -> Iterator[Any]:
+    """A driver with the hook around it."""
+    text = parts.example(
+        "hooks/automount.rst",
+        {
+            URL: broker.url,
+            "automount_web1, automount_web2": topic,
+            # So that a test knows when something was sent.
+            "= background": "= inline",
+        },
+    )
+    with parts.woven_by(text, folder, Driver(folder / "exports")) as woven:
+        yield woven
+
+
+Start = Callable[..., parts.Program]
+
+
+@pytest.fixture
+def start(broker: rabbit.Rabbit, folder: Path, topic: str) -> Iterator[Start]:
+    """What starts the program with the example's file, and further arguments."""
+    started: list[parts.Program] = []
+    script = Path(sys.executable).with_name("manila-aspects-automount")
+
+    def run(*arguments: str, env: dict[str, str] | None = None) -> parts.Program:
+        text = parts.example(
+            "hooks/automount.rst",
+            {URL: broker.url, "automount_web1": topic, "/shares": f"{folder}/mounts"},
+            block=1,
+        )
+        file = folder / "automount.conf"
+        file.write_text(text)
+        command = [str(script), "--config-file", str(file), *arguments]
+        # Its output goes to one file, also when it is started again.
+        program = parts.Program(command, folder / "automount.log", env)
+        started.append(program)
+        return program
+
+    yield run
+    for program in started:
+        program.stop()
+    assert SECRET not in (folder / "automount.log").read_text()
+
+
+def follows(target: Path, level: str) -> None:
+    """Wait until something is mounted so on a folder."""
+    parts.wait_for(lambda: mounted(target) == level, f"{target} is {level!r}")
+
+
+pytestmark = pytest.mark.usefixtures("folder")
+
+
+@pytest.mark.usefixtures("mountable")
+def test_the_example(driver: Any, start: Start, folder: Path) -> None:
+    program = start("--mount-command", BIND)
+    target = folder / "mounts" / "s1"
+    share = share_of(driver)
+    allow(driver, share, rule("10.0.0.8"))
+    allow(driver, share, rule(), rule("10.0.0.8"))
+    follows(target, "rw")
+    assert (target / "hello").read_text().endswith("s1_s1_i")
+    (target / "written").write_text("by the host")
+    # The rule of another host; and once more what is mounted already.
+    deny(driver, share, rule("10.0.0.8"), rule())
+    allow(driver, share, rule())
+    deny(driver, share, rule())
+    follows(target, "")
+    parts.wait_for(lambda: not target.exists(), "its folder is removed")
+    assert (Path(share["export_locations"][0]["path"]) / "written").exists()
+    assert program.stop() == 0
+    commands = [
+        line.partition("Done: ")[2]
+        for line in program.log.read_text().splitlines()
+        if "Done: " in line
+    ]
+    assert [command.split()[0] for command in commands] == ["mount", "umount"]
+
+
+@pytest.mark.usefixtures("mountable")
+def test_read_only_and_networks(driver: Any, start: Start, folder: Path) -> None:
+    start("--mount-command", BIND)
+    target = folder / "mounts" / "s1"
+    share = share_of(driver)
+    network = rule("10.0.0.0/24", "ro")
+    allow(driver, share, network)
+    follows(target, "ro")
+    with pytest.raises(OSError, match="Read-only"):
+        (target / "written").write_text("no")
+    allow(driver, share, rule(), network)
+    follows(target, "rw")
+    # The network's is still in force.
+    deny(driver, share, rule(), network)
+    follows(target, "ro")
+
+
+@pytest.mark.usefixtures("mountable")
+def test_full_sync(driver: Any, start: Start, folder: Path) -> None:
+    start("--mount-command", BIND, "--address", "10.9.9.9", "--address", "fd00::7")
+    target = folder / "mounts" / "s1"
+    share = share_of(driver)
+    sync(driver, share, rule("fd00::/64", "ro"))
+    follows(target, "ro")
+    sync(driver, share, rule("10.9.9.9", "rw"))
+    follows(target, "rw")
+    # The command line's addresses are instead of the file's.
+    sync(driver, share, rule("10.0.0.7"))
+    follows(target, "")
+
+
+@pytest.mark.usefixtures("mountable")
+def test_deleted_share(driver: Any, start: Start, folder: Path) -> None:
+    start("--mount-command", BIND)
+    shares = [share_of(driver, name) for name in ("s1", "s2")]
+    for share in shares:
+        allow(driver, share, rule())
+    for name in ("s1", "s2"):
+        follows(folder / "mounts" / name, "rw")
+    driver.delete_share(CONTEXT, shares[0])
+    follows(folder / "mounts" / "s1", "")
+    assert mounted(folder / "mounts" / "s2") == "rw"
+
+
+@pytest.mark.usefixtures("mountable")
+def test_command_that_fails(driver: Any, start: Start, folder: Path) -> None:
+    program = start("--mount-command", BIND)
+    missing, late = share_of(driver, "s1"), share_of(driver, "s2")
+    gone = folder / "gone"
+    missing["export_locations"] = [{"path": str(gone / "s1")}]
+    late["export_locations"] = [{"path": str(gone)}]
+    allow(driver, missing, rule())
+    allow(driver, late, rule())
+    # The first is given up, and does not stop the second, which is tried again.
+    parts.wait_for(lambda: "was not followed" in program.log.read_text(), "given up")
+    assert not (folder / "mounts" / "s1").exists()
+    parts.wait_for(
+        lambda: program.log.read_text().count("Trying again") == 3, "the second fails"
+    )
+    gone.mkdir()
+    follows(folder / "mounts" / "s2", "rw")
+
+
+@pytest.mark.usefixtures("mountable")
+def test_program_that_was_killed(driver: Any, start: Start, folder: Path) -> None:
+    program = start("--mount-command", BIND)
+    first, second = share_of(driver, "s1"), share_of(driver, "s2")
+    allow(driver, first, rule())
+    follows(folder / "mounts" / "s1", "rw")
+    program.kill()
+    # What is mounted stays so, and what happens meanwhile waits at the broker.
+    allow(driver, second, rule())
+    deny(driver, first, rule())
+    assert mounted(folder / "mounts" / "s1") == "rw"
+    start("--mount-command", BIND)
+    follows(folder / "mounts" / "s2", "rw")
+    follows(folder / "mounts" / "s1", "")
+
+
+@pytest.mark.usefixtures("mountable")
+def test_killed_while_it_mounts(driver: Any, start: Start, folder: Path) -> None:
+    # A command that never ends, and one that does.
+    began = folder / "began"
+    slow = folder / "slow"
+    slow.write_text(f"#!/bin/sh\ntouch {began}\nexec sleep 1000\n")
+    slow.chmod(0o755)
+    program = start("--mount-command", f"{slow} {{source}} {{target}} {{options}}")
+    allow(driver, share_of(driver), rule())
+    parts.wait_for(began.exists, "the command runs")
+    program.kill()
+    start("--mount-command", BIND)
+    follows(folder / "mounts" / "s1", "rw")
+
+
+@pytest.mark.usefixtures("mountable")
+def test_broker_that_comes_later(
+    broker: rabbit.Rabbit, driver: Any, start: Start, folder: Path
+) -> None:
+    broker.kill()
+    try:
+        program = start("--mount-command", BIND)
+        parts.wait_for(
+            lambda: "Connection failed" in program.log.read_text(), "it tries"
+        )
+    finally:
+        broker.start()
+    allow(driver, share_of(driver), rule())
+    follows(folder / "mounts" / "s1", "rw")
+
+
+def test_stop_without_a_broker(
+    broker: rabbit.Rabbit, start: Start, folder: Path
+) -> None:
+    url = f"rabbit://guest:{SECRET}@127.0.0.1:{parts.free_port()}/"
+    program = start("--transport-url", url)
+    parts.wait_for(lambda: "Connection failed" in program.log.read_text(), "it tries")
+    assert program.stop(timeout=5) == -signal.SIGTERM
+
+
+def test_dry_run(
+    broker: rabbit.Rabbit, driver: Any, start: Start, folder: Path
+) -> None:
+    # With the password out of the command line, and out of the file.
+    (folder / "exports" / "unused").mkdir()
+    program = start("--dry-run", env={**os.environ, "OS_DEFAULT__DEBUG": "False"})
+    share = share_of(driver)
+    allow(driver, share, rule(level="ro"))
+    deny(driver, share, rule(level="ro"))
+    other = share_of(driver, "s2")
+    other["export_locations"] = [{"path": "10.0.0.10:/a b; touch c"}]
+    allow(driver, other, rule())
+
+    def printed() -> list[str]:
+        lines = program.log.read_text().splitlines()
+        return [line for line in lines if line.startswith(("mount ", "umount "))]
+
+    parts.wait_for(lambda: len(printed()) >= 2, "the commands")
+    export = share["export_locations"][0]["path"]
+    mounts = folder / "mounts"
+    assert printed() == [
+        f"mount -t nfs -o ro,nosuid,nodev {export} {mounts}/s1",
+        f"mount -t nfs -o rw,nosuid,nodev '10.0.0.10:/a b; touch c' {mounts}/s2",
+    ]
+    assert shlex.split(printed()[1])[-2] == "10.0.0.10:/a b; touch c"
+    assert not mounts.exists()
+
+
+def test_broker_of_the_environment(
+    broker: rabbit.Rabbit, driver: Any, folder: Path, topic: str
+) -> None:
+    script = Path(sys.executable).with_name("manila-aspects-automount")
+    command = [str(script), "--topic", topic, "--address", "10.0.0.7", "--dry-run"]
+    program = parts.Program(
+        [*command, "--root", str(folder / "mounts")],
+        folder / "automount.log",
+        {**os.environ, "OS_DEFAULT__TRANSPORT_URL": broker.url},
+    )
+    try:
+        allow(driver, share_of(driver), rule())
+        parts.wait_for(lambda: "mount -t nfs" in program.log.read_text(), "the command")
+    finally:
+        program.stop()
+
+
+def test_what_the_hook_sends(broker: rabbit.Rabbit, folder: Path, topic: str) -> None:
+    text = parts.example(
+        "hooks/automount.rst",
+        {URL: broker.url, "notification_topics = automount_web1, automount_web2": ""},
+    )
+    text = f"[DEFAULT]\nenable_pre_hooks = True\nenable_periodic_hooks = True\n{text}"
+    with (
+        rabbit.Inbox(broker.url, "manila_aspects_automount") as inbox,
+        parts.woven_by(text, folder, Driver(folder / "exports")) as driver,
+    ):
+        share = share_of(driver)
+        allow(driver, share, rule())
+        sync(driver, share, rule())
+        deny(driver, share, rule())
+        driver.extend_share(share, 2)
+        with pytest.raises(KeyError):
+            driver.delete_share(CONTEXT, {"id": "unknown"})
+        driver.delete_share(CONTEXT, share)
+        aspects.tick(driver, CONTEXT, [share])
+        inbox.wait(4)
+    assert [message.event_type for message in inbox.messages] == [
+        "share.allow_access.end",
+        "share.update_access.end",
+        "share.deny_access.end",
+        "share.delete_share_instance.end",
+    ]
+    assert SECRET not in repr(inbox.messages)

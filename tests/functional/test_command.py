@@ -1,0 +1,481 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command hook with real programs, among them those that misbehave."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import resource
+import signal
+import subprocess
+import sys
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import aspects
+from hooks import command
+
+from . import parts
+
+pytestmark = pytest.mark.timeout(120)
+
+PAGE = "hooks/command.rst"
+SHARE = {"id": "i1", "share_id": "s1"}
+
+#: Above what a pipe holds.
+LARGE = 1_000_000
+
+
+class Driver:
+    """A driver of which nothing is asked."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def create_share(self, context: Any, share: Any, share_server: Any = None) -> None:
+        self.calls += 1
+
+    def update_access(self, context: Any, share: Any, access_rules: Any) -> None:
+        self.calls += 1
+
+
+#: What a program's processes are found by: nothing else has it in its arguments.
+@pytest.fixture
+def mark() -> Iterator[str]:
+    mark = f"mark-{uuid.uuid4()}"
+    yield mark
+    for pid in marked(mark):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def marked(mark: str) -> list[int]:
+    """Return the processes that are alive and have a mark in their arguments."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if mark.encode() in (folder / "cmdline").read_bytes():
+                found.append(int(folder.name))
+    return found
+
+
+Weave = Callable[..., contextlib.AbstractContextManager[Any]]
+
+
+@pytest.fixture
+def woven(tmp_path: Path, mark: str) -> Weave:
+    """Return what weaves a driver with a program; ``MARK`` is its own mark."""
+
+    def weave(
+        text: str, *options: str, start: str = "#!/bin/sh"
+    ) -> contextlib.AbstractContextManager[Any]:
+        path = tmp_path / "program"
+        path.write_text(f"{start}\n{text.replace('MARK', mark)}\n")
+        path.chmod(0o755)
+        lines = [
+            "[alpha]",
+            "hook_drivers = own=command",
+            "enable_pre_hooks = True",
+            f"command = {path} {mark}",
+            *options,
+        ]
+        return parts.woven_by("\n".join(lines), tmp_path, Driver())
+
+    return weave
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left() -> Iterator[None]:
+    """No file stays open, and no child waits to be waited for."""
+    files = set(os.listdir("/proc/self/fd"))
+    children = child_processes()
+    yield
+    assert set(os.listdir("/proc/self/fd")) <= files
+    assert child_processes() <= children
+
+
+def child_processes() -> set[str]:
+    tasks = Path("/proc/self/task").glob("*/children")
+    return {pid for task in tasks for pid in task.read_text().split()}
+
+
+def gone(mark: str) -> None:
+    parts.wait_for(lambda: not marked(mark), "its processes are gone", timeout=10)
+
+
+class TestExample:
+    def test_program_of_the_documentation(self, tmp_path: Path) -> None:
+        page = (parts.DOCS / PAGE).read_text("utf-8")
+        (block,) = re.findall(r"code-block:: sh\n\n((?:    .*\n|\n)+)", page)
+        path, flag = tmp_path / "check-share", tmp_path / "backup-runs"
+        text = re.sub("^    ", "", block, flags=re.MULTILINE)
+        path.write_text(text.replace("/run/backup-runs", str(flag)))
+        path.chmod(0o755)
+        example = parts.example(PAGE, {"/etc/manila/check-share": str(path)})
+        with parts.woven_by(example, tmp_path, Driver()) as driver:
+            driver.create_share(None, SHARE)
+            flag.touch()
+            driver.update_access(None, SHARE, [])
+            with pytest.raises(aspects.Veto) as caught:
+                driver.create_share(None, SHARE)
+            assert str(caught.value) == (
+                "check-share: exit status 1: no shares while a backup runs"
+            )
+            assert driver.calls == 2
+
+
+class TestHanging:
+    def test_program_that_hangs(self, woven: Weave, mark: str) -> None:
+        with (
+            woven("sleep 1000", "command_timeout = 0.5") as driver,
+            pytest.raises(command.CommandError, match=r"took over 0\.5 s"),
+        ):
+            driver.create_share(None, SHARE)
+        gone(mark)
+
+    def test_program_that_ignores_signals(self, woven: Weave, mark: str) -> None:
+        text = 'trap "" TERM HUP INT; while :; do sleep 1000; done'
+        with (
+            woven(text, "command_timeout = 0.5") as driver,
+            pytest.raises(command.CommandError),
+        ):
+            driver.create_share(None, SHARE)
+        gone(mark)
+
+    def test_program_that_has_children(self, woven: Weave, mark: str) -> None:
+        """In its group, in a session of their own, and of no parent any more."""
+        text = """
+        (exec -a MARK sleep 1000) &
+        setsid bash -c 'exec -a MARK sleep 1000' &
+        setsid bash -c '(exec -a MARK sleep 1000) & (exec -a MARK sleep 1000) & exit' &
+        set -m
+        (exec -a MARK sleep 1000) &
+        echo ready >&2
+        wait
+        """
+        bash = f"#!{parts.need('bash', 'bash')}"
+        parts.need("setsid", "util-linux")
+        errors: list[Exception] = []
+        with woven(text, "command_timeout = 3", start=bash) as driver:
+
+            def call() -> None:
+                try:
+                    driver.create_share(None, SHARE)
+                except Exception as error:
+                    errors.append(error)
+
+            thread = threading.Thread(target=call)
+            thread.start()
+            parts.wait_for(lambda: len(marked(mark)) >= 6, "all run", timeout=3)
+            thread.join(30)
+        (error,) = errors
+        assert str(error).endswith("ready")
+        gone(mark)
+
+    def test_exception_in_the_waiting_thread(self, woven: Weave, mark: str) -> None:
+        """As an interrupted service gets it: the program does not go on."""
+
+        def interrupted(*_: Any) -> None:
+            raise KeyboardInterrupt
+
+        before = signal.signal(signal.SIGALRM, interrupted)
+        try:
+            with woven("sleep 1000", "command_timeout = 60") as driver:
+                signal.setitimer(signal.ITIMER_REAL, 0.5)
+                with pytest.raises(KeyboardInterrupt):
+                    driver.create_share(None, SHARE)
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+        gone(mark)
+
+
+class TestBackground:
+    def test_child_that_keeps_the_pipes_open(self, woven: Weave, mark: str) -> None:
+        text = "sh -c 'sleep 1000; : MARK' &\nexit 0"
+        with woven(text, "command_timeout = 60") as driver:
+            driver.create_share(None, SHARE)
+            assert driver.calls == 1
+        gone(mark)
+
+    def test_child_that_floods_the_pipe(self, woven: Weave, mark: str) -> None:
+        text = "yes MARK >&2 &\necho no >&2\nexit 1"
+        with woven(text, "command_timeout = 60") as driver, pytest.raises(aspects.Veto):
+            driver.create_share(None, SHARE)
+        gone(mark)
+
+    def test_child_of_its_own_session_goes_on(
+        self, woven: Weave, mark: str, tmp_path: Path
+    ) -> None:
+        bash = f"#!{parts.need('bash', 'bash')}"
+        parts.need("setsid", "util-linux")
+        text = f"""
+        setsid bash -c 'touch {tmp_path}/begun; exec -a MARK sleep 1000' &
+        until [ -e {tmp_path}/begun ]; do sleep 0.01; done
+        """
+        with woven(text, start=bash) as driver:
+            driver.create_share(None, SHARE)
+        assert marked(mark)
+
+
+class TestOutput:
+    def test_flood_that_does_not_end(self, woven: Weave, mark: str) -> None:
+        text = "yes MARK &\nyes MARK >&2"
+        before = peak_of_memory()
+        with (
+            woven(text, "command_timeout = 2") as driver,
+            pytest.raises(command.CommandError) as caught,
+        ):
+            driver.create_share(None, SHARE)
+        assert peak_of_memory() - before < 16_000_000
+        assert len(str(caught.value)) < 2 * command.TOLD
+        gone(mark)
+
+    def test_flood_that_ends(self, woven: Weave) -> None:
+        text = "yes | head -c 5000000\nyes | head -c 5000000 >&2\nexit 0"
+        with woven(text, "command_timeout = 60") as driver:
+            driver.create_share(None, SHARE)
+            assert driver.calls == 1
+
+    def test_what_is_written_last_is_told(self, woven: Weave) -> None:
+        """Right before the end, again and again: no race loses it."""
+        with woven("echo the reason >&2; exit 1") as driver:
+            for _ in range(100):
+                with pytest.raises(aspects.Veto, match="the reason"):
+                    driver.create_share(None, SHARE)
+
+    def test_standard_error_that_is_closed_early(self, woven: Weave) -> None:
+        with (
+            woven("exec 2>&-; sleep 0.3; exit 1") as driver,
+            pytest.raises(aspects.Veto, match=r"exit status 1$"),
+        ):
+            driver.create_share(None, SHARE)
+
+    def test_secret_from_elsewhere(self, woven: Weave, caplog: Any) -> None:
+        key = "AQBSdFhZjH3yHxAA"
+        text = f"echo 'key {key} is weak' >&2; exit 1"
+        share = {**SHARE, "access_key": key}
+        with (
+            woven(text) as driver,
+            pytest.raises(aspects.Veto, match=r"key \*\*\* is weak") as caught,
+        ):
+            driver.create_share(None, share)
+        assert key not in str(caught.value) + caplog.text
+
+
+def peak_of_memory() -> int:
+    """Return the most memory that this process has had, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+class TestInput:
+    """The event is larger than what a pipe holds."""
+
+    RULES = [
+        {"access_to": "x" * 1000, "access_type": "user", "access_level": "rw"}
+        for _ in range(LARGE // 1000)
+    ]
+
+    def test_program_that_never_reads(self, woven: Weave) -> None:
+        self.call(woven, "sleep 0.3")
+
+    def test_program_that_closes_it(self, woven: Weave) -> None:
+        self.call(woven, "exec 0<&-; sleep 0.3")
+
+    def test_program_that_ends_at_once(self, woven: Weave) -> None:
+        with woven("exit 0") as driver:
+            for _ in range(100):
+                driver.update_access(None, SHARE, self.RULES)
+            assert driver.calls == 100
+
+    def test_program_that_reads_a_part(self, woven: Weave) -> None:
+        self.call(woven, "head -c 10 > /dev/null")
+
+    def test_program_that_reads_all(self, woven: Weave) -> None:
+        self.call(woven, f'test "$(cat | wc -c)" -gt {LARGE}')
+
+    def call(self, woven: Weave, text: str) -> None:
+        with woven(text) as driver:
+            driver.update_access(None, SHARE, self.RULES)
+            assert driver.calls == 1
+
+
+class TestService:
+    """What the service's own process is like."""
+
+    def test_many_threads(self, woven: Weave) -> None:
+        text = 'test "$(cat | wc -c)" -gt 100 || exit 1\necho $$ >&2'
+        failed: list[Exception] = []
+        with woven(text) as driver:
+
+            def calls() -> None:
+                try:
+                    for _ in range(10):
+                        driver.create_share(None, SHARE)
+                except Exception as error:
+                    failed.append(error)
+
+            threads = [threading.Thread(target=calls) for _ in range(8)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join(60)
+        assert not failed
+
+    def test_many_open_files(self, woven: Weave) -> None:
+        """More than ``select`` can do."""
+        before = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if before[1] < 1500:
+            pytest.skip("may not open so many files")
+        resource.setrlimit(resource.RLIMIT_NOFILE, (1500, before[1]))
+        try:
+            with contextlib.ExitStack() as stack:
+                for _ in range(1100):
+                    stack.enter_context(open(os.devnull))
+                with (
+                    woven("echo no >&2; exit 1") as driver,
+                    pytest.raises(aspects.Veto, match=r"no$"),
+                ):
+                    driver.create_share(None, SHARE)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+    def test_hook_that_was_made_before_a_fork(self, woven: Weave) -> None:
+        with woven("exit 1") as driver:
+            pid = os.fork()
+            if not pid:
+                try:
+                    driver.create_share(None, SHARE)
+                except aspects.Veto:
+                    os._exit(7)
+                os._exit(0)
+            assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+
+    def test_service_that_does_not_hear_of_children(self, tmp_path: Path) -> None:
+        """It cannot know the status, and does not take it for a 0."""
+        text = "import signal\nsignal.signal(signal.SIGCHLD, signal.SIG_IGN)\n" + CALL
+        for program in ("sleep 0.3; exit 1", "exit 1"):
+            done = run_python(text, tmp_path, program)
+            assert "driver was not called" in done
+
+    @pytest.mark.parametrize("hub", ["epolls", "poll", "selects"])
+    def test_eventlet(self, tmp_path: Path, hub: str) -> None:
+        """Others go on while a program runs, and it ends as on threads."""
+        done = run_python(EVENTLET, tmp_path, GREEN, EVENTLET_HUB=hub)
+        assert done.splitlines()[-5:] == [
+            "vetoed: program: exit status 1: no",
+            "returned",
+            "killed",
+            "interrupted",
+            "others went on",
+        ]
+
+
+#: What :data:`CALL` and :data:`EVENTLET` have in common.
+WEAVE = """
+import sys
+sys.path.insert(0, sys.argv[3])
+from oslo_config import cfg
+import aspects
+
+class Driver:
+    calls = 0
+    def create_share(self, context, share):
+        Driver.calls += 1
+
+class Given:
+    config_group = "alpha"
+    values = {"command": sys.argv[1], "enable_pre_hooks": True,
+              "command_timeout": float(sys.argv[2]), "command_environment": []}
+    def safe_get(self, key):
+        return self.values.get(key, False)
+    def append_config_values(self, options):
+        pass
+
+from hooks.command import CommandError, CommandHook
+driver = aspects.weave(Driver(), [CommandHook(Given(), "node1")], "alpha")
+"""
+
+CALL = (
+    WEAVE
+    + """
+try:
+    driver.create_share(None, {"id": "1"})
+except Exception as error:
+    print(type(error).__name__, error)
+print("driver was called" if Driver.calls else "driver was not called")
+"""
+)
+
+#: What it is to do is the share's id, on its standard input.
+GREEN = """
+event="$(cat)"
+case "$event" in
+*hang*) sleep 1000 ;;
+*leave*) sleep 1000 & exit 0 ;;
+*flood*) yes >&2 ;;
+*) sleep 0.5; echo no >&2; exit 1 ;;
+esac
+"""
+
+EVENTLET = (
+    "import eventlet\neventlet.monkey_patch()\n"
+    + WEAVE
+    + """
+import time
+ticks = []
+def tick():
+    while True:
+        ticks.append(time.monotonic())
+        eventlet.sleep(0.01)
+eventlet.spawn(tick)
+
+def call(what):
+    try:
+        driver.create_share(None, {"id": what})
+        return "returned"
+    except aspects.Veto as veto:
+        return f"vetoed: {veto}"
+    except CommandError as error:
+        return "killed" if "killed" in str(error) else str(error)
+
+pool = eventlet.GreenPool()
+several = list(pool.imap(call, ["exit"] * 5))
+assert len(set(several)) == 1, several
+print(several[0])
+print(call("leave"))
+assert call("flood") == "killed"
+print(call("hang"))
+try:
+    with eventlet.Timeout(0.3):
+        call("hang")
+except eventlet.Timeout:
+    print("interrupted")
+# Of some four seconds.
+print("others went on" if len(ticks) > 50 else len(ticks))
+"""
+)
+
+
+def run_python(text: str, folder: Path, program: str, **environment: str) -> str:
+    """Run a service of its own, as it were, and return what it prints."""
+    path = folder / "program"
+    path.write_text(f"#!/bin/sh\n{program}\n")
+    path.chmod(0o755)
+    root = Path(aspects.__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", text, path, "1.5", root],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout

@@ -1,0 +1,262 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What ``hook_dispatch = durable`` promises, while both ends are killed.
+
+It prints its figures, for doc/source/durable.rst: ``pytest -s`` shows them.
+"""
+
+from __future__ import annotations
+
+import abc
+import itertools
+import operator
+import re
+import statistics
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from . import durable_worker, parts, rabbit, receiver
+
+#: What is killed when so many of all join points have returned.
+KILLS = (
+    (0.08, "end"),
+    (0.18, "worker"),
+    (0.30, "end"),
+    (0.42, "end"),
+    (0.55, "worker"),
+    (0.65, "end"),
+    (0.80, "end"),
+)
+
+#: How many join points return while the other end is down.
+MEANWHILE = 300
+
+#: Seconds that no caller may wait for hooks.
+LONGEST = 0.1
+
+#: In the documentation's example.
+URL = "https://ops.example.com/manila"
+
+#: In the section of the hook: it is to deliver all before it ends.
+MORE = "\nhook_drain_timeout = 100\n"
+
+
+class End(abc.ABC):
+    """The other end of the deliveries, which may be killed and started again."""
+
+    @abc.abstractmethod
+    def start(self) -> None: ...
+
+    @abc.abstractmethod
+    def kill(self) -> None: ...
+
+    @abc.abstractmethod
+    def close(self) -> None: ...
+
+    @abc.abstractmethod
+    def events(self) -> list[dict[str, Any]]:
+        """Return what has arrived so far, in order, with repeats."""
+
+    @abc.abstractmethod
+    def configuration(self, outbox: Path) -> str:
+        """Return the documented configuration, for this end.
+
+        :param outbox: where the events are to be kept
+        """
+
+
+class Server(End):
+    """An HTTP server of its own process."""
+
+    def __init__(self, folder: Path) -> None:
+        self.taken = folder / "taken"
+        self.log = folder / "receiver.log"
+        self.port = parts.free_port()
+        self._running: parts.Program | None = None
+
+    def start(self) -> None:
+        command = [sys.executable, str(receiver.__file__)]
+        command += [str(self.port), str(self.taken)]
+        self._running = parts.Program(command, self.log)
+
+    def kill(self) -> None:
+        if self._running:
+            self._running.kill()
+
+    close = kill
+
+    def events(self) -> list[dict[str, Any]]:
+        return receiver.events_in(self.taken)
+
+    def configuration(self, outbox: Path) -> str:
+        url = f"http://127.0.0.1:{self.port}/events"
+        return parts.example(
+            "durable.rst", {"/var/lib/manila/outbox": str(outbox), URL: url}
+        )
+
+
+class Broker(End):
+    """RabbitMQ, and a consumer of its durable queue."""
+
+    def __init__(self, folder: Path) -> None:
+        self._rabbit = rabbit.Rabbit(folder)
+        self._inbox: rabbit.Inbox | None = None
+
+    def start(self) -> None:
+        self._rabbit.start()
+        if self._inbox is None:
+            # It makes the queue, before there is an event.
+            self._inbox = rabbit.Inbox(self._rabbit.url, durable=True)
+            self._inbox.__enter__()
+
+    def kill(self) -> None:
+        self._rabbit.kill()
+
+    def close(self) -> None:
+        if self._inbox is not None:
+            self._inbox.__exit__()
+        self._rabbit.stop()
+
+    def events(self) -> list[dict[str, Any]]:
+        assert self._inbox is not None
+        return [message.payload for message in self._inbox.messages]
+
+    def configuration(self, outbox: Path) -> str:
+        text = parts.example(
+            "durable.rst",
+            {
+                "/var/lib/manila/outbox": str(outbox),
+                "ops=webhook": "ops=notification",
+                f"webhook_url = {URL}": f"notification_transport_url = {self._rabbit.url}",
+            },
+        )
+        # As the documentation of the hook says.
+        durable = "[oslo_messaging_rabbit]\namqp_durable_queues = True\n"
+        return f"[DEFAULT]\ncontrol_exchange = durable\n{durable}{text}"
+
+
+class Worker:
+    """The process that makes the join points."""
+
+    def __init__(self, configuration: str, folder: Path) -> None:
+        self.folder = folder
+        self._file = folder / "manila.conf"
+        self._file.write_text(configuration)
+        self._running: parts.Program | None = None
+
+    def start(self) -> None:
+        command = [sys.executable, "-W", "ignore", str(durable_worker.__file__)]
+        command += [str(self._file), str(self.folder)]
+        self._running = parts.Program(command, self.folder / "worker.log")
+
+    def kill(self) -> None:
+        if self._running:
+            self._running.kill()
+
+    def ended(self) -> bool:
+        assert self._running
+        status = self._running.process.poll()
+        assert not status, (self.folder / "worker.log").read_text()
+        return status is not None
+
+    def count(self) -> int:
+        """Return how many join points have returned."""
+        if self.ended():
+            return durable_worker.JOIN_POINTS
+        return sum(map(len, durable_worker.returned_in(self.folder)))
+
+    def wait_for(self, count: int) -> None:
+        """Wait until so many join points have returned."""
+        text = f"{count} join points have returned"
+        parts.wait_for(lambda: self.count() >= count, text, timeout=120)
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("new_end", [Server, Broker])
+def test_every_event_of_a_join_point_that_returned_arrives(
+    new_end: Callable[[Path], End],
+    tmp_path: Path,
+    record_property: Callable[[str, object], None],
+) -> None:
+    end = new_end(tmp_path)
+    worker = Worker(end.configuration(tmp_path / "outbox") + MORE, tmp_path)
+    began = time.monotonic()
+    try:
+        end.start()
+        worker.start()
+        for part, what in KILLS:
+            worker.wait_for(int(part * durable_worker.JOIN_POINTS))
+            if what == "end":
+                end.kill()
+                worker.wait_for(worker.count() + MEANWHILE)
+                end.start()
+            else:
+                worker.kill()
+                worker.start()
+        parts.wait_for(worker.ended, "all is made and delivered", timeout=180)
+        made = [each for t in durable_worker.returned_in(tmp_path) for each in t]
+        expected = {
+            (f"{each.share}.{each.sequence}", phase)
+            for each in made
+            for phase in ("start", "end")
+        }
+        assert len(expected) == 2 * durable_worker.JOIN_POINTS
+        parts.wait_for(
+            lambda: expected <= {what_of(event) for event in end.events()},
+            "every event of every join point that returned has arrived",
+        )
+        events = end.events()
+    finally:
+        worker.kill()
+        end.close()
+
+    first: dict[str, dict[str, Any]] = {}
+    for event in events:
+        # One that comes again is the same.
+        assert first.setdefault(event["id"], event) == event
+    check_order(first.values())
+
+    seconds = sorted(each.seconds for each in made)
+    figures = {
+        "join points": len(made),
+        "events that arrived": len(first),
+        "of them of calls that were killed": len(first) - len(expected),
+        "events that came again": len(events) - len(first),
+        "hooks, median, ms": round(statistics.median(seconds) * 1000, 2),
+        "hooks, 99 %, ms": round(seconds[len(seconds) * 99 // 100] * 1000, 2),
+        "hooks, longest, ms": round(seconds[-1] * 1000, 2),
+        "seconds in all": round(time.monotonic() - began, 1),
+    }
+    for name, value in figures.items():
+        record_property(name, value)
+        print(f"{new_end.__name__}: {name}: {value}")  # noqa: T201
+    assert seconds[-1] <= LONGEST
+
+
+def what_of(event: dict[str, Any]) -> tuple[str, str]:
+    """Return the snapshot that an event is of, and its phase."""
+    return event["data"]["snapshot_id"], event["type"].rpartition(".")[2]
+
+
+def check_order(events: Iterable[dict[str, Any]]) -> None:
+    """Check that the events of each share came in the order in which they were made.
+
+    :param events: the events in the order of their first arrivals
+    """
+    shares: dict[str, list[tuple[int, str]]] = defaultdict(list)
+    for event in events:
+        snapshot, phase = what_of(event)
+        share, _, sequence = snapshot.partition(".")
+        shares[share].append((int(sequence), phase))
+    assert len(shares) == durable_worker.SHARES
+    for told in shares.values():
+        assert [n for n, _ in told] == sorted(n for n, _ in told)
+        for _, each in itertools.groupby(told, key=operator.itemgetter(0)):
+            # A call that was killed is made again: it began, and may have ended.
+            phases = " ".join(phase for _, phase in each)
+            assert re.fullmatch(r"(start (end )?){0,2}start end", phases), told

@@ -1,0 +1,315 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The guard in a real Manila that runs as a process."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import aspects
+from aspects.demo import client, service
+
+from . import parts
+
+pytestmark = pytest.mark.timeout(240)
+
+PAGE = "hooks/guard.rst"
+TYPES = ("disk", "tape")
+#: Frozen whenever the test runs.
+ALWAYS = "* * * * * 2h Europe/Berlin"
+CHRISTMAS = "guard_freeze = 0 0 24 12 * 14d Europe/Berlin"
+
+
+class Guarded:
+    """A Manila with hooks of a backend ``alpha``.
+
+    :param folder: where it writes to
+    :param text: the configuration, over that of the demo
+    """
+
+    def __init__(self, folder: Path, text: str) -> None:
+        self.audit = folder / "audit.log"
+        self.config = folder / "guard.conf"
+        # The demo has one for its own audit hook.
+        self.text = f"{text}\n[alpha:audit]\naudit_log_path = {self.audit}\n"
+        self.config.write_text(self.text)
+        temporary = folder / "tmp"
+        temporary.mkdir()
+        root = str(Path(aspects.__file__).parents[1])
+        command = [sys.executable, "-m", "aspects.cli", "demo", "--serve"]
+        self.program = parts.Program(
+            [*command, "--config-file", str(self.config)],
+            folder / "demo.log",
+            env={
+                **os.environ,
+                "PYTHONPATH": root,
+                "PYTHONUNBUFFERED": "1",
+                "TMPDIR": str(temporary),
+            },
+        )
+
+    def connect(self) -> None:
+        """Wait until it is up, and make the share types."""
+        said = parts.wait_for(
+            lambda: self.said() if "Ctrl-C" in self.said() else "", "Manila is up", 90
+        )
+        about = dict(re.findall(r"^(endpoint|log): (.*)$", said, re.MULTILINE))
+        self.log = Path(about["log"])
+        headers = {"X-Auth-Token": service.TOKEN}
+        self.api = client.connect(about["endpoint"], headers, service.TOKEN)
+        for name in TYPES:
+            specs = {
+                "driver_handles_share_servers": "False",
+                "share_backend_name": "alpha",
+            }
+            answer = self.api.post(
+                "/types",
+                json={
+                    "share_type": {
+                        "name": name,
+                        "share_type_access:is_public": True,
+                        "extra_specs": specs,
+                    }
+                },
+            )
+            assert answer.status_code == 200, answer.text
+
+    def said(self) -> str:
+        return self.program.log.read_text("utf-8")
+
+    def share(self, size: int, status: str, share_type: str = "disk") -> Any:
+        """Ask for a share, and wait for what becomes of it."""
+        share = self.api.create_share(
+            share_protocol="NFS", size=size, share_type=share_type
+        )
+        self.wait_for(share, status)
+        return share
+
+    def wait_for(self, share: Any, status: str) -> None:
+        def found() -> bool:
+            return bool(self.api.get_share(share.id).status == status)
+
+        parts.wait_for(found, f"the share is {status}")
+
+    def act(self, share: Any, **action: Any) -> None:
+        answer = self.api.post(f"/shares/{share.id}/action", json=action)
+        assert answer.ok, answer.text
+
+    def lines(self, share: Any) -> list[tuple[str, str, str]]:
+        """Return operation, outcome and error type of the audit lines of a share."""
+        lines = [json.loads(line) for line in self.audit.read_text().splitlines()]
+        return [
+            (line["operation"], line["outcome"], line.get("error_type", ""))
+            for line in lines
+            if line.get("share_id") == share.id
+        ]
+
+    def error(self, share: Any) -> str:
+        """Return the error of the last audit line of a share."""
+        lines = [json.loads(line) for line in self.audit.read_text().splitlines()]
+        found: str = [x for x in lines if x.get("share_id") == share.id][-1]["error"]
+        return found
+
+    def messages(self, share: Any) -> list[tuple[str, str]]:
+        """Return the details of the messages that users get of a share."""
+        instances = self.api.get(
+            f"/shares/{share.id}/instances",
+            headers={"X-OpenStack-Manila-API-Experimental": "True"},
+        ).json()
+        ids = {share.id, *(each["id"] for each in instances.get("share_instances", []))}
+        return [
+            (each["detail_id"], each["user_message"])
+            for each in self.api.get("/messages").json()["messages"]
+            if each["resource_id"] in ids
+        ]
+
+    def reload(self, text: str) -> None:
+        """Have Manila read another configuration."""
+        count = self.said().count("configuration read again")
+        self.config.write_text(text)
+        self.program.process.send_signal(signal.SIGHUP)
+        parts.wait_for(
+            lambda: self.said().count("configuration read again") > count, "reloaded"
+        )
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+    """A Manila with the example of the documentation."""
+    folder = tmp_path_factory.mktemp("guarded")
+    replace = {
+        "0 22 * * fri 60h Europe/Berlin": ALWAYS,
+        # Whatever the date.
+        CHRISTMAS: "",
+        "/var/log/manila/audit.log": str(folder / "audit.log"),
+        "guard_max_size = 500": "guard_max_size = 5",
+    }
+    guarded = Guarded(folder, parts.example(PAGE, replace))
+    try:
+        guarded.connect()
+        yield guarded
+    finally:
+        guarded.program.stop()
+
+
+class TestLimits:
+    @pytest.mark.parametrize(
+        ("size", "share_type", "reason"),
+        [
+            (6, "disk", "6 GiB are more than the most, 5 (guard_max_size = 5)"),
+            (1, "tape", "share type tape is denied (guard_denied_share_types)"),
+        ],
+    )
+    def test_new_share(
+        self, guarded: Guarded, size: int, share_type: str, reason: str
+    ) -> None:
+        share = guarded.share(size, "error", share_type)
+        assert guarded.lines(share) == [
+            ("create_share_instance", "veto", "NoValidHost")
+        ]
+        assert guarded.error(share) == reason
+        assert f"NoValidHost: {reason}" in guarded.log.read_text()
+        ((detail, text),) = guarded.messages(share)
+        assert detail == "002"
+        assert "Trying again with a different size or share type" in text
+
+    def test_extending(self, guarded: Guarded) -> None:
+        share = guarded.share(5, "available")
+        guarded.act(share, extend={"new_size": 6})
+        guarded.wait_for(share, "extending_error")
+        assert guarded.lines(share)[-1] == ("extend_share", "veto", "Veto")
+        ((detail, text),) = guarded.messages(share)
+        assert detail == "015"
+        assert "failed to extend share" in text
+
+    def test_shrinking(self, guarded: Guarded) -> None:
+        """Of a rule that the example does not have."""
+        guarded.reload(
+            guarded.text.replace("guard_max_size = 5", "guard_min_size = 2").replace(
+                "extend_share", "shrink_share"
+            )
+        )
+        share = guarded.share(5, "available")
+        guarded.act(share, shrink={"new_size": 1})
+        guarded.wait_for(share, "shrinking_error")
+        guarded.reload(guarded.text)
+        assert guarded.lines(share)[-1] == ("shrink_share", "veto", "Veto")
+        assert guarded.messages(share) == []
+
+
+class TestFreeze:
+    def test_delete(self, guarded: Guarded) -> None:
+        share = guarded.share(1, "available")
+        rule = {"access_type": "ip", "access_to": "127.0.0.1", "access_level": "rw"}
+        guarded.act(share, allow_access=rule)
+        parts.wait_for(lambda: self.rules(guarded, share) == ["active"], "allowed")
+        guarded.api.delete_share(share.id)
+        guarded.wait_for(share, "error_deleting")
+        # Nothing was done to the rules either.
+        assert guarded.lines(share) == [
+            ("create_share_instance", "success", ""),
+            ("allow_access", "success", ""),
+            ("deny_access", "veto", "Veto"),
+        ]
+        reason = re.fullmatch(
+            r"deny_access is frozen until (\d{4}-\d\d-\d\dT\d\d:\d\d\+0[12]:00) "
+            + re.escape(f"(guard_freeze = {ALWAYS})"),
+            guarded.error(share),
+        )
+        assert reason
+        assert reason[0] in guarded.log.read_text()
+        assert [detail for detail, _ in guarded.messages(share)] == ["001"]
+
+    def test_delete_of_a_share_without_rules(self, guarded: Guarded) -> None:
+        share = guarded.share(1, "available")
+        guarded.api.delete_share(share.id)
+        guarded.wait_for(share, "error_deleting")
+        assert guarded.lines(share)[1:] == [("delete_share_instance", "veto", "Veto")]
+        ((detail, text),) = guarded.messages(share)
+        assert detail == "001"
+        assert text.endswith("An unknown error occurred.")
+
+    def test_forced_delete_goes_on_without_the_driver(self, guarded: Guarded) -> None:
+        share = guarded.share(1, "available")
+        guarded.act(share, force_delete={})
+        parts.wait_for(
+            lambda: share.id not in [each.id for each in guarded.api.shares()], "gone"
+        )
+        assert guarded.lines(share)[1:] == [("delete_share_instance", "veto", "Veto")]
+
+    def test_file_that_is_edited(self, guarded: Guarded) -> None:
+        share = guarded.share(1, "available")
+        guarded.reload(guarded.text.replace("Europe/Berlin", "Europe/Berlinn"))
+        assert "there is no time zone 'Europe/Berlinn'" in guarded.log.read_text()
+        guarded.api.delete_share(share.id)
+        guarded.wait_for(share, "error_deleting")
+        guarded.reload(guarded.text.replace(f"guard_freeze = {ALWAYS}", ""))
+        guarded.act(share, reset_status={"status": "available"})
+        guarded.api.delete_share(share.id)
+        parts.wait_for(
+            lambda: share.id not in [each.id for each in guarded.api.shares()], "gone"
+        )
+        guarded.reload(guarded.text)
+        assert [outcome for _, outcome, _ in guarded.lines(share)] == [
+            "success",
+            "veto",
+            "success",
+        ]
+
+    def test_unmanaging(self, guarded: Guarded) -> None:
+        share = guarded.share(1, "available")
+        guarded.act(share, unmanage={})
+        parts.wait_for(lambda: len(guarded.lines(share)) == 2, "vetoed")
+        assert guarded.lines(share)[1:] == [("unmanage_share", "veto", "Veto")]
+        guarded.wait_for(share, "unmanage_starting")
+
+    def rules(self, guarded: Guarded, share: Any) -> list[str]:
+        rules = guarded.api.get(f"/share-access-rules?share_id={share.id}").json()
+        return [rule["state"] for rule in rules["access_list"]]
+
+
+class TestFreezeOfEverything:
+    def test_backend_comes_up_and_shares_go_when_it_ends(self, tmp_path: Path) -> None:
+        """With deferred deletion Manila tries again by itself."""
+        frozen = f"guard_freeze = {ALWAYS}"
+        guarded = Guarded(
+            tmp_path,
+            f"""
+[DEFAULT]
+is_deferred_deletion_enabled = True
+periodic_deferred_delete_interval = 1
+[alpha]
+hook_drivers = audit, guard
+enable_pre_hooks = True
+enable_post_hooks = True
+{frozen}
+""",
+        )
+        try:
+            guarded.connect()
+            guarded.share(1, "error")
+            guarded.reload(guarded.text.replace(frozen, ""))
+            share = guarded.share(1, "available")
+            guarded.reload(guarded.text)
+            guarded.api.delete_share(share.id)
+            guarded.wait_for(share, "error_deferred_deleting")
+            vetoed = ("delete_share_instance", "veto", "Veto")
+            parts.wait_for(
+                lambda: guarded.lines(share).count(vetoed) > 1, "tried again"
+            )
+            guarded.reload(guarded.text.replace(frozen, ""))
+            parts.wait_for(
+                lambda: share.id not in [each.id for each in guarded.api.shares()],
+                "gone",
+            )
+            assert guarded.lines(share)[-1][1] == "success"
+        finally:
+            guarded.program.stop()

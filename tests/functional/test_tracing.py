@@ -1,0 +1,414 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tracing hook and a collector that speaks OTLP, over real HTTP."""
+
+import logging
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+from opentelemetry import trace
+from oslo_context import context as oslo_context
+
+import aspects
+
+from . import parts
+from .otlp import ERROR, UNSET, Collector
+
+SECRET = "hunter2-Zq9"
+SHARE = {"id": "i1", "share_id": "s1"}
+
+
+class Driver:
+    """A driver whose client library is instrumented, in as far as it looks."""
+
+    def __init__(self, fails=None):
+        self.fails = fails
+        self.current = None
+
+    def create_share(self, context, share, share_server=None):
+        self.current = trace.get_current_span().get_span_context()
+        if self.fails:
+            raise self.fails
+
+    def update_access(self, context, share, access_rules, add_rules, delete_rules):
+        if self.fails:
+            raise self.fails
+
+
+class Forbid(aspects.HookBase):
+    def _execute_pre_hook(self, context, func_name, *args, **kwargs):
+        raise aspects.Veto("over quota")
+
+    def _execute_post_hook(
+        self, context, func_name, pre_hook_data, driver_action_results, *args, **kwargs
+    ):
+        """Nothing to do."""
+
+    def _execute_periodic_hook(self, context, periodic_hook_data, *args, **kwargs):
+        """Nothing to do."""
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch):
+    """Have spans sent at once, not after five seconds."""
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "20")
+
+
+@pytest.fixture
+def collector():
+    with Collector() as each:
+        yield each
+
+
+@pytest.fixture
+def woven(tmp_path):
+    """Return what weaves a driver by the documentation's example."""
+
+    def weave(driver, port, more="", **replace):
+        text = parts.example(
+            "hooks/tracing.rst",
+            {"4318": str(port), "/var/log/manila": str(tmp_path), **replace},
+        )
+        return parts.woven_by(text + more, tmp_path, driver)
+
+    return weave
+
+
+def context():
+    return oslo_context.RequestContext(
+        user_id="u1", project_id="p1", request_id="req-1", overwrite=False
+    )
+
+
+def test_tree(woven, collector):
+    driver = Driver()
+    with woven(driver, collector.port) as share_driver:
+        share_driver.create_share(context(), SHARE)
+        spans = collector.wait_for(4)
+    assert collector.tree() == [
+        "create_share_instance",
+        "create_share_instance / audit.post",
+        "create_share_instance / audit.pre",
+        "create_share_instance / create_share",
+    ]
+    join_point = collector.named("create_share_instance")
+    assert join_point.attributes == {
+        "manila.request_id": "req-1",
+        "manila.project_id": "p1",
+        "manila.user_id": "u1",
+        "manila.backend": "alpha",
+        "manila.host": "node1@alpha",
+        "manila.operation": "create_share_instance",
+        "manila.method": "create_share",
+        "manila.share_id": "s1",
+        "manila.share_instance_id": "i1",
+        "manila.outcome": "success",
+    }
+    assert join_point.parent_id == ""
+    assert {span.trace_id for span in spans} == {join_point.trace_id}
+    assert {span.status for span in spans} == {UNSET}
+    assert {span.service for span in spans} == {"manila-share"}
+    pre, driven = collector.named("audit.pre"), collector.named("create_share")
+    assert pre.attributes == {"manila.hook": "audit", "manila.action": "pre"}
+    assert join_point.began <= pre.began <= pre.ended <= driven.began
+    assert driven.ended <= join_point.ended
+    # What a span of an instrumented client library would be below.
+    assert f"{driver.current.span_id:016x}" == driven.span_id
+    assert not trace.get_current_span().get_span_context().is_valid
+    # The global one is not for a hook to set.
+    assert isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
+
+
+def test_failure_is_told_without_secrets(woven, collector):
+    rule = {"access_to": "joe", "access_type": "cephx", "access_key": SECRET}
+    driver = Driver(OSError(f"no {SECRET} here, password=x{SECRET}"))
+    with woven(driver, collector.port) as share_driver:
+        with pytest.raises(OSError, match=SECRET):
+            share_driver.update_access(context(), SHARE, [rule], [rule], [])
+        collector.wait_for(4)
+    for name in ("allow_access", "update_access"):
+        span = collector.named(name)
+        assert span.status == ERROR
+        (told,) = span.exceptions
+        assert told["exception.type"] == "OSError"
+        assert told["exception.message"] == "no *** here, password=***"
+        assert span.text == "OSError: no *** here, password=***"
+    assert collector.named("allow_access").attributes["manila.outcome"] == "failure"
+    assert collector.named("audit.error").status == UNSET
+    assert not any(SECRET.encode() in body for body in collector.bodies)
+
+
+def test_veto(woven, collector):
+    hooks = f"tracing, audit, forbid={__name__}:Forbid"
+    driver = Driver()
+    with woven(driver, collector.port, **{"tracing, audit": hooks}) as share_driver:
+        with pytest.raises(aspects.Veto):
+            share_driver.create_share(context(), SHARE)
+        collector.wait_for(4)
+    assert driver.current is None
+    assert collector.tree() == [
+        "create_share_instance",
+        "create_share_instance / audit.error",
+        "create_share_instance / audit.pre",
+        "create_share_instance / forbid.pre",
+    ]
+    join_point = collector.named("create_share_instance")
+    assert join_point.attributes["manila.outcome"] == "veto"
+    assert join_point.exceptions[0]["exception.message"] == "over quota"
+    assert collector.named("forbid.pre").exceptions[0]["exception.type"] == "Veto"
+    assert {span.status for span in collector.spans} == {UNSET}
+
+
+def test_action_in_the_background(woven, collector):
+    more = "[alpha:audit]\nhook_dispatch = background\n"
+    with woven(Driver(), collector.port, more) as share_driver:
+        share_driver.create_share(context(), SHARE)
+        collector.wait_for(4)
+    assert "create_share_instance / audit.post" in collector.tree()
+
+
+def test_below_the_current_span(woven, collector):
+    above = trace.SpanContext(
+        0xA1B2C3, 0xD4E5, is_remote=True, trace_flags=trace.TraceFlags(1)
+    )
+    with woven(Driver(), collector.port) as share_driver:
+        with trace.use_span(trace.NonRecordingSpan(above)):
+            share_driver.create_share(context(), SHARE)
+            assert trace.get_current_span().get_span_context() == above
+        collector.wait_for(4)
+    join_point = collector.named("create_share_instance")
+    assert join_point.parent_id == f"{above.span_id:016x}"
+    assert {span.trace_id for span in collector.spans} == {f"{above.trace_id:032x}"}
+
+
+def test_what_waits_is_sent_when_the_service_stops(woven, collector, monkeypatch):
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "600000")
+    with woven(Driver(), collector.port) as share_driver:
+        share_driver.create_share(context(), SHARE)
+        assert not collector.spans
+    assert "create_share_instance" in collector.tree()
+
+
+# A collector that is not there
+
+
+def test_nobody_waits_for_a_collector_that_hangs(woven, caplog):
+    answered = []
+
+    def hang(path):
+        parts.wait_for(lambda: answered, "the end of the test")
+        return 200
+
+    more = "tracing_timeout = 60\nhook_drain_timeout = 0.2\n"
+    with Collector(hang) as collector:
+        with woven(Driver(), collector.port, more) as share_driver:
+            # More than are kept, and than are sent at once.
+            for _ in range(700):
+                share_driver.create_share(context(), SHARE)
+            parts.wait_for(lambda: collector.bodies, "the first spans")
+            began = time.monotonic()
+        assert time.monotonic() - began < 20
+        answered.append(True)
+    assert "Spans were dropped" in caplog.text
+
+
+def test_a_collector_that_comes_back(woven, caplog):
+    port = parts.free_port()
+    with woven(Driver(), port, "tracing_timeout = 0.5\n") as share_driver:
+        share_driver.create_share(context(), SHARE)
+        parts.wait_for(lambda: "Failed to export" in caplog.text, "the failure's log")
+        with Collector(port=port) as collector:
+            share_driver.create_share(context(), SHARE)
+            collector.wait_for(4)
+
+
+def test_an_outage_does_not_fill_the_log(woven, caplog):
+    with (
+        Collector(lambda path: 400) as collector,
+        woven(Driver(), collector.port) as share_driver,
+    ):
+        for count in range(1, 6):
+            share_driver.create_share(context(), SHARE)
+            parts.wait_for(lambda count=count: len(collector.bodies) >= count, "it")
+    told = [each for each in caplog.records if each.levelno >= logging.WARNING]
+    assert len(told) == 1
+    assert "Failed to export" in told[0].getMessage()
+    assert SECRET not in caplog.text
+
+
+# Other processes
+
+
+def run(script, tmp_path, port, *args):
+    """Run a script with a configuration by the example; its output is returned."""
+    text = parts.example(
+        "hooks/tracing.rst", {"4318": str(port), "/var/log/manila": str(tmp_path)}
+    )
+    (tmp_path / "manila.conf").write_text(text)
+    (tmp_path / "script.py").write_text(textwrap.dedent(script))
+    done = subprocess.run(
+        [sys.executable, tmp_path / "script.py", tmp_path / "manila.conf", *args],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.stdout
+
+
+WOVEN = """
+import os, sys
+from oslo_config import cfg
+from opentelemetry import trace
+import aspects
+
+def woven(driver):
+    conf = cfg.ConfigOpts()
+    conf(["--config-file", sys.argv[1]], project="manila", default_config_dirs=[])
+    section = aspects.BackendSection(conf, "alpha")
+    return aspects.weave_from_config(driver, section, "node1@alpha")
+"""
+
+GREEN = (
+    """
+import eventlet
+eventlet.monkey_patch()
+import time
+"""
+    + WOVEN
+    + """
+class Driver:
+    def create_share(self, context, share, share_server=None):
+        before = trace.get_current_span()
+        # Others run in between.
+        for _ in range(5):
+            time.sleep(0.002)
+        assert trace.get_current_span() is before
+        if share["id"].endswith("7"):
+            raise OSError(share["id"])
+
+driver = woven(Driver())
+aspects.weaving(driver).start()
+
+def many(first):
+    for number in range(first, first + 5):
+        try:
+            driver.create_share(None, {"id": f"{number}"})
+        except OSError:
+            pass
+        assert not trace.get_current_span().get_span_context().is_valid
+
+pool = eventlet.GreenPool(20)
+for each in [pool.spawn(many, 5 * n) for n in range(20)]:
+    each.wait()
+aspects.weaving(driver).stop()
+"""
+)
+
+
+def test_green_threads(tmp_path, collector):
+    pytest.importorskip("eventlet")
+    run(GREEN, tmp_path, collector.port)
+    calls = [each for each in collector.spans if not each.parent_id]
+    assert {each.attributes["manila.share_id"] for each in calls} == {
+        str(number) for number in range(100)
+    }
+    for call in calls:
+        below = [each for each in collector.spans if each.parent_id == call.span_id]
+        failed = call.attributes["manila.outcome"] == "failure"
+        assert failed == call.attributes["manila.share_id"].endswith("7")
+        ending = "audit.error" if failed else "audit.post"
+        assert {each.name for each in below} == {"audit.pre", "create_share", ending}
+        assert {each.trace_id for each in below} == {call.trace_id}
+
+
+FORKED = (
+    WOVEN
+    + """
+class Driver:
+    def create_share(self, context, share, share_server=None):
+        pass
+
+driver = woven(Driver())
+if sys.argv[2] == "before":
+    aspects.weaving(driver).start()
+    driver.create_share(None, {"id": "parent"})
+child = os.fork()
+if child == 0:
+    aspects.weaving(driver).start()
+    driver.create_share(None, {"id": "child"})
+    aspects.weaving(driver).stop()
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+aspects.weaving(driver).stop()
+"""
+)
+
+
+@pytest.mark.parametrize(
+    ("started", "shares"), [("before", {"parent", "child"}), ("after", {"child"})]
+)
+def test_a_service_that_forks(tmp_path, collector, started, shares):
+    run(FORKED, tmp_path, collector.port, started)
+    told = [each.attributes.get("manila.share_id") for each in collector.spans]
+    assert sorted(filter(None, told)) == sorted(shares)
+
+
+RPC = (
+    """
+import threading
+import oslo_messaging
+from oslo_messaging._tracing import client
+import manila.context, manila.rpc
+"""
+    + WOVEN
+    + """
+class Driver:
+    def create_share(self, context, share, share_server=None):
+        pass
+
+driver = woven(Driver())
+aspects.weaving(driver).start()
+
+class Manager:
+    target = oslo_messaging.Target(version="1.0")
+    def create_share_instance(self, context, share):
+        driver.create_share(context, share)
+
+conf = cfg.CONF
+conf(["--config-file", sys.argv[1]], project="manila", default_config_dirs=[])
+conf.set_override("tracing_enabled", True, "oslo_messaging_tracing")
+conf.set_override("otel_exporter_otlp_endpoint", sys.argv[2], "oslo_messaging_tracing")
+transport = oslo_messaging.get_rpc_transport(conf, "fake://")
+serializer = manila.rpc.RequestContextSerializer(None)
+server = oslo_messaging.get_rpc_server(
+    transport, oslo_messaging.Target(topic="share", server="node1"), [Manager()],
+    executor="threading", serializer=serializer)
+server.start()
+to_manager = oslo_messaging.get_rpc_client(
+    transport, oslo_messaging.Target(topic="share"), serializer=serializer)
+context = manila.context.RequestContext("u1", "p1", is_admin=True)
+to_manager.call(context, "create_share_instance", share={"id": "s1"})
+server.stop()
+server.wait()
+aspects.weaving(driver).stop()
+trace.get_tracer_provider().shutdown()
+"""
+)
+
+
+def test_in_the_trace_of_the_request(tmp_path, collector):
+    pytest.importorskip("oslo_messaging._tracing")
+    run(RPC, tmp_path, collector.port, f"http://127.0.0.1:{collector.port}")
+    sent, received = "share.create_share_instance", "create_share_instance receive"
+    assert collector.tree() == [
+        sent,
+        f"{sent} / {received}",
+        f"{sent} / {received} / create_share_instance",
+        f"{sent} / {received} / create_share_instance / audit.post",
+        f"{sent} / {received} / create_share_instance / audit.pre",
+        f"{sent} / {received} / create_share_instance / create_share",
+    ]

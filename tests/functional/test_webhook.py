@@ -1,0 +1,378 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The webhook hook and real servers: TLS, hanging, trickling, killed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import ssl
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+from urllib3.exceptions import InsecureRequestWarning
+
+import aspects
+from hooks.delivery import NotDelivered
+
+from . import parts, receiver
+from .receiver import Receiver, Silent
+
+EVENT = {"id": "e1", "type": "t", "data": {"share_id": "s1"}}
+
+#: Seconds that a delivery may take in these tests; and what a slow machine may add.
+BOUND, SLACK = 1.0, 2.0
+
+
+class Driver:
+    def create_share(self, context: Any, share: Any, share_server: Any = None) -> str:
+        return "export"
+
+    def delete_share(self, context: Any, share: Any, share_server: Any = None) -> None:
+        pass
+
+    def extend_share(self, share: Any, new_size: int) -> None:
+        pass
+
+
+class TLS:
+    """An authority, made for the test, and what it has signed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.authority = trustme.CA()
+        self.ca_file = folder / "ca.pem"
+        self.authority.cert_pem.write_to_path(str(self.ca_file))
+
+    def server(self, name: str) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.authority.issue_cert(name).configure_cert(context)
+        return context
+
+
+@pytest.fixture
+def tls(tmp_path: Path) -> TLS:
+    return TLS(tmp_path)
+
+
+@pytest.fixture
+def server() -> Iterator[Receiver]:
+    with Receiver() as running:
+        yield running
+
+
+@pytest.fixture
+def new_hook(tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """Return what makes the hook of a woven driver."""
+    with contextlib.ExitStack() as stack:
+
+        def new(**options: Any) -> Any:
+            text = "\n".join(
+                ["[alpha]", "hook_drivers = webhook", f"webhook_timeout = {BOUND}"]
+                + [f"{name} = {value}" for name, value in options.items()]
+            )
+            woven = stack.enter_context(parts.woven_by(text, tmp_path, Driver()))
+            return aspects.weaving(woven).hooks[0]
+
+        yield new
+
+
+def test_the_documented_example(tmp_path: Path, tls: TLS) -> None:
+    with Receiver(tls.server("127.0.0.1")) as server:
+        text = parts.example(
+            "hooks/webhook.rst",
+            {
+                "https://ops.example.com/manila": server.url,
+                "/etc/ssl/certs/ops-ca.pem": str(tls.ca_file),
+            },
+        )
+        with parts.woven_by(text, tmp_path, Driver()) as driver:
+            driver.create_share(None, {"id": "i1", "share_id": "s1"})
+            driver.extend_share({"id": "i1", "share_id": "s1"}, 2)
+            driver.delete_share(None, {"id": "i1", "share_id": "s1"})
+        # They were sent in the background: stopping waits for them.
+        assert [event["type"].rpartition("share.")[2] for event in server.events] == [
+            "create_share_instance.start",
+            "create_share_instance.end",
+            "delete_share_instance.start",
+            "delete_share_instance.end",
+        ]
+        for request in server.requests:
+            assert request.headers["X-Manila-Aspects-Signature"].startswith("sha256=")
+        assert len({request.client for request in server.requests}) == 1
+
+
+# TLS
+
+
+def test_a_server_that_is_not_verified(new_hook: Any, tls: TLS) -> None:
+    with Receiver(tls.server("127.0.0.1")) as server:
+        with pytest.raises(NotDelivered, match="CERTIFICATE_VERIFY_FAILED"):
+            new_hook(webhook_url=server.url).deliver(EVENT)
+        assert server.requests == []
+
+
+def test_a_server_of_another_name(new_hook: Any, tls: TLS) -> None:
+    with Receiver(tls.server("ops.example.com")) as server:
+        hook = new_hook(webhook_url=server.url, webhook_ca_file=tls.ca_file)
+        with pytest.raises(NotDelivered, match="CERTIFICATE_VERIFY_FAILED"):
+            hook.deliver(EVENT)
+        assert server.requests == []
+
+
+def test_a_server_that_is_not_to_be_verified(new_hook: Any, tls: TLS) -> None:
+    with Receiver(tls.server("ops.example.com")) as server:
+        hook = new_hook(webhook_url=server.url, webhook_verify=False)
+        with warnings.catch_warnings(record=True) as caught:
+            # As the hook sets it; pytest has set its own.
+            warnings.filterwarnings("once", category=InsecureRequestWarning)
+            for _ in range(3):
+                hook.deliver(EVENT)
+        assert len(server.requests) == 3
+        assert len([w for w in caught if w.category is InsecureRequestWarning]) == 1
+
+
+def test_a_server_without_tls(new_hook: Any, server: Receiver) -> None:
+    url = server.url.replace("http:", "https:")
+    with pytest.raises(NotDelivered, match="SSLError"):
+        new_hook(webhook_url=url).deliver(EVENT)
+
+
+# The bound of time
+
+
+def fails_in_time(hook: Any) -> NotDelivered:
+    began = time.monotonic()
+    with pytest.raises(NotDelivered) as caught:
+        hook.deliver(EVENT)
+    assert time.monotonic() - began < BOUND + SLACK
+    return caught.value
+
+
+def ends(thread_name: str = "webhook") -> None:
+    """Wait until no thread of a delivery is left."""
+    parts.wait_for(
+        lambda: thread_name not in [each.name for each in threading.enumerate()],
+        "the threads of all deliveries end",
+        timeout=10,
+    )
+
+
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        pytest.param(b"", b"HTTP/1.1 200 OK", id="status"),
+        pytest.param(b"HTTP/1.1 200 OK\r\n", b"X-Slow: yes\r\n", id="headers"),
+        pytest.param(b"", b"HTTP/1.1 100 Continue\r\n\r\n", id="interim answers"),
+    ],
+)
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_server_that_trickles_its_answer(
+    new_hook: Any, tls: TLS, scheme: str, first: bytes, then: bytes
+) -> None:
+    with Receiver(tls.server("127.0.0.1") if scheme == "https" else None) as server:
+        server.answers = [server.trickle(first, then)]
+        hook = new_hook(webhook_url=server.url, webhook_ca_file=tls.ca_file)
+        assert "http" in str(fails_in_time(hook))
+        # While the server goes on.
+        ends()
+        hook.deliver(EVENT)
+        assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize(
+    "then",
+    [
+        pytest.param(b"x", id="body"),
+        pytest.param(b"1\r\nx\r\n", id="chunks"),
+    ],
+)
+def test_a_server_that_trickles_the_body_of_its_answer(
+    new_hook: Any, server: Receiver, then: bytes
+) -> None:
+    length = b"Transfer-Encoding: chunked" if b"\n" in then else b"Content-Length: 9999"
+    first = b"HTTP/1.1 200 OK\r\n" + length + b"\r\n\r\n"
+    server.answers = [server.trickle(first, then)]
+    hook = new_hook(webhook_url=server.url)
+    # It has said that it took the event: whatever it sends more is not heeded.
+    hook.deliver(EVENT)
+    ends()
+    hook.deliver(EVENT)
+    assert len(server.requests) == 2
+
+
+def test_a_server_that_hangs(new_hook: Any, server: Receiver) -> None:
+    server.answers = [server.hang]
+    hook = new_hook(webhook_url=server.url)
+    fails_in_time(hook)
+    ends()
+    hook.deliver(EVENT)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_server_that_takes_connections_and_says_nothing(
+    new_hook: Any, scheme: str
+) -> None:
+    server = Silent()
+    try:
+        fails_in_time(new_hook(webhook_url=f"{scheme}://127.0.0.1:{server.port}/"))
+        ends()
+    finally:
+        server.close()
+
+
+def test_a_server_none_of_whose_addresses_answers(
+    new_hook: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    servers = [Silent(full=True) for _ in range(3)]
+    addresses = [
+        (2, 1, 6, "", ("127.0.0.1", server.port))  # AF_INET, SOCK_STREAM, TCP
+        for server in servers
+    ]
+    monkeypatch.setattr("socket.getaddrinfo", lambda *args, **kwargs: addresses)
+    try:
+        fails_in_time(new_hook(webhook_url="http://ops.example.com/"))
+        ends()
+    finally:
+        for server in servers:
+            server.close()
+
+
+def test_a_body_without_an_end(new_hook: Any, server: Receiver) -> None:
+    def flood(handler: Any) -> None:
+        handler.raw(b"HTTP/1.1 200 OK\r\n\r\n")
+        while not server.ended.is_set():
+            handler.raw(b"x" * 65536)
+
+    server.answers = [flood]
+    new_hook(webhook_url=server.url).deliver(EVENT)
+
+
+# Servers that come and go
+
+
+def test_a_server_that_is_restarted(new_hook: Any, tmp_path: Path) -> None:
+    port, taken = parts.free_port(), tmp_path / "taken"
+    command = [sys.executable, str(receiver.__file__), str(port), str(taken)]
+
+    def start() -> parts.Program:
+        return parts.Program(command, tmp_path / "receiver.log")
+
+    hook = new_hook(webhook_url=f"http://127.0.0.1:{port}/", webhook_timeout=30)
+    first = start()
+    try:
+        hook.deliver({**EVENT, "id": "e1"})
+    finally:
+        first.kill()
+    # It is not there when the delivery begins, and comes back in its time.
+    again = threading.Thread(target=hook.deliver, args=({**EVENT, "id": "e2"},))
+    again.start()
+    second = start()
+    try:
+        again.join(30)
+        assert [each["id"] for each in receiver.events_in(taken)] == ["e1", "e2"]
+    finally:
+        second.kill()
+
+
+def test_a_child_process_has_connections_of_its_own(
+    new_hook: Any, server: Receiver
+) -> None:
+    hook = new_hook(webhook_url=server.url)
+    hook.deliver(EVENT)
+    child = os.fork()
+    if child == 0:
+        try:
+            hook.deliver(EVENT)
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    hook.deliver(EVENT)
+    mine, childs, again = (request.client for request in server.requests)
+    assert mine == again != childs
+
+
+EVENTLET = """
+    import eventlet
+
+    eventlet.monkey_patch()
+
+    import sys
+    import time
+    from pathlib import Path
+
+    import aspects
+    from hooks.delivery import NotDelivered
+    from tests.functional import parts
+
+
+    class Driver:
+        def create_share(self, context, share):
+            return "export"
+
+
+    url, hanging, folder = sys.argv[1:]
+    text = f'''
+    [alpha]
+    hook_drivers = webhook
+    enable_post_hooks = True
+    webhook_url = {url}
+    webhook_timeout = 1
+    hook_outbox_path = {folder}
+    '''
+    turns = []
+
+    def others():
+        while True:
+            turns.append(time.monotonic())
+            eventlet.sleep(0.01)
+
+    eventlet.spawn(others)
+    for dispatch in ("inline", "background", "durable"):
+        more = f"hook_dispatch = {dispatch}"
+        with parts.woven_by(text + more, Path(folder), Driver()) as driver:
+            for n in range(10):
+                driver.create_share(None, {"id": f"{dispatch}-{n}"})
+    text = text.replace(url, hanging)
+    with parts.woven_by(text, Path(folder), Driver()) as driver:
+        turns.clear()
+        try:
+            driver.create_share(None, {"id": "late"})
+        except NotDelivered as error:
+            print("not delivered:", error)
+    # It waits without holding up the others.
+    print("turns:", len(turns) > 20)
+"""
+
+
+def test_under_eventlet(server: Receiver, tmp_path: Path) -> None:
+    silent = Silent()
+    try:
+        ran = subprocess.run(
+            [
+                *(sys.executable, "-W", "ignore", "-c"),
+                textwrap.dedent(EVENTLET).replace("\n    ", "\n    "),
+                *(server.url, f"http://127.0.0.1:{silent.port}/", str(tmp_path)),
+            ],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+    finally:
+        silent.close()
+    assert ran.returncode == 0, ran.stderr
+    told = [event["data"]["share_id"] for event in server.events]
+    assert told == [
+        f"{dispatch}-{n}"
+        for dispatch in ("inline", "background", "durable")
+        for n in range(10)
+    ]
+    assert "not delivered: http://127.0.0.1:" in ran.stdout
+    assert "turns: True" in ran.stdout

@@ -1,0 +1,996 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``manila-aspects check``: what a configuration will do, and what is wrong with it.
+
+Without Manila, and with hooks and drivers of the tests; the functional tests check
+configurations of real drivers.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from oslo_config import cfg
+from stevedore.extension import ExtensionManager
+
+import aspects
+from aspects import check, cli
+from aspects.config import ENTRY_POINTS
+
+from .fixtures_hooks import recording
+
+HOOKS = recording.__name__
+HERE = __name__
+
+RIGHT = f"""\
+[DEFAULT]
+enabled_share_backends = alpha
+share_manager = aspects.manila.ShareManager
+
+[alpha]
+share_driver = {HOOKS}.Driver
+hook_drivers = one={HOOKS}:Recorder
+enable_pre_hooks = True
+
+[alpha:one]
+colour = red
+"""
+
+SECRET = "hunter2-Zq9"
+
+
+class Needy(recording.Recorder):
+    """A hook whose constructor checks an option."""
+
+    options = (cfg.StrOpt("needy_url"), cfg.StrOpt("needy_key", secret=True))
+
+    def __init__(self, configuration: Any, host: str | None) -> None:
+        super().__init__(configuration, host)
+        if not self.get_config_option("needy_url"):
+            raise ValueError("needy_url is not set")
+
+
+class Loud(recording.Recorder):
+    """A hook that writes where it should not, when it is made."""
+
+    def __init__(self, configuration: Any, host: str | None) -> None:
+        super().__init__(configuration, host)
+        sys.stdout.write("here I am\n")
+
+
+class Told:
+    """What the command told of a configuration."""
+
+    def __init__(self, status: int, out: str, err: str) -> None:
+        self.status = status
+        self.out = out
+        self.err = err
+        found = [line.partition(": ") for line in out.splitlines()]
+        self.problems = [text for kind, _, text in found if kind == "problem"]
+        self.warnings = [text for kind, _, text in found if kind == "warning"]
+
+
+Check = Callable[..., Told]
+
+
+@pytest.fixture
+def run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Check:
+    """Return what writes a configuration and checks it."""
+    # The same with Manila installed and without.
+    monkeypatch.setattr(check, "_of_manila", lambda group: None)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(Path(__file__).parents[2])
+
+    def run(text: str | bytes | None, *arguments: str) -> Told:
+        monkeypatch.setattr(cfg, "CONF", cfg.ConfigOpts())
+        given = list(arguments)
+        if text is not None:
+            data = text.encode() if isinstance(text, str) else text
+            Path("manila.conf").write_bytes(data)
+            given = ["--config-file", "manila.conf", *given]
+        status = cli.main(["check", *given])
+        return Told(status, *capsys.readouterr())
+
+    return run
+
+
+def test_a_right_configuration(run: Check) -> None:
+    told = run(RIGHT)
+    assert (told.status, told.err) == (0, "")
+    assert told.problems == told.warnings == []
+    assert told.out.splitlines()[-1] == "no problems, no warnings in manila.conf"
+
+
+def installed() -> str:
+    """Return the names of the installed hooks that can be imported."""
+    manager: Any = ExtensionManager(
+        ENTRY_POINTS, on_load_failure_callback=lambda *failure: None
+    )
+    return ", ".join(sorted(manager.names()))
+
+
+BACKENDS = "enabled_share_backends = alpha"
+MANAGER = "share_manager = aspects.manila.ShareManager"
+DRIVER = f"share_driver = {HOOKS}.Driver"
+ONE = f"one={HOOKS}:Recorder"
+DRIVERS = f"hook_drivers = {ONE}"
+SWITCH = "enable_pre_hooks = True"
+OWN = "colour = red"
+
+#: What is wrong -> what of the right configuration is replaced by what; the lines.
+WRONG: dict[str, tuple[str, str, list[str]]] = {
+    # The values of options.
+    "a boolean misspelt": (
+        SWITCH,
+        "enable_pre_hooks = ture",
+        [
+            "[alpha] enable_pre_hooks = ture: Unexpected boolean value 'ture': "
+            "write True or False (manila.conf:8)"
+        ],
+    ),
+    "a comment after a value": (
+        SWITCH,
+        f"{SWITCH} # from Monday on",
+        [
+            "[alpha] enable_pre_hooks = True # from Monday on: Unexpected boolean "
+            "value 'True # from Monday on': a comment needs a line of its own "
+            "(manila.conf:8)"
+        ],
+    ),
+    "a number with a unit": (
+        DRIVERS,
+        f"{DRIVERS}\nhook_queue_timeout = 5 s",
+        [
+            "[alpha] hook_queue_timeout = 5 s: could not convert string to float: "
+            "'5 s': write 5 (manila.conf:8)"
+        ],
+    ),
+    "a word for a number": (
+        OWN,
+        "depth = deep",
+        [
+            "[alpha:one] depth = deep: invalid literal for int() with base 10: "
+            "'deep': write a number (manila.conf:11)"
+        ],
+    ),
+    "a number out of range": (
+        DRIVERS,
+        f"{DRIVERS}\nperiodic_hooks_ticks = 0",
+        [
+            "[alpha] periodic_hooks_ticks = 0: Should be greater than or equal to 1 "
+            "(manila.conf:8)"
+        ],
+    ),
+    "a choice misspelt": (
+        DRIVERS,
+        f"{DRIVERS}\nhook_dispatch = backgrond",
+        [
+            "[alpha] hook_dispatch = backgrond: Valid values are [inline, background, "
+            "durable], but found 'backgrond': write background (manila.conf:8)"
+        ],
+    ),
+    "a choice that the hook cannot do": (
+        DRIVERS,
+        f"{DRIVERS}\nhook_dispatch = durable",
+        [
+            f"[alpha] hook_drivers = {ONE}: hook_dispatch = durable: Recorder "
+            "delivers no events (manila.conf:7)"
+        ],
+    ),
+    "a secret that is not valid": (
+        OWN,
+        f"pin = {SECRET}",
+        ["[alpha:one] pin = ***: not a valid value: write a number (manila.conf:11)"],
+    ),
+    "a reference to nothing": (
+        OWN,
+        "colour = $nosuch",
+        [
+            "[alpha:one] colour = $nosuch: no such option nosuch in group [DEFAULT] "
+            "(manila.conf:11)"
+        ],
+    ),
+    "a method for an operation": (
+        DRIVERS,
+        f"{DRIVERS}\nhook_operations = create_share",
+        [
+            "[alpha] hook_operations = create_share: unknown operation: no operation "
+            "matches: write create_share_instance (manila.conf:8)"
+        ],
+    ),
+    "a pattern that matches nothing": (
+        DRIVERS,
+        f"{DRIVERS}\nhook_operations = creat_*",
+        [
+            "[alpha] hook_operations = creat_*: unknown operation: no operation "
+            "matches: write create_* (manila.conf:8)"
+        ],
+    ),
+    "a method that the driver lacks": (
+        DRIVERS,
+        f"{DRIVERS}\nhook_methods = furthr",
+        [
+            "[alpha] hook_methods = furthr: unknown operation: the driver has no such "
+            "method; did you mean 'further'? (manila.conf:8)"
+        ],
+    ),
+    # The names of options.
+    "an option misspelt": (
+        SWITCH,
+        "enable_pre_hook = True",
+        [
+            "[alpha] enable_pre_hook = True: there is no such option: write "
+            "enable_pre_hooks (manila.conf:8)"
+        ],
+    ),
+    "an author's name for an option": (
+        SWITCH,
+        "pre_hooks_enabled = True",
+        [
+            "[alpha] pre_hooks_enabled = True: there is no such option: write "
+            "enable_pre_hooks (manila.conf:8)"
+        ],
+    ),
+    "an option with dashes and capitals": (
+        SWITCH,
+        "Enable-Pre-Hooks = True",
+        [
+            "[alpha] Enable-Pre-Hooks = True: there is no such option: write "
+            "enable_pre_hooks (manila.conf:8)"
+        ],
+    ),
+    "an option of a hook misspelt in its section": (
+        OWN,
+        "color = red",
+        [
+            "[alpha:one] color = red: there is no such option: write colour "
+            "(manila.conf:11)"
+        ],
+    ),
+    "an option of a hook misspelt in the backend's": (
+        SWITCH,
+        f"{SWITCH}\nfailng = True",
+        [
+            "[alpha] failng = True: there is no such option: write failing "
+            "(manila.conf:9)"
+        ],
+    ),
+    "an option misspelt in DEFAULT": (
+        MANAGER,
+        f"{MANAGER}\nsupress_pre_hooks_errors = True",
+        [
+            "[DEFAULT] supress_pre_hooks_errors = True: there is no such option: "
+            "write suppress_pre_hooks_errors (manila.conf:4)"
+        ],
+    ),
+    "a secret option misspelt": (
+        OWN,
+        f"pinn = {SECRET}",
+        ["[alpha:one] pinn = ***: there is no such option: write pin (manila.conf:11)"],
+    ),
+    "an option that no hook has": (
+        OWN,
+        f"zzzz = {SECRET}",
+        [
+            "[alpha:one] zzzz: the hook 'one' has no such option: its own are "
+            "colour, depth, pin, failing (manila.conf:11)"
+        ],
+    ),
+    "an option twice": (
+        SWITCH,
+        f"{SWITCH}\nenable_pre_hooks = False",
+        [
+            "[alpha] enable_pre_hooks: it stands at line 8 already, and the last one "
+            "counts: write it once (manila.conf:9)"
+        ],
+    ),
+    # Where options stand.
+    "hooks in DEFAULT": (
+        MANAGER,
+        f"{MANAGER}\nhook_drivers = audit",
+        [
+            "[DEFAULT] hook_drivers = audit: it is read in the section of a backend "
+            "alone: write it in [alpha] (manila.conf:4)"
+        ],
+    ),
+    "hooks in an instance's section": (
+        OWN,
+        "hook_drivers = audit",
+        [
+            "[alpha:one] hook_drivers = audit: it is read in the section of a backend "
+            "alone: write it in [alpha] (manila.conf:11)"
+        ],
+    ),
+    "the interval in a backend's section": (
+        SWITCH,
+        f"{SWITCH}\nperiodic_hooks_interval = 60",
+        [
+            "[alpha] periodic_hooks_interval = 60: it is read in [DEFAULT] alone: "
+            "write it in [DEFAULT] (manila.conf:9)"
+        ],
+    ),
+    "an indented option": (
+        f"\n{SWITCH}",
+        f"\n{SWITCH}\n suppress_pre_hooks_errors = True",
+        [
+            "[alpha] enable_pre_hooks = True suppress_pre_hooks_errors = True: "
+            "Unexpected boolean value 'True\\nsuppress_pre_hooks_errors = True' "
+            "(manila.conf:8)",
+            "[alpha] suppress_pre_hooks_errors = True: it is indented, so it is a "
+            "part of the option before it: write it at the beginning of the line "
+            "(manila.conf:9)",
+        ],
+    ),
+    "no = before a path": (
+        DRIVERS,
+        "hook_drivers hooks.audit:AuditHook",
+        [
+            "[alpha:one]: hook_drivers of [alpha] names no instance 'one': add one "
+            "to it (manila.conf:10)",
+            "[alpha] hook_drivers hooks.audit: there is no = after hook_drivers: "
+            "write hook_drivers = ... (manila.conf:7)",
+        ],
+    ),
+    # The hooks.
+    "a short name misspelt": (
+        DRIVERS,
+        f"{DRIVERS}, audt",
+        [
+            "[alpha] hook_drivers = audt: there is no installed hook of that name "
+            "(installed: {installed}); did you mean 'audit'? (manila.conf:7)"
+        ],
+    ),
+    "no comma between short names": (
+        DRIVERS,
+        f"{DRIVERS}, audit webhook",
+        [
+            "[alpha] hook_drivers = audit webhook: there is no installed hook of that "
+            "name (installed: {installed}): write audit, webhook (manila.conf:7)"
+        ],
+    ),
+    "no comma between named hooks": (
+        DRIVERS,
+        f"{DRIVERS} two={HOOKS}:Recorder",
+        [
+            f"[alpha] hook_drivers = {ONE} two={HOOKS}:Recorder: the instance would "
+            f"be called '{ONE} two': write {ONE}, two={HOOKS}:Recorder (manila.conf:7)"
+        ],
+    ),
+    "a list as Python has it": (
+        DRIVERS,
+        f"hook_drivers = ['{ONE}']",
+        [
+            f"[alpha] hook_drivers = ['{ONE}']: module '{HOOKS}' has no class "
+            f'"Recorder\']": write {ONE} (manila.conf:7)'
+        ],
+    ),
+    "the name behind the class": (
+        DRIVERS,
+        f"{DRIVERS}, {HOOKS}:Recorder=two",
+        [
+            f"[alpha] hook_drivers = {HOOKS}:Recorder=two: there is no installed hook "
+            f"of that name (installed: {{installed}}): write two={HOOKS}:Recorder "
+            "(manila.conf:7)"
+        ],
+    ),
+    "two hooks of one name": (
+        DRIVERS,
+        f"{DRIVERS}, one={HOOKS}:OtherRecorder",
+        [
+            f"[alpha] hook_drivers = one={HOOKS}:OtherRecorder: there are two "
+            "instances of the name 'one': give each its own, as in name=what "
+            "(manila.conf:7)"
+        ],
+    ),
+    "a name for nothing": (
+        DRIVERS,
+        f"{DRIVERS}, two=",
+        ["[alpha] hook_drivers = two=: write [name=]what (manila.conf:7)"],
+    ),
+    "no such module": (
+        DRIVERS,
+        "hook_drivers = one=no.such.module:Hook",
+        [
+            "[alpha] hook_drivers = one=no.such.module:Hook: there is no module 'no' "
+            "(manila.conf:7)"
+        ],
+    ),
+    "a class misspelt": (
+        DRIVERS,
+        f"hook_drivers = one={HOOKS}:Recordr",
+        [
+            f"[alpha] hook_drivers = one={HOOKS}:Recordr: module '{HOOKS}' has no "
+            "class 'Recordr'; did you mean 'Recorder'? (manila.conf:7)"
+        ],
+    ),
+    "something else than a class": (
+        DRIVERS,
+        f"hook_drivers = one={HOOKS}:not_a_class",
+        [
+            f"[alpha] hook_drivers = one={HOOKS}:not_a_class: '{HOOKS}:not_a_class' "
+            "is a int, not a class (manila.conf:7)"
+        ],
+    ),
+    "a driver for a hook": (
+        DRIVERS,
+        f"hook_drivers = one={HOOKS}:Driver",
+        [
+            f"[alpha] hook_drivers = one={HOOKS}:Driver: '{HOOKS}:Driver' is not a "
+            "hook: see aspects.HookBase (manila.conf:7)"
+        ],
+    ),
+    "a hook that leaves an action out": (
+        DRIVERS,
+        f"hook_drivers = one={HOOKS}:Incomplete",
+        [
+            f"[alpha] hook_drivers = one={HOOKS}:Incomplete: class 'Incomplete' "
+            "leaves out _execute_post_hook (manila.conf:7)"
+        ],
+    ),
+    "a hook whose library is missing": (
+        DRIVERS,
+        "hook_drivers = one=tests.unit.fixtures_hooks.lacks_library:Hook",
+        [
+            "[alpha] hook_drivers = one=tests.unit.fixtures_hooks.lacks_library:Hook: "
+            "importing 'tests.unit.fixtures_hooks.lacks_library' failed: "
+            "ModuleNotFoundError: No module named 'a_library_that_nobody_has' "
+            "(manila.conf:7)"
+        ],
+    ),
+    "a ready hook whose library is missing": (
+        DRIVERS,
+        f"{DRIVERS}, webhook",
+        [
+            "[alpha] hook_drivers = webhook: importing 'hooks.webhook:WebhookHook' "
+            "failed: ModuleNotFoundError: import of hooks.webhook halted; None in "
+            "sys.modules: pip install 'manila-aspects[webhook]' (manila.conf:7)"
+        ],
+    ),
+    "a hook that finds an option missing": (
+        f"{DRIVERS}\n{SWITCH}\n\n[alpha:one]\n{OWN}",
+        f"hook_drivers = one={HERE}:Needy",
+        [
+            f"[alpha] hook_drivers = one={HERE}:Needy: making the hook failed: "
+            "ValueError: needy_url is not set: see needy_url in [alpha:one] or [alpha] "
+            "(manila.conf:7)"
+        ],
+    ),
+    "a hook that finds it misspelt": (
+        f"{DRIVERS}\n{SWITCH}\n\n[alpha:one]\n{OWN}",
+        f"hook_drivers = one={HERE}:Needy\n[alpha:one]\nneedy_ulr = http://a",
+        [
+            f"[alpha] hook_drivers = one={HERE}:Needy: making the hook failed: "
+            "ValueError: needy_url is not set: see needy_url in [alpha:one] or [alpha] "
+            "(manila.conf:7)",
+            "[alpha:one] needy_ulr = http://a: there is no such option: write "
+            "needy_url (manila.conf:9)",
+        ],
+    ),
+    # The sections.
+    "an instance misspelt": (
+        "[alpha:one]",
+        "[alpha:ones]",
+        [
+            "[alpha:ones]: hook_drivers of [alpha] names no instance 'ones': write "
+            "[alpha:one] (manila.conf:10)"
+        ],
+    ),
+    "a backend misspelt": (
+        "[alpha:one]",
+        "[alhpa:one]",
+        [
+            "[alhpa:one]: there is no backend 'alhpa': write [alpha:one] "
+            "(manila.conf:10)"
+        ],
+    ),
+    "another backend": (
+        "[alpha:one]",
+        "[beta:one]",
+        ["[beta:one]: there is no backend 'beta': write [alpha:one] (manila.conf:10)"],
+    ),
+    "a dot for a colon": (
+        "[alpha:one]",
+        "[alpha.one]",
+        ["[alpha.one]: nobody reads this section: write [alpha:one] (manila.conf:10)"],
+    ),
+    "an instance without its backend": (
+        "[alpha:one]",
+        "[one]",
+        ["[one]: nobody reads this section: write [alpha:one] (manila.conf:10)"],
+    ),
+    "spaces in a section": (
+        "[alpha:one]",
+        "[alpha: one]",
+        ["[alpha: one]: nobody reads this section: write [alpha:one] (manila.conf:10)"],
+    ),
+    "a section twice": (
+        "[alpha:one]",
+        "[alpha]\n[alpha:one]",
+        ["[alpha]: it stands at line 5 already: write it once (manila.conf:10)"],
+    ),
+    "default": (
+        "[DEFAULT]",
+        "[default]",
+        [
+            "[default]: nobody reads this section: write [DEFAULT] (manila.conf:1)",
+            "[alpha]: it has hooks, and is no enabled backend: add alpha to "
+            "enabled_share_backends (manila.conf:5)",
+        ],
+    ),
+    # The backends.
+    "a backend that is not enabled": (
+        BACKENDS,
+        f"{BACKENDS}\n{MANAGER}\n[beta]\n{DRIVERS}\n[beta:one]\n[other]",
+        [
+            "[beta]: it has hooks, and is no enabled backend: add beta to "
+            "enabled_share_backends (manila.conf:4)",
+        ],
+    ),
+    "an enabled backend misspelt": (
+        BACKENDS,
+        f"{BACKENDS}, gama\n{MANAGER}\n[gamma]\n{DRIVER}\n[other]",
+        [
+            "[DEFAULT] enabled_share_backends = gama: there is no section [gama]: "
+            "write gamma (manila.conf:2)",
+        ],
+    ),
+    "no comma between backends": (
+        BACKENDS,
+        "enabled_share_backends = alpha beta",
+        [
+            "[DEFAULT] enabled_share_backends = alpha beta: there is no section "
+            "[alpha beta]: write alpha, beta (manila.conf:2)",
+            "[alpha]: it has hooks, and is no enabled backend: add alpha to "
+            "enabled_share_backends (manila.conf:5)",
+        ],
+    ),
+    "a backend twice": (
+        BACKENDS,
+        f"{BACKENDS}, alpha",
+        [
+            "[DEFAULT] enabled_share_backends = alpha: it is there twice: write it "
+            "once (manila.conf:2)"
+        ],
+    ),
+    # The share manager.
+    "Manila's own share manager": (
+        MANAGER,
+        "",
+        [
+            "[DEFAULT] share_manager: it is not set, and Manila's own would load the "
+            "hooks of [alpha] itself and weave none: write share_manager = "
+            "aspects.manila.ShareManager"
+        ],
+    ),
+    "a share manager misspelt": (
+        MANAGER,
+        "share_manager = aspects.manlia.ShareManager",
+        [
+            "[DEFAULT] share_manager = aspects.manlia.ShareManager: there is no "
+            "module 'aspects.manlia': write share_manager = "
+            "aspects.manila.ShareManager (manila.conf:3)"
+        ],
+    ),
+    "another share manager": (
+        MANAGER,
+        f"share_manager = {HOOKS}.Driver",
+        [
+            f"[DEFAULT] share_manager = {HOOKS}.Driver: it weaves no hooks, and "
+            "[alpha] has some: write share_manager = aspects.manila.ShareManager "
+            "(manila.conf:3)"
+        ],
+    ),
+    "the share manager in a backend's section": (
+        SWITCH,
+        f"{SWITCH}\n{MANAGER}",
+        [
+            "[alpha] share_manager = aspects.manila.ShareManager: it is read in "
+            "[DEFAULT] alone: write it in [DEFAULT] (manila.conf:9)"
+        ],
+    ),
+    # The driver.
+    "a driver misspelt": (
+        DRIVER,
+        f"share_driver = {HOOKS}.Drivr",
+        [
+            f"[alpha] share_driver = {HOOKS}.Drivr: module '{HOOKS}' has no class "
+            "'Drivr'; did you mean 'Driver'? (manila.conf:6)"
+        ],
+    ),
+    "a driver's module misspelt": (
+        DRIVER,
+        "share_driver = tests.unit.fixtures_hooks.recordin.Driver",
+        [
+            "[alpha] share_driver = tests.unit.fixtures_hooks.recordin.Driver: there "
+            "is no module 'tests.unit.fixtures_hooks.recordin'; did you mean "
+            f"'{HOOKS}'? (manila.conf:6)"
+        ],
+    ),
+    "a driver with a colon": (
+        DRIVER,
+        f"share_driver = {HOOKS}:Driver",
+        [
+            f"[alpha] share_driver = {HOOKS}:Driver: it is no path.to.Class: write "
+            f"{HOOKS}.Driver (manila.conf:6)"
+        ],
+    ),
+    "a driver that is no class": (
+        DRIVER,
+        f"share_driver = {HOOKS}.not_a_class",
+        [
+            f"[alpha] share_driver = {HOOKS}.not_a_class: it is a int, not a class "
+            "(manila.conf:6)"
+        ],
+    ),
+    "a driver that fails on import": (
+        DRIVER,
+        "share_driver = tests.unit.fixtures_hooks.fails_on_import.Driver",
+        [
+            "[alpha] share_driver = tests.unit.fixtures_hooks.fails_on_import.Driver: "
+            "importing 'tests.unit.fixtures_hooks.fails_on_import' failed: "
+            "RuntimeError: the licence has run out (manila.conf:6)"
+        ],
+    ),
+    # The file.
+    "a line that is no option": (
+        SWITCH,
+        f"enable_pre_hooks {SECRET}",
+        [
+            "manila.conf:8: No ':' or '=' found in assignment: write option = value",
+        ],
+    ),
+    "a section without its end": (
+        "[alpha:one]",
+        "[alpha:one",
+        ["manila.conf:10: Invalid section (must end with ]): write ] at its end"],
+    ),
+    "options before any section": (
+        "[DEFAULT]\n",
+        "",
+        [
+            "manila.conf:2: Section must be started before assignment: write "
+            "[DEFAULT] before it"
+        ],
+    ),
+    "a byte order mark": (
+        "[DEFAULT]",
+        "\ufeff[DEFAULT]",
+        [
+            "manila.conf:1: No ':' or '=' found in assignment: save the file without "
+            "a byte order mark"
+        ],
+    ),
+    "an option of oslo.log that is no boolean": (
+        MANAGER,
+        f"{MANAGER}\ndebug = ture",
+        ["[DEFAULT] debug = ture: Invalid Boolean value (manila.conf:4)"],
+    ),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_a_mistake_is_a_line(
+    run: Check, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As if the library of that hook were not installed.
+    monkeypatch.setitem(sys.modules, "hooks.webhook", None)
+    old, new, lines = WRONG[what]
+    assert RIGHT.count(old) == 1
+    told = run(RIGHT.replace(old, new))
+    lines = [line.replace("{installed}", installed()) for line in lines]
+    assert told.problems == lines
+    assert told.warnings == []
+    count = "1 problem" if len(lines) == 1 else f"{len(lines)} problems"
+    assert told.out.splitlines()[-1].startswith(f"{count}, no warnings in ")
+    assert (told.status, told.err) == (1, "")
+    assert SECRET not in told.out
+    # For a program, the same.
+    data = json.loads(run(RIGHT.replace(old, new), "--format", "json").out)
+    assert len(data["problems"]) == len(lines)
+    for problem, line in zip(data["problems"], lines):
+        text = " ".join(f"{problem['cause']} {problem['advice']}".split())
+        assert line.replace(": ", " ").count(text.replace(": ", " ")) == 1
+
+
+class TestFiles:
+    def test_a_file_that_is_not_there(self, run: Check) -> None:
+        told = run(None, "--config-file", "none.conf")
+        assert told.problems == ["none.conf: No such file or directory"]
+        assert (told.status, told.err) == (1, "")
+
+    def test_a_folder_for_a_file(self, run: Check, tmp_path: Path) -> None:
+        told = run(None, "--config-file", str(tmp_path))
+        assert told.problems == [f"{tmp_path}: Is a directory"]
+
+    def test_a_file_that_may_not_be_read(
+        self, run: Check, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # Not with the file's mode, which does not stop root.
+        def denied(path: Path) -> bytes:
+            raise PermissionError(13, "Permission denied", str(path))
+
+        monkeypatch.setattr(Path, "read_bytes", denied)
+        told = run(RIGHT)
+        assert told.problems == ["manila.conf: Permission denied"]
+
+    def test_a_file_that_is_not_utf_8(self, run: Check) -> None:
+        told = run(RIGHT.replace("red", "ré").encode("latin-1"))
+        assert told.problems == ["manila.conf:11: it is not UTF-8"]
+
+    def test_what_is_wrong_with_several_files(self, run: Check) -> None:
+        told = run("wrong", "--config-file", "none.conf", "--config-dir", "none.d")
+        assert told.problems == [
+            "manila.conf:1: No ':' or '=' found in assignment: write option = value",
+            "none.conf: No such file or directory",
+            "none.d: there is no such folder",
+        ]
+
+    def test_no_file_at_all(
+        self, run: Check, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(cfg, "find_config_files", lambda *given: [])
+        monkeypatch.setattr(cfg, "find_config_dirs", lambda *given: [])
+        told = run(None)
+        assert told.err == (
+            "manila-aspects: there is no configuration: name one with --config-file\n"
+        )
+        assert told.status == 1
+
+    def test_the_files_of_manila_share_by_default(
+        self, run: Check, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / ".manila").mkdir()
+        (tmp_path / ".manila" / "manila.conf").write_text(RIGHT)
+        (tmp_path / ".manila" / "manila-share.conf").write_text(
+            "[alpha]\nenable_periodic_hooks = True\n"
+        )
+        monkeypatch.setenv("HOME", str(tmp_path))
+        told = run(None)
+        assert told.problems == []
+        assert "pre, periodic" in told.out
+
+    def test_later_files_count_more(self, run: Check, tmp_path: Path) -> None:
+        (tmp_path / "more.conf").write_text("[alpha:one]\ncolour = blue\n")
+        (tmp_path / "more.d").mkdir()
+        (tmp_path / "more.d" / "a.conf").write_text("[alpha]\ndepth = 7\n\n[alpha:one]")
+        told = run(
+            RIGHT,
+            "--config-file",
+            "more.conf",
+            "--config-dir",
+            str(tmp_path / "more.d"),
+        )
+        assert told.problems == []
+        assert row(told, "one", "colour") == ["blue", "alpha:one", "more.conf:2"]
+        assert row(told, "one", "depth") == [
+            "7",
+            "alpha",
+            f"{tmp_path}/more.d/a.conf:2",
+        ]
+        assert row(told, "one", SWITCH.split()[0]) == ["True", "alpha", "manila.conf:8"]
+
+    def test_the_environment_counts_most(
+        self, run: Check, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("OS_ALPHA__DEPTH", "9")
+        told = run(RIGHT)
+        assert row(told, "one", "depth") == ["9", "alpha", "OS_ALPHA__DEPTH"]
+
+
+def row(told: Told, *begin: str) -> list[str]:
+    """Return the rest of the row of a table that begins with some cells."""
+    rows = [line.split() for line in told.out.splitlines()]
+    (found,) = [cells for cells in rows if cells[: len(begin)] == list(begin)]
+    return found[len(begin) :]
+
+
+class TestWarnings:
+    @pytest.mark.parametrize(
+        ("old", "new", "warning"),
+        [
+            (
+                SWITCH,
+                "",
+                "[alpha:one]: the hook does nothing: enable_pre_hooks, "
+                "enable_post_hooks, enable_periodic_hooks are off: write "
+                "enable_post_hooks = True (manila.conf:10)",
+            ),
+            (
+                SWITCH,
+                f"{SWITCH}\nhook_operations = create_*, delete_*",
+                "[alpha] hook_operations = delete_*: the driver lacks what it matches "
+                "(manila.conf:9)",
+            ),
+            (
+                DRIVER,
+                "",
+                "[alpha] share_driver: it is not set, so Manila takes "
+                "manila.share.drivers.generic.GenericShareDriver",
+            ),
+            (
+                f"{DRIVERS}\n{SWITCH}\n\n[alpha:one]\n{OWN}",
+                SWITCH,
+                "[alpha] enable_pre_hooks = True: the backend has no hooks: name them "
+                "in hook_drivers (manila.conf:7)",
+            ),
+        ],
+    )
+    def test_what_may_not_be_meant(
+        self, run: Check, old: str, new: str, warning: str
+    ) -> None:
+        told = run(RIGHT.replace(old, new))
+        assert told.warnings == [warning]
+        assert told.problems == []
+        assert told.status == 0
+        assert told.out.splitlines()[-1] == "no problems, 1 warning in manila.conf"
+
+    def test_a_sections_of_others_is_none_of_ours(self, run: Check) -> None:
+        others = (
+            "[neutron]\nurl = a\n[net_alpha]\nplugin = b\n[beta]\nshare_driver = c\n"
+        )
+        mine = "periodic_interval = 60\nenabled_share_protocols = NFS\nhostname = a"
+        text = RIGHT.replace(MANAGER, f"{MANAGER}\n{mine}") + others
+        told = run(text.replace(SWITCH, f"{SWITCH}\nlvm_share_volume_group = x"))
+        assert told.problems == told.warnings == []
+
+    def test_a_share_manager_of_ones_own(
+        self, run: Check, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        base = type("ShareManager", (), {"__module__": "aspects.manila"})
+        monkeypatch.setattr(recording, "Manager", type("Manager", (base,), {}), False)
+        told = run(RIGHT.replace(MANAGER, f"share_manager = {HOOKS}.Manager"))
+        assert told.problems == []
+
+
+SEVERAL = f"""\
+[DEFAULT]
+enabled_share_backends = alpha, beta, gamma
+{MANAGER}
+host = node1
+suppress_post_hooks_errors = True
+
+[alpha]
+{DRIVER}
+hook_drivers = one={HOOKS}:Recorder, {HOOKS}:Upstream
+enable_pre_hooks = True
+enable_post_hooks = True
+hook_methods = further
+periodic_hooks_ticks = 3
+
+[alpha:one]
+enable_pre_hooks = False
+enable_periodic_hooks = True
+hook_operations = create_*
+pin = 1234
+
+[beta]
+{DRIVER}
+hook_drivers = {HERE}:Needy
+enable_pre_hooks = True
+needy_url = http://joe:{SECRET}@example.org/
+needy_key = {SECRET}
+
+[gamma]
+{DRIVER}
+"""
+
+
+class TestReport:
+    def test_what_will_happen(self, run: Check) -> None:
+        told = run(SEVERAL)
+        assert told.problems == told.warnings == []
+        about = [line.strip() for line in told.out.splitlines()]
+        driver = f"driver {HOOKS}.Driver, host node1"
+        assert f"{driver}@alpha, periodic actions on one tick in 3" in about
+        assert f"{driver}@gamma, no hooks: it is not woven" in about
+        assert row(told, "1", "one") == [
+            *(f"{HOOKS}:Recorder", "post,", "periodic", "post", "inline", "create_*")
+        ]
+        assert row(told, "2", "Upstream") == [
+            *(f"{HOOKS}:Upstream", "pre,", "post", "post", "inline", "*")
+        ]
+        operations = told.out.partition("operations of alpha")[2].partition("\n\n")[0]
+        assert [line.split() for line in operations.splitlines()[-2:]] == [
+            ["create_share_instance", "create_share"],
+            ["further", "further"],
+        ]
+        assert row(told, "-", "periodic_hooks_ticks") == [
+            "3",
+            "alpha",
+            "manila.conf:13",
+        ]
+        lacks = [line for line in about if line.startswith("It lacks allow_access, ")]
+        assert len(lacks) == 2
+
+    def test_the_same_for_a_program(self, run: Check) -> None:
+        data = json.loads(run(SEVERAL, "--format", "json").out)
+        assert data["files"] == ["manila.conf"]
+        assert data["problems"] == data["warnings"] == []
+        alpha, beta, gamma = data["backends"]
+        assert (alpha["name"], alpha["host"], alpha["ticks"]) == (
+            *("alpha", "node1@alpha", 3),
+        )
+        assert [hook["instance"] for hook in alpha["chain"]] == ["one", "Upstream"]
+        one = alpha["chain"][0]
+        assert one["actions"] == ["post", "periodic"]
+        assert one["suppressed"] == ["post"]
+        assert one["operations"] == ["create_*"]
+        assert {
+            "option": "suppress_post_hooks_errors",
+            "value": "True",
+            "section": "DEFAULT",
+            "place": "manila.conf:5",
+        } in one["settings"]
+        assert alpha["woven"] == {
+            "create_share_instance": ["create_share"],
+            "further": ["further"],
+        }
+        assert "delete_share_instance" in alpha["lacks"]
+        assert [len(each["chain"]) for each in (beta, gamma)] == [1, 0]
+
+    @pytest.mark.parametrize("format", ["text", "json"])
+    def test_secrets_are_not_told(self, run: Check, format: str) -> None:
+        told = run(SEVERAL, "--format", format)
+        assert SECRET not in told.out
+        assert "1234" not in told.out
+        assert "http://joe:***@example.org/" in told.out
+
+    def test_one_backend_alone(self, run: Check) -> None:
+        text = SEVERAL.replace("[gamma]\n", "[gamma]\nhook_drivers = no.such:Hook\n")
+        text += "[gamma:on]\n[alpha:on]\n"
+        told = run(text, "--backend", "alpha")
+        assert told.problems == [
+            "[alpha:on]: hook_drivers of [alpha] names no instance 'on': write "
+            "[alpha:one] (manila.conf:32)"
+        ]
+        assert "backend alpha" in told.out
+        assert "beta" not in told.out
+
+    def test_a_backend_that_is_not_enabled(self, run: Check) -> None:
+        told = run(SEVERAL, "--backend", "gama")
+        assert told.err == (
+            "manila-aspects: 'gama' is not an enabled backend (enabled: alpha, beta, "
+            "gamma); did you mean 'gamma'?\n"
+        )
+        assert (told.status, told.out) == (1, "")
+
+    def test_without_backends_hooks_are_those_of_default(self, run: Check) -> None:
+        text = RIGHT.replace(BACKENDS, "").replace("\n[alpha]\n", "")
+        told = run(text.replace("[alpha:one]", "[DEFAULT:one]"))
+        assert told.problems == []
+        assert row(told, "one", "colour") == ["red", "DEFAULT:one", "manila.conf:9"]
+
+    def test_hooks_are_made_and_never_started(
+        self, run: Check, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        seen = []
+        monkeypatch.setattr(aspects.HookBase, "start", lambda hook: seen.append(hook))
+        assert run(RIGHT).status == 0
+        assert seen == []
+
+    def test_what_a_hook_prints_is_not_in_the_way(self, run: Check) -> None:
+        text = RIGHT.replace(DRIVERS, f"hook_drivers = one={HERE}:Loud")
+        told = run(text, "--format", "json")
+        assert json.loads(told.out)["problems"] == []
+        assert told.err == "here I am\n"
+
+    def test_it_says_what_start_up_says(
+        self, run: Check, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        text = RIGHT.replace(SWITCH, "enable_pre_hooks = ture\nhook_operations = x")
+        told = run(text)
+        conf = cfg.ConfigOpts()
+        conf(["--config-file", "manila.conf"], default_config_dirs=[])
+        section = aspects.BackendSection(conf, "alpha")
+        with pytest.raises(aspects.HookConfigError) as caught:
+            aspects.weave_from_config(recording.Driver(), section, "node1@alpha")
+        lines = str(caught.value).splitlines()
+        assert len(told.problems) == len(lines) == 2
+        for problem, line in zip(told.problems, lines):
+            assert problem.startswith(line)
