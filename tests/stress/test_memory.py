@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Nothing grows with the calls, and nothing outlives its users."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import logging
+import sys
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import aspects
+
+#: Calls that everything which is kept once may take to be there.
+FIRST = 10_000
+
+#: Blocks of memory that may come and go, e.g. in a dict that is made anew.
+NOISE = 100
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> object:
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+class Data:
+    """What a pre action returns, an argument, a result: watched, not counted."""
+
+
+class Hook(aspects.HookBase):
+    """Does everything that a hook can do, one after the other."""
+
+    def __init__(self) -> None:
+        super().__init__(None, "node1@alpha")
+        self.pre_hooks_enabled = self.post_hooks_enabled = True
+        self.suppress_pre_hooks_errors = self.suppress_post_hooks_errors = True
+        self.calls = 0
+        self.last: weakref.ref[Any] | None = None
+
+    def _execute_pre_hook(self, context, func_name, *args, **kwargs):
+        self.calls += 1
+        if self.calls % 100 == 0:
+            raise OSError("suppressed")
+        data = Data()
+        self.last = weakref.ref(data)
+        return data
+
+    def _execute_post_hook(self, context, func_name, data, results, *args, **kwargs):
+        if self.calls % 100 == 1:
+            raise OSError("suppressed")
+        return aspects.UpdatedResults(results)
+
+    def _execute_error_hook(self, context, func_name, data, error, *args, **kwargs):
+        if self.calls % 100 == 2:
+            raise OSError("suppressed")
+
+    def _execute_periodic_hook(self, context, periodic_hook_data, *args, **kwargs):
+        pass
+
+
+class Driver:
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def create_share(self, context, share, share_server=None):
+        self.calls += 1
+        if self.calls % 50 == 0:
+            raise LookupError("no pool")
+        return share
+
+    def update_access(self, context, share, access_rules, add_rules, delete_rules):
+        return None
+
+    async def delete_share(self, context, share):
+        return share
+
+
+def blocks() -> int:
+    gc.collect()
+    return sys.getallocatedblocks()
+
+
+def run(coroutine: Any) -> Any:
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        return end.value
+
+
+def growth(call: Callable[[], Any], calls: int) -> int:
+    """Return by how many blocks memory grew over calls after the first."""
+
+    def times(count: int) -> None:
+        for _ in range(count):
+            with contextlib.suppress(LookupError):
+                call()
+
+    times(FIRST)
+    before = blocks()
+    times(calls)
+    return blocks() - before
+
+
+@pytest.mark.parametrize("operations", [("*",), ("create_*", "allow_access")])
+@pytest.mark.parametrize("background", [False, True])
+def test_no_growth(calls: int, operations: tuple[str, ...], background: bool) -> None:
+    hooks = [Hook(), Hook()]
+    for hook in hooks:
+        hook.hook_operations = operations
+    if background:
+        hooks[1].dispatcher = aspects.Background("hook of alpha")
+        hooks[1].hook_operations = operations
+    woven = aspects.weave(Driver(), hooks, "alpha")
+    context = object()
+
+    def call() -> None:
+        woven.update_access(context, {}, [], [{"access_key": "x"}], delete_rules=[])
+        woven.create_share(context, {"id": 1}, share_server=None)
+
+    # Two woven calls each.
+    grown = growth(call, calls // 2)
+    if background:
+        hooks[1].dispatcher.stop()  # type: ignore[union-attr]
+        grown = growth(call, 0)
+    assert grown < NOISE
+
+
+def test_no_growth_of_coroutines(calls: int) -> None:
+    woven = aspects.weave(Driver(), [Hook()], "alpha")
+    context = object()
+    assert growth(lambda: run(woven.delete_share(context, "s")), calls // 10) < NOISE
+
+
+def test_no_growth_of_ticks(calls: int) -> None:
+    hook = Hook()
+    hook.periodic_hooks_enabled = True
+    woven = aspects.weave(Driver(), [hook], "alpha")
+    assert growth(lambda: aspects.tick(woven, None, []), calls // 10) < NOISE
+
+
+def test_no_growth_of_woven_drivers(calls: int) -> None:
+    hook = Hook()
+
+    def weave() -> None:
+        aspects.weave(Driver(), [hook], "alpha").create_share(object(), {})
+
+    assert growth(weave, calls // 10) < NOISE
+
+
+@pytest.mark.parametrize("ending", ["returned", "raised"])
+def test_nothing_of_a_call_outlives_it(ending: str) -> None:
+    driver, hook = Driver(), Hook()
+    if ending == "raised":
+        driver.calls = 49
+    woven = aspects.weave(driver, [hook], "alpha")
+    argument = Data()
+    alive = weakref.ref(argument)
+    # Without the collector: no cycle may keep anything.
+    gc.disable()
+    try:
+        with contextlib.suppress(LookupError):
+            assert woven.create_share(object(), argument) is argument
+        assert hook.last is not None
+        assert hook.last() is None
+        del argument
+        assert alive() is None
+        left = [weakref.ref(driver), weakref.ref(hook)]
+        del driver, hook, woven
+        assert [each() for each in left] == [None, None]
+    finally:
+        gc.enable()
+
+
+def test_background_ends_with_its_hook() -> None:
+    hook = Hook()
+    hook.dispatcher = aspects.Background("hook of alpha")
+    woven = aspects.weave(Driver(), [hook], "alpha")
+    woven.create_share(object(), {})
+    aspects.weaving(woven).stop()
+    threads = threading.active_count()
+    alive = weakref.ref(hook)
+    del hook, woven
+    gc.collect()
+    assert alive() is None
+    assert threading.active_count() <= threads
