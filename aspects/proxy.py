@@ -181,6 +181,10 @@ class Weaving:
 
 
 def _is_coroutine(method: Any) -> bool:
+    # The mock of a function has a mock of its flags, of which any is set.
+    flags = getattr(getattr(method, "__code__", None), "co_flags", 0)
+    if not isinstance(flags, int):
+        return False
     call = type(method).__call__
     return inspect.iscoroutinefunction(method) or inspect.iscoroutinefunction(call)
 
