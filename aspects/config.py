@@ -30,7 +30,7 @@ from aspects.hook import (
     instance_options,
 )
 from aspects.operations import METHODS, ContextFactory, new_admin_context
-from aspects.proxy import Weaving, weave, weaving
+from aspects.proxy import Weaving, never_runs, weave, weaving
 from aspects.secrets import text_of
 
 LOG = log.getLogger(__name__)
@@ -404,6 +404,8 @@ def _make_hook(
     if inspect.isabstract(cls):
         missing = ", ".join(sorted(getattr(cls, "__abstractmethods__", ())))
         raise _Wrong(f"class {cls.__name__!r} leaves out {missing}")
+    if wrong := never_runs(cls):
+        raise _Wrong(f"class {cls.__name__!r}: {wrong}")
     try:
         hook: Any = cls(configuration=section, host=host)
         hook.instance_name = section.name

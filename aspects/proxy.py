@@ -390,14 +390,30 @@ def weave(
         raise AlreadyWoven(f"{driver!r} is woven already")
     hooks = tuple(hooks)
     for each in hooks:
-        if not all(hasattr(each, name) for name in _CONTRACT):
+        if isinstance(each, type) or not all(hasattr(each, n) for n in _CONTRACT):
             raise TypeError(f"{each!r} is not a hook: see aspects.HookBase")
+        if wrong := never_runs(each):
+            raise TypeError(f"{each!r}: {wrong}")
     hook_methods = tuple(hook_methods)
     woven = _class_of(driver, hook_methods)(driver)
     woven._self_weaving = Weaving(
         driver, hooks, backend, host, hook_methods, periodic_hooks_ticks, new_context
     )
     return woven
+
+
+def never_runs(hook: object) -> str | None:
+    """Return why an action of a hook would never run; None if all would.
+
+    To call a coroutine or generator function is not to run it.
+
+    :param hook: a hook, or its class
+    """
+    for name in (*_CONTRACT[:3], "_execute_error_hook"):
+        action = getattr(hook, name, None)
+        if _is_coroutine(action) or inspect.isgeneratorfunction(action):
+            return f"{name} would never run: it is a coroutine or generator function"
+    return None
 
 
 _CONTRACT = (

@@ -1207,3 +1207,57 @@ def test_a_with_statement_gives_the_woven_driver(hook: Recorder, other: Any) -> 
     with woven as entered:
         assert entered is (other or woven)
     assert asyncio.run(enter()) is (other or woven)
+
+
+def test_closing_closes_the_driver() -> None:
+    class Closable(Driver):
+        closed = False
+
+        def close(self) -> None:
+            self.closed = True
+
+    driver = Closable()
+    with contextlib.closing(aspects.weave(driver, [])) as woven:
+        assert not woven.closed
+    assert driver.closed
+
+
+def test_a_partial_of_a_woven_driver_has_it_as_its_argument() -> None:
+    driver = Driver()
+    woven = aspects.weave(driver, [])
+    assert functools.partial(isinstance, woven)(Driver)
+    assert functools.partial(getattr, woven)("create_share") == driver.create_share
+
+
+def test_a_descriptor_of_the_class_is_asked_for_the_driver() -> None:
+    class Upper:
+        """Keeps what is set in capital letters, under a name of its own."""
+
+        def __get__(self, driver: Any, owner: type) -> Any:
+            return self if driver is None else driver.kept
+
+        def __set__(self, driver: Any, value: str) -> None:
+            driver.kept = value.upper()
+
+        def __delete__(self, driver: Any) -> None:
+            del driver.kept
+
+    class Described(Driver):
+        name = Upper()
+
+    driver = Described()
+    woven = aspects.weave(driver, [])
+    woven.name = "pool"
+    assert woven.name == driver.name == driver.kept == "POOL"
+    del woven.name
+    assert not hasattr(driver, "kept")
+    assert not hasattr(woven, "name")
+
+
+def test_a_mock_of_a_method_is_no_coroutine() -> None:
+    # Its flags are a mock as well, of which any seems to be set.
+    driver = mock.create_autospec(Driver, instance=True)
+    driver.create_share.return_value = "export"
+    hook = Recorder("hook")
+    woven = aspects.weave(driver, [hook])
+    assert woven.create_share(CONTEXT, "share") == "export"
