@@ -192,7 +192,9 @@ class InstanceSection:
         if not self.is_group:
             self.section.append_config_values(options)
         for option in options:
-            self.options.setdefault(option.dest, option)
+            if option.dest in self.options:
+                continue
+            self.options[option.dest] = option
             for group in self.groups:
                 self._register(option, group)
             self.values[option.dest] = self._read(option.dest)

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whatever stands in a file: the hooks are woven, or there is a HookConfigError."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from oslo_config import cfg
+
+import aspects
+from aspects.config import section_options
+from aspects.hook import hook_options, instance_options
+from tests.unit.fixtures_hooks.recording import Driver
+
+OPTIONS = [option.name for option in section_options + hook_options + instance_options]
+OWN = ["colour", "depth", "pin", "audit_log_path", "audit_format", "webhook_url"]
+
+FIXTURES = "tests.unit.fixtures_hooks"
+WHAT = [
+    *("audit", "guard", "webhook", "no_such_hook", "aspects", "aspects:HookBase"),
+    *("aspects.HookBase", "aspects:weave", "aspects:", ":HookBase", "os:path", "a:b:c"),
+    *(f"{FIXTURES}.recording:{name}" for name in ("Recorder", "Upstream", "Nothing")),
+    *(f"{FIXTURES}.fails_on_import:Hook", f"{FIXTURES}.lacks_library:Hook"),
+    *(f"{FIXTURES}.recording", "..", "a.", ".a", "=", "x=", "=x", "a=b=c"),
+]
+
+# What oslo.config reads as one value in one line; it has answers of its own to what
+# is no configuration file at all.
+_word = st.text(
+    st.characters(codec="utf-8", exclude_categories=["Cc", "Zl", "Zp", "Cs"]),
+    max_size=12,
+)
+_number = st.one_of(st.integers(), st.floats()).map(str)
+_plain = st.one_of(
+    _word,
+    _number,
+    st.sampled_from(
+        ["True", "false", "ture", "", "0", "-1", "$host", "$nothing", "${", "inline"]
+    ),
+    st.sampled_from(["background", "durable", "create_*", "[", "*", "periodic"]),
+)
+_entry = st.one_of(
+    st.sampled_from(WHAT),
+    st.builds("{}={}".format, st.sampled_from("abc"), st.sampled_from(WHAT)),
+    _word,
+)
+_list = st.lists(st.one_of(_entry, _plain), max_size=4).map(", ".join)
+_line = st.one_of(
+    st.tuples(st.just("hook_drivers"), st.lists(_entry, max_size=4).map(", ".join)),
+    st.tuples(st.sampled_from(OPTIONS + OWN), st.one_of(_plain, _list)),
+).map(" = ".join)
+_section = st.tuples(
+    st.sampled_from(["DEFAULT", "alpha", "alpha:a", "alpha:b", "alpha:audit", "beta"]),
+    st.lists(_line, max_size=6),
+).map(lambda section: "\n".join([f"[{section[0]}]", *section[1]]))
+files = st.lists(_section, max_size=4).map(
+    # Something to begin with, so that most of what follows matters.
+    lambda sections: "\n".join(
+        [f"[alpha]\nhook_drivers = a={FIXTURES}.recording:Recorder", *sections, ""]
+    )
+)
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+def read(file: Path) -> Any:
+    """Weave what a file says.
+
+    :raises aspects.HookConfigError: if it is wrong
+    """
+    conf = cfg.ConfigOpts()
+    conf(["--config-file", str(file)], default_config_dirs=[])
+    section = aspects.BackendSection(conf, "alpha")
+    return aspects.weave_from_config(Driver(), section, "node1@alpha"), conf
+
+
+def test_nothing_but_hook_config_error(calls: int) -> None:
+    examples = calls // 10 if calls >= 1_000_000 else 200
+    refused = woven = 0
+
+    @settings(
+        max_examples=examples,
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(first=files, then=files)
+    def check(first: str, then: str) -> None:
+        nonlocal refused, woven
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, "service.conf")
+            file.write_text(first, "utf-8")
+            try:
+                driver, conf = read(file)
+            except aspects.HookConfigError as error:
+                refused += 1
+                for problem in error.problems:
+                    assert problem.section.partition(":")[0] in ("alpha", "DEFAULT")
+                    assert problem.option in OPTIONS + OWN
+                    assert problem.cause
+                    assert "\n" not in str(problem)
+                return
+            woven += 1
+            # And after an edit it goes on, whatever was edited.
+            file.write_text(then, "utf-8")
+            conf.mutate_config_files()
+            driver.further(object())
+
+    check()
+    assert refused > examples // 20
+    assert woven > examples // 20
