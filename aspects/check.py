@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import fnmatch
+import functools
 import glob
 import importlib.metadata
 import io
@@ -33,6 +34,7 @@ from aspects.mistakes import (
 from aspects.show import (
     Table,
     class_at,
+    did_you_mean,
     lacking,
     text_of_value,
     woven_methods,
@@ -215,64 +217,63 @@ def check(
         for path in sorted(glob.glob(os.path.join(folder, "*.conf")))
     ]
     lines, findings = mistakes.read(read)
-    findings += [
-        Finding("", "", "", "there is no such folder", file=folder)
-        for folder in more
-        if not os.path.isdir(folder)
-    ]
+    index = {(line.section, line.option): line for line in lines if not line.indented}
+    for folder in more:
+        if not os.path.isdir(folder):
+            findings.append(Finding("", "", "", "it is no folder", file=folder))
+    if not findings:
+        progress("importing Manila")
+        # Its options of all services, to which a value may refer, as in $state_path;
+        # before the files are read, since some are of the command line.
+        _of_manila("oslo.config.opts.defaults")
+        findings += _read(conf, paths, more)
     if findings:
         # Nor does Manila start with these.
-        return Report(read, [], findings)
-    progress("importing the options of Manila")
-    # As manila-share does it: those of its command line are registered before the
-    # files are read. All of them would be too many: some drivers require theirs.
-    _of_manila("oslo.config.opts.defaults")
-    index = {(line.section, line.option): line for line in lines if not line.indented}
-    findings += _read(conf, paths, more)
-    if findings:
         return Report(read, [], [_placed(finding, index) for finding in findings])
-    list_options = _of_manila("oslo.config.opts")
-    of_manila = list_options() if list_options else []
-    # A value may refer to any of these, as in $state_path.
-    for group, options in (*of_manila, (None, mistakes.manila_options)):
-        if group is None:
-            _register(conf, options)
-    others = {option.name for _, options in of_manila for option in options}
-    backends: list[Backend] = []
-    known: list[Known] = []
+    for option in mistakes.manila_options:
+        with contextlib.suppress(cfg.DuplicateOptError):
+            conf.register_opt(option)
     enabled = conf.enabled_share_backends or []
     if backend is not None and backend not in enabled:
-        near = nearest(backend, enabled)
         raise ValueError(
-            f"{backend!r} is not an enabled backend (enabled: {', '.join(enabled)})"
-            + (f"; did you mean {near!r}?" if near else "")
+            f"{backend!r} is not an enabled backend (enabled: "
+            f"{', '.join(enabled) or 'none'}){did_you_mean(backend, enabled)}"
         )
+    backends: list[Backend] = []
+    known: list[Known] = []
     for name in dict.fromkeys(enabled or [None]):
-        if name and (normalized(name), "") not in index:
-            # Told by _enabled().
-            continue
-        told, of_hooks, wrong = _backend(conf, name, index, progress)
-        backends.append(told)
-        known.append(of_hooks)
-        findings += wrong
+        # One without a section is told of below.
+        if name is None or (normalized(name), "") in index:
+            told, of_hooks, wrong = _backend(conf, name, index, progress)
+            backends.append(told)
+            known.append(of_hooks)
+            findings += wrong
     findings += _enabled(enabled, index)
     findings += _manager(conf, [each for each in known if each.instances])
-    findings += mistakes.mistakes(lines, known, others)
+    findings += mistakes.mistakes(lines, known, functools.cache(_names_of_manila))
     findings = [_placed(finding, index) for finding in findings]
     if backend is not None:
         backends = [each for each in backends if each.name == backend]
         own = (normalized(backend), "DEFAULT")
         findings = [each for each in findings if backend_of(each.section) in own]
-    # Where there is a problem, a warning may well be of what follows from it.
+    return Report(read, backends, _in_order(findings, known))
+
+
+def _in_order(findings: Sequence[Finding], known: Sequence[Known]) -> list[Finding]:
+    """Return the findings, each once, the problems first.
+
+    Where there is a problem, a warning may well be of what follows from it, and has
+    to wait.
+    """
     having = {backend_of(each.section) for each in findings if not each.warning}
     everywhere = having - {normalized(each.section) for each in known}
-    findings = [
+    problems = [each for each in findings if not each.warning]
+    warnings = [
         each
         for each in findings
-        if not each.warning or not (everywhere or backend_of(each.section) in having)
+        if each.warning and not everywhere and backend_of(each.section) not in having
     ]
-    findings.sort(key=lambda finding: finding.warning)
-    return Report(read, backends, list(dict.fromkeys(findings)))
+    return list(dict.fromkeys(problems + warnings))
 
 
 Index = Mapping[tuple[str, str], Line]
@@ -306,10 +307,12 @@ def _of_manila(group: str) -> Any:
     return None
 
 
-def _register(conf: cfg.ConfigOpts, options: Collection[cfg.Opt]) -> None:
-    for option in options:
-        with contextlib.suppress(cfg.DuplicateOptError):
-            conf.register_opt(option)
+def _names_of_manila() -> set[str]:
+    """Return the names of all of Manila's options, where it is installed."""
+    with contextlib.suppress(Exception, SystemExit):
+        found = _of_manila("oslo.config.opts")()
+        return {option.name for _, options in found for option in options}
+    return set()
 
 
 def _read(
@@ -363,7 +366,7 @@ def _manager(conf: cfg.ConfigOpts, having_hooks: Sequence[Known]) -> Iterator[Fi
     if not having_hooks or path == MANAGER:
         return
     names = ", ".join(f"[{backend.section}]" for backend in having_hooks)
-    cause = f"it weaves no hooks, and {names} has some"
+    cause = f"it does not weave the hooks of {names}"
     try:
         # One of an operator's own may inherit it.
         bases = [base.__module__ for base in class_at(path).__mro__]
@@ -557,9 +560,10 @@ def _idle(instance: Instance, operations: Sequence[str]) -> Iterator[Finding]:
 
 
 def _pointless(section: str, index: Index) -> Iterator[Finding]:
-    """Warn of options of hooks where there are none."""
+    """Warn of switches where there are no hooks: of the first, that will do."""
     for option in SWITCHES.values():
         if line := index.get((normalized(section), option)):
             cause = "the backend has no hooks"
             advice = "name them in hook_drivers"
             yield Finding(section, option, line.value, cause, advice, True)
+            break

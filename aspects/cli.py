@@ -40,6 +40,8 @@ def demo(arguments: argparse.Namespace) -> int:
         if not file.is_file():
             raise CommandError(f"there is no file {file}")
     _import_from_here()
+    # Manila's libraries warn of eventlet while they are imported, and of more.
+    warnings.simplefilter("ignore")
     try:
         from aspects.demo import run, service
     except ModuleNotFoundError as error:
@@ -176,12 +178,12 @@ def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
 
 
 def _import_from_here() -> None:
-    """Have modules in the current folder found, and keep libraries quiet."""
-    # A hook that an author tries out lies where he stands, as a rule.
+    """Have modules in the current folder found.
+
+    A hook that an author tries out lies where he stands, as a rule.
+    """
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
-    # Manila's libraries warn of eventlet while they are imported, and of more.
-    warnings.simplefilter("ignore")
 
 
 # -- the screen ----------------------------------------------------------------
@@ -252,8 +254,9 @@ def _print_rich(console: Any, table: Table) -> None:
 def _progress() -> Iterator[Callable[[str], None]]:
     """Show on a terminal what takes its time, for as long as it does.
 
-    What is imported then is to print and log nothing.
+    What is imported meanwhile is to be quiet.
     """
+    warnings.simplefilter("ignore")
     logging.getLogger().addHandler(logging.NullHandler())
     console = _console(sys.stderr)
     with contextlib.redirect_stdout(sys.stderr):
@@ -409,7 +412,7 @@ def _add_show(commands: Any) -> None:
         "driver is made.",
         (
             "show operations",
-            "show operations --driver manila.share.drivers.lvm.LVMShareDriver",
+            "show operations --driver my_drivers.NasDriver",
         ),
     )
     parser.add_argument(
@@ -452,8 +455,8 @@ def _add_completion(commands: Any) -> None:
         "files of this command.",
         (
             "completion bash > /etc/bash_completion.d/manila-aspects",
-            "completion zsh > /usr/local/share/zsh/site-functions/_manila-aspects",
-            "completion fish > ~/.config/fish/completions/manila-aspects.fish",
+            "completion zsh > ~/.zfunc/_manila-aspects",
+            "completion fish | source",
         ),
     )
     parser.add_argument("shell", choices=("bash", "zsh", "fish"), help="the shell")
@@ -491,7 +494,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = make_parser().parse_args(argv)
     try:
-        return int(arguments.run(arguments))
+        status = int(arguments.run(arguments))
+        # Here, so that a pipe that is closed is told here.
+        sys.stdout.flush()
+        return status
     except HookConfigError as error:
         for line in str(error).splitlines():
             print(line, file=sys.stderr)  # noqa: T201

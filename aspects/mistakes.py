@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import re
 import socket
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -114,13 +114,16 @@ class Known(NamedTuple):
 
 
 def mistakes(
-    lines: Collection[Line], backends: Collection[Known], others: Collection[str]
+    lines: Collection[Line],
+    backends: Collection[Known],
+    others: Callable[[], Collection[str]],
 ) -> Iterator[Finding]:
     """Yield what nobody reads, or reads as it was not meant.
 
     :param lines: the lines of all files
     :param backends: the enabled backends
-    :param others: names of options that are not ours
+    :param others: returns the names of options that are not ours; called only where
+        one is nearly one of ours, since it may take its time
     """
     yield from _sections(lines, backends)
     yield from _options(lines, backends, others)
@@ -131,14 +134,16 @@ def mistakes(
 
 
 def normalized(section: str) -> str:
-    """Return a section's name as oslo.config compares it."""
-    return section if section == "DEFAULT" else section.lower()
+    """Return a section's name so that it is the same for what oslo.config reads."""
+    if section == "DEFAULT":
+        return section
+    # What was not meant for it, [default], is another section.
+    return re.sub("^default:", "DEFAULT:", section.lower())
 
 
 def backend_of(section: str) -> str:
     """Return the backend of a section, which may be that of an instance."""
-    backend, colon, _ = section.partition(":")
-    return "DEFAULT" if colon and backend == "default" else backend
+    return section.partition(":")[0]
 
 
 def read(files: Iterable[str]) -> tuple[list[Line], list[Finding]]:
@@ -211,8 +216,7 @@ def _sections(
         if section in read:
             continue
         cause, advice = "nobody reads this section", ""
-        _, colon, instance = section.partition(":")
-        backend = backend_of(section)
+        backend, colon, instance = section.partition(":")
         tidy = re.sub(r"\s*:\s*", ":", section.strip())
         if tidy == "default" or (tidy != section and tidy in read):
             advice = f"write [{'DEFAULT' if tidy == 'default' else tidy}]"
@@ -253,7 +257,9 @@ def _sections(
 
 
 def _options(
-    lines: Collection[Line], backends: Collection[Known], others: Collection[str]
+    lines: Collection[Line],
+    backends: Collection[Known],
+    others: Callable[[], Collection[str]],
 ) -> Iterator[Finding]:
     of = {normalized(backend.section): backend for backend in backends}
     every = _every(backends)
@@ -272,8 +278,10 @@ def _options(
             yield _of_line(line, cause, f"write it in [{right}]", every[line.option])
         elif known is not None and ":" in line.section:
             yield from _of_instance(line, known)
-        elif line.option not in every and line.option not in others:
-            yield from _near_miss(line, every, SURE)
+        elif line.option not in every:
+            for finding in _near_miss(line, every, SURE):
+                if line.option not in others():
+                    yield finding
 
 
 def _every(backends: Collection[Known]) -> dict[str, cfg.Opt]:

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import importlib
 import json
 import os
 import time
-from typing import Any
+from typing import Any, ClassVar
 
 from oslo_config import cfg
 
@@ -22,13 +24,20 @@ class AuditHook(aspects.HookBase):
     ``backend``, ``host``, ``operation``, ``method``, the ids of the share,
     snapshot or replica, ``outcome`` (``success``, ``failure`` or ``veto``),
     ``duration`` in seconds (null where pre hooks are off), and for a failure
-    ``error_type`` and ``error``. No access key, password or token is in it.
+    ``error_type`` and ``error``; or, with ``audit_format = cadf``, it is an event
+    of CADF. No access key, password or token is in it.
 
     It needs ``enable_post_hooks``; and ``enable_pre_hooks`` for durations. It
     is told of what comes after it in ``hook_drivers``: have it first.
 
-    :raises OSError: if the file cannot be written
+    :raises ValueError: if no file is configured, or the format needs a library
+        that is not there
+    :raises OSError: if the file could not be written
     """
+
+    #: It is the writing that is deferred: what is written is of the moment.
+    deferred_actions: ClassVar = ()
+    may_veto: ClassVar = False
 
     options = (
         cfg.StrOpt(
@@ -36,14 +45,32 @@ class AuditHook(aspects.HookBase):
             mutable=True,
             help="The file that the audit lines are appended to.",
         ),
+        cfg.StrOpt(
+            "audit_format",
+            default="json",
+            mutable=True,
+            choices=[
+                ("json", "the fields of an event of this project"),
+                ("cadf", "events of CADF; needs pycadf, of the extra audit"),
+            ],
+            help="What a line is.",
+        ),
     )
 
     def __init__(self, configuration: Any, host: str | None) -> None:
         super().__init__(configuration, host)
-        if not self.get_config_option("audit_log_path"):
+        path = self.get_config_option("audit_log_path")
+        if not path:
             raise ValueError("audit_log_path is not set")
         # An operator is to know at start-up, not at the first share.
-        self._append(b"")
+        _check_writable(path)
+        if self.get_config_option("audit_format") == "cadf":
+            try:
+                importlib.import_module("hooks.cadf")
+            except ImportError as error:
+                raise ValueError(
+                    f"audit_format = cadf: {error}: pip install 'manila-aspects[audit]'"
+                ) from error
 
     def _execute_pre_hook(
         self, context: Any, func_name: Any, *args: Any, **kwargs: Any
@@ -59,7 +86,7 @@ class AuditHook(aspects.HookBase):
         *args: Any,
         **kwargs: Any,
     ) -> None:
-        self._write(context, func_name, pre_hook_data, None, args, kwargs)
+        self._write("post", context, func_name, pre_hook_data, None, args, kwargs)
 
     def _execute_error_hook(
         self,
@@ -70,7 +97,7 @@ class AuditHook(aspects.HookBase):
         *args: Any,
         **kwargs: Any,
     ) -> None:
-        self._write(context, func_name, pre_hook_data, error, args, kwargs)
+        self._write("error", context, func_name, pre_hook_data, error, args, kwargs)
 
     def _execute_periodic_hook(
         self, context: Any, periodic_hook_data: Any, *args: Any, **kwargs: Any
@@ -79,16 +106,28 @@ class AuditHook(aspects.HookBase):
 
     def _write(
         self,
+        kind: str,
         context: Any,
         operation: aspects.Operation,
-        began: float | None,
+        began: Any,
         error: BaseException | None,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> None:
-        duration = None if began is None else time.monotonic() - began
+        # It is the error of the pre action where that was suppressed.
+        known = isinstance(began, float)
+        duration = time.monotonic() - began if known else None
         data = event.data_of(context, operation, args, kwargs, error, duration)
-        self._append(json.dumps(data).encode() + b"\n")
+        if self.get_config_option("audit_format") == "cadf":
+            # Needs a library that the other format does without.
+            from hooks import cadf
+
+            data = cadf.event_of(data)
+        line = json.dumps(data).encode() + b"\n"
+        if self.dispatcher:
+            self.dispatcher.put(self, kind, operation, self._append, line)
+        else:
+            self._append(line)
 
     def _append(self, line: bytes) -> None:
         # Opened for each line, so that log rotation needs no signal; locked,
@@ -101,3 +140,20 @@ class AuditHook(aspects.HookBase):
                 line = line[os.write(file, line) :]
         finally:
             os.close(file)
+
+
+def _check_writable(path: str) -> None:
+    """Check that a file could be appended to, and leave it as it is.
+
+    :raises OSError: if it could not
+    """
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_APPEND))
+    except FileNotFoundError:
+        folder = os.path.dirname(os.path.abspath(path))
+        if not os.path.isdir(folder):
+            raise
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(
+                errno.EACCES, os.strerror(errno.EACCES), path
+            ) from None

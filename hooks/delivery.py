@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import abc
+import contextlib
 import os
+import sqlite3
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -108,6 +110,21 @@ class DeliveryHook(aspects.HookBase):
         """Deliver what can be delivered within ``hook_drain_timeout``."""
         if self.outbox:
             self.outbox.stop(self.get_config_option("hook_drain_timeout"))
+
+    def counts(self) -> dict[str, int]:
+        """Return what every hook counts, and what its outbox does.
+
+        :return: also the events ``delivered`` and ``refused`` by this process, and
+            those that are ``pending``
+        """
+        counts = super().counts()
+        if self.outbox:
+            counts["delivered"] = self.outbox.delivered
+            counts["refused"] = self.outbox.refused
+            # An error of the file is told where events are put.
+            with contextlib.suppress(sqlite3.Error):
+                counts["pending"] = self.outbox.pending()
+        return counts
 
     def _send(self, phase: str, operation: str, event: dict[str, Any]) -> None:
         if self.outbox:

@@ -78,7 +78,7 @@ class Window:
             CronSim(cron, datetime.datetime.min)
         except CronSimError as error:
             raise ValueError(f"cron: {error}") from None
-        number = re.fullmatch(r"([1-9]\d{0,5})([mhd])", duration)
+        number = re.fullmatch(r"([1-9]\d{0,4})([mhd])", duration)
         if not number:
             raise ValueError(f"{duration!r} is no duration: write 90m, 60h or 2d")
         try:

@@ -81,8 +81,6 @@ QUEUES: tuple[tuple[str, str, str, Any, str], ...] = (
 class Endpoint(Collector):
     """A registry of metrics and the HTTP server that gives them out.
 
-    The hooks of a process that have the same host and port share one.
-
     :param host: the address to listen on
     :param port: the port to listen on; 0 for any free one
     """
@@ -140,14 +138,14 @@ class Endpoint(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics of the queues, as they are now."""
-        watched = {
+        hooks = {
             (each.backend, name): hook
             for each in tuple(self.hooks)
-            for name, hook in tuple(each.watched.items())
+            for name, hook in tuple(each.queues.items())
         }
         for part, what, name, family, text in QUEUES:
             metric = family(f"{PREFIX}_{name}", text, labels=("backend", "hook"))
-            for labels, hook in watched.items():
+            for labels, hook in hooks.items():
                 value = getattr(getattr(hook, part, None), what, None)
                 if callable(value):
                     value = value()
@@ -205,12 +203,11 @@ def endpoint_at(host: str, port: int) -> Endpoint:
     """Return the one endpoint of this process for a host and port.
 
     :param host: the address
-    :param port: the port
+    :param port: the port; 0 for an endpoint of its own
     """
-    # Not setdefault(), which would make one each time.
-    endpoint = _endpoints.get((host, port))
-    if endpoint is None:
-        endpoint = _endpoints[host, port] = Endpoint(host, port)
+    endpoint = _endpoints.get((host, port)) or Endpoint(host, port)
+    if port:
+        _endpoints[host, port] = endpoint
     return endpoint
 
 
@@ -250,8 +247,11 @@ class MetricsHook(aspects.HookBase):
             self.get_config_option("metrics_port"),
         )
         self.endpoint.hooks.add(self)
-        #: The other hooks of the chain that have an action that is on, by name.
-        self.watched: dict[str, Any] = {}
+        #: The hooks of the chain that have a queue or an outbox, by name; not those
+        #: that have left it.
+        self.queues: weakref.WeakValueDictionary[str, Any] = (
+            weakref.WeakValueDictionary()
+        )
         self._ticks = self.endpoint.ticks.labels(self.backend)
         self._calls: dict[tuple[str, str], dict[str, Counter]] = {}
         self._of_action: dict[tuple[str, str], tuple[Histogram, Counter, Counter]] = {}
@@ -276,7 +276,8 @@ class MetricsHook(aspects.HookBase):
         if hook is self or not self._is_on():
             return action
         name = getattr(hook, "instance_name", None) or type(hook).__name__
-        self.watched[name] = hook
+        if getattr(hook, "dispatcher", None) or getattr(hook, "outbox", None):
+            self.queues[name] = hook
         duration, errors, vetoes = self._metrics_of(name, kind)
 
         def measured(*args: Any, **kwargs: Any) -> Any:
@@ -336,8 +337,7 @@ class MetricsHook(aspects.HookBase):
             finally:
                 duration.observe(time.perf_counter() - began)
 
-        is_coroutine = inspect.iscoroutinefunction(method)
-        return measured_coroutine if is_coroutine else measured
+        return measured_coroutine if _is_coroutine(method) else measured
 
     def _is_on(self) -> bool:
         return (
@@ -406,3 +406,12 @@ class MetricsHook(aspects.HookBase):
                 for each in ("success", "failure", "veto")
             }
         known[outcome].inc()
+
+
+def _is_coroutine(method: Callable[..., Any]) -> bool:
+    # The mock of a function has a mock of its flags, of which any is set.
+    flags = getattr(getattr(method, "__code__", None), "co_flags", 0)
+    if not isinstance(flags, int):
+        return False
+    call = type(method).__call__
+    return inspect.iscoroutinefunction(method) or inspect.iscoroutinefunction(call)

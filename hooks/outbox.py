@@ -5,18 +5,18 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import IO, Any
 
 import tenacity
 from oslo_log import log
 from persistqueue import Empty, SQLiteQueue
-from persistqueue.serializers import json as json_serializer
 
 from aspects import without_secrets
 from hooks.delivery import Refused
@@ -33,25 +33,94 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0
 LOOK_EVERY = 0.5
 
 
-class _Queue(SQLiteQueue):  # type: ignore[misc]
-    """A queue whose items are put several at once, each in a row of its own.
+class _Put:
+    """An event that a caller waits for to be on disk."""
 
-    :meth:`put` takes a list of them: one commit, and one wait for the disk.
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.done = False
+        self.error: Exception | None = None
+
+
+class _Texts:
+    """How a queue writes the texts of several events, and reads one of them."""
+
+    loads = staticmethod(json.loads)
+
+    @staticmethod
+    def dumps(texts: Iterable[str]) -> bytes:
+        return f"[{','.join(texts)}]".encode()
+
+
+class _Queue(SQLiteQueue):  # type: ignore[misc]
+    """The events in a table of a file, in a row each.
+
+    Of several callers at once, one writes the events of all: with one commit, and
+    one wait for the disk. So nobody waits for more than the write before and that of
+    his own event, however many there are.
+
+    :param folder: the folder of the file
+    :param table: the table, without ``queue_`` before it
     """
 
+    # Of a list of texts, which the library takes for one item.
     _SQL_INSERT = (
         "INSERT INTO {table_name} (data, timestamp) SELECT CAST(value AS BLOB), ?2"
         " FROM json_each(CAST(?1 AS TEXT)) ORDER BY key"
     )
 
+    def __init__(self, folder: Path, table: str) -> None:
+        self._puts: list[_Put] = []
+        self._writing = False
+        self._written = threading.Condition()
+        super().__init__(
+            str(folder),
+            name=table,
+            # What was got stays until task_done(); what is put is there at once.
+            auto_commit=False,
+            multithreading=True,
+            serializer=_Texts,
+            db_file_name=FILE,
+        )
 
-class _Put:
-    """An event that a caller waits for to be on disk."""
+    def append(self, event: dict[str, Any]) -> None:
+        """Write an event to disk.
 
-    def __init__(self, event: dict[str, Any]) -> None:
-        self.event = event
-        self.done = False
-        self.error: BaseException | None = None
+        :param event: plain data
+        :raises TypeError: if it is not
+        :raises sqlite3.Error: if it cannot be written
+        """
+        mine = _Put(json.dumps(event))
+        with self._written:
+            self._puts.append(mine)
+            while self._writing and not mine.done:
+                self._written.wait()
+            if not mine.done:
+                self._writing = True
+                puts, self._puts = self._puts, []
+        if not mine.done:
+            self._write(puts)
+        if mine.error:
+            raise mine.error
+
+    def _write(self, puts: list[_Put]) -> None:
+        error = None
+        try:
+            self.put([each.text for each in puts])
+        except Exception as caught:
+            error = caught
+        except BaseException:
+            # The end of this thread alone: another is to write for the rest.
+            with self._written:
+                self._puts = puts + self._puts
+                self._writing = False
+                self._written.notify_all()
+            raise
+        with self._written:
+            for each in puts:
+                each.done, each.error = True, error
+            self._writing = False
+            self._written.notify_all()
 
 
 class Outbox:
@@ -62,9 +131,6 @@ class Outbox:
     and the note of it. One thread delivers all of them in order, so the events of
     each share are in order as well; one that the other end refuses for good is
     kept in a table of its own.
-
-    Of several callers at once, one writes the events of all: nobody waits for more
-    than the write before and that of his own event, however many there are.
 
     Of several processes with one folder, as while a service restarts, one
     delivers and the others wait for it to end.
@@ -81,13 +147,10 @@ class Outbox:
         self.delivered = 0
         #: How many events the other end refused, by this process.
         self.refused = 0
-        self._puts: list[_Put] = []
-        self._writing = False
-        self._written = threading.Condition()
         self._starting = threading.Lock()
         self._process: int | None = None
         self._inherited: list[Any] = []
-        self._queue: Any = None
+        self._queue: _Queue | None = None
         self._lock: IO[str] | None = None
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
@@ -105,32 +168,8 @@ class Outbox:
         :raises OSError: if the folder cannot be made
         :raises sqlite3.Error: if it cannot be written
         """
-        self.start()
-        mine = _Put(event)
-        with self._written:
-            self._puts.append(mine)
-            while self._writing and not mine.done:
-                self._written.wait()
-            if not mine.done:
-                self._writing = True
-                puts, self._puts = self._puts, []
-        if not mine.done:
-            self._write(puts)
-        if mine.error:
-            raise mine.error
-
-    def _write(self, puts: list[_Put]) -> None:
-        """Write the events of those who wait, and tell them."""
-        error: BaseException | None = None
-        try:
-            self._queue.put([each.event for each in puts])
-        except BaseException as caught:
-            error = caught
-        with self._written:
-            for each in puts:
-                each.done, each.error = True, error
-            self._writing = False
-            self._written.notify_all()
+        # Kept here: a stop() meanwhile lets go of it.
+        self._started().append(event)
 
     def start(self) -> None:
         """Begin to deliver, in the process that calls; again after a fork.
@@ -138,15 +177,18 @@ class Outbox:
         :raises OSError: if the folder cannot be made
         :raises sqlite3.Error: if the file cannot be opened
         """
-        if self._runs():
-            return
+        self._started()
+
+    def _started(self) -> _Queue:
+        if (queue := self._running_queue()) is not None:
+            return queue
         with self._starting:
-            if self._runs():
-                return
+            if (queue := self._running_queue()) is not None:
+                return queue
             if self._process not in (None, os.getpid()):
                 self._disinherit()
             self.path.mkdir(parents=True, exist_ok=True, mode=0o750)
-            queue = self._open("waiting")
+            queue = _Queue(self.path, "waiting")
             lock = open(self.path / "lock", "w")  # noqa: SIM115 (the thread's)
             stopping = threading.Event()
             thread = threading.Thread(
@@ -158,10 +200,13 @@ class Outbox:
             thread.start()
             self._queue, self._lock, self._stopping = queue, lock, stopping
             self._process, self._thread = os.getpid(), thread
+            return queue
 
-    def _runs(self) -> bool:
-        alive = self._thread is not None and self._thread.is_alive()
-        return alive and self._process == os.getpid()
+    def _running_queue(self) -> _Queue | None:
+        """Return the queue that a thread of this process delivers from."""
+        queue, thread = self._queue, self._thread
+        alive = thread is not None and thread.is_alive()
+        return queue if alive and self._process == os.getpid() else None
 
     def _disinherit(self) -> None:
         """Let go of what is the parent's."""
@@ -170,17 +215,6 @@ class Outbox:
         # While it is open here, it stays locked when the parent is gone.
         if self._lock is not None:
             self._lock.close()
-
-    def _open(self, table: str) -> Any:
-        # Without auto_commit, an event stays until task_done(); put() commits.
-        return _Queue(
-            str(self.path),
-            name=table,
-            auto_commit=False,
-            multithreading=True,
-            serializer=json_serializer,
-            db_file_name=FILE,
-        )
 
     def pending(self) -> int:
         """Return how many events wait for delivery, whoever has put them.
@@ -205,19 +239,17 @@ class Outbox:
         :param timeout: seconds to go on while there are events
         """
         thread = self._thread
-        if thread is None or not self._runs():
+        if thread is None or self._running_queue() is None:
             return
         deadline = time.monotonic() + timeout
-        while self.pending() and time.monotonic() < deadline:
+        while (left := self.pending()) and time.monotonic() < deadline:
             time.sleep(0.05)
         self._stopping.set()
         # It waits for nothing long but a delivery, which is bounded.
         thread.join(timeout=max(deadline - time.monotonic(), 1.0))
-        if not thread.is_alive():
-            # So that the file is whole without SQLite's log beside it.
-            self._queue.close()
-        self._thread = None
-        if left := self.pending():
+        # It is closed by the last who has it: a call, or the thread.
+        self._queue = self._thread = None
+        if left:
             LOG.warning(
                 "%(left)d event(s) in %(path)s are left to be delivered at the next "
                 "start",
@@ -226,7 +258,7 @@ class Outbox:
 
     # -- the thread --------------------------------------------------------------
 
-    def _run(self, queue: Any, lock: IO[str], stopping: threading.Event) -> None:
+    def _run(self, queue: _Queue, lock: IO[str], stopping: threading.Event) -> None:
         with lock, contextlib.suppress(_Stopped):
             self._wait_for(lock, stopping)
             while not stopping.is_set():
@@ -261,7 +293,7 @@ class Outbox:
                 if stopping.wait(LOOK_EVERY):
                     raise _Stopped from None
 
-    def _next(self, queue: Any, stopping: threading.Event) -> None:
+    def _next(self, queue: _Queue, stopping: threading.Event) -> None:
         """Deliver the next event, if there is one.
 
         :raises _Stopped: if it is to stop before
@@ -312,7 +344,7 @@ class Outbox:
             self.deliver(event)
         except Refused as error:
             # Should this fail, as on a full disk, it counts as not delivered.
-            self._open("refused").put([event])
+            _Queue(self.path, "refused").append(event)
             self.refused += 1
             LOG.error(
                 "Event %(id)s was refused, and is kept in %(path)s: %(error)s",

@@ -1,10 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
+import importlib.metadata
 import pathlib
 
 project = "manila-aspects"
-extensions = ["sphinx.ext.autodoc"]
-exclude_patterns = []
+release = version = importlib.metadata.version(project)
+
+extensions = [
+    "openstackdocstheme",
+    "oslo_config.sphinxext",
+    "reno.sphinxext",
+    "sphinx.ext.autodoc",
+]
 autodoc_typehints = "description"
+autodoc_member_order = "bysource"
+
+html_theme = "openstackdocs"
+html_static_path = ["_static"]
+# It would ask pbr, which this project does without.
+openstackdocs_auto_name = False
+openstackdocs_auto_version = False
 
 
 def _operations() -> str:

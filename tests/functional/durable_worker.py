@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The process that is killed while it delivers durably.
 
-``python durable_worker.py <manila.conf> <folder>`` makes join points in several threads,
-and tells in a file of each thread which of them have returned. Started again, it goes
-on where its files end.
+``python durable_worker.py <manila.conf> <folder>`` makes join points in several
+threads, and tells in a file of each thread which of them have returned. Started again,
+it goes on where its files end.
 """
 
 from __future__ import annotations

@@ -14,7 +14,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from manila.tests.share.drivers import dummy
 from oslo_config import cfg
 
 import aspects
@@ -42,35 +41,33 @@ class Storage(dict[str, Any]):
         del self[entity]
 
 
-class Driver(dummy.DummyDriver):  # type: ignore[misc]
-    """Manila's own driver for tests; its exports are folders of this machine.
+@pytest.fixture
+def dummy(manila: Any, folder: Path) -> Any:
+    """Manila's own driver for tests; its exports are folders of this machine."""
+    # It imports Manila's share manager, which reads its configuration once: that of
+    # the Manila of all tests, which has to be there by then.
+    from manila.tests.share.drivers.dummy import DummyDriver
 
-    :param folder: in which they are
-    """
+    exports = folder / "exports"
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        file = folder / "driver.conf"
-        file.write_text(
-            "[alpha]\n"
-            "driver_handles_share_servers = False\n"
-            "dummy_driver_default_driver_method_delay = 0\n"
-            "dummy_driver_driver_methods_delays =\n"
-        )
-        conf = cfg.ConfigOpts()
-        conf([], default_config_files=[str(file)], default_config_dirs=[])
-        section = aspects.BackendSection(conf, "alpha")
-        super().__init__(configuration=section, private_storage=Storage())
+    class Driver(DummyDriver):  # type: ignore[misc]
+        def _get_export(self, mountpoint: str, *rest: Any) -> Any:
+            export = exports / Path(mountpoint).name
+            export.mkdir(exist_ok=True)
+            (export / "hello").write_text(mountpoint)
+            return super()._get_export(mountpoint, *rest) | {"path": str(export)}
 
-    def _get_export(
-        self, mountpoint: str, ip: str, is_admin_only: bool, preferred: bool
-    ) -> Any:
-        export = self.folder / Path(mountpoint).name
-        export.mkdir(exist_ok=True)
-        (export / "hello").write_text(mountpoint)
-        return super()._get_export(mountpoint, ip, is_admin_only, preferred) | {
-            "path": str(export)
-        }
+    file = folder / "driver.conf"
+    file.write_text(
+        "[alpha]\n"
+        "driver_handles_share_servers = False\n"
+        "dummy_driver_default_driver_method_delay = 0\n"
+        "dummy_driver_driver_methods_delays =\n"
+    )
+    conf = cfg.ConfigOpts()
+    conf([], default_config_files=[str(file)], default_config_dirs=[])
+    section = aspects.BackendSection(conf, "alpha")
+    return Driver(configuration=section, private_storage=Storage())
 
 
 def share_of(driver: Any, name: str = "s1") -> dict[str, Any]:
@@ -139,7 +136,9 @@ def topic(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def driver(broker: rabbit.Rabbit, folder: Path, topic: str) -> Iterator[Any]:
+def driver(
+    dummy: Any, broker: rabbit.Rabbit, folder: Path, topic: str
+) -> Iterator[Any]:
     """A driver with the hook around it."""
     text = parts.example(
         "hooks/automount.rst",
@@ -150,7 +149,7 @@ def driver(broker: rabbit.Rabbit, folder: Path, topic: str) -> Iterator[Any]:
             "= background": "= inline",
         },
     )
-    with parts.woven_by(text, folder, Driver(folder / "exports")) as woven:
+    with parts.woven_by(text, folder, dummy) as woven:
         yield woven
 
 
@@ -163,7 +162,7 @@ def start(broker: rabbit.Rabbit, folder: Path, topic: str) -> Iterator[Start]:
     started: list[parts.Program] = []
     script = Path(sys.executable).with_name("manila-aspects-automount")
 
-    def run(*arguments: str, env: dict[str, str] | None = None) -> parts.Program:
+    def run(*arguments: str) -> parts.Program:
         text = parts.example(
             "hooks/automount.rst",
             {URL: broker.url, "automount_web1": topic, "/shares": f"{folder}/mounts"},
@@ -173,7 +172,7 @@ def start(broker: rabbit.Rabbit, folder: Path, topic: str) -> Iterator[Start]:
         file.write_text(text)
         command = [str(script), "--config-file", str(file), *arguments]
         # Its output goes to one file, also when it is started again.
-        program = parts.Program(command, folder / "automount.log", env)
+        program = parts.Program(command, folder / "automount.log")
         started.append(program)
         return program
 
@@ -243,8 +242,12 @@ def test_full_sync(driver: Any, start: Start, folder: Path) -> None:
     follows(target, "ro")
     sync(driver, share, rule("10.9.9.9", "rw"))
     follows(target, "rw")
-    # The command line's addresses are instead of the file's.
+    sync(driver, share, rule("10.0.0.99"))
+    follows(target, "")
+    # The file's address is one of them.
     sync(driver, share, rule("10.0.0.7"))
+    follows(target, "rw")
+    sync(driver, share)
     follows(target, "")
 
 
@@ -312,6 +315,24 @@ def test_killed_while_it_mounts(driver: Any, start: Start, folder: Path) -> None
 
 
 @pytest.mark.usefixtures("mountable")
+def test_stop_with_much_to_do(driver: Any, start: Start, folder: Path) -> None:
+    slow = folder / "slow"
+    slow.write_text('#!/bin/sh\nsleep 0.5\nexec mount --bind "$1" "$2"\n')
+    slow.chmod(0o755)
+    program = start("--mount-command", f"{slow} {{source}} {{target}} {{options}}")
+    for number in range(10):
+        allow(driver, share_of(driver, f"s{number}"), rule())
+    targets = [folder / "mounts" / f"s{number}" for number in range(10)]
+    follows(targets[0], "rw")
+    # It finishes what it has, and leaves the rest at the broker.
+    assert program.stop(timeout=60) == 0
+    assert not all(map(mounted, targets))
+    start("--mount-command", BIND)
+    for target in targets:
+        follows(target, "rw")
+
+
+@pytest.mark.usefixtures("mountable")
 def test_broker_that_comes_later(
     broker: rabbit.Rabbit, driver: Any, start: Start, folder: Path
 ) -> None:
@@ -339,9 +360,7 @@ def test_stop_without_a_broker(
 def test_dry_run(
     broker: rabbit.Rabbit, driver: Any, start: Start, folder: Path
 ) -> None:
-    # With the password out of the command line, and out of the file.
-    (folder / "exports" / "unused").mkdir()
-    program = start("--dry-run", env={**os.environ, "OS_DEFAULT__DEBUG": "False"})
+    program = start("--dry-run")
     share = share_of(driver)
     allow(driver, share, rule(level="ro"))
     deny(driver, share, rule(level="ro"))
@@ -381,7 +400,7 @@ def test_broker_of_the_environment(
         program.stop()
 
 
-def test_what_the_hook_sends(broker: rabbit.Rabbit, folder: Path, topic: str) -> None:
+def test_what_the_hook_sends(broker: rabbit.Rabbit, dummy: Any, folder: Path) -> None:
     text = parts.example(
         "hooks/automount.rst",
         {URL: broker.url, "notification_topics = automount_web1, automount_web2": ""},
@@ -389,7 +408,7 @@ def test_what_the_hook_sends(broker: rabbit.Rabbit, folder: Path, topic: str) ->
     text = f"[DEFAULT]\nenable_pre_hooks = True\nenable_periodic_hooks = True\n{text}"
     with (
         rabbit.Inbox(broker.url, "manila_aspects_automount") as inbox,
-        parts.woven_by(text, folder, Driver(folder / "exports")) as driver,
+        parts.woven_by(text, folder, dummy) as driver,
     ):
         share = share_of(driver)
         allow(driver, share, rule())

@@ -127,12 +127,13 @@ class Broker(End):
         return [message.payload for message in self._inbox.messages]
 
     def configuration(self, outbox: Path) -> str:
+        url = f"notification_transport_url = {self._rabbit.url}"
         text = parts.example(
             "durable.rst",
             {
                 "/var/lib/manila/outbox": str(outbox),
                 "ops=webhook": "ops=notification",
-                f"webhook_url = {URL}": f"notification_transport_url = {self._rabbit.url}",
+                f"webhook_url = {URL}": url,
             },
         )
         # As the documentation of the hook says.

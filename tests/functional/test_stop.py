@@ -4,275 +4,168 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from . import parts
+from .parts import wait_for
+from .share_service import COMMON, DRIVER, EVENTLET, NATIVE, ShareService
+from .stop_parts import FOLDER
 
 # A service that does not stop is to be seen.
 pytestmark = pytest.mark.timeout(180)
 
-#: The backend sections, each of which has a process of its own.
-#:
-#: With ``enabled_share_backends`` and eventlet Manila 23 itself does not stop: a
-#: thread of its lock coordinator is begun before the fork, and waited for after it.
-#: Without, it has one backend, and no lock coordinator to stop.
-THREADS, EVENTLET = ("alpha", "beta"), ("DEFAULT",)
+HERE = f"{__package__}.stop_parts"
 
-CONFIG = """
-[DEFAULT]
-transport_url = fake:/
-state_path = {folder}
-log_file = {folder}/manila.log
-use_stderr = False
-host = node1
-share_manager = aspects.manila.ShareManager
-# The driver is asked for its capabilities each second.
-periodic_interval = 1
-periodic_fuzzy_delay = 0
-
-[database]
-connection = sqlite:///{folder}/manila.sqlite
-
-[oslo_concurrency]
-lock_path = {folder}
-
-[coordination]
-backend_url = file://{folder}
-"""
-
-BACKEND = """
-[{backend}]
-share_driver = manila_share_parts.Driver
-driver_handles_share_servers = False
-dummy_driver_default_driver_method_delay = 0
-dummy_driver_driver_methods_delays =
-hook_drivers = broken=manila_share_parts:Broken, slow=manila_share_parts:Slow
+BACKEND = f"""
+share_driver = {HERE}.Driver
+hook_drivers = broken={HERE}:Broken, slow={HERE}:Slow
+hook_dispatch = background
 enable_pre_hooks = True
 enable_post_hooks = True
-
-[{backend}:slow]
-hook_dispatch = background
-"""
-
-#: The driver and the hooks, which tell what happens to them in a file.
-PARTS = '''
-import json
-import os
-import pathlib
-import time
-
-from manila.tests.share.drivers import dummy
-
-import aspects
-
-HERE = pathlib.Path(__file__).parent
-
-
-def tell(backend, what, number=None):
-    line = json.dumps([backend, what, number, os.getpid()]).encode() + b"\\n"
-    file = os.open(HERE / "told", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    os.write(file, line)
-    os.close(file)
-
-
-class Driver(dummy.DummyDriver):
-    def do_setup(self, context):
-        tell(self.configuration.config_group or "DEFAULT", "do_setup")
-        super().do_setup(context)
-
-
-class Broken(aspects.HookBase):
-    def start(self):
-        raise OSError("nobody answers")
-
-    def _execute_pre_hook(self, context, func_name, *args, **kwargs):
-        """Nothing to do."""
-
-    _execute_post_hook = _execute_periodic_hook = _execute_pre_hook
-
-
-class Slow(aspects.HookBase):
-    """Its endings wait in its queue until a file is there."""
-
-    def __init__(self, configuration, host):
-        super().__init__(configuration, host)
-        self.backend = configuration.config_group or "DEFAULT"
-        self.calls = 0
-        tell(self.backend, "made")
-
-    def start(self):
-        tell(self.backend, "start")
-
-    def stop(self):
-        tell(self.backend, "stop")
-
-    def _execute_pre_hook(self, context, func_name, *args, **kwargs):
-        self.calls += 1
-        tell(self.backend, "call", self.calls)
-        return self.calls
-
-    def _execute_post_hook(self, context, func_name, pre_hook_data, *args, **kwargs):
-        while not (HERE / "go").exists():
-            time.sleep(0.01)
-        tell(self.backend, "did", pre_hook_data)
-
-    def _execute_periodic_hook(self, context, periodic_hook_data, *args, **kwargs):
-        """Nothing to do."""
-'''
-
-DATABASE = """
-import sys
-from oslo_config import cfg
-from manila.common import config
-from manila.db import migration
-from manila.db.sqlalchemy import api, models
-
-cfg.CONF(["--config-file", sys.argv[1]], project="manila", default_config_dirs=[])
-models.BASE.metadata.create_all(api.get_engine())
-migration.stamp("head")
 """
 
 
-class Service:
-    """A real ``manila-share``, with all that it has in one folder.
+class OneBackend(ShareService):
+    """A service without ``enabled_share_backends``: what it has is in [DEFAULT].
 
-    :param folder: the folder
-    :param eventlet: whether it runs on eventlet, and not on native threads
-    :param options: of each backend, beside those above
+    With them, and on eventlet, Manila 23 does not stop by itself, with or without
+    hooks: a thread of its lock coordinator is begun before the fork, and waited
+    for after it.
     """
 
-    def __init__(self, folder: Path, eventlet: bool, **options: Any) -> None:
-        self.folder = folder
-        self.backends = EVENTLET if eventlet else THREADS
-        (folder / "manila_share_parts.py").write_text(PARTS, "utf-8")
-        config = folder / "manila.conf"
-        text = CONFIG.format(folder=folder)
-        if not eventlet:
-            text += f"[DEFAULT]\nenabled_share_backends = {', '.join(THREADS)}\n"
-        for backend in self.backends:
-            more = "".join(f"{key} = {value}\n" for key, value in options.items())
-            text += BACKEND.format(backend=backend) + more
-        config.write_text(text, "utf-8")
-        env = {
-            **os.environ,
-            "OS_MANILA_DISABLE_EVENTLET_PATCHING": str(not eventlet),
-            "PYTHONPATH": os.pathsep.join([str(folder), *sys.path]),
-            "PYTHONWARNINGS": "ignore",
-        }
-        subprocess.run([sys.executable, "-c", DATABASE, config], env=env, check=True)
-        command = Path(sys.executable).with_name("manila-share")
-        self.program = parts.Program(
-            [str(command), "--config-file", str(config)], folder / "output", env
-        )
-
-    def told(self, what: str, backend: str = "") -> list[tuple[Any, int]]:
-        """Return the numbers and processes that were told of something, in order."""
-        path = self.folder / "told"
-        lines = path.read_text("utf-8").splitlines() if path.exists() else []
-        return [
-            (number, process)
-            for each, told, number, process in map(json.loads, lines)
-            if told == what and backend in ("", each)
-        ]
-
-    def log(self) -> list[str]:
-        """Return the lines of the service's log."""
-        return (self.folder / "manila.log").read_text("utf-8").splitlines()
-
-    def go(self) -> None:
-        """Have the slow actions go on."""
-        (self.folder / "go").touch()
+    def configure(self, backends: Mapping[str, str]) -> None:
+        (lines,) = backends.values()
+        common = COMMON.format(folder=self.folder, backends="")
+        self.config_file.write_text(f"{common}\n[DEFAULT]\n{DRIVER}{lines}\n")
 
 
-@pytest.fixture(params=[False, True], ids=["threads", "eventlet"])
-def started(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+class Told:
+    """What was told, in order, by the parts of a service.
+
+    :param service: the service
+    :param backends: its backends, each of which has a process of its own
+    """
+
+    def __init__(self, service: ShareService, backends: tuple[str, ...]) -> None:
+        self.service = service
+        self.backends = backends
+
+    def lines(self, backend: str) -> list[tuple[str, Any, int]]:
+        """Return what was told, the number of a call, the process."""
+        path = self.service.folder / "told"
+        told = path.read_text("utf-8").splitlines() if path.exists() else []
+        return [tuple(line) for each, *line in map(json.loads, told) if each == backend]
+
+    def of(self, what: str, backend: str) -> list[tuple[Any, int]]:
+        """Return the numbers and processes of one thing that was told."""
+        return [told for each, *told in self.lines(backend) if each == what]
+
+
+@pytest.fixture(params=[False, True], ids=["native", "eventlet"])
+def started(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> Iterator[Callable[..., Told]]:
     """Return what starts a service whose queues have filled up a little."""
-    services: list[Service] = []
+    services: list[ShareService] = []
 
-    def start(**options: Any) -> Service:
-        service = Service(tmp_path, request.param, **options)
+    def start(more: str = "") -> Told:
+        if request.param:
+            backends: tuple[str, ...] = ("DEFAULT",)
+            environment, kind = EVENTLET, OneBackend
+        else:
+            backends, environment, kind = ("alpha", "beta"), NATIVE, ShareService
+        service = kind(
+            tmp_path,
+            dict.fromkeys(backends, BACKEND + more),
+            {**environment, FOLDER: str(tmp_path), "PYTHONWARNINGS": "ignore"},
+        )
+        service.start()
         services.append(service)
-        for backend in service.backends:
-            parts.wait_for(
-                lambda backend=backend: len(service.told("call", backend)) >= 3,
+        told = Told(service, backends)
+        for backend in backends:
+            wait_for(
+                lambda backend=backend: len(told.of("call", backend)) >= 3,
                 f"calls of {backend}",
                 timeout=60,
             )
-        assert service.told("did") == []
-        return service
+            assert told.of("did", backend) == []
+        return told
 
     yield start
     for service in services:
+        assert service.program is not None
         service.program.kill()
 
 
-Started = Callable[..., Service]
-
-
-def test_hooks_run_from_the_start_of_a_process_to_its_end(started: Started) -> None:
-    service = started()
-    parent = service.program.process.pid
+def terminate(service: ShareService) -> None:
+    """Ask a service to stop, and return when it is stopping."""
+    assert service.program is not None
     service.program.process.terminate()
-    # The actions go on only when the service is stopping for sure.
-    parts.wait_for(
-        lambda: any("Caught SIGTERM" in line for line in service.log()),
-        "the service is told to stop",
-    )
-    service.go()
+    service.logged("Caught SIGTERM")
+
+
+def test_hooks_run_from_the_start_of_a_process_to_its_end(
+    started: Callable[..., Told],
+) -> None:
+    told = started()
+    service = told.service
+    terminate(service)
+    # Not one action is done before the service stops.
+    (service.folder / "go").touch()
+    assert service.program is not None
     assert service.program.process.wait(60) == 0
 
     processes = set()
-    for backend in service.backends:
-        calls = service.told("call", backend)
-        assert service.told("did", backend) == calls
+    for backend in told.backends:
+        calls = told.of("call", backend)
+        assert told.of("did", backend) == calls
         (process,) = {process for _, process in calls}
-        assert process != parent
         processes.add(process)
-        for what in ("start", "do_setup", "stop"):
-            assert service.told(what, backend) == [(None, process)]
         # Made in the process that forks, started in the one that runs the driver.
-        assert service.told("made", backend) == [(None, parent)]
-    assert len(processes) == len(service.backends)
-    lines = (service.folder / "told").read_text("utf-8").splitlines()
-    for backend in service.backends:
-        order = [what for each, what, *_ in map(json.loads, lines) if each == backend]
+        assert told.of("made", backend) == [[None, service.pid]]
+        for what in ("start", "do_setup", "stop"):
+            assert told.of(what, backend) == [[None, process]]
+        order = [what for what, *_ in told.lines(backend)]
         assert order[:4] == ["made", "start", "call", "do_setup"]
         assert order[-1] == "stop"
-    assert not [line for line in service.log() if "Dropped" in line]
+    assert len(processes - {service.pid}) == len(told.backends)
+    assert "Dropped" not in service.log()
 
 
-def test_a_service_that_stops_waits_so_long_and_no_longer(started: Started) -> None:
-    service = started(hook_drain_timeout=1)
-    service.program.process.terminate()
+def test_a_service_that_stops_waits_so_long_and_no_longer(
+    started: Callable[..., Told],
+) -> None:
+    told = started("hook_drain_timeout = 1\n")
+    service = told.service
+    terminate(service)
+    assert service.program is not None
     service.program.process.wait(40)
-    assert service.told("did") == []
-    dropped = [line for line in service.log() if "Dropped" in line]
-    assert len(dropped) == len(service.backends)
-    for backend in service.backends:
+    dropped = [line for line in service.log().splitlines() if "Dropped" in line]
+    assert len(dropped) == len(told.backends)
+    for backend in told.backends:
+        assert told.of("did", backend) == []
         (line,) = (line for line in dropped if f"slow of {backend}" in line)
         count = int(line.partition("Dropped ")[2].split()[0])
-        assert count == len(service.told("call", backend))
-        assert len(service.told("stop", backend)) == 1
+        assert count == len(told.of("call", backend))
+        assert len(told.of("stop", backend)) == 1
 
 
 def test_a_hook_that_cannot_start_is_one_line_and_the_service_runs(
-    started: Started,
+    started: Callable[..., Told],
 ) -> None:
-    service = started()
-    service.go()
-    service.program.stop(60)
-    for backend in service.backends:
-        assert len(service.told("do_setup", backend)) == 1
-        lines = [line for line in service.log() if "Hook broken" in line]
+    told = started()
+    service = told.service
+    (service.folder / "go").touch()
+    service.stop()
+    lines = [line for line in service.log().splitlines() if "Hook broken" in line]
+    assert len(lines) == len(told.backends)
+    for backend in told.backends:
+        assert len(told.of("do_setup", backend)) == 1
         section = None if backend == "DEFAULT" else backend
         (line,) = (line for line in lines if f"backend {section} " in line)
         assert " ERROR " in line
         assert "did not start: OSError: nobody answers" in line
-    assert not [line for line in service.log() if "Traceback" in line]
+    assert "Traceback" not in service.log()

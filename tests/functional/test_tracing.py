@@ -12,6 +12,7 @@ from opentelemetry import trace
 from oslo_context import context as oslo_context
 
 import aspects
+from tests.unit.fixtures_hooks.threads import in_a_thread
 
 from . import parts
 from .otlp import ERROR, UNSET, Collector
@@ -76,16 +77,21 @@ def woven(tmp_path):
     return weave
 
 
+@pytest.fixture
 def context():
-    return oslo_context.RequestContext(
-        user_id="u1", project_id="p1", request_id="req-1", overwrite=False
+    return in_a_thread(
+        oslo_context.RequestContext,
+        user_id="u1",
+        project_id="p1",
+        request_id="req-1",
+        auth_token=SECRET,
     )
 
 
-def test_tree(woven, collector):
+def test_tree(woven, collector, context):
     driver = Driver()
     with woven(driver, collector.port) as share_driver:
-        share_driver.create_share(context(), SHARE)
+        share_driver.create_share(context, SHARE)
         spans = collector.wait_for(4)
     assert collector.tree() == [
         "create_share_instance",
@@ -121,12 +127,12 @@ def test_tree(woven, collector):
     assert isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
 
 
-def test_failure_is_told_without_secrets(woven, collector):
+def test_failure_is_told_without_secrets(woven, collector, context):
     rule = {"access_to": "joe", "access_type": "cephx", "access_key": SECRET}
     driver = Driver(OSError(f"no {SECRET} here, password=x{SECRET}"))
     with woven(driver, collector.port) as share_driver:
         with pytest.raises(OSError, match=SECRET):
-            share_driver.update_access(context(), SHARE, [rule], [rule], [])
+            share_driver.update_access(context, SHARE, [rule], [rule], [])
         collector.wait_for(4)
     for name in ("allow_access", "update_access"):
         span = collector.named(name)
@@ -140,12 +146,12 @@ def test_failure_is_told_without_secrets(woven, collector):
     assert not any(SECRET.encode() in body for body in collector.bodies)
 
 
-def test_veto(woven, collector):
+def test_veto(woven, collector, context):
     hooks = f"tracing, audit, forbid={__name__}:Forbid"
     driver = Driver()
     with woven(driver, collector.port, **{"tracing, audit": hooks}) as share_driver:
         with pytest.raises(aspects.Veto):
-            share_driver.create_share(context(), SHARE)
+            share_driver.create_share(context, SHARE)
         collector.wait_for(4)
     assert driver.current is None
     assert collector.tree() == [
@@ -161,21 +167,21 @@ def test_veto(woven, collector):
     assert {span.status for span in collector.spans} == {UNSET}
 
 
-def test_action_in_the_background(woven, collector):
+def test_action_in_the_background(woven, collector, context):
     more = "[alpha:audit]\nhook_dispatch = background\n"
     with woven(Driver(), collector.port, more) as share_driver:
-        share_driver.create_share(context(), SHARE)
+        share_driver.create_share(context, SHARE)
         collector.wait_for(4)
     assert "create_share_instance / audit.post" in collector.tree()
 
 
-def test_below_the_current_span(woven, collector):
+def test_below_the_current_span(woven, collector, context):
     above = trace.SpanContext(
         0xA1B2C3, 0xD4E5, is_remote=True, trace_flags=trace.TraceFlags(1)
     )
     with woven(Driver(), collector.port) as share_driver:
         with trace.use_span(trace.NonRecordingSpan(above)):
-            share_driver.create_share(context(), SHARE)
+            share_driver.create_share(context, SHARE)
             assert trace.get_current_span().get_span_context() == above
         collector.wait_for(4)
     join_point = collector.named("create_share_instance")
@@ -183,10 +189,12 @@ def test_below_the_current_span(woven, collector):
     assert {span.trace_id for span in collector.spans} == {f"{above.trace_id:032x}"}
 
 
-def test_what_waits_is_sent_when_the_service_stops(woven, collector, monkeypatch):
+def test_what_waits_is_sent_when_the_service_stops(
+    woven, collector, monkeypatch, context
+):
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "600000")
     with woven(Driver(), collector.port) as share_driver:
-        share_driver.create_share(context(), SHARE)
+        share_driver.create_share(context, SHARE)
         assert not collector.spans
     assert "create_share_instance" in collector.tree()
 
@@ -194,7 +202,7 @@ def test_what_waits_is_sent_when_the_service_stops(woven, collector, monkeypatch
 # A collector that is not there
 
 
-def test_nobody_waits_for_a_collector_that_hangs(woven, caplog):
+def test_nobody_waits_for_a_collector_that_hangs(woven, caplog, context):
     answered = []
 
     def hang(path):
@@ -206,7 +214,7 @@ def test_nobody_waits_for_a_collector_that_hangs(woven, caplog):
         with woven(Driver(), collector.port, more) as share_driver:
             # More than are kept, and than are sent at once.
             for _ in range(700):
-                share_driver.create_share(context(), SHARE)
+                share_driver.create_share(context, SHARE)
             parts.wait_for(lambda: collector.bodies, "the first spans")
             began = time.monotonic()
         assert time.monotonic() - began < 20
@@ -214,23 +222,23 @@ def test_nobody_waits_for_a_collector_that_hangs(woven, caplog):
     assert "Spans were dropped" in caplog.text
 
 
-def test_a_collector_that_comes_back(woven, caplog):
+def test_a_collector_that_comes_back(woven, caplog, context):
     port = parts.free_port()
     with woven(Driver(), port, "tracing_timeout = 0.5\n") as share_driver:
-        share_driver.create_share(context(), SHARE)
+        share_driver.create_share(context, SHARE)
         parts.wait_for(lambda: "Failed to export" in caplog.text, "the failure's log")
         with Collector(port=port) as collector:
-            share_driver.create_share(context(), SHARE)
+            share_driver.create_share(context, SHARE)
             collector.wait_for(4)
 
 
-def test_an_outage_does_not_fill_the_log(woven, caplog):
+def test_an_outage_does_not_fill_the_log(woven, caplog, context):
     with (
         Collector(lambda path: 400) as collector,
         woven(Driver(), collector.port) as share_driver,
     ):
         for count in range(1, 6):
-            share_driver.create_share(context(), SHARE)
+            share_driver.create_share(context, SHARE)
             parts.wait_for(lambda count=count: len(collector.bodies) >= count, "it")
     told = [each for each in caplog.records if each.levelno >= logging.WARNING]
     assert len(told) == 1

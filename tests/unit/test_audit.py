@@ -2,20 +2,24 @@
 """The audit hook: one JSON line for each ending of a join point."""
 
 import datetime
+import inspect
 import json
 import os
 import subprocess
 import sys
 import threading
 import time
+import uuid
 
 import pytest
 from oslo_config import cfg
 from oslo_context import context as oslo_context
 
 import aspects
+from aspects.operations import METHODS
 from hooks import audit
 
+from ..functional.parts import wait_for
 from .fixtures_hooks.config_file import ConfigFile
 from .fixtures_hooks.threads import in_a_thread
 
@@ -263,13 +267,13 @@ def test_duration_is_unknown_without_pre_actions(configured, woven, path, contex
 def test_no_endings_no_lines(configured, woven, path, context):
     driver = woven(file=configured("enable_pre_hooks = True\n"))
     driver.create_share(context, SHARE)
-    assert lines_in(path) == []
+    assert not path.exists()
 
 
 def test_a_tick_is_no_join_point(configured, woven, path, context):
     driver = woven(file=configured("enable_periodic_hooks = True\n"))
     assert aspects.tick(driver, context, [SHARE]) is True
-    assert lines_in(path) == []
+    assert not path.exists()
 
 
 def test_lines_are_appended_to_what_is_there(woven, path, context):
@@ -337,6 +341,7 @@ def test_write_that_the_system_cuts_short(woven, path, context, monkeypatch):
 PROCESS = """
 import os, sys, threading
 import aspects
+from aspects.operations import METHODS
 from hooks import audit
 
 path, name = sys.argv[1:]
@@ -496,6 +501,319 @@ def test_file_without_permission(tmp_path, path, monkeypatch):
         audit.AuditHook(section, "node1@alpha")
 
 
+def test_folder_without_permission(configured, path, monkeypatch):
+    section = aspects.BackendSection(configured().conf, "alpha")
+    monkeypatch.setattr(os, "access", lambda *args: False)
+    with pytest.raises(PermissionError, match=r"audit\.log"):
+        audit.AuditHook(section, "node1@alpha")
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_nothing_is_written_before_the_first_line(woven, path, context, there):
+    if there:
+        path.write_text("old\n")
+        os.utime(path, (1, 1))
+    driver = woven()
+    about = aspects.weaving(driver)
+    about.start()
+    about.stop()
+    if there:
+        assert (path.read_text(), path.stat().st_mtime) == ("old\n", 1)
+    assert path.exists() == there
+    driver.create_share(context, SHARE)
+    assert len(path.read_text().splitlines()) == 1 + there
+
+
+def test_path_may_be_relative(tmp_path, path, context, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = "[alpha]\nhook_drivers = audit\naudit_log_path = audit.log\n"
+    file = ConfigFile(tmp_path / "service.conf", f"{text}enable_post_hooks = True\n")
+    section = aspects.BackendSection(file.conf, "alpha")
+    driver = aspects.weave_from_config(Driver(), section, "node1@alpha")
+    driver.create_share(context, SHARE)
+    assert len(lines_in(path)) == 1
+
+
+# In the background
+
+ON = "enable_pre_hooks = True\nenable_post_hooks = True\n"
+
+
+def test_a_line_of_the_background_tells_of_the_callers_moment(
+    configured, path, context
+):
+    file = configured(f"{ON}hook_dispatch = background\n")
+    section = aspects.BackendSection(file.conf, "alpha")
+    driver = aspects.weave_from_config(Driver(), section, "node1@alpha")
+    (hook,) = aspects.weaving(driver).hooks
+    gate = threading.Event()
+    # What is before the lines in the queue.
+    hook.dispatcher.put(hook, "post", "any", lambda _: gate.wait(30), None)
+    began = time.monotonic()
+    for number in range(5):
+        driver.create_share(context, {"id": str(number)})
+    ended = datetime.datetime.now(datetime.timezone.utc)
+    longest = time.monotonic() - began
+    wait_for(lambda: time.monotonic() > began + longest + 0.05, "some time")
+    assert not path.exists()
+    gate.set()
+    aspects.weaving(driver).stop()
+    lines = lines_in(path)
+    assert [line["share_id"] for line in lines] == list("01234")
+    for line in lines:
+        assert line["duration"] <= longest
+        assert datetime.datetime.fromisoformat(line["time"]) <= ended
+
+
+def test_a_line_of_the_background_that_cannot_be_written_is_logged(
+    configured, path, context, caplog
+):
+    file = configured(f"{ON}hook_dispatch = background\n")
+    section = aspects.BackendSection(file.conf, "alpha")
+    driver = aspects.weave_from_config(Driver(), section, "node1@alpha")
+    path.mkdir()
+    driver.create_share(context, SHARE)
+    aspects.weaving(driver).stop()
+    (record,) = caplog.records
+    for part in ("audit", "alpha", "create_share_instance", "IsADirectoryError"):
+        assert part in record.getMessage()
+
+
+# CADF
+
+USER, PROJECT, SHARE_ID, OTHER_ID = (uuid.uuid4().hex for _ in range(4))
+
+
+@pytest.fixture
+def cadf(configured):
+    """Return what weaves a driver with an audit hook that writes CADF."""
+    pytest.importorskip("pycadf")
+
+    def weave(driver=None, *others):
+        file = configured(f"{ON}audit_format = cadf\n")
+        section = aspects.BackendSection(file.conf, "alpha")
+        hook = audit.AuditHook(section, "node1@alpha")
+        return aspects.weave(
+            driver or Driver(), [hook, *others], "alpha", "node1@alpha"
+        )
+
+    return weave
+
+
+@pytest.fixture
+def request_context():
+    return in_a_thread(
+        oslo_context.RequestContext,
+        user_id=USER,
+        project_id=PROJECT,
+        request_id="req-1",
+        auth_token=SECRET,
+    )
+
+
+def valid(line):
+    """Have pycadf make an event of a line, and return the line."""
+    from pycadf import attachment, event, reason, resource
+
+    parts = dict(line)
+    assert parts.pop("typeURI") == event.TYPE_URI_EVENT
+    attachments = parts.pop("attachments")
+    for name in ("initiator", "target", "observer"):
+        more = dict(parts[name])
+        kept = {key: more.pop(key) for key in ("id", "typeURI", "name") if key in more}
+        parts[name] = resource.Resource(**kept)
+        assert parts[name].is_valid()
+        vars(parts[name]).update(more)
+    if "reason" in parts:
+        parts["reason"] = reason.Reason(**parts["reason"])
+        assert parts["reason"].is_valid()
+    made = event.Event(**parts)
+    for each in attachments:
+        made.add_attachment(attachment.Attachment(**each))
+    assert made.is_valid()
+    assert made.as_dict() == line
+    return line
+
+
+def test_cadf_of_a_success(cadf, path, request_context):
+    before = datetime.datetime.now(datetime.timezone.utc)
+    share = {"id": OTHER_ID, "share_id": SHARE_ID}
+    cadf().create_share(request_context, share)
+    (line,) = map(valid, lines_in(path))
+    assert before <= datetime.datetime.fromisoformat(line["eventTime"])
+    assert line["eventType"] == "activity"
+    assert line["action"] == "create"
+    assert line["name"] == "create_share_instance"
+    assert line["outcome"] == "success"
+    assert "reason" not in line
+    assert line["initiator"] == {
+        "id": USER,
+        "typeURI": "service/security/account/user",
+        "project_id": PROJECT,
+        "request_id": "req-1",
+    }
+    assert line["target"] == {"id": SHARE_ID, "typeURI": "storage/share"}
+    assert line["observer"]["typeURI"] == "service/storage/share"
+    assert line["observer"]["name"] == "node1@alpha"
+    uuid.UUID(line["observer"]["id"])
+    (attached,) = line["attachments"]
+    assert attached["content"].pop("duration") >= 0
+    assert attached["content"] == {
+        "backend": "alpha",
+        "host": "node1@alpha",
+        "method": "create_share",
+        "share_id": SHARE_ID,
+        "share_instance_id": OTHER_ID,
+    }
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [(LookupError("no such pool"), "failure"), (aspects.Veto("no"), "veto")],
+)
+def test_cadf_of_a_failure(cadf, path, request_context, error, outcome):
+    others = [Next("pre", error)]
+    with pytest.raises(type(error)):
+        cadf(None, *others).create_share(request_context, {"id": SHARE_ID})
+    (line,) = map(valid, lines_in(path))
+    assert line["outcome"] == "failure"
+    assert line["reason"] == {
+        "reasonType": f"org.openstack.manila.{outcome}",
+        "reasonCode": type(error).__name__,
+    }
+    (attached,) = line["attachments"]
+    assert attached["content"]["error"] == str(error)
+
+
+SNAPSHOT = {"id": OTHER_ID, "snapshot_id": OTHER_ID, "share_id": SHARE_ID}
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments", "action", "kind", "target"),
+    [
+        ("create_share", [{"id": SHARE_ID}], "create", "storage/share", SHARE_ID),
+        (
+            "create_share_from_snapshot",
+            [{"id": SHARE_ID}, SNAPSHOT],
+            *("create", "storage/share", SHARE_ID),
+        ),
+        (
+            "create_snapshot",
+            [SNAPSHOT],
+            *("create", "storage/share/snapshot", OTHER_ID),
+        ),
+        (
+            "create_replica",
+            [[], {"id": OTHER_ID, "share_id": SHARE_ID}, []],
+            *("create", "storage/share/replica", OTHER_ID),
+        ),
+        (
+            "update_access",
+            [{"id": SHARE_ID}, [], [{"access_to": "joe"}], []],
+            *("allow", "storage/share", SHARE_ID),
+        ),
+        (
+            "update_access",
+            [{"id": SHARE_ID}, [], [], [{"access_to": "joe"}]],
+            *("deny", "storage/share", SHARE_ID),
+        ),
+        (
+            "update_access",
+            [{"id": SHARE_ID}, [], [], []],
+            *("update", "storage/share", SHARE_ID),
+        ),
+        ("extend_share", [{"id": SHARE_ID}, 2], "update", "storage/share", SHARE_ID),
+        ("teardown_server", [{"x": 1}], "delete", "service/storage/share", None),
+        ("get_share_stats", [], "monitor", "service/storage/share", None),
+        ("further", [], "unknown", "service/storage/share", None),
+    ],
+)
+def test_cadf_of_each_operation(
+    configured, path, request_context, method, arguments, action, kind, target
+):
+    pytest.importorskip("pycadf")
+
+    class Whole(Driver):
+        def create_snapshot(self, context, snapshot, share_server=None):
+            pass
+
+        def extend_share(self, share, new_size, share_server=None):
+            pass
+
+        def further(self, context):
+            pass
+
+    options = f"{ON}audit_format = cadf\nhook_methods = further\n"
+    section = aspects.BackendSection(configured(options).conf, "alpha")
+    driver = aspects.weave_from_config(Whole(), section, "node1@alpha")
+    function = getattr(driver, method)
+    given = {"context": request_context} if "context" in names_of(function) else {}
+    function(*given.values(), *arguments)
+    (line,) = map(valid, lines_in(path))
+    assert (line["action"], line["target"]["typeURI"]) == (action, kind)
+    assert line["target"]["id"] == (target or line["observer"]["id"])
+    if not given:
+        # What the service does by itself.
+        assert line["initiator"]["id"] == line["observer"]["id"]
+
+
+def names_of(function):
+    return inspect.signature(function).parameters
+
+
+def test_every_operation_has_an_action_of_cadf():
+    cadf_module = pytest.importorskip("hooks.cadf")
+    data = {"time": "2026-01-01T00:00:00+00:00", "host": None, "backend": "alpha"}
+    data |= dict.fromkeys(("request_id", "project_id", "user_id"))
+    for operation in METHODS.values():
+        told = cadf_module.event_of(
+            {**data, "operation": operation, "outcome": "success"}
+        )
+        assert valid(told)["action"] != "unknown", operation
+
+
+def test_cadf_of_one_host_has_one_observer(cadf, path, request_context):
+    for driver in (cadf(), cadf()):
+        driver.create_share(request_context, {"id": SHARE_ID})
+    one, two = map(valid, lines_in(path))
+    assert one["observer"] == two["observer"]
+    assert one["id"] != two["id"]
+
+
+def test_format_follows_the_file(configured, path, context):
+    pytest.importorskip("pycadf")
+    file = configured()
+    section = aspects.BackendSection(file.conf, "alpha")
+    driver = aspects.weave_from_config(Driver(), section, "node1@alpha")
+    text = file.path.read_text()
+    for more in ("", "audit_format = cadf\n", "audit_format = json\n"):
+        file.mutate(text + more)
+        driver.create_share(context, SHARE)
+    assert ["typeURI" in line for line in lines_in(path)] == [False, True, False]
+
+
+def test_cadf_without_its_library(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pycadf", None)
+    monkeypatch.delitem(sys.modules, "hooks.cadf", raising=False)
+    problem = wrong(tmp_path, f"audit_log_path = {tmp_path}/a.log\naudit_format = cadf")
+    for part in ("audit_format = cadf", "pycadf", "manila-aspects[audit]"):
+        assert part in problem.cause
+    assert "Traceback" not in problem.cause
+
+
+def test_the_library_of_cadf_is_only_needed_for_it(configured, path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pycadf", None)
+    monkeypatch.delitem(sys.modules, "hooks.cadf", raising=False)
+    section = aspects.BackendSection(configured().conf, "alpha")
+    aspects.weave_from_config(Driver(), section, "node1@alpha").get_share_stats()
+    assert len(lines_in(path)) == 1
+
+
+def test_wrong_format(tmp_path):
+    lines = f"audit_log_path = {tmp_path}/a.log\naudit_format = xml"
+    assert wrong(tmp_path, lines)[:3] == ("alpha", "audit_format", "xml")
+
+
 # No secrets
 
 
@@ -512,7 +830,10 @@ class Model:
 @pytest.mark.parametrize("kind", [dict, Model])
 @pytest.mark.parametrize("where", ["args", "kwargs"])
 @pytest.mark.parametrize("ending", ["success", "failure", "veto", "post"])
-def test_no_secret_is_ever_in_a_line(woven, path, monkeypatch, kind, where, ending):
+@pytest.mark.parametrize("format_", ["json", "cadf"])
+def test_no_secret_is_ever_in_a_line(
+    configured, woven, path, monkeypatch, kind, where, ending, format_
+):
     secrets = {
         name: f"{SECRET}-{name}"
         for name in ("token", "rule", "server", "service", "nested", "text")
@@ -533,7 +854,8 @@ def test_no_secret_is_ever_in_a_line(woven, path, monkeypatch, kind, where, endi
     text = text.replace(secrets["text"], f"password={secrets['text']}")
     error = {"veto": aspects.Veto}.get(ending, OSError)(text)
     others = [Next({"veto": "pre"}.get(ending, ending), error)]
-    driver = woven(Driver(error if ending == "failure" else None), *others)
+    inner = Driver(error if ending == "failure" else None)
+    driver = woven(inner, *others, file=configured(f"{ON}audit_format = {format_}\n"))
     calls = [
         ("update_access", (SHARE, rules, rules, []), ("share", *RULES)),
         ("create_replica", ([], kind(id="r1"), rules), REPLICA),

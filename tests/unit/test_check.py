@@ -53,6 +53,9 @@ class Needy(recording.Recorder):
         if not self.get_config_option("needy_url"):
             raise ValueError("needy_url is not set")
 
+    def _execute_error_hook(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing to do."""
+
 
 class Loud(recording.Recorder):
     """A hook that writes where it should not, when it is made."""
@@ -581,8 +584,8 @@ WRONG: dict[str, tuple[str, str, list[str]]] = {
         MANAGER,
         f"share_manager = {HOOKS}.Driver",
         [
-            f"[DEFAULT] share_manager = {HOOKS}.Driver: it weaves no hooks, and "
-            "[alpha] has some: write share_manager = aspects.manila.ShareManager "
+            f"[DEFAULT] share_manager = {HOOKS}.Driver: it does not weave the hooks "
+            "of [alpha]: write share_manager = aspects.manila.ShareManager "
             "(manila.conf:3)"
         ],
     ),
@@ -728,7 +731,7 @@ class TestFiles:
         assert told.problems == [
             "manila.conf:1: No ':' or '=' found in assignment: write option = value",
             "none.conf: No such file or directory",
-            "none.d: there is no such folder",
+            "none.d: it is no folder",
         ]
 
     def test_no_file_at_all(
@@ -760,7 +763,7 @@ class TestFiles:
         (tmp_path / "more.d").mkdir()
         (tmp_path / "more.d" / "a.conf").write_text("[alpha]\ndepth = 7\n\n[alpha:one]")
         told = run(
-            RIGHT,
+            RIGHT.replace(SWITCH, f"{SWITCH}\ncolour = green"),
             "--config-file",
             "more.conf",
             "--config-dir",
@@ -779,7 +782,7 @@ class TestFiles:
         self, run: Check, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("OS_ALPHA__DEPTH", "9")
-        told = run(RIGHT)
+        told = run(RIGHT.replace(SWITCH, f"{SWITCH}\ndepth = 8"))
         assert row(told, "one", "depth") == ["9", "alpha", "OS_ALPHA__DEPTH"]
 
 
@@ -838,6 +841,19 @@ class TestWarnings:
         text = RIGHT.replace(MANAGER, f"{MANAGER}\n{mine}") + others
         told = run(text.replace(SWITCH, f"{SWITCH}\nlvm_share_volume_group = x"))
         assert told.problems == told.warnings == []
+
+    def test_an_option_of_manila_is_none_of_ours(
+        self, run: Check, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        text = RIGHT.replace(MANAGER, f"{MANAGER}\nfailingg = 1")
+        assert len(run(text).problems) == 1
+
+        def of_manila(group: str) -> Any:
+            options = [(None, [cfg.StrOpt("failingg")])]
+            return (lambda: options) if group == "oslo.config.opts" else None
+
+        monkeypatch.setattr(check, "_of_manila", of_manila)
+        assert run(text).problems == []
 
     def test_a_share_manager_of_ones_own(
         self, run: Check, monkeypatch: pytest.MonkeyPatch
@@ -908,6 +924,14 @@ class TestReport:
         lacks = [line for line in about if line.startswith("It lacks allow_access, ")]
         assert len(lacks) == 2
 
+    def test_the_error_action_is_one_of_the_endings(self, run: Check) -> None:
+        text = SEVERAL.replace(
+            "[gamma]", "[beta:Needy]\nenable_post_hooks = 1\n[gamma]"
+        )
+        data = json.loads(run(text, "--format", "json").out)
+        (hook,) = data["backends"][1]["chain"]
+        assert hook["actions"] == ["pre", "post", "error"]
+
     def test_the_same_for_a_program(self, run: Check) -> None:
         data = json.loads(run(SEVERAL, "--format", "json").out)
         assert data["files"] == ["manila.conf"]
@@ -962,9 +986,33 @@ class TestReport:
 
     def test_without_backends_hooks_are_those_of_default(self, run: Check) -> None:
         text = RIGHT.replace(BACKENDS, "").replace("\n[alpha]\n", "")
-        told = run(text.replace("[alpha:one]", "[DEFAULT:one]"))
+        text = text.replace("[alpha:one]", "[DEFAULT:one]")
+        told = run(text)
         assert told.problems == []
         assert row(told, "one", "colour") == ["red", "DEFAULT:one", "manila.conf:9"]
+        told = run(text.replace(OWN, "color = red").replace("one]", "ones]"))
+        assert told.problems == [
+            "[DEFAULT:ones]: hook_drivers of [DEFAULT] names no instance 'ones': write "
+            "[DEFAULT:one] (manila.conf:8)"
+        ]
+        told = run(text.replace(OWN, "color = red"))
+        assert told.problems == [
+            "[DEFAULT:one] color = red: there is no such option: write colour "
+            "(manila.conf:9)"
+        ]
+
+    def test_sections_may_be_in_capitals(self, run: Check) -> None:
+        told = run(RIGHT.replace("[alpha]", "[Alpha]").replace("[alpha:o", "[ALPHA:O"))
+        assert told.problems == []
+        assert row(told, "one", "colour") == ["red", "alpha:one", "manila.conf:11"]
+
+    def test_a_method_that_is_not_implemented_is_lacking(self, run: Check) -> None:
+        driver = "share_driver = tests.unit.test_show.Driver"
+        told = run(RIGHT.replace(DRIVER, driver))
+        operations = told.out.partition("operations of alpha")[2]
+        assert "\n  create_share_instance " in operations
+        assert "\n  delete_share_instance " not in operations
+        assert "delete_share_instance, " in operations
 
     def test_hooks_are_made_and_never_started(
         self, run: Check, monkeypatch: pytest.MonkeyPatch

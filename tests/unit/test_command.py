@@ -2,6 +2,7 @@
 """The command hook: a program of the operator's for each action."""
 
 import json
+import logging
 import os
 import signal
 import stat
@@ -225,7 +226,7 @@ def test_no_secret_of_the_call_is_given_to_it(woven, recorded, context):
 
 
 def test_status_of_a_pre_action_is_a_decision(woven, program, context):
-    path = program("echo quota is used up >&2; exit 3\n")
+    path = program("echo noise; echo quota is used up >&2; exit 3\n")
     driver = woven(path, "suppress_pre_hooks_errors = True\n")
     with pytest.raises(aspects.Veto) as caught:
         driver.create_share(context, SHARE)
@@ -396,6 +397,15 @@ def test_secret_in_the_environment_option_is_not_told(tmp_path):
         )
     assert "'TO KEN' is not a name" in str(caught.value)
     assert SECRET not in str(caught.value)
+
+
+def test_environment_option_is_not_in_the_log_of_options(woven, program, caplog):
+    """As Manila writes it when it starts with ``debug = True``."""
+    driver = woven(program(""), f"command_environment = TOKEN={SECRET}\n")
+    with caplog.at_level(logging.DEBUG):
+        driver._self_file.conf.log_opt_values(logging.getLogger(), logging.DEBUG)
+    assert "command_environment" in caplog.text
+    assert SECRET not in caplog.text
 
 
 def test_making_the_hook_runs_nothing(woven, program, tmp_path):

@@ -165,6 +165,19 @@ def test_no_error_of_the_outbox_is_lost(weave, context, tmp_path):
         driver.create_share(context, SHARE)
 
 
+def test_counts(weave, context, tmp_path):
+    driver, hook = weave(f"hook_dispatch = durable\nhook_outbox_path = {tmp_path}")
+    hook.error = delivery.Refused("never")
+    driver.create_share(context, SHARE)
+    wait_for(lambda: hook.counts()["refused"] == 2, "both are refused", 20)
+    hook.error = ConnectionError("refused")
+    driver.create_share(context, SHARE)
+    assert hook.counts()["pending"] == 2
+    hook.error = None
+    wait_for(lambda: not hook.counts()["pending"], "both are delivered", 20)
+    assert hook.counts()["delivered"] == 2
+
+
 # Where the events are
 
 

@@ -3,11 +3,11 @@
 
 import datetime
 import json
+import urllib.parse
+import uuid
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import assume, example, given, settings
-from hypothesis import strategies as st
 from oslo_context import context as oslo_context
 
 import aspects
@@ -21,6 +21,12 @@ class Driver:
         pass
 
     def update_access(self, context, share, access_rules, add_rules, delete_rules):
+        pass
+
+    def allow_access(self, context, share, access, share_server=None):
+        pass
+
+    def deny_access(self, context, share, access, share_server=None):
         pass
 
     def create_snapshot(self, context, snapshot, share_server=None):
@@ -236,184 +242,165 @@ def test_ids_are_found_by_parameter_not_by_place(context, by_name):
     assert (data["share_id"], data["replica_id"]) == ("s1", "r1")
 
 
-# Secrets
-
-SECRET = "hunter2-Zq9"
+# Access
 
 
-def without(text, arguments=None, token=None):
-    context = SimpleNamespace(auth_token=token)
-    return event.without_secrets(text, context, arguments or {})
+RULE = {
+    "id": "r1",
+    "access_type": "cephx",
+    "access_to": "joe",
+    "access_level": "rw",
+    "state": "queued",
+    "access_key": "hunter2-Zq9",
+}
+TOLD = {"access_type": "cephx", "access_to": "joe", "access_level": "rw"}
 
 
-def test_text_without_secrets_stays():
-    arguments = {"share": {"id": "s1", "size": 3}, "access_rules": []}
-    text = "pool 'p1' of share s1 is full: 3 GiB"
-    assert without(text, arguments, SECRET) == text
-    assert event.without_secrets(text, object(), {}) == text
-
-
-def test_token_of_the_context():
-    assert SECRET not in without(f"GET with {SECRET}: 401", token=SECRET)
-
-
-@pytest.mark.parametrize("kind", [dict, Model])
-@pytest.mark.parametrize(
-    "key",
-    [
-        "access_key",
-        "password",
-        "ss_password",
-        "admin_passwd",
-        "auth_token",
-        "token",
-        "secret",
-        "client_secret",
-        "private_key",
-        "ssh_private_key",
-        "passphrase",
-        "credential",
-        "Password",
-        "ACCESS_KEY",
-        "accessKey",
-    ],
-)
-def test_secrets_are_known_by_their_names(kind, key):
-    arguments = {"share": kind(**{key: SECRET, "id": "s1"})}
-    text = without(f"cannot log in with {SECRET}, said {SECRET}.", arguments)
-    assert SECRET not in text
-    assert text.startswith("cannot log in with ")
+def access_of(method, *args, **kwargs):
+    about = operation(method)
+    return event.access_of(about, about.arguments(args, kwargs))
 
 
 @kinds
 @pytest.mark.parametrize("many", [list, tuple])
-def test_secrets_in_lists(kind, many):
-    rules = many([kind(access_key="plain"), kind(access_key=SECRET)])
-    assert SECRET not in without(f"key {SECRET}", {"add_rules": rules})
+def test_access_of_rules(kind, many):
+    rules = many([kind(**RULE)])
+    told = access_of("update_access", {"id": "s1"}, rules, rules, [])
+    # What is empty says nothing.
+    assert told["add_rules"] == told["access_rules"] == [TOLD]
+    assert "delete_rules" not in told
+    assert "hunter2" not in json.dumps(told)
 
 
 @kinds
-def test_secrets_of_a_share_server(kind):
-    server = kind(
-        id="v1",
-        backend_details={"vserver": "v", "password": SECRET},
-        security_services=[{"type": "ldap", "password": "l" + SECRET}],
-    )
-    text = without(f"{SECRET} and l{SECRET}", {"share_server": server})
-    assert SECRET not in text
+@pytest.mark.parametrize(
+    ("method", "name"), [("allow_access", "add_rules"), ("deny_access", "delete_rules")]
+)
+def test_access_of_one_rule(kind, method, name):
+    told = access_of(method, {"id": "s1"}, kind(**RULE))
+    assert told[name] == [TOLD]
+    assert set(told) == {name, "share_proto", "export_locations"}
 
 
 @kinds
-def test_secrets_within_models_within_models(kind):
-    network = {"security_services": [kind(password=SECRET)]}
-    server = kind(id="v1", share_network=network)
-    assert SECRET not in without(f"bind as {SECRET}", {"share_server": server})
+def test_access_tells_how_to_mount_the_share(kind):
+    locations = [
+        kind(path="host:/one", is_admin_only=False),
+        kind(path="host:/admin", is_admin_only=True),
+        kind(path=None, is_admin_only=False),
+        kind(path="host:/two"),
+    ]
+    share = kind(id="s1", share_proto="NFS", export_locations=locations)
+    told = access_of("allow_access", share, RULE)
+    assert told["share_proto"] == "NFS"
+    assert told["export_locations"] == ["host:/one", "host:/two"]
 
 
-def test_secrets_as_a_list():
-    arguments = {"share_server": {"passwords": ["one", SECRET]}}
-    assert SECRET not in without(f"tried {SECRET}", arguments)
+@pytest.mark.parametrize("locations", [None, 5, [], [None], ["text"], Unloaded(id="x")])
+def test_odd_export_locations_are_none(locations):
+    told = access_of("allow_access", {"export_locations": locations}, RULE)
+    assert told["export_locations"] == []
+    assert told["share_proto"] is None
 
 
-def test_secrets_under_a_secret_name():
-    arguments = {"share_server": {"credentials": {"user": "u", "key": SECRET}}}
-    assert SECRET not in without(f"tried {SECRET}", arguments)
+def test_calls_without_rules_tell_of_no_access():
+    assert access_of("create_share", {"id": "s1", "share_proto": "NFS"}) == {}
+    assert access_of("update_access", {"id": "s1"}, [], [], []) == {}
 
 
-def test_argument_that_is_itself_secret():
-    assert SECRET not in without(f"tried {SECRET}", {"admin_password": SECRET})
+def test_rule_that_cannot_be_read_is_told_without_what_it_has():
+    told = access_of("allow_access", {"id": "s1"}, Unloaded(access_to="joe"))
+    assert told["add_rules"] == [dict.fromkeys(TOLD)]
 
 
-def test_argument_that_fits_no_parameter(context):
-    error = OSError(f"tried {SECRET}")
-    too_many = ({}, None, None, {"password": SECRET})
-    data = event.data_of(context, operation(), too_many, {}, error)
-    assert SECRET not in json.dumps(data)
+def test_access_is_a_part_of_the_data(context):
+    args = ({"id": "s1"}, [RULE], [RULE], [])
+    data = event.data_of(context, operation("update_access"), args, {})
+    assert data["add_rules"] == [TOLD]
+    assert "hunter2" not in json.dumps(data)
+
+
+# Events
+
+
+@pytest.fixture
+def data(context):
+    share = {"id": "i1", "share_id": "s1"}
+    return event.data_of(context, operation(), (share,), {})
+
+
+@pytest.mark.parametrize("phase", [event.START, event.END, event.ERROR])
+def test_event_of(data, phase):
+    told = event.event_of(phase, data)
+    assert told.pop("data") is data
+    uuid.UUID(told.pop("id"))
+    assert told == {
+        "specversion": "1.0",
+        "source": "/manila/node1%40alpha",
+        "type": f"org.openstack.manila.share.create_share_instance.{phase}",
+        "time": data["time"],
+        "datacontenttype": "application/json",
+        "subject": "s1",
+    }
+    json.dumps(told)
+
+
+def test_each_event_has_an_id_of_its_own(data):
+    assert event.event_of("end", data)["id"] != event.event_of("end", data)["id"]
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("method", "args", "subject"),
     [
-        f"password={SECRET}",
-        f"{{'auth_token': '{SECRET}'}}",
-        f'{{"password": "{SECRET}"}}',
-        f"mount -o password={SECRET} failed",
-        f"--password {SECRET}",
+        ("create_share", ({"id": "i1", "share_id": "s1"},), "s1"),
+        ("create_snapshot", ({"id": "n1"},), "n1"),
+        ("create_snapshot", ({"id": "n1", "share_id": "s1"},), "s1"),
+        ("get_share_stats", (), None),
     ],
 )
-def test_secrets_that_a_text_calls_so(text):
-    assert SECRET not in without(text)
+def test_subject_of_an_event(context, method, args, subject):
+    data = event.data_of(context, operation(method), args, {})
+    assert event.event_of("end", data).get("subject") == subject
 
 
-def test_secret_within_a_longer_secret():
-    arguments = {"share": {"password": "abc", "token": "abcdef"}}
-    assert without("abcdef", arguments) == "***"
-    assert "def" not in without("x abcdef y", arguments)
+@pytest.mark.parametrize("host", ["node1@alpha", "a b", "é/?#", None, ""])
+def test_source_of_an_event_is_a_uri(data, host):
+    source = event.event_of("end", {**data, "host": host})["source"]
+    path = urllib.parse.urlsplit(source).path
+    assert source.isascii()
+    assert urllib.parse.unquote(path) == f"/manila/{host or 'alpha'}"
 
 
-def test_secret_that_python_writes_with_escapes():
-    # Texts of process errors have their output as repr() writes it.
-    secret = 'it\'s "q\\9"'
-    text = without(f"Stderr: {secret!r}", {"share": {"password": secret}})
-    assert "q\\" not in text
+def test_event_of_a_failure_has_no_secret(context):
+    error = OSError("tried t0ken and hunter2-Zq9")
+    args = ({"id": "s1"}, [RULE], [RULE], [])
+    data = event.data_of(context, operation("update_access"), args, {}, error)
+    text = json.dumps(event.event_of("error", data))
+    assert "tried *** and ***" in text
+    assert "t0ken" not in text
+    assert "hunter2" not in text
 
 
-@pytest.mark.parametrize("value", [None, "", 5, b"\xff", object(), Unloaded(id="x")])
-def test_odd_values_do_no_harm(value):
-    arguments = {"share": {"password": value}, "rules": [value], "other": value}
-    assert without("pool is full", arguments) == "pool is full"
+@kinds
+def test_event_of_a_tick(kind, context):
+    instances = [kind(id="i1", access_key="hunter2"), kind(id="i2"), kind(name="none")]
+    told = event.periodic_event_of(context, instances, "alpha", "node1@alpha")
+    assert told["type"] == "org.openstack.manila.share.periodic"
+    assert told["source"] == "/manila/node1%40alpha"
+    assert told["data"].pop("time") == told["time"]
+    assert told["data"] == {
+        "request_id": "req-1",
+        "project_id": "p1",
+        "user_id": "u1",
+        "backend": "alpha",
+        "host": "node1@alpha",
+        "share_instance_ids": ["i1", "i2"],
+    }
+    assert "hunter2" not in json.dumps(told)
 
 
-def test_data_that_contains_itself():
-    share = {"password": SECRET}
-    share["share"] = share
-    share["all"] = [share]
-    assert SECRET not in without(f"tried {SECRET}", {"share": share})
-
-
-WORDS = st.text(
-    st.characters(codec="utf-8", exclude_characters="*"), min_size=1, max_size=20
-)
-KEYS = st.sampled_from(["password", "access_key", "auth_token", "secret", "id", "x"])
-NESTED = st.recursive(
-    WORDS | st.none() | st.integers(),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(KEYS, inner, max_size=3)
-        | st.dictionaries(KEYS, inner, max_size=3).map(lambda d: Model(**d))
-    ),
-    max_leaves=6,
-)
-
-
-@settings(max_examples=200, deadline=None)
-@given(
-    around=st.lists(st.text(max_size=20), min_size=2, max_size=4),
-    secret=WORDS,
-    token=st.none() | WORDS,
-    path=st.lists(st.sampled_from(["dict", "list", "model"]), max_size=3),
-    noise=NESTED,
-)
-@example(["a", "b"], "'", None, [], None)
-@example(["{'password': '", "'}"], "a'b", None, ["model"], None)
-def test_no_secret_is_left(around, secret, token, path, noise):
-    # A secret of stars would be in the mask itself.
-    assume("*" not in "".join(around))
-    value = {"access_key": secret, "noise": noise}
-    for step in path:
-        if step == "list":
-            value = [noise, value]
-        elif step == "model":
-            value = Model(inner=value)
-        else:
-            value = {"inner": value}
-    text = secret.join(around) + (token or "")
-    masked = without(text, {"share": value}, token)
-    assert secret not in masked
-    assert not token or token not in masked
-
-
-@settings(max_examples=100, deadline=None)
-@given(text=st.text(), noise=NESTED, token=st.none() | st.text())
-def test_nothing_makes_it_raise(text, noise, token):
-    assert isinstance(without(text, {"share": noise}, token), str)
+@pytest.mark.parametrize("hook_data", [None, {"s1": "hunter2"}, "hunter2", object()])
+def test_hook_data_of_a_tick_that_is_no_list_is_not_told(context, hook_data):
+    told = event.periodic_event_of(context, hook_data, "alpha", None)
+    assert "share_instance_ids" not in told["data"]
+    assert "hunter2" not in json.dumps(told)

@@ -64,6 +64,7 @@ def at(text, zone="UTC"):
             "2026-03-30T11:00+02:00",
         ),
         # A time that the clocks skip is when it would have been.
+        ("30 2 * * * 10m Europe/Berlin", "2026-03-29T01:35+01:00", None),
         ("30 2 * * * 10m Europe/Berlin", "2026-03-29T03:29+02:00", None),
         (
             "30 2 * * * 10m Europe/Berlin",
@@ -95,8 +96,11 @@ def at(text, zone="UTC"):
         ),
         # Longer than the time between two: the end is that of the last one.
         ("0 0 * * * 2d UTC", "2026-05-05T12:00+00:00", "2026-05-07T00:00+00:00"),
-        # The end of a month, and the winter that has a 29 February.
+        # The second Friday of a month, the end of one, and a year of 366 days.
+        ("0 0 * * 5#2 1d UTC", "2026-11-13T12:00+00:00", "2026-11-14T00:00+00:00"),
+        ("0 0 * * 5#2 1d UTC", "2026-11-20T12:00+00:00", None),
         ("0 0 L * * 1d UTC", "2026-02-28T23:00+00:00", "2026-03-01T00:00+00:00"),
+        ("0 0 1 1 * 99999d UTC", "2026-05-05T12:00+00:00", "2299-10-16T00:00+00:00"),
         ("0 0 29 2 * 1d UTC", "2028-02-29T23:00+00:00", "2028-03-01T00:00+00:00"),
         ("0 0 29 2 * 1d UTC", "2026-02-28T23:00+00:00", None),
     ],
@@ -245,6 +249,8 @@ def test_each_minute_of_weeks_is_as_the_model(text, first):
         ("0 22 * * fri 0h UTC", "'0h' is no duration"),
         ("0 22 * * fri 1h30m UTC", "'1h30m' is no duration"),
         ("0 22 * * fri -1h UTC", "'-1h' is no duration"),
+        # No calendar goes back so far.
+        ("0 22 * * fri 999999d UTC", "'999999d' is no duration"),
         ("0 22 * * fri 60h Europe/Berlinn", "no time zone 'Europe/Berlinn'"),
         ("0 22 * * fri 60h Europe", "no time zone 'Europe'"),
         ("0 22 * * fri 60h /etc/passwd", "no time zone '/etc/passwd'"),

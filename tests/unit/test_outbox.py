@@ -11,6 +11,7 @@ import textwrap
 import threading
 
 import pytest
+from persistqueue import SQLiteQueue
 
 from hooks.delivery import NotDelivered, Refused
 from hooks.outbox import FILE, Outbox
@@ -192,6 +193,96 @@ def test_what_is_put_is_on_disk(new, path, receiver):
         assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "größer",
+        "\ud800",
+        "\0",
+        'a "b"\\c',
+        "\u2028",
+        "😀",
+        "x" * 100_000,
+        "'; --",
+        "1e5",
+    ],
+)
+def test_an_event_comes_as_it_was_put(new, path, receiver, text):
+    told = {"id": "a", text: [text, {"n": [1, 0.1, 2**70, True, None, [], {}, ""]}]}
+    new().put(told)
+    receiver.wait("a")
+    assert receiver.attempts == [told]
+
+
+def test_what_is_no_plain_data_fails_alone(new, receiver):
+    outbox = new()
+    errors = []
+
+    def puts(told):
+        try:
+            outbox.put(told)
+        except TypeError as error:
+            errors.append(error)
+
+    told = [event("a"), {"id": object()}, event("b"), {"id": {1}}]
+    threads = [threading.Thread(target=puts, args=(each,)) for each in told]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert len(errors) == 2
+    wait_for(lambda: sorted(receiver.ids) == ["a", "b"], "the others are delivered")
+
+
+def test_callers_at_once_share_a_write(new, path, receiver, monkeypatch):
+    """However slow the disk is, nobody waits for more than two writes."""
+    written = []
+    put = SQLiteQueue.put
+
+    def slow(queue, texts):
+        written.append(len(texts))
+        threading.Event().wait(0.2)
+        put(queue, texts)
+
+    outbox = new()
+    outbox.start()
+    monkeypatch.setattr(SQLiteQueue, "put", slow)
+    threads = [
+        threading.Thread(target=outbox.put, args=(event(f"{n}"),)) for n in range(20)
+    ]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert sum(written) == 20
+    assert len(written) <= 5
+    wait_for(lambda: len(set(receiver.ids)) == 20, "all are delivered")
+
+
+def test_a_caller_that_is_killed_does_not_take_others_with_it(
+    new, receiver, monkeypatch
+):
+    put, entered, killed = SQLiteQueue.put, threading.Event(), []
+
+    def kills_the_first(queue, texts):
+        if not killed:
+            killed.append(True)
+            entered.set()
+            threading.Event().wait(0.3)
+            raise SystemExit
+        put(queue, texts)
+
+    outbox = new()
+    outbox.start()
+    monkeypatch.setattr(SQLiteQueue, "put", kills_the_first)
+    first = threading.Thread(target=outbox.put, args=(event("a"),))
+    first.start()
+    assert entered.wait(10)
+    outbox.put(event("b"))
+    first.join()
+    wait_for(lambda: "b" in receiver.ids, "the other's event is delivered")
+
+
 def test_what_a_killed_process_has_left_is_delivered(new, path, receiver):
     code = """
         import os, pathlib, sys, threading
@@ -358,17 +449,17 @@ def test_a_child_process_delivers_when_the_parent_is_gone(path, tmp_path):
         while outbox.pending():
             time.sleep(0.01)
         ready, tell = os.pipe()
+        killed = os.getpid()
         child = os.fork()
         if child:
             # What the child puts, the parent delivers.
             os.read(ready, 1)
-            while not outbox.delivered == 2:
+            while outbox.pending():
                 time.sleep(0.01)
             os.kill(os.getpid(), signal.SIGKILL)
         parent = False
         outbox.put({"id": "b"})
         os.write(tell, b".")
-        killed = os.getppid()
         while os.getppid() == killed:
             time.sleep(0.01)
         outbox.put({"id": "c"})
@@ -376,9 +467,11 @@ def test_a_child_process_delivers_when_the_parent_is_gone(path, tmp_path):
         os._exit(0)
     """
     told = tmp_path / "told"
-    assert run(code, path, told).returncode == -9
+    ran = run(code, path, told)
+    assert (ran.returncode, ran.stderr) == (-9, "")
+    # It has waited for the child as well, which has its output.
     expected = ["a by parent", "b by parent", "c by child"]
-    wait_for(lambda: told.read_text().splitlines() == expected, str(expected), 20)
+    assert told.read_text().splitlines() == expected
 
 
 def test_many_processes_that_start_at_once(path, tmp_path):

@@ -3,6 +3,7 @@
 
 import asyncio
 import threading
+from unittest import mock
 
 import pytest
 from oslo_context import context as oslo_context
@@ -246,47 +247,53 @@ def test_call_in_an_action(traced, spans):
     )
 
 
-def test_coroutine(traced, spans):
-    hook, driver = traced(CoroutineDriver(), Recorder())
+@pytest.mark.parametrize("error", [None, OSError("no")])
+def test_coroutine(traced, spans, error):
+    hook, driver = traced(CoroutineDriver(fail(error) if error else str), Recorder())
 
     async def many():
         calls = [driver.create_share(None, {"id": str(n)}) for n in range(10)]
-        await asyncio.gather(*calls)
+        ends = await asyncio.gather(*calls, return_exceptions=True)
+        assert ends == [error or ""] * 10
         assert trace.get_current_span() is trace.INVALID_SPAN
 
     asyncio.run(many())
     hook.stop()
-    join_points = [each for each in spans() if not each.parent]
-    assert {each.attributes["manila.share_id"] for each in join_points} == set(
-        map(str, range(10))
-    )
-    for each in join_points:
-        below = [s for s in spans() if s.context.trace_id == each.context.trace_id]
-        assert {"hook.pre", "hook.post"} <= {s.name for s in below}
+    assert tree(spans()) == sorted(10 * (FAILURE if error else SUCCESS))
+    assert len({each.context.trace_id for each in spans()}) == 10
+    # Not only until there was something to wait for.
+    driven = [each for each in spans() if each.name == "create_share"]
+    assert all(each.end_time - each.start_time >= 1_000_000 for each in driven)
 
 
-@pytest.mark.parametrize("error", [None, OSError("no")])
-def test_coroutine_method_has_a_span(traced, spans, error):
-    hook, _ = traced(Driver())
-    plain = CoroutineDriver(fail(error) if error else str)
-    operation = aspects.weaving(_).operations["create_share"]
-    method = hook.wrap_driver(operation, plain.create_share)
+def test_coroutine_that_is_cancelled(traced, spans):
+    hook, driver = traced(CoroutineDriver(), Recorder())
 
-    async def within():
-        began = hook._execute_pre_hook(None, operation, SHARE)
-        try:
-            await method(None, SHARE)
-        except OSError:
-            pass
-        finally:
-            hook._execute_post_hook(None, operation, began, None, SHARE)
+    async def cancel():
+        task = asyncio.ensure_future(driver.create_share(None, SHARE))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
 
-    asyncio.run(within())
+    asyncio.run(cancel())
     hook.stop()
-    assert tree(spans()) == SUCCESS[:2]
-    driven = next(each for each in spans() if each.parent)
-    assert driven.end_time - driven.start_time >= 1_000_000
-    assert bool(driven.events) == bool(error)
+    assert tree(spans()) == FAILURE
+
+
+@pytest.mark.parametrize("make", [mock.Mock, mock.MagicMock, mock.create_autospec])
+def test_mock_of_a_method(traced, spans, make):
+    plain = Driver()
+    method = Driver().create_share
+    plain.create_share = (
+        make(method, return_value="mocked")
+        if make is mock.create_autospec
+        else make(spec=method, return_value="mocked")
+    )
+    hook, driver = traced(plain, Recorder())
+    assert driver.create_share(None, SHARE) == "mocked"
+    hook.stop()
+    assert tree(spans()) == SUCCESS
 
 
 def test_threads(traced, spans):
@@ -363,7 +370,6 @@ def test_operations_are_chosen(traced, spans):
     driver.update_access(None, SHARE, rules, rules, [])
     driver.update_access(None, SHARE, [], [], rules)
     driver.delete_share(None, SHARE)
-    driver.during = lambda: aspects.unweave(driver)
     hook.stop()
     assert {each.name for each in spans() if not each.parent} == {
         "create_share_instance",

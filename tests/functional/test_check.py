@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``manila-aspects check``, where Manila is: its options, its drivers."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import aspects
+
+from . import parts
+
+CHECK = [sys.executable, "-m", "aspects.cli", "check"]
+
+ROOT = str(Path(aspects.__file__).parents[1])
+
+
+def check(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command in a folder; nothing is to be left in it."""
+    path = os.pathsep.join(filter(None, [ROOT, os.environ.get("PYTHONPATH")]))
+    before = sorted(folder.rglob("*"))
+    done = subprocess.run(
+        [*CHECK, *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.stderr == ""
+    assert sorted(folder.rglob("*")) == before
+    return done
+
+
+def problems(done: subprocess.CompletedProcess[str]) -> list[str]:
+    return [line for line in done.stdout.splitlines() if line.startswith("problem: ")]
+
+
+def test_the_example(tmp_path: Path) -> None:
+    log = f"{tmp_path}/audit.log"
+    text = parts.example("command.rst", {"/var/log/manila/audit.log": log})
+    (tmp_path / "manila.conf").write_text(text, "utf-8")
+    done = check(tmp_path, "--config-file", "manila.conf")
+    assert done.returncode == 1
+    page = (parts.DOCS / "command.rst").read_text("utf-8")
+    shown = re.findall(r"^    ((?:problem: |\d problems).*)$", page, re.M)
+    assert done.stdout.splitlines()[-len(shown) :] == shown
+
+
+RIGHT = """\
+[DEFAULT]
+enabled_share_backends = lvm, generic
+share_manager = aspects.manila.ShareManager
+host = node1
+state_path = {folder}
+transport_url = rabbit://joe:hunter2@127.0.0.1
+# One of Manila's, and nearly one of the hook's.
+share_name_template = a-%s
+
+[lvm]
+share_driver = manila.share.drivers.lvm.LVMShareDriver
+driver_handles_share_servers = False
+hook_drivers = log=audit, name=my_hooks:NameHook
+enable_post_hooks = True
+audit_log_path = $state_path/audit.log
+hook_operations = create_share_instance, create_share_replica
+
+[generic]
+share_driver = manila.share.drivers.generic.GenericShareDriver
+"""
+
+
+HOOK = """\
+from oslo_config import cfg
+
+from hooks import audit
+
+
+class NameHook(audit.AuditHook):
+    options = (*audit.AuditHook.options, cfg.StrOpt("share_name_templates"))
+"""
+
+
+@pytest.fixture
+def right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    # In the current folder, where nothing is to be left.
+    (tmp_path / "my_hooks.py").write_text(HOOK, "utf-8")
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    (tmp_path / "manila.conf").write_text(RIGHT.format(folder=tmp_path), "utf-8")
+    return tmp_path
+
+
+def test_drivers_of_manila(right: Path) -> None:
+    done = check(right, "--config-file", "manila.conf", "--format", "json")
+    data = json.loads(done.stdout)
+    assert done.returncode == 0, data["problems"]
+    lvm, generic = data["backends"]
+    assert (lvm["name"], lvm["host"]) == ("lvm", "node1@lvm")
+    assert lvm["woven"]["allow_access"] == ["allow_access", "update_access"]
+    assert lvm["woven"]["create_share_instance"] == [
+        "create_share",
+        "create_share_from_snapshot",
+    ]
+    # Manila's base class has a method for it, which is not implemented.
+    assert "create_share_replica" in lvm["woven"]
+    assert "create_share_replica" in lvm["lacks"]
+    assert "extend_share" not in lvm["lacks"]
+    assert (generic["name"], generic["chain"], generic["woven"]) == ("generic", [], {})
+    assert [warning["value"] for warning in data["warnings"]] == [
+        "create_share_replica"
+    ]
+
+
+def test_a_value_may_refer_to_an_option_of_manila(right: Path) -> None:
+    done = check(right, "--config-file", "manila.conf", "--backend", "lvm")
+    assert done.returncode == 0, problems(done)
+    assert f"{right}/audit.log" in done.stdout
+    assert "generic" not in done.stdout
+    assert "hunter2" not in done.stdout
+
+
+WRONG = """\
+[DEFAULT]
+enabled_share_backends = lvm, zfs, plain
+share_manager = manila.share.manager.ShareManager
+
+[lvm]
+share_driver = manila.share.drivers.lvn.LVMShareDriver
+hook_drivers = log=audit
+enable_post_hooks = True
+audit_logs_path = /audit.log
+
+[zfs]
+share_driver = manila.share.drivers.zfsonlinux.driver.ZfsOnLinuxShareDriver
+hook_driver = log=audit
+periodic_interval = 60
+
+[plain]
+share_driver = manila.share.drivers.lvm.LvmShareDriver
+"""
+
+
+def test_mistakes(tmp_path: Path) -> None:
+    (tmp_path / "manila.conf").write_text(WRONG, "utf-8")
+    done = check(tmp_path, "--config-file", "manila.conf")
+    assert done.returncode == 1
+    assert problems(done) == [
+        f"problem: {problem}"
+        for problem in (
+            "[lvm] share_driver = manila.share.drivers.lvn.LVMShareDriver: there is no "
+            "module 'manila.share.drivers.lvn'; did you mean "
+            "'manila.share.drivers.lvm'? (manila.conf:6)",
+            "[lvm] hook_drivers = log=audit: making the hook failed: ValueError: "
+            "audit_log_path is not set: see audit_log_path in [lvm:log] or [lvm] "
+            "(manila.conf:7)",
+            "[zfs] share_driver = "
+            "manila.share.drivers.zfsonlinux.driver.ZfsOnLinuxShareDriver: module "
+            "'manila.share.drivers.zfsonlinux.driver' has no class "
+            "'ZfsOnLinuxShareDriver'; did you mean 'ZFSonLinuxShareDriver'? "
+            "(manila.conf:12)",
+            "[plain] share_driver = manila.share.drivers.lvm.LvmShareDriver: module "
+            "'manila.share.drivers.lvm' has no class 'LvmShareDriver'; did you mean "
+            "'LVMShareDriver'? (manila.conf:17)",
+            "[DEFAULT] share_manager = manila.share.manager.ShareManager: it does not "
+            "weave the hooks of [lvm]: write share_manager = "
+            "aspects.manila.ShareManager (manila.conf:3)",
+            "[lvm] audit_logs_path = /audit.log: there is no such option: write "
+            "audit_log_path (manila.conf:9)",
+            "[zfs] hook_driver = log=audit: there is no such option: write "
+            "hook_drivers (manila.conf:13)",
+        )
+    ]
+
+
+def test_one_of_ones_own_may_inherit_the_share_manager(right: Path) -> None:
+    (right / "my_manager.py").write_text(
+        "import aspects.manila\n\n\n"
+        "class Manager(aspects.manila.ShareManager):\n"
+        '    """Mine."""\n'
+    )
+    text = (right / "manila.conf").read_text("utf-8")
+    text = text.replace("aspects.manila.ShareManager", "my_manager.Manager")
+    (right / "manila.conf").write_text(text, "utf-8")
+    done = check(right, "--config-file", "manila.conf")
+    assert done.returncode == 0, problems(done)
+
+
+def test_the_configuration_of_a_running_manila(manila: Any, tmp_path: Path) -> None:
+    done = check(tmp_path, "--config-file", str(manila.config_file))
+    assert done.returncode == 0, problems(done)
+    # Two backends have hooks: one of our own contract and one of Manila's.
+    rows = re.findall(r"^  \d .*$", done.stdout, re.M)
+    assert [row.split()[:3] for row in rows] == [
+        ["1", "first", "tests.functional.recorder:Recorder"],
+        ["2", "Upstream", "tests.functional.recorder:Upstream"],
+    ] * 2

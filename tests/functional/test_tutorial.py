@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A newcomer who follows the tutorial sees what it says."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from ..pages import ROOT, blocks_of, commands_of
+from .parts import need, wait_for
+
+# It installs Manila over the network.
+pytestmark = pytest.mark.timeout(900)
+
+#: What stands on the page and cannot be run, and what is done in its place.
+CLONE = "git clone URL manila-aspects"
+
+#: The command that goes on until Ctrl-C.
+SERVES = "--serve"
+
+
+class Terminal:
+    """A shell that is told one command after the other.
+
+    :param folder: where it begins
+    :param output: the file that all its output goes to
+    """
+
+    def __init__(self, folder: Path, output: Path) -> None:
+        self._output = output
+        with output.open("wb") as file:
+            # -e: a command that fails is the end of it.
+            self.process = subprocess.Popen(
+                ["bash", "--norc", "-e"],
+                cwd=folder,
+                env=clean_environment(),
+                stdin=subprocess.PIPE,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                text=True,
+                start_new_session=True,
+            )
+        self._commands = 0
+        self._serves = False
+        # As a shell that somebody types in, it goes on after Ctrl-C.
+        self.type("trap : INT")
+
+    def type(self, command: str) -> None:
+        """Type a command, and wait for nothing."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(command + "\n")
+        self.process.stdin.flush()
+
+    def run(self, command: str) -> str:
+        """Run a command, and return what it printed.
+
+        :raises AssertionError: if it fails
+        """
+        if self._serves:
+            self.interrupt()
+        self._commands += 1
+        begin, end = (f"@{self._commands}{what}@" for what in ("begin", "end"))
+        for line in (f"echo {begin}", command, f"echo {end}"):
+            self.type(line)
+        deadline = time.monotonic() + 180
+        while end not in self.output():
+            ended = self.process.poll() is not None
+            if ended or time.monotonic() > deadline:
+                raise AssertionError(f"$ {command}\n{self.output()[-5000:]}")
+            time.sleep(0.05)
+        return self.output().partition(begin)[2].partition(end)[0]
+
+    def serve(self, command: str) -> None:
+        """Run a command that goes on until Ctrl-C, and wait for nothing."""
+        self._serves = True
+        self.type(f"{command} || :")
+
+    def sees(self, line: str) -> None:
+        """Wait until a line is on the screen."""
+        wait_for(lambda: line in self.output(), repr(line), timeout=60)
+
+    def output(self) -> str:
+        """Return all that is on the screen."""
+        return self._output.read_text("utf-8", "replace")
+
+    def interrupt(self) -> None:
+        """Press Ctrl-C, which all programs of the terminal get."""
+        os.killpg(self.process.pid, signal.SIGINT)
+        self._serves = False
+
+    def close(self) -> None:
+        """End it, and all that still runs in it."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+def clean_environment() -> dict[str, str]:
+    """Return the environment of somebody who has Python, and nothing of ours.
+
+    pip's settings and its cache are those of the machine.
+    """
+    python = str(Path(sys.base_prefix) / "bin")
+    return {
+        **{k: v for k, v in os.environ.items() if k == "HOME" or k.startswith("PIP_")},
+        "PATH": os.pathsep.join([python, "/usr/local/bin", "/usr/bin", "/bin"]),
+        "LANG": "C.UTF-8",
+        # It takes half as long.
+        "PIP_NO_COMPILE": "1",
+    }
+
+
+@pytest.fixture
+def terminals(tmp_path: Path) -> Iterator[dict[str, Terminal]]:
+    with ExitStack() as stack:
+        found = {}
+        # As told, the second one begins where the first has gone to.
+        for name, folder in (("", tmp_path), ("second terminal", tmp_path)):
+            output = tmp_path / f"terminal {len(found) + 1}.out"
+            found[name] = Terminal(folder, output)
+            stack.callback(found[name].close)
+        yield found
+
+
+def test_the_hook_forbids_what_the_tutorial_says(
+    terminals: dict[str, Terminal], tmp_path: Path
+) -> None:
+    need("curl", "curl")
+    first, second = terminals[""], terminals["second terminal"]
+    folder = tmp_path / "max-size"
+    for block in blocks_of("tutorial.rst"):
+        if block.language != "console":
+            # A file of the folder that the reader is in.
+            assert (folder / block.caption).exists()
+            (folder / block.caption).write_text(block.text + "\n", "utf-8")
+            continue
+        terminal = terminals[block.caption]
+        for command, printed in commands_of(block):
+            if command == CLONE:
+                copy_project(tmp_path / "manila-aspects")
+            elif SERVES in command:
+                terminal.serve(command)
+                for line in printed:
+                    terminal.sees(line)
+                second.run("cd max-size")
+            elif command:
+                output = terminal.run(command)
+                for line in printed:
+                    assert line in output, f"$ {command}\n{output}"
+            else:
+                for line in printed:
+                    terminal.sees(line)
+    assert "Traceback" not in first.output() + second.output()
+    assert not list(tmp_path.glob("**/manila.sqlite"))
+
+
+def copy_project(folder: Path) -> None:
+    """Copy the project to where the reader clones it to."""
+    left_out = (".?*", "build", "dist", "*.egg-info", "__pycache__")
+    shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*left_out))
