@@ -7,7 +7,7 @@ MANILA = ["manila>=23,<24"]
 BACKGROUND = ["futurist>=3"]
 DURABLE = ["persist-queue>=1", "tenacity>=8.2"]
 WEBHOOK = ["requests>=2.31", "tenacity>=8.2"]
-GUARD = ["cronsim>=2.5"]
+GUARD = ["cronsim>=2.5", "tzdata"]
 METRICS = ["prometheus-client>=0.20"]
 DEMO = [
     *(*MANILA, *DURABLE, *WEBHOOK, *GUARD, *METRICS),

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -80,7 +81,7 @@ def blocks_of(page: str) -> list[Block]:
         directives.register_directive(name, _Left)
     for name in _ROLES:
         roles.register_local_role(name, _role)
-    file = (ROOT if page == "README.rst" else DOCS) / page
+    file = file_of(page)
     settings = frontend.get_default_settings(rst.Parser)
     settings.report_level = 5
     settings.halt_level = 5
@@ -115,6 +116,20 @@ _ROLES = (
     *("kbd", "meth", "mod", "oslo.config:group", "oslo.config:option", "option"),
     *("pep", "program", "ref", "samp", "term"),
 )
+
+
+def file_of(page: str) -> Path:
+    """Return the file of a page."""
+    return (ROOT if page == "README.rst" else DOCS) / page
+
+
+def needs_manila(page: str) -> bool:
+    """Tell whether a page has code that imports Manila."""
+    return any(
+        block.language == "python"
+        and re.search(r"^(import|from) manila\b", block.text, re.MULTILINE)
+        for block in blocks_of(page)
+    )
 
 
 def pages() -> list[str]:

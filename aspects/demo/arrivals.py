@@ -102,10 +102,14 @@ def scrape(port: int) -> dict[str, list[Any]]:
     """Read what the metrics hook counts, as Prometheus does.
 
     :param port: the port of its endpoint
-    :returns: the samples by the name of their metric
+    :returns: the samples by the name of their metric; none if nothing listens
     """
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as page:
-        text = page.read().decode()
+    address = f"http://127.0.0.1:{port}/metrics"
+    try:
+        with urllib.request.urlopen(address, timeout=10) as page:
+            text = page.read().decode()
+    except OSError:
+        return {}
     found: dict[str, list[Any]] = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
@@ -154,6 +158,8 @@ class Arrivals:
         yield "metrics", place, _counted("call", calls)
 
     def _outcomes(self) -> Counter[str]:
+        if not self._audit_log.exists():
+            return Counter()
         lines = self._audit_log.read_text("utf-8").splitlines()
         return Counter(json.loads(line)["outcome"] for line in lines)
 

@@ -15,7 +15,15 @@ autodoc_typehints = "description"
 autodoc_member_order = "bysource"
 
 html_theme = "openstackdocs"
+html_theme_options = {
+    # By default readers are counted, for docs.openstack.org.
+    "analytics_tracking_code": "",
+    "root_title": project,
+    "sidebar_search": True,
+}
 html_static_path = ["_static"]
+# It has the license: the theme's own is that of OpenStack's documentation.
+templates_path = ["_templates"]
 # It would ask pbr, which this project does without.
 openstackdocs_auto_name = False
 openstackdocs_auto_version = False

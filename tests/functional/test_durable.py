@@ -43,7 +43,7 @@ LONGEST = 0.1
 URL = "https://ops.example.com/manila"
 
 #: In the section of the hook: it is to deliver all before it ends.
-MORE = "\nhook_drain_timeout = 100\n"
+MORE = "\nhook_drain_timeout = 300\n"
 
 
 class End(abc.ABC):
@@ -174,10 +174,10 @@ class Worker:
     def wait_for(self, count: int) -> None:
         """Wait until so many join points have returned."""
         text = f"{count} join points have returned"
-        parts.wait_for(lambda: self.count() >= count, text, timeout=120)
+        parts.wait_for(lambda: self.count() >= count, text, timeout=200)
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("new_end", [Server, Broker])
 def test_every_event_of_a_join_point_that_returned_arrives(
     new_end: Callable[[Path], End],
@@ -199,7 +199,7 @@ def test_every_event_of_a_join_point_that_returned_arrives(
             else:
                 worker.kill()
                 worker.start()
-        parts.wait_for(worker.ended, "all is made and delivered", timeout=180)
+        parts.wait_for(worker.ended, "all is made and delivered", timeout=320)
         made = [each for t in durable_worker.returned_in(tmp_path) for each in t]
         expected = {
             (f"{each.share}.{each.sequence}", phase)
@@ -210,6 +210,8 @@ def test_every_event_of_a_join_point_that_returned_arrives(
         parts.wait_for(
             lambda: expected <= {what_of(event) for event in end.events()},
             "every event of every join point that returned has arrived",
+            timeout=120,
+            pause=1,
         )
         events = end.events()
     finally:
