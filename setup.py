@@ -4,16 +4,29 @@ import pathlib
 import setuptools
 
 MANILA = ["manila>=23,<24"]
-BACKGROUND = ["futurist>=3"]
-DURABLE = ["persist-queue>=1", "tenacity>=8.2"]
-WEBHOOK = ["requests>=2.31", "tenacity>=8.2"]
-GUARD = ["cronsim>=2.5", "tzdata"]
-METRICS = ["prometheus-client>=0.20"]
+
+# What each hook needs, and each way to dispatch it.
+HOOKS = {
+    "background": ["futurist>=3"],
+    "durable": ["persist-queue>=1", "tenacity>=8.2"],
+    "audit": ["pycadf>=4"],
+    "automount": ["oslo.messaging>=14"],
+    "command": [],
+    "guard": ["cronsim>=2.5", "tzdata"],
+    "metrics": ["prometheus-client>=0.20"],
+    "notification": ["oslo.messaging>=14"],
+    "tracing": ["opentelemetry-sdk>=1.25", "opentelemetry-exporter-otlp-proto-http"],
+    "webhook": ["requests>=2.31", "tenacity>=8.2"],
+}
 DEMO = [
-    *(*MANILA, *DURABLE, *WEBHOOK, *GUARD, *METRICS),
-    *("rich>=13", "openstacksdk>=4", "cheroot>=10"),
+    *(*MANILA, "rich>=13", "openstacksdk>=4", "cheroot>=10"),
+    *(*HOOKS["durable"], *HOOKS["guard"], *HOOKS["metrics"], *HOOKS["webhook"]),
 ]
-TEST = ["pytest>=8", "pytest-timeout>=2.3", "hypothesis>=6.100", "eventlet>=0.36"]
+TEST = [
+    *("pytest>=8", "pytest-timeout>=2.3", "hypothesis>=6.100", "eventlet>=0.36"),
+    *("cloudevents>=1.11", "cryptography>=42", "psycopg2-binary>=2.9"),
+    *sorted({need for needs in HOOKS.values() for need in needs}),
+]
 
 setuptools.setup(
     name="manila-aspects",
@@ -33,16 +46,7 @@ setuptools.setup(
         "wrapt>=1.16",
     ],
     extras_require={
-        "background": BACKGROUND,
-        "durable": DURABLE,
-        "audit": ["pycadf>=4"],
-        "notification": ["oslo.messaging>=14"],
-        "webhook": WEBHOOK,
-        "command": [],
-        "guard": GUARD,
-        "metrics": METRICS,
-        "tracing": ["opentelemetry-sdk>=1.25", "opentelemetry-exporter-otlp>=1.25"],
-        "automount": ["oslo.messaging>=14"],
+        **HOOKS,
         "manila": MANILA,
         "demo": DEMO,
         "test": TEST,

@@ -11,10 +11,7 @@ from typing import Any
 
 from aspects.health import guarded
 from aspects.hook import (
-    ERROR,
-    PERIODIC,
-    POST,
-    PRE,
+    PROTOCOLS,
     Action,
     HookBase,
     UpdatedResults,
@@ -333,9 +330,6 @@ def steps_of(hooks: tuple[Any, ...]) -> tuple[Step, ...]:
         if any(action is not None for action in (pre, post, error)):
             steps.append(Step(hook, pre, post, error))
     return tuple(steps)
-
-
-PROTOCOLS = {"pre": PRE, "post": POST, "error": ERROR, "periodic": PERIODIC}
 
 
 def action_of(hooks: Iterable[Any], hook: Any, kind: str, action: Action) -> Action:

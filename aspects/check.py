@@ -93,7 +93,9 @@ class Backend(NamedTuple):
         """Yield what there is to show."""
         about = f"driver {self.driver}, host {self.host}"
         if not self.chain:
-            yield Table(f"backend {self.name}", f"{about}, no hooks: it is not woven")
+            named = any(each.option == "hook_drivers" for each in self.settings)
+            why = "its hooks cannot be made" if named else "no hooks: it is not woven"
+            yield Table(f"backend {self.name}", f"{about}, {why}")
             return
         every = "every tick" if self.ticks == 1 else f"one tick in {self.ticks}"
         yield Table(

@@ -14,7 +14,7 @@ from typing import Any
 from oslo_log import log
 
 from aspects.health import guarded
-from aspects.hook import Action, UpdatedResults, hook_name, log_failure
+from aspects.hook import PROTOCOLS, Action, UpdatedResults, hook_name, log_failure
 
 LOG = log.getLogger(__name__)
 
@@ -92,7 +92,8 @@ class Background:
             try:
                 answer = in_context(action, *args, **kwargs)
             except BaseException as error:
-                log_failure(hook, kind, operation, error, args[0], args[2:], kwargs)
+                given = args[len(PROTOCOLS[kind]) :]
+                log_failure(hook, kind, operation, error, args[0], given, kwargs)
             else:
                 if isinstance(answer, UpdatedResults):
                     LOG.warning(

@@ -533,6 +533,9 @@ POST = ("context", "func_name", "pre_hook_data", "driver_action_results")
 ERROR = ("context", "func_name", "pre_hook_data", "error")
 PERIODIC = ("context", "periodic_hook_data")
 
+#: The protocol of each kind of action.
+PROTOCOLS = {"pre": PRE, "post": POST, "error": ERROR, "periodic": PERIODIC}
+
 
 def fitted(action: Action, protocol: tuple[str, ...]) -> Action:
     """Return an action of a hook, ready to be called by position.

@@ -225,15 +225,15 @@ def _sections(
             cause = f"hook_drivers of [{backend}] names no instance {instance!r}"
             near = nearest(instance, names)
             advice = f"write [{backend}:{near}]" if near else f"add {instance} to it"
-        elif colon and (near := nearest(backend, enabled)):
-            cause = f"there is no backend {backend!r}"
-            advice = f"write [{near}:{instance}]"
         elif colon and (backend, "hook_drivers") in having:
             # Told of the backend itself.
             continue
         elif colon and backend in heads:
             cause = f"the backend {backend!r} is not enabled"
             advice = f"add {backend} to enabled_share_backends"
+        elif colon and (near := nearest(backend, enabled)):
+            cause = f"there is no backend {backend!r}"
+            advice = f"write [{near}:{instance}]"
         elif colon:
             cause = f"there is no backend {backend!r}"
             of = [each for each, name in instances.items() if name == instance]

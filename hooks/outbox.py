@@ -70,6 +70,8 @@ class _Queue(SQLiteQueue):  # type: ignore[misc]
     )
 
     def __init__(self, folder: Path, table: str) -> None:
+        #: Set when there is something to see to.
+        self.news = threading.Event()
         self._puts: list[_Put] = []
         self._writing = False
         self._written = threading.Condition()
@@ -87,10 +89,10 @@ class _Queue(SQLiteQueue):  # type: ignore[misc]
         """Write an event to disk.
 
         :param event: plain data
-        :raises TypeError: if it is not
+        :raises TypeError, ValueError: if it is not
         :raises sqlite3.Error: if it cannot be written
         """
-        mine = _Put(json.dumps(event))
+        mine = _Put(json.dumps(event, allow_nan=False))
         with self._written:
             self._puts.append(mine)
             while self._writing and not mine.done:
@@ -121,6 +123,7 @@ class _Queue(SQLiteQueue):  # type: ignore[misc]
                 each.done, each.error = True, error
             self._writing = False
             self._written.notify_all()
+        self.news.set()
 
 
 class Outbox:
@@ -238,13 +241,14 @@ class Outbox:
 
         :param timeout: seconds to go on while there are events
         """
-        thread = self._thread
-        if thread is None or self._running_queue() is None:
+        queue, thread = self._running_queue(), self._thread
+        if queue is None or thread is None:
             return
         deadline = time.monotonic() + timeout
         while (left := self.pending()) and time.monotonic() < deadline:
             time.sleep(0.05)
         self._stopping.set()
+        queue.news.set()
         # It waits for nothing long but a delivery, which is bounded.
         thread.join(timeout=max(deadline - time.monotonic(), 1.0))
         # It is closed by the last who has it: a call, or the thread.
@@ -298,9 +302,11 @@ class Outbox:
 
         :raises _Stopped: if it is to stop before
         """
+        queue.news.clear()
         try:
-            event = queue.get(timeout=LOOK_EVERY)
+            event = queue.get_nowait()
         except Empty:
+            queue.news.wait(LOOK_EVERY)
             return
         self._deliver(event, stopping)
         # Takes all up to this one out of the file, in one commit.

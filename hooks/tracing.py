@@ -178,8 +178,7 @@ class TracingHook(aspects.HookBase):
         self._provider = TracerProvider(
             resource=Resource.create(
                 {"service.name": self.get_config_option("tracing_service_name")}
-            ),
-            shutdown_on_exit=False,
+            )
         )
         self._provider.add_span_processor(BatchSpanProcessor(self._exporter))
         self._tracer = self._provider.get_tracer("manila-aspects")
@@ -276,7 +275,6 @@ class TracingHook(aspects.HookBase):
     ) -> tuple[JoinPoint, Token[otel_context.Context]] | None:
         tracer = self._tracer
         if tracer is None:
-            self._set(None)
             return None
         data = event.data_of(context, func_name, args, kwargs)
         # Its time is the span's own, and its outcome not known yet.

@@ -230,6 +230,9 @@ def _origin(url: str | None) -> str:
         requests.Request("POST", url).prepare()
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError
+        # Not every version of requests minds.
+        if url.split() != [url]:
+            raise ValueError
     except ValueError:
         raise ValueError("webhook_url: not a valid http:// or https:// URL") from None
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"

@@ -16,10 +16,10 @@ What is left out stands in :data:`LEFT_OUT`; any other block is an error.
 
 from __future__ import annotations
 
-import argparse
 import functools
 import importlib.metadata
 import json
+import os
 import re
 import shlex
 import shutil
@@ -39,10 +39,11 @@ from aspects import cli
 from aspects.config import plan, section_options
 from aspects.operations import METHODS
 
-from .pages import Block, blocks_of, commands_of
+from .pages import ROOT, Block, blocks_of, commands_of
 
 #: Page, the block's first line -> why it is not tried out.
 LEFT_OUT = {
+    ("README.rst", "What arrived"): "what the demo shows: test_demo.py looks at it",
     ("command.rst", "[DEFAULT]"): "has the mistakes that the page is about",
     ("command.rst", "problem:"): "what the command prints",
     ("hooks/automount.rst", "[DEFAULT]"): "not of Manila: test_automount.py runs it",
@@ -71,19 +72,13 @@ MANILA = {
     *("share_driver", "share_manager", "state_path"),
 }
 
-#: Programs of the system: they are taken for granted.
-SYSTEM = {".", "cd", "curl", "git", "systemctl", "tee"}
+#: Programs of the system, and Manila's: they are taken for granted.
+SYSTEM = {".", "cd", "curl", "git", "manila-share", "systemctl", "tee"}
 
-#: Programs of Python packages, and how to ask them for their options.
+#: Programs of Python packages, which can be asked for their options.
 PYTHON = {
-    "manila-share": ["manila.cmd.share"],
-    "oslo-config-generator": ["oslo_config.generator"],
-    "oslo-config-validator": ["oslo_config.validator"],
-    "pip": ["pip"],
-    "pytest": ["pytest"],
-    "python": [],
-    "python3": [],
-    "tox": ["tox"],
+    *("manila-aspects-automount", "oslo-config-generator", "oslo-config-validator"),
+    *("pip", "pytest", "python", "python3", "tox"),
 }
 
 
@@ -122,9 +117,13 @@ class Reader:
         """
         before = set(sys.modules)
         try:
-            for block in blocks_of(page):
-                if not left_out(block):
-                    self.try_block(block)
+            blocks = [block for block in blocks_of(page) if not left_out(block)]
+            for block in blocks:
+                # A page may show how a file is used before it shows the file.
+                if block.caption and block.language == "python":
+                    (self.folder / block.caption).write_text(block.text, "utf-8")
+            for block in blocks:
+                self.try_block(block)
         finally:
             # Those of the reader's own files; their names may come again.
             for name in set(sys.modules) - before:
@@ -275,13 +274,14 @@ def _hook(name: str) -> type:
 def _simple_commands(line: str) -> Iterator[list[str]]:
     """Yield the words of each command of a line."""
     words: list[str] = []
-    # A line that goes on in the next one.
-    line = line.replace("\\\n", " ")
+    # Not what goes on in the next line, nor where the output goes.
+    line = re.sub(r"\s>\s*\S+", "", line.replace("\\\n", " "))
     for word in [*shlex.shlex(line, posix=True, punctuation_chars=True), ";"]:
-        if word in ("&&", "||", "|", ";", "&", ">"):
+        if word in ("&&", "||", "|", ";", "&"):
             if words:
                 yield words
             words = []
+        # A variable of the environment stands before the program.
         elif words or not re.fullmatch(r"[A-Z_]+=.*", word):
             words.append(word)
 
@@ -297,46 +297,43 @@ def _check(words: list[str]) -> None:
         # Its own parser tells more than what it prints.
         try:
             cli.make_parser().parse_args(rest)
-        except (SystemExit, argparse.ArgumentError):
+        except SystemExit:
             raise AssertionError(f"{shlex.join(words)}: no such arguments") from None
         return
     if program in SYSTEM:
         return
-    if program == "manila-aspects-automount":
-        module, rest = ["hooks.automount"], rest
-    else:
-        assert program in PYTHON, f"no rule for the command {program}"
-        module = list(PYTHON[program])
-    if program.startswith("python") and rest[:1] == ["-m"]:
-        module, rest = [rest[1]], rest[2:]
-    if program == "pip":
-        module, rest = [*module, rest[0]], rest[1:]
-        for name in rest:
-            for extra in re.findall(r"\[([\w,]+)\]$", name):
-                assert set(extra.split(",")) <= extras(), f"{name}: no such extra"
+    assert program in PYTHON, f"no rule for the command {program}"
+    command = [program]
+    if program == "pip" or rest[:1] == ["-m"]:
+        parts = 1 if program == "pip" else 2
+        command, rest = [program, *rest[:parts]], rest[parts:]
+    for name in rest:
+        for extra in re.findall(r"\[([\w,]+)\]$", name):
+            assert set(extra.split(",")) <= extras(), f"{name}: no such extra"
     options = [word.partition("=")[0] for word in rest if word.startswith("--")]
     if options:
-        text = _help(*module)
+        text = _help(*command)
         for option in options:
             assert option in text, f"{shlex.join(words)}: there is no {option}"
 
 
 @functools.cache
-def _help(*module: str) -> str:
-    return _run(sys.executable, "-m", *module, "--help")
+def _help(program: str, *more: str) -> str:
+    return _run(Path(sys.executable).with_name(program), *more, "--help", cwd=ROOT)
 
 
-def _run(*command: str | Path) -> str:
+def _run(*command: str | Path, cwd: Path | None = None) -> str:
     done = subprocess.run(
         list(map(str, command)),
+        cwd=cwd,
+        # Plugins take most of pytest's time.
+        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
     )
-    assert done.returncode == 0, (
-        f"{shlex.join(map(str, command))}:\n{done.stdout}{done.stderr}"
-    )
+    assert done.returncode == 0, f"{command}:\n{done.stdout}{done.stderr}"
     return done.stdout
 
 

@@ -53,14 +53,20 @@ class Collector:
         self.spans: list[Span] = []
         #: The whole of the requests, to look for what must not be in them.
         self.bodies: list[bytes] = []
+        #: The connections that they came on, by the sender's port.
+        self.connections: list[int] = []
         collector = self
 
         class Handler(BaseHTTPRequestHandler):
+            # Connections are kept, as by any real collector.
+            protocol_version = "HTTP/1.1"
+
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 if self.headers.get("Content-Encoding") == "gzip":
                     body = gzip.decompress(body)
                 collector.bodies.append(body)
+                collector.connections.append(self.client_address[1])
                 status = answer(self.path)
                 if status == 200:
                     collector.take(body)

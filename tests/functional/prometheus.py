@@ -82,10 +82,14 @@ class Prometheus:
         parts.wait_for(has, f"{expression} == {value:g}", pause=0.2)
 
 
-def problems(text: bytes) -> str:
+def problems(text: str) -> str:
     """Return what Prometheus' own promtool finds wrong with metrics in its format."""
     promtool = parts.need("promtool", "prometheus")
     done = subprocess.run(
-        [promtool, "check", "metrics"], input=text, capture_output=True, timeout=30
+        [promtool, "check", "metrics"],
+        input=text,
+        capture_output=True,
+        text=True,
+        timeout=30,
     )
-    return (done.stdout + done.stderr).decode()
+    return done.stdout + done.stderr

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The metrics hook, read by a real Prometheus."""
 
+import contextlib
 import sys
 import textwrap
 import threading
 import urllib.request
 
 import pytest
-from oslo_config import cfg
 
 import aspects
 from hooks.delivery import DeliveryHook, Refused
@@ -16,8 +16,6 @@ from . import parts
 from .prometheus import Prometheus, problems
 
 PREFIX = "manila_aspects"
-#: The hooks of the test, after those of the documentation's example.
-HOOKS = "slow, events, forbid"
 
 
 class Driver:
@@ -63,8 +61,6 @@ class Slow(Quiet):
 
 
 class Events(DeliveryHook):
-    options = (*DeliveryHook.options, cfg.BoolOpt("events_down", default=False))
-
     def deliver(self, event):
         if event["type"].endswith("error"):
             raise Refused("bad event")
@@ -76,18 +72,25 @@ def port():
 
 
 @pytest.fixture
-def woven(tmp_path, port):
+def example(tmp_path):
+    """Return what returns the documentation's example, with a port."""
+
+    def text(port, **replace):
+        here = {"8788": str(port), "/var/log/manila": str(tmp_path), **replace}
+        return parts.example("hooks/metrics.rst", here)
+
+    return text
+
+
+@pytest.fixture
+def woven(tmp_path, example, port):
     """A woven driver, by the documentation's example and with three hooks more."""
     Slow.go_on.clear()
-    text = parts.example(
-        "hooks/metrics.rst",
-        {
-            "8788": str(port),
-            "/var/log/manila": str(tmp_path),
-            "metrics, audit": f"metrics, audit, slow={__name__}:Slow, "
-            f"events={__name__}:Events, forbid={__name__}:Forbid",
-        },
+    hooks = (
+        f"metrics, audit, slow={__name__}:Slow, events={__name__}:Events, "
+        f"forbid={__name__}:Forbid"
     )
+    text = example(port, **{"metrics, audit": hooks})
     text += textwrap.dedent(
         f"""
         [alpha:slow]
@@ -112,7 +115,7 @@ def read(port):
     with urllib.request.urlopen(
         f"http://127.0.0.1:{port}/metrics", timeout=10
     ) as reply:
-        return reply.read()
+        return reply.read().decode()
 
 
 def series(name, **labels):
@@ -150,6 +153,7 @@ def test_each_metric(tmp_path, port, woven):
             series("vetoes_total", hook="audit"): 0,
             series("ticks_total"): 4,
             # Of three endings, one is in the queue and two found it full.
+            series("hook_queue_pending", hook="slow"): 1,
             series("hook_queue_dropped_total", hook="slow"): 2,
             # Each call has a start, an ending but for the vetoed one's, four ticks.
             series("hook_outbox_pending", hook="events"): 0,
@@ -178,10 +182,8 @@ def queries():
     return textwrap.dedent(block).splitlines()
 
 
-def test_a_service_that_stopped_is_down(tmp_path, port):
-    text = parts.example(
-        "hooks/metrics.rst", {"8788": str(port), "/var/log/manila": str(tmp_path)}
-    )
+def test_a_service_that_stopped_is_down(tmp_path, example, port):
+    text = example(port)
     with Prometheus(tmp_path, port) as prometheus:
         with parts.woven_by(text, tmp_path, Driver()):
             prometheus.wait_for("up", 1)
@@ -190,7 +192,9 @@ def test_a_service_that_stopped_is_down(tmp_path, port):
             prometheus.wait_for("up", 1)
 
 
-SERVICE = """
+# In processes of their own
+
+WOVEN = """
 import os, sys, time
 if sys.argv[2] == "eventlet":
     import eventlet
@@ -202,58 +206,86 @@ class Driver:
     def create_share(self, context, share, share_server=None):
         pass
 
-conf = cfg.ConfigOpts()
-conf(["--config-file", sys.argv[1]], project="manila", default_config_dirs=[])
-drivers = [
-    aspects.weave_from_config(Driver(), aspects.BackendSection(conf, each), each)
-    for each in ("alpha", "beta")
-]
-# As Manila's launcher does: a process for each backend.
-for driver in drivers:
+def woven(backend):
+    conf = cfg.ConfigOpts()
+    conf(["--config-file", sys.argv[1]], project="manila", default_config_dirs=[])
+    section = aspects.BackendSection(conf, backend)
+    return aspects.weave_from_config(Driver(), section, backend)
+
+def until(name):
+    # Not in a read of standard input, where no green thread would go on.
+    while not os.path.exists(os.path.join(os.path.dirname(sys.argv[1]), name)):
+        time.sleep(0.02)
+"""
+
+
+@contextlib.contextmanager
+def service(script, folder, config, threads="native"):
+    """Run a script; it has to end well once the block has."""
+    (folder / "manila.conf").write_text(config)
+    (folder / "service.py").write_text(WOVEN + script)
+    command = [sys.executable, folder / "service.py", folder / "manila.conf", threads]
+    program = parts.Program([*map(str, command)], folder / "service.log")
+    try:
+        yield
+        assert program.process.wait(30) == 0, program.log.read_text()
+    finally:
+        program.kill()
+
+
+# As Manila's launcher does: the hooks are made, then there is a process for each.
+LAUNCHER = """
+for driver in [woven("alpha"), woven("beta")]:
     if os.fork() == 0:
         if sys.argv[2] == "eventlet":
             eventlet.hubs.use_hub()
         aspects.weaving(driver).start()
         driver.create_share(None, {"id": "1"})
-        # Not in a read of standard input, where no green thread would go on.
-        while not os.path.exists(sys.argv[3]):
-            time.sleep(0.05)
+        until("enough")
         aspects.weaving(driver).stop()
         os._exit(0)
-for driver in drivers:
-    os.wait()
+assert [os.wait()[1], os.wait()[1]] == [0, 0]
 """
 
 
 @pytest.mark.parametrize("threads", ["native", "eventlet"])
-def test_a_process_for_each_backend(tmp_path, threads):
+def test_a_process_for_each_backend(tmp_path, example, threads):
     if threads == "eventlet":
         pytest.importorskip("eventlet")
     ports = [parts.free_port(), parts.free_port()]
-    text = parts.example(
-        "hooks/metrics.rst",
-        {"8788": str(ports[0]), "/var/log/manila": str(tmp_path)},
-    )
-    beta = text.replace("[alpha]", "[beta]").replace(str(ports[0]), str(ports[1]))
-    (tmp_path / "manila.conf").write_text(text + beta)
-    (tmp_path / "service.py").write_text(SERVICE)
-    enough = tmp_path / "enough"
-    script, config = tmp_path / "service.py", tmp_path / "manila.conf"
-    service = parts.Program(
-        [sys.executable, *map(str, (script, config)), threads, str(enough)],
-        tmp_path / "service.log",
-    )
-    try:
-        for port, backend, other in zip(ports, ("alpha", "beta"), ("beta", "alpha")):
+    alpha, beta = map(example, ports)
+    config = alpha + beta.replace("[alpha]", "[beta]")
+    with service(LAUNCHER, tmp_path, config, threads):
+        for port, backend in zip(ports, ("alpha", "beta")):
             told = f'calls_total{{backend="{backend}"'
-            page = parts.wait_for(
-                lambda port=port, told=told: (
-                    told in (text := read(port).decode()) and text
-                ),
-                f"the metrics of {backend}",
-            )
-            assert f'backend="{other}"' not in page
-        enough.touch()
-        assert service.process.wait(30) == 0, service.log.read_text()
-    finally:
-        service.kill()
+            parts.wait_for(lambda told=told, port=port: told in read(port), told)
+            other = {"alpha": "beta", "beta": "alpha"}[backend]
+            assert f'backend="{other}"' not in read(port)
+        (tmp_path / "enough").touch()
+
+
+# The one that has served until then stops, and the other one takes over.
+SUCCESSOR = """
+driver = woven("alpha")
+aspects.weaving(driver).start()
+child = os.fork()
+if child == 0:
+    until("stopped")
+    aspects.weaving(driver).start()
+    driver.create_share(None, {"id": "1"})
+    until("enough")
+    aspects.weaving(driver).stop()
+    os._exit(0)
+aspects.weaving(driver).stop()
+open(os.path.join(os.path.dirname(sys.argv[1]), "stopped"), "w").close()
+assert os.waitpid(child, 0)[1] == 0
+"""
+
+
+def test_a_start_after_a_fork(tmp_path, example, port):
+    with service(SUCCESSOR, tmp_path, example(port)):
+        told = 'calls_total{backend="alpha"'
+        parts.wait_for(
+            lambda: (tmp_path / "stopped").exists() and told in read(port), told
+        )
+        (tmp_path / "enough").touch()

@@ -31,6 +31,9 @@ EVENT = {"id": "e1", "type": "t", "data": {"share_id": "s1"}}
 #: Seconds that a delivery may take in these tests; and what a slow machine may add.
 BOUND, SLACK = 1.0, 2.0
 
+#: How the versions of urllib3 tell of a certificate that is not accepted.
+UNVERIFIED = "CERTIFICATE_VERIFY_FAILED|CertificateError"
+
 
 class Driver:
     def create_share(self, context: Any, share: Any, share_server: Any = None) -> str:
@@ -114,7 +117,7 @@ def test_the_documented_example(tmp_path: Path, tls: TLS) -> None:
 
 def test_a_server_that_is_not_verified(new_hook: Any, tls: TLS) -> None:
     with Receiver(tls.server("127.0.0.1")) as server:
-        with pytest.raises(NotDelivered, match="CERTIFICATE_VERIFY_FAILED"):
+        with pytest.raises(NotDelivered, match=UNVERIFIED):
             new_hook(webhook_url=server.url).deliver(EVENT)
         assert server.requests == []
 
@@ -122,7 +125,7 @@ def test_a_server_that_is_not_verified(new_hook: Any, tls: TLS) -> None:
 def test_a_server_of_another_name(new_hook: Any, tls: TLS) -> None:
     with Receiver(tls.server("ops.example.com")) as server:
         hook = new_hook(webhook_url=server.url, webhook_ca_file=tls.ca_file)
-        with pytest.raises(NotDelivered, match="CERTIFICATE_VERIFY_FAILED"):
+        with pytest.raises(NotDelivered, match=UNVERIFIED):
             hook.deliver(EVENT)
         assert server.requests == []
 

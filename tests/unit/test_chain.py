@@ -1812,16 +1812,18 @@ def test_a_hook_stops_after_what_is_in_its_queue(trace: list[Any]) -> None:
     hook = Living("one", trace, enabled=["post"])
     hook.dispatcher = aspects.Background("one of alpha")
     driver = aspects.weave(Driver(), [hook])
+    aspects.weaving(driver).start()
     for _ in range(20):
         driver.create_share(CONTEXT, "share")
     aspects.weaving(driver).stop()
-    assert actions_of(trace) == ["one.post"] * 20 + ["one.stop"]
+    assert actions_of(trace) == ["one.start", *["one.post"] * 20, "one.stop"]
 
 
 def test_calls_do_not_wait_for_a_start(trace: list[Any]) -> None:
     driver = aspects.weave(Driver(), [Living("one", trace)])
     driver.create_share(CONTEXT, "share")
+    aspects.weaving(driver).start()
     aspects.weaving(driver).stop()
     driver.create_share(CONTEXT, "share")
     pair = ["one.pre", "one.post"]
-    assert actions_of(trace) == [*pair, "one.stop", *pair]
+    assert actions_of(trace) == [*pair, "one.start", "one.stop", *pair]

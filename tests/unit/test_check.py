@@ -191,6 +191,14 @@ WRONG: dict[str, tuple[str, str, list[str]]] = {
         f"pin = {SECRET}",
         ["[alpha:one] pin = ***: not a valid value: write a number (manila.conf:11)"],
     ),
+    "a password in a URL": (
+        OWN,
+        f"depth = http://joe:{SECRET}@a",
+        [
+            "[alpha:one] depth = http://joe:***@a: invalid literal for int() with "
+            "base 10: 'http://joe:***@a': write a number (manila.conf:11)"
+        ],
+    ),
     "a reference to nothing": (
         OWN,
         "colour = $nosuch",
@@ -490,6 +498,14 @@ WRONG: dict[str, tuple[str, str, list[str]]] = {
         [
             "[alhpa:one]: there is no backend 'alhpa': write [alpha:one] "
             "(manila.conf:10)"
+        ],
+    ),
+    "the instance of a backend that is not enabled": (
+        "[alpha:one]",
+        f"[alphb]\n{DRIVER}\n[alphb:one]",
+        [
+            "[alphb:one]: the backend 'alphb' is not enabled: add alphb to "
+            "enabled_share_backends (manila.conf:12)"
         ],
     ),
     "another backend": (
@@ -833,13 +849,15 @@ class TestWarnings:
         assert told.status == 0
         assert told.out.splitlines()[-1] == "no problems, 1 warning in manila.conf"
 
-    def test_a_sections_of_others_is_none_of_ours(self, run: Check) -> None:
+    def test_a_section_of_others_is_none_of_ours(self, run: Check) -> None:
         others = (
-            "[neutron]\nurl = a\n[net_alpha]\nplugin = b\n[beta]\nshare_driver = c\n"
+            "[neutron]\nurl = a\n[net_alpha]\nplugin = b\n"
+            "[alpha_one]\nshare_driver = c\n"
         )
         mine = "periodic_interval = 60\nenabled_share_protocols = NFS\nhostname = a"
         text = RIGHT.replace(MANAGER, f"{MANAGER}\n{mine}") + others
-        told = run(text.replace(SWITCH, f"{SWITCH}\nlvm_share_volume_group = x"))
+        mine = "lvm_share_volume_group = x\nlvm_share_volume_group = y"
+        told = run(text.replace(SWITCH, f"{SWITCH}\n{mine}") + "[neutron]\nurl = b\n")
         assert told.problems == told.warnings == []
 
     def test_an_option_of_manila_is_none_of_ours(
@@ -923,6 +941,11 @@ class TestReport:
         ]
         lacks = [line for line in about if line.startswith("It lacks allow_access, ")]
         assert len(lacks) == 2
+
+    def test_of_hooks_that_cannot_be_made(self, run: Check) -> None:
+        told = run(RIGHT.replace(DRIVERS, "hook_drivers = one=no.such:Hook"))
+        assert f"driver {HOOKS}.Driver, host " in told.out
+        assert "@alpha, its hooks cannot be made\n" in told.out
 
     def test_the_error_action_is_one_of_the_endings(self, run: Check) -> None:
         text = SEVERAL.replace(

@@ -425,6 +425,18 @@ def test_a_queue_that_was_full_takes_actions_again(gate: threading.Event) -> Non
     wait_for(taken, "room in the queue")
 
 
+def test_what_waits_or_runs_is_pending(gate: threading.Event) -> None:
+    hook = held(gate)
+    driver = aspects.weave(Driver(), [hook])
+    assert hook.dispatcher.pending() == 0
+    for number in (1, 2, 3):
+        driver.create_share(CONTEXT, number)
+        assert hook.dispatcher.pending() == number
+    gate.set()
+    hook.dispatcher.stop()
+    assert hook.dispatcher.pending() == 0
+
+
 # Its end.
 
 
@@ -458,6 +470,7 @@ def test_stop_waits_so_long_and_what_is_left_is_dropped(
     gate.set()
     wait_for(lambda: set(threading.enumerate()) <= before, "the end of the thread")
     assert [seen.args for seen in hook.trace] == [(0,)]
+    assert hook.dispatcher.pending() == 0
 
 
 @pytest.mark.parametrize("gone", [True, False])
@@ -474,6 +487,7 @@ def test_it_can_be_used_again_after_a_stop(gate: threading.Event, gone: bool) ->
     for number in (2, 3, 4):
         driver.create_share(CONTEXT, number)
     wait_for(lambda: len(hook.trace) == 4, "the actions after the stop")
+    wait_for(lambda: hook.dispatcher.pending() == 0, "the end of the last action")
 
 
 def test_stopping_what_does_not_run_does_nothing(

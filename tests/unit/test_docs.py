@@ -76,7 +76,7 @@ class H(aspects.HookBase):
 )
 def test_what_is_wrong_is_told(reader: Reader, language: str, text: str) -> None:
     reader.try_block(Block("p.rst", 1, "python", "own.py", HOOK))
-    with pytest.raises(AssertionError, match="p.rst:2"):
+    with pytest.raises(AssertionError, match=r"p\.rst:2"):
         reader.try_block(Block("p.rst", 2, language, "", text))
 
 

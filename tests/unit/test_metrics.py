@@ -199,7 +199,7 @@ def test_coroutine_method(figures):
 @pytest.mark.parametrize("make", [mock.Mock, mock.MagicMock])
 def test_mock_of_a_method(figures, make):
     plain = Driver()
-    plain.create_share = make(spec=Driver().create_share, return_value="mocked")
+    plain.create_share = make(spec=Driver.create_share, return_value="mocked")
     assert figures.weave(plain, Recorder()).create_share(None, SHARE) == "mocked"
     assert figures("driver_duration_seconds_count", method="create_share") == 1
 

@@ -2,8 +2,13 @@
 """The outbox: what is put is on disk, in order, until it was delivered."""
 
 import contextlib
+import datetime
+import json
 import logging
+import math
 import os
+import pathlib
+import re
 import sqlite3
 import subprocess
 import sys
@@ -221,10 +226,10 @@ def test_what_is_no_plain_data_fails_alone(new, receiver):
     def puts(told):
         try:
             outbox.put(told)
-        except TypeError as error:
+        except (TypeError, ValueError) as error:
             errors.append(error)
 
-    told = [event("a"), {"id": object()}, event("b"), {"id": {1}}]
+    told = [event("a"), {"id": object()}, event("b"), {"id": math.nan}]
     threads = [threading.Thread(target=puts, args=(each,)) for each in told]
     for each in threads:
         each.start()
@@ -553,3 +558,33 @@ def test_under_eventlet(path):
     ran = run(code, path)
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.split() == ["40", "0", "True"], ran.stderr
+
+
+# The documented commands
+
+
+def documented_commands():
+    page = pathlib.Path(__file__).parents[2] / "doc" / "source" / "durable.rst"
+    pattern = r'^    \$ sqlite3 events\.sqlite "([^"]*)"'
+    return re.findall(pattern, page.read_text("utf-8"), re.M)
+
+
+def test_the_documented_commands(new, path, receiver):
+    count, refused, again = documented_commands()
+    receiver.errors["a"] = Refused("never")
+    receiver.errors["b"] = ConnectionError("down")
+    outbox = new()
+    for name in "abc":
+        outbox.put(event(name))
+    wait_for(lambda: outbox.refused == 1 and outbox.pending() == 2, "b is tried")
+    with contextlib.closing(sqlite3.connect(path / FILE)) as connection:
+        told, since = connection.execute(count).fetchone()
+        assert told == 2
+        assert datetime.date.fromisoformat(since[:10])
+        ((data,),) = connection.execute(refused)
+        assert json.loads(data) == event("a")
+        del receiver.errors["a"]
+        connection.executescript(again)
+        assert connection.execute(refused).fetchall() == []
+    del receiver.errors["b"]
+    receiver.wait("b", "c", "a")

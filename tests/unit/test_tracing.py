@@ -281,15 +281,10 @@ def test_coroutine_that_is_cancelled(traced, spans):
     assert tree(spans()) == FAILURE
 
 
-@pytest.mark.parametrize("make", [mock.Mock, mock.MagicMock, mock.create_autospec])
+@pytest.mark.parametrize("make", [mock.Mock, mock.MagicMock])
 def test_mock_of_a_method(traced, spans, make):
     plain = Driver()
-    method = Driver().create_share
-    plain.create_share = (
-        make(method, return_value="mocked")
-        if make is mock.create_autospec
-        else make(spec=method, return_value="mocked")
-    )
+    plain.create_share = make(spec=Driver.create_share, return_value="mocked")
     hook, driver = traced(plain, Recorder())
     assert driver.create_share(None, SHARE) == "mocked"
     hook.stop()
@@ -393,6 +388,23 @@ def test_call_without_a_context(traced, spans):
     hook.stop()
     names = ["", " / get_share_stats", " / hook.post", " / hook.pre"]
     assert tree(spans()) == [f"publish_service_capabilities{each}" for each in names]
+
+
+def test_call_that_is_not_sampled(traced, spans, monkeypatch):
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "always_off")
+    current = []
+
+    def during(*seen):
+        current.append(trace.get_current_span().get_span_context())
+
+    hook, driver = traced(Driver(during), Recorder(pre=during))
+    driver.create_share(None, SHARE)
+    hook.stop()
+    assert not spans()
+    # What an instrumented driver does is not to be a trace of its own.
+    assert [each.is_valid for each in current] == [True, True]
+    assert len({each.trace_id for each in current}) == 1
+    assert not any(each.trace_flags.sampled for each in current)
 
 
 def test_tick_is_not_traced(traced, spans):

@@ -1,0 +1,285 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The documentation is built, and what it says of Manila and oslo.config is so."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from oslo_config import cfg, validator
+from oslo_context import context as oslo_context
+
+import aspects
+from aspects.config import BackendSection
+from aspects.opts import BACKEND, list_opts
+
+from ..pages import DOCS, ROOT, Block, blocks_of, commands_of, needs_manila, pages
+from ..reader import Driver, Reader, left_out
+from .parts import example
+
+BIN = Path(sys.executable).parent
+
+NAMESPACES = ["--namespace", "manila", "--namespace", "manila_aspects"]
+
+
+def run(
+    *command: str | Path, cwd: Path, **env: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        list(map(str, command)),
+        cwd=cwd,
+        env={
+            **os.environ,
+            "PATH": os.pathsep.join([str(BIN), os.environ["PATH"]]),
+            # Manila's libraries warn of eventlet.
+            "PYTHONWARNINGS": "ignore",
+            **env,
+        },
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
+# -- the pages -------------------------------------------------------------------
+
+
+def test_the_documentation_is_built_without_a_warning(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "sphinx", "-W", "-q", "-b", "html"]
+    done = run(*command, "-d", tmp_path / "trees", DOCS, tmp_path / "html", cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    for page in pages():
+        if page != "README.rst":
+            assert (tmp_path / "html" / page).with_suffix(".html").exists()
+    # What is generated out of the code is there.
+    for page, texts in {
+        "share_hooks.html": ["update_replicated_snapshot"],
+        "reference.html": ["hook_dispatch", "webhook_secret", "guard_freeze"],
+        "release_notes.html": ["manila-aspects demo"],
+    }.items():
+        html = (tmp_path / "html" / page).read_text("utf-8")
+        for text in texts:
+            assert text in re.sub(r"<[^>]+>", "", html), f"{text} in {page}"
+
+
+@pytest.mark.parametrize("page", [page for page in pages() if needs_manila(page)])
+def test_what_a_page_says(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Reader(tmp_path, monkeypatch).follow(page)
+
+
+@pytest.fixture
+def migrated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reader]:
+    """What the page on migration has, with the class that runs in both."""
+    reader = Reader(tmp_path, monkeypatch)
+    for block in blocks_of("howto/migrate.rst"):
+        if block.language == "python":
+            reader.try_block(block)
+    yield reader
+    del sys.modules["billing"]
+
+
+class Creates(Driver):
+    def create_share(
+        self, context: Any, share: Any, share_server: Any = None
+    ) -> list[str]:
+        return ["nas:/exports/1"]
+
+
+def test_the_hook_of_another_manila_runs_in_both(
+    migrated: Reader, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    import billing
+
+    billing.BothHook = migrated.names["BothHook"]
+    file = tmp_path / "manila.conf"
+    file.write_text(
+        example("howto/migrate.rst", {"billing.BillingHook": "billing.BothHook"})
+    )
+    conf = cfg.ConfigOpts()
+    conf(["--config-file", str(file)], default_config_dirs=[])
+    woven = aspects.weave_from_config(
+        Creates(), BackendSection(conf, "alpha"), "node1@alpha"
+    )
+    context = oslo_context.RequestContext(project_id="p1", overwrite=False)
+    with caplog.at_level("INFO"):
+        woven.create_share(context, {"id": "i1"}, share_server=None)
+        assert aspects.tick(woven, context, [{"id": "i1"}])
+    (hook,) = aspects.weaving(woven).hooks
+    with caplog.at_level("INFO"):
+        # As Manila's own manager does it.
+        hook.execute_post_hook(context, "create_share_instance", share_instance_id="i2")
+    assert [record.getMessage() for record in caplog.records] == [
+        "https://billing.example.com/: instance i1 for p1",
+        "1 instances",
+        "https://billing.example.com/: instance i2 for p1",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "patched"),
+    [(None, False), ("True", False), ("yes", False), ("1", False), ("False", True)],
+)
+def test_a_variable_decides_on_eventlet(
+    tmp_path: Path, value: str | None, patched: bool
+) -> None:
+    name = "OS_MANILA_DISABLE_EVENTLET_PATCHING"
+    assert name in (DOCS / "howto" / "eventlet.rst").read_text("utf-8")
+    code = (
+        "import os, sys\n"
+        f"value = {value!r}\n"
+        f"os.environ.pop({name!r}, None)\n"
+        f"if value is not None: os.environ[{name!r}] = value\n"
+        "import manila.cmd\n"
+        "from eventlet import patcher\n"
+        "print(patcher.is_monkey_patched('thread'))\n"
+    )
+    done = run(sys.executable, "-c", code, cwd=tmp_path)
+    assert done.stdout == f"{patched}\n", done.stderr
+
+
+# -- oslo.config's tools ---------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The sample that is written by who follows the reference."""
+    folder = tmp_path_factory.mktemp("reference")
+    (folder / "manila.conf").write_text(example("hooks/audit.rst"), "utf-8")
+    for block in blocks_of("reference.rst"):
+        for command, _ in commands_of(block):
+            done = run("bash", "-c", command, cwd=folder)
+            assert done.returncode == 0, f"$ {command}\n{done.stderr}"
+    return (folder / "manila.conf.sample").read_text("utf-8")
+
+
+def test_the_sample_has_all_options_with_their_help(sample: str) -> None:
+    sections = dict(re.findall(r"^\[(.+)\]\n((?:(?!\[).*\n)*)", sample, re.MULTILINE))
+    assert "#enabled_share_backends = " in sections["DEFAULT"]
+    installed = {group.name for group, _ in list_opts()}
+    assert {BACKEND, f"{BACKEND}:audit", f"{BACKEND}:webhook"} <= installed
+    for group, options in list_opts():
+        # An option and the lines of comment before it.
+        entries = sections[group.name].split("\n\n")
+        for option in options:
+            line = re.compile(rf"^#{option.name} ?=", re.MULTILINE)
+            (entry,) = filter(line.search, entries)
+            said = " ".join(entry.replace("#", " ").split())
+            assert " ".join(option.help.split()) in said, option.name
+
+
+#: Section -> the names of its options.
+Options = dict[str, list[str]]
+
+
+@pytest.fixture(scope="module")
+def known(tmp_path_factory: pytest.TempPathFactory) -> Options:
+    """All options that the generator knows."""
+    folder = tmp_path_factory.mktemp("options")
+    command = ["oslo-config-generator", *NAMESPACES, "--format", "json"]
+    done = run(*command, "--namespace", "oslo.messaging", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return {
+        section: [option["dest"] for option in about["opts"]]
+        for section, about in json.loads(done.stdout)["options"].items()
+    }
+
+
+SECTIONS = [
+    block
+    for page in pages()
+    for block in blocks_of(page)
+    if block.language == "ini" and not left_out(block)
+]
+
+
+@pytest.mark.parametrize("block", SECTIONS, ids=lambda block: block.name)
+def test_the_validator_takes_every_example(
+    block: Block, known: Options, validate: Callable[..., list[str]]
+) -> None:
+    assert validate(block.text, known) == []
+
+
+def test_the_validator_does_not_take_everything(
+    known: Options, validate: Callable[..., list[str]]
+) -> None:
+    text = "[alpha]\nhook_drivers = log=audit\naudit_path = /a\n[alpha:log]\na = b\n"
+    assert validate(text, known) == [
+        "alpha/audit_path is not part of the sample config",
+        "alpha:log/a is not part of the sample config",
+    ]
+
+
+@pytest.fixture
+def validate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> Callable[..., list[str]]:
+    """Runs ``oslo-config-validator`` with a configuration; returns its errors."""
+
+    def run_it(text: str, known: Options) -> list[str]:
+        file, data = tmp_path / "manila.conf", tmp_path / "options.yaml"
+        file.write_text(text + "\n", "utf-8")
+        sections: dict[str, Any] = {}
+        cfg.ConfigParser(str(file), sections).parse()
+        options = {"options": options_of(sections, known), "deprecated_options": {}}
+        data.write_text(yaml.safe_dump(options), "utf-8")
+        command = ["oslo-config-validator", "--input-file", file, "--opt-data", data]
+        monkeypatch.setattr(sys, "argv", list(map(str, command)))
+        status = validator.main()
+        errors = [
+            each.getMessage() for each in caplog.records if each.levelname == "ERROR"
+        ]
+        assert status == bool(errors)
+        return errors
+
+    return run_it
+
+
+def options_of(sections: dict[str, Any], known: Options) -> dict[str, Any]:
+    """Return what the validator is to know of the sections of an example.
+
+    It cannot know what an operator calls them. A backend's has the options of a
+    backend, and those of Manila that are listed under [DEFAULT]; that of an instance
+    has those of its hook, too, which may stand in the backend's as well.
+
+    :param sections: the example's sections
+    :param known: all options by section, as they are called in the sample
+    """
+    found = dict(known)
+    for name, lines in sections.items():
+        if "hook_drivers" not in lines:
+            continue
+        found[name] = known[BACKEND] + known["DEFAULT"]
+        for entry in ",".join(lines["hook_drivers"]).split(","):
+            instance, _, what = entry.strip().rpartition("=")
+            hook = known.get(f"{BACKEND}:{SHORT.get(what, what)}", OF_OWN_HOOKS)
+            found[f"{name}:{instance or re.split('[.:]', what)[-1]}"] = (
+                known[BACKEND] + known["DEFAULT"] + hook
+            )
+            found[name] = found[name] + hook
+    return {
+        name: {"opts": [{"name": option, "dest": option} for option in options]}
+        for name, options in found.items()
+        if name in sections
+    }
+
+
+#: The options of the hooks that readers are taken to have.
+OF_OWN_HOOKS = ["billing_url", "max_size_gigabytes"]
+
+#: The class of each ready hook -> its short name.
+SHORT = {
+    entry_point.value: entry_point.name
+    for entry_point in importlib.metadata.entry_points(group="manila_aspects.hooks")
+}
