@@ -45,6 +45,7 @@ class DeliveryHook(aspects.HookBase):
     """
 
     dispatches: ClassVar = (*aspects.HookBase.dispatches, "durable")
+    may_veto: ClassVar = False
     #: None of its actions: it is the deliveries that are deferred.
     deferred_actions: ClassVar = ()
 

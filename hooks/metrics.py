@@ -236,6 +236,7 @@ class MetricsHook(aspects.HookBase):
         ),
     )
 
+    may_veto: ClassVar = False
     #: None: to count takes less time than to have it done by a thread.
     deferred_actions: ClassVar = ()
 

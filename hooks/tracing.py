@@ -151,6 +151,7 @@ class TracingHook(aspects.HookBase):
 
     #: None: it is the caller's thread that a span is current in, and spans are sent
     #: by a thread of their own in any case.
+    may_veto: ClassVar = False
     deferred_actions: ClassVar = ()
 
     def __init__(self, configuration: Any, host: str | None) -> None:
