@@ -28,6 +28,7 @@ from aspects.hook import (
     SharedOpt,
     hook_options,
     instance_options,
+    secret_options,
 )
 from aspects.operations import METHODS, ContextFactory, new_admin_context
 from aspects.proxy import Weaving, never_runs, weave, weaving
@@ -387,9 +388,8 @@ def _near(name: str, names: Iterable[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
-def _text(error: BaseException) -> str:
-    # An error's own text may quote an option that is a secret.
-    return f"{type(error).__name__}: {text_of(error)}"
+def _text(error: BaseException, secrets: dict[str, Any] | None = None) -> str:
+    return f"{type(error).__name__}: {text_of(error, None, secrets)}"
 
 
 def _make_hook(
@@ -412,10 +412,7 @@ def _make_hook(
         hook: Any = cls(configuration=section, host=host)
         hook.instance_name = section.name
     except (Exception, SystemExit) as error:
-        text = _text(error)
-        for option in section.options.values():
-            if option.secret and (value := section.safe_get(option.dest)):
-                text = text.replace(str(value), "***")
+        text = _text(error, {"secrets": secret_options(section)})
         raise _Wrong(f"making the hook failed: {text}") from error
     dispatch = section.safe_get("hook_dispatch")
     if dispatch not in getattr(cls, "dispatches", HookBase.dispatches):

@@ -711,9 +711,31 @@ def log_failure(
             "backend": getattr(operation, "backend", None),
             "operation": operation,
             "type": type(error).__name__,
-            "error": text_of(error, context, arguments_of(operation, args, kwargs)),
+            "error": text_of(
+                error,
+                context,
+                {
+                    **arguments_of(operation, args, kwargs),
+                    "secrets": secret_options(getattr(hook, "configuration", None)),
+                },
+            ),
         },
     )
+
+
+def secret_options(configuration: Any) -> list[str]:
+    """Return the values of a hook's secret options, which no log is to have.
+
+    :param configuration: what the hook is configured by
+    """
+    options = getattr(configuration, "options", None)
+    if not isinstance(options, dict):
+        return []
+    return [
+        str(value)
+        for option in options.values()
+        if option.secret and (value := configuration.safe_get(option.dest))
+    ]
 
 
 def arguments_of(

@@ -348,8 +348,6 @@ def shown(option: cfg.Opt, value: str) -> str:
     """Return the value of an option as it may be shown."""
     if option.secret:
         return "***"
-    # A password in a URL; and what is a secret by its name.
-    value = re.sub(r"(://[^/@\s:]*):[^/@\s]*@", r"\1:***@", value)
     return without_secrets(value, None, {option.name: value})
 
 

@@ -15,7 +15,7 @@ import wrapt
 from oslo_log import log
 
 from aspects.chain import Chain, around, around_coroutine
-from aspects.hook import HookBase, hook_name
+from aspects.hook import HookBase, hook_name, secret_options
 from aspects.operations import (
     METHODS,
     ContextFactory,
@@ -152,7 +152,9 @@ class Weaving:
                     "backend": self.backend,
                     "what": what,
                     "type": type(error).__name__,
-                    "error": text_of(error),
+                    "error": text_of(
+                        error, None, {"secrets": secret_options(hook.configuration)}
+                    ),
                 },
             )
 

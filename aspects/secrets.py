@@ -10,9 +10,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 _SECRET = re.compile(
-    r"passw|pswd|secret|token|access_?key|private_?key|auth_?key|credential|passphrase",
+    r"passw|pswd|secret|token|(access|api|auth|private)_?key|credential|passphrase",
     re.IGNORECASE,
 )
+
+
+# The password in a URL: scheme://user:password@host.
+_IN_URL = re.compile(r"(://[^\s/:@]*:)[^\s/@]+@")
 
 
 def text_of(
@@ -42,8 +46,9 @@ def without_secrets(text: str, context: Any, arguments: Mapping[str, Any]) -> st
     :return: the text with ``***`` for each of them
     """
     secrets = set(_secrets(arguments, 6))
-    if token := getattr(context, "auth_token", None):
-        secrets.add(token)
+    for name in ("auth_token", "service_token"):
+        if isinstance(token := getattr(context, name, None), str) and token:
+            secrets.add(token)
     # Also as Python or JSON write it, as in what a program printed.
     written = {repr(s)[1:-1] for s in secrets} | {json.dumps(s)[1:-1] for s in secrets}
     for secret in sorted(secrets | written, key=len, reverse=True):
@@ -51,7 +56,7 @@ def without_secrets(text: str, context: Any, arguments: Mapping[str, Any]) -> st
     # Not at the top: what it compiles takes longer than all else here.
     from oslo_utils import strutils
 
-    return str(strutils.mask_password(text))
+    return str(strutils.mask_password(_IN_URL.sub(r"\1***@", text)))
 
 
 def _secrets(value: Any, depth: int, secret: bool = False) -> Iterator[str]:

@@ -73,7 +73,9 @@ class JoinPoint(NamedTuple):
             try:
                 yield
             except BaseException as error:
-                self.record(span, error, *of_call())
+                # It is this one that the caller is to get, whatever comes of telling.
+                with contextlib.suppress(Exception):
+                    self.record(span, error, *of_call())
                 raise
 
     def record(
@@ -149,9 +151,11 @@ class TracingHook(aspects.HookBase):
         ),
     )
 
+    #: It does not, but must not be skipped either: what its pre action has made
+    #: current, its ending takes back.
+    may_veto: ClassVar = True
     #: None: it is the caller's thread that a span is current in, and spans are sent
     #: by a thread of their own in any case.
-    may_veto: ClassVar = False
     deferred_actions: ClassVar = ()
 
     def __init__(self, configuration: Any, host: str | None) -> None:

@@ -142,8 +142,9 @@ def commands_of(block: Block) -> list[tuple[str, list[str]]]:
     """Return the commands of a block, each with the lines that it prints.
 
     Where there is a ``$``, a command begins with it and goes on in lines that begin
-    with ``>``; the others are printed, ``...`` for any. A block after ``::`` without
-    one is commands alone. What is printed before the first command belongs to none.
+    with ``>`` or a blank; lines that begin with ``#`` are comments, the others are
+    printed, ``...`` for any. A block after ``::`` without a ``$`` is commands alone.
+    What is printed before the first command belongs to none.
 
     :param block: a block of commands
     """
@@ -155,8 +156,8 @@ def commands_of(block: Block) -> list[tuple[str, list[str]]]:
         command, printed = commands[-1]
         if line.startswith("$ "):
             commands.append((line[2:], []))
-        elif line.startswith("> "):
-            commands[-1] = (f"{command}\n{line[2:]}", printed)
-        elif line not in ("", "..."):
+        elif line.startswith((" ", "> ")):
+            commands[-1] = (f"{command}\n{line.removeprefix('> ')}", printed)
+        elif line not in ("", "...") and not line.startswith("#"):
             printed.append(line)
     return commands if commands[0][1] else commands[1:]

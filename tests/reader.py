@@ -73,7 +73,7 @@ MANILA = {
 }
 
 #: Programs of the system, and Manila's: they are taken for granted.
-SYSTEM = {".", "cd", "curl", "git", "manila-share", "systemctl", "tee"}
+SYSTEM = {".", "cd", "curl", "git", "manila-share", "sqlite3", "systemctl", "tee"}
 
 #: Programs of Python packages, which can be asked for their options.
 PYTHON = {

@@ -38,10 +38,11 @@ auth_strategy = noauthv2
 enabled_share_backends = alpha,beta
 enabled_share_protocols = NFS
 share_manager = aspects.manila.ShareManager
-periodic_interval = 1
+periodic_interval = 5
 periodic_fuzzy_delay = 0
 periodic_hooks_interval = 1
 graceful_shutdown_timeout = 20
+executor_thread_pool_size = 8
 
 [quota]
 shares = -1
@@ -169,6 +170,9 @@ class Cloud:
     def kill_share(self) -> None:
         """Kill ``manila-share`` and its children, as a power cut would."""
         self.programs.pop("manila-share").kill()
+        for name in BACKENDS:
+            queue = f"manila-share.node1@{name}"
+            wait_for(lambda queue=queue: not self._consumes(queue), f"no {queue}")
 
     def hang_up(self) -> None:
         """Send ``manila-share`` SIGHUP, as ``systemctl reload`` does."""

@@ -26,9 +26,8 @@ ROOT = Path(aspects.__file__).parents[1]
 def environment(**more: str) -> dict[str, str]:
     """Return an environment of a terminal that has colours."""
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    plain = {
-        k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "FORCE_COLOR")
-    }
+    without = ("NO_COLOR", "FORCE_COLOR", "PYTHONUNBUFFERED")
+    plain = {k: v for k, v in os.environ.items() if k not in without}
     return {**plain, "TERM": "xterm-256color", "PYTHONPATH": path, **more}
 
 
@@ -215,14 +214,38 @@ class TestScreen:
 
     def test_problems_are_red(self, tmp_path: Path) -> None:
         file = tmp_path / "manila.conf"
-        file.write_text("[:audit:] wrong\n")
+        file.write_text(
+            "[DEFAULT]\nenabled_share_backends = alpha\n"
+            "[alpha]\nshare_driver = no.such.Driver\n"
+        )
         code = (
             "import sys; from aspects import cli\n"
             f"sys.exit(not cli.main(['check', '--config-file', {str(file)!r}]))"
         )
         out = on_a_terminal(sys.executable, "-c", code)
-        # Nor is what stands in a file taken for markup.
-        assert re.search(r"\x1b\[31mproblem: \S*manila\.conf:1: Invalid section", out)
+        # Nor is [alpha] taken for markup.
+        assert "\x1b[31mproblem: [alpha] share_driver = no.such.Driver: " in out
+
+    def test_what_is_imported_is_not_in_the_way(self, tmp_path: Path) -> None:
+        (tmp_path / "loud.py").write_text(
+            "import logging, warnings\n"
+            "warnings.warn('this is old')\n"
+            "logging.getLogger(__name__).warning('this is strange')\n"
+            "print('hello')\n"
+            "class Driver:\n"
+            "    def create_share(self): pass\n"
+        )
+        done = subprocess.run(
+            [*COMMAND, "show", "operations", "--driver", "loud.Driver"],
+            cwd=tmp_path,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        assert done.stdout.startswith("loud.Driver\n")
+        assert done.stderr == "hello\n"
 
 
 class TestEnd:

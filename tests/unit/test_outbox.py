@@ -267,25 +267,30 @@ def test_callers_at_once_share_a_write(new, path, receiver, monkeypatch):
 def test_a_caller_that_is_killed_does_not_take_others_with_it(
     new, receiver, monkeypatch
 ):
-    put, entered, killed = SQLiteQueue.put, threading.Event(), []
+    put, written = SQLiteQueue.put, []
 
-    def kills_the_first(queue, texts):
-        if not killed:
-            killed.append(True)
-            entered.set()
-            threading.Event().wait(0.3)
+    def kills_the_second(queue, texts):
+        written.append(len(texts))
+        # The first is slow: those after it come together.
+        threading.Event().wait(0.5)
+        if len(written) == 2:
             raise SystemExit
         put(queue, texts)
 
     outbox = new()
     outbox.start()
-    monkeypatch.setattr(SQLiteQueue, "put", kills_the_first)
-    first = threading.Thread(target=outbox.put, args=(event("a"),))
-    first.start()
-    assert entered.wait(10)
-    outbox.put(event("b"))
-    first.join()
-    wait_for(lambda: "b" in receiver.ids, "the other's event is delivered")
+    monkeypatch.setattr(SQLiteQueue, "put", kills_the_second)
+    threads = [
+        threading.Thread(target=outbox.put, args=(event(name),)) for name in "abc"
+    ]
+    for each in threads:
+        each.start()
+        wait_for(lambda: written, "the first writes")
+    for each in threads:
+        each.join(10)
+        assert not each.is_alive()
+    assert written == [1, 2, 2]
+    wait_for(lambda: sorted(receiver.ids) == ["a", "b", "c"], "all are delivered")
 
 
 def test_what_a_killed_process_has_left_is_delivered(new, path, receiver):

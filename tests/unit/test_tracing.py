@@ -356,6 +356,28 @@ def test_switches_are_followed(traced, spans):
     assert tree(spans()) == SUCCESS
 
 
+def test_no_ending_is_skipped(traced, spans, monkeypatch):
+    # As those of other hooks are that fail in a row: its span would stay current.
+    def data_of(*call):
+        if isinstance(call[-1], OSError):
+            raise LookupError("no data")
+        return told(*call)
+
+    told = tracing.event.data_of
+    monkeypatch.setattr(tracing.event, "data_of", data_of)
+    plain = Driver()
+    plain.delete_share = fail(OSError("no"))
+    hook, driver = traced(plain, text=ON + "hook_failure_limit = 1\n")
+    ends = []
+    plain.during = lambda: ends.append(call(driver.delete_share, None, SHARE))
+    driver.create_share(None, SHARE)
+    hook.stop()
+    # And the caller gets the driver's error, not that of telling it.
+    assert [type(each) for each in ends] == [OSError]
+    ended = [each for each in spans() if each.name == "create_share_instance"]
+    assert [each.attributes["manila.outcome"] for each in ended] == ["success"]
+
+
 def test_operations_are_chosen(traced, spans):
     hook, driver = traced(
         Driver(), Recorder(), text=ON + "hook_operations = allow_access, create_*\n"
