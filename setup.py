@@ -23,7 +23,8 @@ DEMO = [
     *(*HOOKS["durable"], *HOOKS["guard"], *HOOKS["metrics"], *HOOKS["webhook"]),
 ]
 TEST = [
-    *("pytest>=8", "pytest-timeout>=2.3", "hypothesis>=6.100", "eventlet>=0.36"),
+    *("pytest>=8", "pytest-timeout>=2.3", "pytest-xdist>=3.5"),
+    *("hypothesis>=6.100", "eventlet>=0.36"),
     *("cloudevents>=1.11", "cryptography>=42", "psycopg2-binary>=2.9"),
     *sorted({need for needs in HOOKS.values() for need in needs}),
 ]

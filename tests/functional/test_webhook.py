@@ -11,14 +11,12 @@ import sys
 import textwrap
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trustme
-from urllib3.exceptions import InsecureRequestWarning
 
 import aspects
 from hooks.delivery import NotDelivered
@@ -130,16 +128,36 @@ def test_a_server_of_another_name(new_hook: Any, tls: TLS) -> None:
         assert server.requests == []
 
 
-def test_a_server_that_is_not_to_be_verified(new_hook: Any, tls: TLS) -> None:
+UNVERIFIED_DELIVERIES = """
+import sys
+from pathlib import Path
+from tests.functional import parts
+from tests.functional.test_webhook import Driver
+
+file, folder = map(Path, sys.argv[1:])
+with parts.woven_by(file.read_text(), folder, Driver()) as driver:
+    for n in range(3):
+        driver.create_share(None, {"id": str(n)})
+"""
+
+
+def test_a_server_that_is_not_to_be_verified(tls: TLS, tmp_path: Path) -> None:
     with Receiver(tls.server("ops.example.com")) as server:
-        hook = new_hook(webhook_url=server.url, webhook_verify=False)
-        with warnings.catch_warnings(record=True) as caught:
-            # As the hook sets it; pytest has set its own.
-            warnings.filterwarnings("once", category=InsecureRequestWarning)
-            for _ in range(3):
-                hook.deliver(EVENT)
+        file = tmp_path / "text"
+        file.write_text(
+            "[alpha]\nhook_drivers = webhook\nenable_post_hooks = True\n"
+            f"webhook_url = {server.url}\nwebhook_verify = False\n"
+        )
+        ran = subprocess.run(
+            [sys.executable, "-c", UNVERIFIED_DELIVERIES, str(file), str(tmp_path)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert ran.returncode == 0, ran.stderr
         assert len(server.requests) == 3
-        assert len([w for w in caught if w.category is InsecureRequestWarning]) == 1
+    # It is told once, not with each event.
+    assert ran.stderr.count("InsecureRequestWarning: ") == 1
 
 
 def test_a_server_without_tls(new_hook: Any, server: Receiver) -> None:

@@ -103,7 +103,7 @@ def call(method, *args):
 
 
 def fail(error):
-    def during():
+    def during(*given):
         raise error
 
     return during
