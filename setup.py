@@ -15,7 +15,10 @@ HOOKS = {
     "guard": ["cronsim>=2.5", "tzdata"],
     "metrics": ["prometheus-client>=0.20"],
     "notification": ["oslo.messaging>=14"],
-    "tracing": ["opentelemetry-sdk>=1.25", "opentelemetry-exporter-otlp-proto-http"],
+    "tracing": [
+        "opentelemetry-sdk>=1.40",
+        "opentelemetry-exporter-otlp-proto-http>=1.40",
+    ],
     "webhook": ["requests>=2.31", "tenacity>=8.2"],
 }
 DEMO = [

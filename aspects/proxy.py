@@ -102,7 +102,8 @@ class Weaving:
     def stop(self) -> None:
         """Have the hooks end what they began, once no call is made any more."""
         self._running = False
-        for hook in self.hooks:
+        # A hook may watch those after it to their end.
+        for hook in reversed(self.hooks):
             self._stop(hook)
 
     def replace(self, hooks: tuple[Any, ...], set_switches: Callable[[], None]) -> None:
@@ -125,7 +126,7 @@ class Weaving:
         # What the hooks want around the driver's methods is in them.
         self.methods = _no_methods
         if self._running:
-            for hook in before:
+            for hook in reversed(before):
                 if not any(hook is each for each in hooks):
                     self._stop(hook)
 

@@ -31,10 +31,11 @@ def text_of(
     :param arguments: the arguments of that call by name
     """
     try:
-        text = str(error)
+        text = without_secrets(str(error), context, arguments or {})
     except Exception:
+        # Nobody who tells of an error is to fail for that.
         return "(it has no text)"
-    return " ".join(without_secrets(text, context, arguments or {}).split())
+    return " ".join(text.split())
 
 
 def without_secrets(text: str, context: Any, arguments: Mapping[str, Any]) -> str:

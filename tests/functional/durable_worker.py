@@ -33,6 +33,8 @@ class Returned(NamedTuple):
     sequence: int
     #: Seconds of it that were not the driver's.
     seconds: float
+    #: Seconds that the driver's own sleep was late: what the machine alone does.
+    late: float
 
 
 class Driver:
@@ -55,8 +57,10 @@ def returned_in(folder: Path) -> list[list[Returned]]:
         file = folder / f"thread-{thread}"
         # The last line of one that was killed may have no end.
         lines = file.read_text().split("\n")[:-1] if file.exists() else []
-        parts = [line.split() for line in lines]
-        threads.append([Returned(a, int(b), float(c)) for a, b, c in parts])
+        fields = [line.split() for line in lines]
+        threads.append(
+            [Returned(a, int(b), float(c), float(d)) for a, b, c, d in fields]
+        )
     return threads
 
 
@@ -76,7 +80,8 @@ def work(driver: Any, spent: Any, thread: int, done: int, file: int) -> None:
         began = time.perf_counter()
         driver.create_snapshot(context, snapshot)
         seconds = time.perf_counter() - began - spent.seconds
-        os.write(file, f"{share} {sequence} {seconds:.6f}\n".encode())
+        late = spent.seconds - WORK
+        os.write(file, f"{share} {sequence} {seconds:.6f} {late:.6f}\n".encode())
 
 
 def main(config_file: str, folder: Path) -> None:

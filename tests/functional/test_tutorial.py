@@ -72,7 +72,7 @@ class Terminal:
         begin, end = (f"@{self._commands}{what}@" for what in ("begin", "end"))
         for line in (f"echo {begin}", command, f"echo {end}"):
             self.type(line)
-        deadline = time.monotonic() + 180
+        deadline = time.monotonic() + 600
         while end not in self.output():
             ended = self.process.poll() is not None
             if ended or time.monotonic() > deadline:
