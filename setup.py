@@ -21,6 +21,7 @@ HOOKS = {
     ],
     "webhook": ["requests>=2.31", "tenacity>=8.2"],
 }
+CLI = ["rich>=13", "shtab>=1.10"]
 DEMO = [
     *(*MANILA, "rich>=13", "openstacksdk>=4", "cheroot>=10"),
     *(*HOOKS["durable"], *HOOKS["guard"], *HOOKS["metrics"], *HOOKS["webhook"]),
@@ -28,7 +29,7 @@ DEMO = [
 TEST = [
     *("pytest>=8", "pytest-timeout>=2.3", "pytest-xdist>=3.5"),
     *("hypothesis>=6.100", "eventlet>=0.36"),
-    *("cloudevents>=1.11", "cryptography>=42", "psycopg2-binary>=2.9"),
+    *(*CLI, "cloudevents>=1.11", "cryptography>=42", "psycopg2-binary>=2.9"),
     *sorted({need for needs in HOOKS.values() for need in needs}),
 ]
 
@@ -41,7 +42,7 @@ setuptools.setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=setuptools.find_packages(include=["aspects", "aspects.*", "hooks"]),
-    package_data={"aspects": ["py.typed"], "hooks": ["py.typed"]},
+    package_data={"aspects": ["py.typed", "templates/*"], "hooks": ["py.typed"]},
     install_requires=[
         "decorator>=5.1",
         "oslo.config>=9.4",
@@ -51,6 +52,7 @@ setuptools.setup(
     ],
     extras_require={
         **HOOKS,
+        "cli": CLI,
         "manila": MANILA,
         "demo": DEMO,
         "test": TEST,

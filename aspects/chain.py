@@ -332,13 +332,16 @@ def steps_of(hooks: tuple[Any, ...]) -> tuple[Step, ...]:
     return tuple(steps)
 
 
-def action_of(hooks: Iterable[Any], hook: Any, kind: str, action: Action) -> Action:
+def action_of(
+    hooks: Iterable[Any], hook: Any, kind: str, action: Action, tick: str = "periodic"
+) -> Action:
     """Return what runs for an action of a hook.
 
     :param hooks: the hooks of the chain, which may wrap it
     :param hook: the hook
     :param kind: ``pre``, ``post``, ``error`` or ``periodic``
     :param action: the hook's action
+    :param tick: the operation of a periodic action
     """
     action = fitted(action, PROTOCOLS[kind])
     for each in hooks:
@@ -353,7 +356,7 @@ def action_of(hooks: Iterable[Any], hook: Any, kind: str, action: Action) -> Act
         return guarded(hook, kind, action) if deferred else action
 
     def defer(*args: Any, **kwargs: Any) -> None:
-        operation = "periodic" if kind == "periodic" else args[1]
+        operation = tick if kind == "periodic" else args[1]
         dispatcher.put(hook, kind, operation, action, *args, **kwargs)
 
     return defer

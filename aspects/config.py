@@ -10,6 +10,7 @@ import glob
 import importlib
 import inspect
 import os
+import re
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -438,6 +439,9 @@ def _parse(entry: str) -> tuple[str, str]:
     name, named, what = (part.strip() for part in entry.rpartition("="))
     if not what or (named and not name):
         raise _Wrong("write [name=]what")
+    if re.search(r"[\s=]", name):
+        # As where a comma between two entries is lost.
+        raise _Wrong(f"the instance would be called {name!r}")
     return name or what.rpartition(":")[2].rpartition(".")[2], what
 
 

@@ -87,8 +87,12 @@ class Background:
             return
         in_context = contextvars.copy_context().run
         action = guarded(hook, kind, action)
+        process = os.getpid()
 
         def run() -> None:
+            if os.getpid() != process:
+                # A green thread lives on in a process that forks.
+                return
             try:
                 answer = in_context(action, *args, **kwargs)
             except BaseException as error:
@@ -103,14 +107,14 @@ class Background:
                         {"hook": hook_name(hook), "operation": operation},
                     )
             finally:
-                self._count(-1)
+                self._count(-1, room)
                 room.release()
 
-        self._count(+1)
+        self._count(+1, room)
         try:
             pool.submit(run)
         except RuntimeError:
-            self._count(-1)
+            self._count(-1, room)
             room.release()
             self._drop(1, "its queue is closed")
 
@@ -118,9 +122,11 @@ class Background:
         """Return how many actions wait or run."""
         return self._pending
 
-    def _count(self, more: int) -> None:
+    def _count(self, more: int, room: threading.Semaphore) -> None:
         with self._counting:
-            self._pending += more
+            # Those of a queue that was dropped are not of this one.
+            if room is self._room:
+                self._pending += more
 
     def stop(self) -> None:
         """Wait for the actions in the queue, and drop those that take too long."""
@@ -136,10 +142,16 @@ class Background:
             if not self._room.acquire(timeout=left):
                 break
             taken += 1
-        for _ in range(taken):
-            self._room.release()
+        from futurist import _thread
+
         pool.shutdown(wait=False)
+        with self._counting:
+            self._room, self._pending = threading.Semaphore(self._size), 0
         if taken < self._size:
+            # One that hangs would have futurist wait for it for ever when the
+            # interpreter ends; there is no public way to tell it not to.
+            for worker in pool._workers:
+                _thread._to_be_cleaned.pop(worker, None)
             self._drop(
                 self._size - taken, f"it stopped, and they took over {self._drain:g} s"
             )

@@ -141,16 +141,18 @@ ShareManager._periodic_tasks = [
 ]
 
 
-@wrapt.patch_function_wrapper(service.Service, "wait")  # type: ignore[untyped-decorator]
+@wrapt.patch_function_wrapper(service.Service, "stop")  # type: ignore[untyped-decorator]
 def _stop_hooks(
-    wait: Any, stopped: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    stop: Any, stopped: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> None:
     """Stop the hooks when a share service has stopped.
 
-    Manila tells no manager of that, and its processes leave with ``os._exit``.
-    A service is waited for after its last call has returned.
+    Manila tells no manager of that, and its processes leave with ``os._exit`` as
+    soon as this returns. The last call has to have returned before.
     """
-    wait(*args, **kwargs)
+    stop(*args, **kwargs)
+    if stopped.rpcserver is not None:
+        stopped.rpcserver.wait()
     driver = getattr(stopped.manager, "driver", None)
     if driver is not None and is_woven(driver):
         weaving(driver).stop()

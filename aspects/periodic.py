@@ -48,7 +48,8 @@ def tick(woven: Any, context: Any, share_instances: Any) -> bool:
         data = ask(context, share_instances)
     operation = Operation("periodic", backend=about.backend, host=about.host)
     for hook in hooks:
-        action = action_of(about.hooks, hook, "periodic", hook._execute_periodic_hook)
+        own = hook._execute_periodic_hook
+        action = action_of(about.hooks, hook, "periodic", own, operation)
         try:
             action(context, data)
         except Exception as error:

@@ -101,10 +101,10 @@ class Weaving:
 
     def stop(self) -> None:
         """Have the hooks end what they began, once no call is made any more."""
-        self._running = False
+        started, self._running = self._running, False
         # A hook may watch those after it to their end.
         for hook in reversed(self.hooks):
-            self._stop(hook)
+            self._stop(hook, started)
 
     def replace(self, hooks: tuple[Any, ...], set_switches: Callable[[], None]) -> None:
         """Replace the chain as a whole; calls in flight end with the one of before.
@@ -133,11 +133,12 @@ class Weaving:
     def _start(self, hook: object) -> None:
         self._have(hook, "start")
 
-    def _stop(self, hook: object) -> None:
+    def _stop(self, hook: object, started: bool = True) -> None:
         dispatcher = getattr(hook, "dispatcher", None)
         if dispatcher is not None:
             dispatcher.stop()
-        self._have(hook, "stop")
+        if started:
+            self._have(hook, "stop")
 
     def _have(self, hook: object, what: str) -> None:
         if not isinstance(hook, HookBase):

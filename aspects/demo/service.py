@@ -527,7 +527,6 @@ def _stop_services(services: list[Any]) -> None:
             service.rpcserver.wait()
     for service in services:
         service.stop()
-        service.wait()
         # Each manager keeps a pool of threads that the exit would wait for.
         pool = getattr(service.manager, "_tp", None)
         if pool is not None:

@@ -119,7 +119,7 @@ def clean_environment(temporary: Path) -> dict[str, str]:
         "PATH": os.pathsep.join([python, "/usr/local/bin", "/usr/bin", "/bin"]),
         "LANG": "C.UTF-8",
         "TMPDIR": str(temporary),
-        # It takes half as long.
+        # Else pip takes longer than all the rest.
         "PIP_NO_COMPILE": "1",
     }
 
@@ -128,10 +128,8 @@ def clean_environment(temporary: Path) -> dict[str, str]:
 def terminals(tmp_path: Path) -> Iterator[dict[str, Terminal]]:
     with ExitStack() as stack:
         found = {}
-        # As told, the second one begins where the first has gone to.
-        for name, folder in (("", tmp_path), ("second terminal", tmp_path)):
-            output = tmp_path / f"terminal {len(found) + 1}.out"
-            found[name] = Terminal(folder, output)
+        for name in ("", "second terminal"):
+            found[name] = Terminal(tmp_path, tmp_path / f"{name or 'terminal'}.out")
             stack.callback(found[name].close)
         yield found
 
@@ -156,6 +154,7 @@ def test_the_hook_forbids_what_the_tutorial_says(
                 terminal.serve(command)
                 for line in printed:
                     terminal.sees(line)
+                # As it stands there between two blocks.
                 second.run("cd max-size")
             elif command:
                 output = terminal.run(command)
