@@ -29,7 +29,13 @@ DEMO = [
 TEST = [
     *("pytest>=8", "pytest-timeout>=2.3", "pytest-xdist>=3.5"),
     *("hypothesis>=6.100", "eventlet>=0.36"),
-    *(*CLI, "cloudevents>=1.11", "cryptography>=42", "psycopg2-binary>=2.9"),
+    *(
+        *CLI,
+        "docutils>=0.20",
+        "cloudevents>=1.11",
+        "cryptography>=42",
+        "psycopg2-binary>=2.9",
+    ),
     *sorted({need for needs in HOOKS.values() for need in needs}),
 ]
 
@@ -56,7 +62,11 @@ setuptools.setup(
         "manila": MANILA,
         "demo": DEMO,
         "test": TEST,
-        "docs": ["sphinx>=7", "reno>=4"],
+        "docs": [
+            *("openstackdocstheme>=3.6", "reno>=4.1", "sphinx>=7"),
+            # Without them their options would be left out.
+            *sorted({need for needs in HOOKS.values() for need in needs}),
+        ],
         "bench": [
             *MANILA,
             "aspectlib>=2",

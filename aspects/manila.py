@@ -128,6 +128,11 @@ class ShareManager(manager.ShareManager):  # type: ignore[misc]
         """Tick, every ``periodic_hooks_interval`` seconds."""
         if is_woven(self.driver):
             instances = self.db.share_instance_get_all_by_host(context, self.host)
+            for instance in instances:
+                # As Manila's documentation of its hooks has it.
+                instance["access_rules"] = self.db.share_access_get_all_for_instance(
+                    context, instance["id"]
+                )
             tick(self.driver, context, instances)
 
     # The base class's task of this name is on the list as well.

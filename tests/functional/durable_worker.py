@@ -84,6 +84,20 @@ def work(driver: Any, spent: Any, thread: int, done: int, file: int) -> None:
         os.write(file, f"{share} {sequence} {seconds:.6f} {late:.6f}\n".encode())
 
 
+def probe(file: int) -> None:
+    """Write and sync a file now and then, and tell in it how long each took.
+
+    :param file: the file
+    """
+    seconds = 0.0
+    while True:
+        began = time.perf_counter()
+        os.write(file, f"{seconds:.6f}\n".encode())
+        os.fsync(file)
+        seconds = time.perf_counter() - began
+        time.sleep(0.1)
+
+
 def main(config_file: str, folder: Path) -> None:
     conf = cfg.ConfigOpts()
     conf(["--config-file", config_file], project="manila", default_config_dirs=[])
@@ -99,6 +113,8 @@ def main(config_file: str, folder: Path) -> None:
         os.truncate(file, path.read_bytes().rfind(b"\n") + 1)
         args = (woven, driver.spent, thread, len(returned), file)
         threads.append(threading.Thread(target=work, args=args))
+    file = os.open(folder / "syncs", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    threading.Thread(target=probe, args=(file,), daemon=True).start()
     for each in threads:
         each.start()
     for each in threads:

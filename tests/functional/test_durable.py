@@ -226,6 +226,7 @@ def test_every_event_of_a_join_point_that_returned_arrives(
 
     seconds = sorted(each.seconds for each in made)
     late = max(each.late for each in made)
+    sync = max(map(float, (tmp_path / "syncs").read_text().split("\n")[:-1]))
     figures = {
         "join points": len(made),
         "events that arrived": len(first),
@@ -234,13 +235,15 @@ def test_every_event_of_a_join_point_that_returned_arrives(
         "hooks, median, ms": round(statistics.median(seconds) * 1000, 2),
         "hooks, 99 %, ms": round(seconds[len(seconds) * 99 // 100] * 1000, 2),
         "hooks, longest, ms": round(seconds[-1] * 1000, 2),
-        "a sleep without hooks was late by, ms": round(late * 1000, 2),
+        "longest sync of another file, ms": round(sync * 1000, 2),
+        "longest that a sleep was late, ms": round(late * 1000, 2),
         "seconds in all": round(time.monotonic() - began, 1),
     }
     for name, value in figures.items():
         record_property(name, value)
         print(f"{new_end.__name__}: {name}: {value}")  # noqa: T201
-    if seconds[-1] > LONGEST and late > LONGEST / 2:
+    # A call waits for the disk up to six times.
+    if seconds[-1] > LONGEST and (late > LONGEST / 2 or sync > LONGEST / 6):
         pytest.skip(f"all but the times: this machine is too busy for them: {figures}")
     assert seconds[-1] <= LONGEST
 

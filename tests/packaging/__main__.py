@@ -65,8 +65,9 @@ def check(wheel: Path, sdist: Path, extra: str, folder: Path) -> None:
             [
                 str(python),
                 "-c",
-                "import pathlib, aspects, hooks\nfor p in (aspects, "
-                "hooks): assert pathlib.Path(p.__file__).with_name('py.typed').exists()",
+                "import pathlib, aspects, hooks\nfor package in (aspects, hooks):\n"
+                "    file = pathlib.Path(package.__file__)\n"
+                "    assert file.with_name('py.typed').exists()",
             ],
         ):
             subprocess.run(command, check=True, cwd=folder, stdout=subprocess.DEVNULL)

@@ -10,7 +10,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--calls",
         type=int,
-        default=20_000,
+        default=10_000,
         help="woven calls of each test of this folder",
     )
 

@@ -581,7 +581,7 @@ def test_a_line_of_the_background_that_cannot_be_written_is_logged(
 
 # CADF
 
-USER, PROJECT, SHARE_ID, OTHER_ID = (uuid.uuid4().hex for _ in range(4))
+USER, PROJECT, SHARE_ID, OTHER_ID = (uuid.UUID(int=n).hex for n in range(1, 5))
 
 
 @pytest.fixture

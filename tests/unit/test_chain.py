@@ -1781,7 +1781,7 @@ def test_hooks_start_and_stop_in_order(trace: list[Any]) -> None:
     for _ in range(2):
         about.start()
         about.stop()
-    assert actions_of(trace) == ["one.start", "two.start", "one.stop", "two.stop"] * 2
+    assert actions_of(trace) == ["one.start", "two.start", "two.stop", "one.stop"] * 2
 
 
 @pytest.mark.parametrize("what", ["start", "stop"])
@@ -1796,7 +1796,7 @@ def test_a_hook_that_cannot_start_or_stop_is_one_error_and_no_hindrance(
     about.stop()
     assert actions_of(trace) == [
         *("one.start", "wrong.start", "two.start"),
-        *("one.stop", "wrong.stop", "two.stop"),
+        *("two.stop", "wrong.stop", "one.stop"),
     ]
     (record,) = [r for r in caplog.records if r.levelno >= logging.WARNING]
     assert record.levelno == logging.ERROR

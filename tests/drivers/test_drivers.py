@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every share driver of Manila's tree can be woven, and nobody can tell."""
+"""Every share driver of Manila's tree can be woven, and nobody can tell.
+
+It is run by itself: to import all drivers is to register all their options, some of
+which are required, and no Manila would start in this process.
+"""
 
 from __future__ import annotations
 
