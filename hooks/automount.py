@@ -122,7 +122,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     conf.register_cli_opts(program_options)
     try:
         conf(
-            argv,
+            None if argv is None else list(argv),
             project="manila-aspects",
             prog="manila-aspects-automount",
             default_config_files=[],

@@ -134,7 +134,7 @@ class TracingHook(aspects.HookBase):
         cfg.URIOpt(
             "tracing_endpoint",
             default="http://127.0.0.1:4318/v1/traces",
-            schemes=("http", "https"),
+            schemes=["http", "https"],
             help="Where the collector takes OTLP over HTTP.",
         ),
         cfg.StrOpt(
