@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from manila.common import constants
 from manila.share.manager import ShareManager as PlainManager
 from manila.tests import db_utils
 from manila.tests.share.drivers.dummy import DummyDriver
+from oslo_context import context as oslo_context
 
 import aspects
 
@@ -72,7 +74,12 @@ def test_upstream_hook(world: World) -> None:  # noqa: F811
     assert post.given == ({"name": "allow_access", "server": None}, None)
 
 
-def test_context_of_calls_without_one(world: World) -> None:  # noqa: F811
+def test_context_of_calls_without_one(
+    world: World,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # That of another test may be the thread's current one.
+    monkeypatch.setattr(oslo_context, "_request_store", threading.local())
     world.manager.publish_service_capabilities(world.context)
     world.manager.extend_share(world.context, world.share()["id"], 2, None)
 

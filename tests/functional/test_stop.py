@@ -149,7 +149,8 @@ def test_a_service_that_stops_waits_so_long_and_no_longer(
         assert told.of("did", backend) == []
         (line,) = (line for line in dropped if f"slow of {backend}" in line)
         count = int(line.partition("Dropped ")[2].split()[0])
-        assert count == len(told.of("call", backend))
+        # The last may have been on its way into the queue.
+        assert len(told.of("call", backend)) - count in (0, 1)
         assert len(told.of("stop", backend)) == 1
 
 
