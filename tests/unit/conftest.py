@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every unit test leaves as it was."""
+"""What every test leaves as it was."""
 
 from __future__ import annotations
 
@@ -9,11 +9,21 @@ from collections.abc import Iterator
 import pytest
 
 
+def _loggers() -> dict[str, logging.Logger]:
+    every = logging.root.manager.loggerDict
+    found = {n: each for n, each in every.items() if isinstance(each, logging.Logger)}
+    return {"": logging.root, **found}
+
+
 @pytest.fixture(autouse=True)
-def _log_handlers() -> Iterator[None]:
-    """Take away what a command that ran in the test's process set up for the log."""
-    root = logging.getLogger()
-    before, level = list(root.handlers), root.level
+def _log() -> Iterator[None]:
+    """Take away what a command that ran in the test's process set up for the log.
+
+    oslo.log sets the levels of some libraries' loggers, too.
+    """
+    handlers = list(logging.root.handlers)
+    levels = {name: each.level for name, each in _loggers().items()}
     yield
-    root.handlers[:] = before
-    root.setLevel(level)
+    logging.root.handlers[:] = handlers
+    for name, each in _loggers().items():
+        each.setLevel(levels.get(name, logging.NOTSET))
