@@ -8,6 +8,7 @@ import importlib.util
 import keyword
 import re
 import string
+import tempfile
 from pathlib import Path
 
 from aspects.show import installed
@@ -39,7 +40,6 @@ def write(name: str, directory: Path) -> tuple[Path, list[Path]]:
     folder = directory / name
     if folder.exists():
         raise ValueError(f"there is a folder {folder} already")
-    folder.mkdir(parents=True)
     words = [word for word in re.split("[-_]+", name) if word.lower() != "hook"]
     values = {
         "name": name,
@@ -48,12 +48,19 @@ def write(name: str, directory: Path) -> tuple[Path, list[Path]]:
         "underline": "=" * len(name),
     }
     templates = importlib.resources.files("aspects") / "templates"
-    files = []
-    for template, file in FILES.items():
-        text = (templates / template).read_text("utf-8")
-        files.append(folder / string.Template(file).substitute(values))
-        files[-1].write_text(string.Template(text).substitute(values), "utf-8")
-    return folder, files
+    directory.mkdir(parents=True, exist_ok=True)
+    # All of it or nothing: it gets its name when it is whole.
+    with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=directory) as unfinished:
+        whole = Path(unfinished, name)
+        whole.mkdir()
+        files = []
+        for template, file in FILES.items():
+            text = (templates / template).read_text("utf-8")
+            files.append(string.Template(file).substitute(values))
+            written = string.Template(text).substitute(values)
+            (whole / files[-1]).write_text(written, "utf-8")
+        whole.rename(folder)
+    return folder, [folder / file for file in files]
 
 
 def _module(name: str) -> str:

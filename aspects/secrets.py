@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 _SECRET = re.compile(
-    r"passw|pswd|secret|token|(access|api|auth|private)_?key|credential|passphrase",
+    r"passw|pswd|pwd|secret|token|credential|passphrase|keyring|"
+    r"(access|api|auth|encryption|private|ssh)_?key",
     re.IGNORECASE,
 )
 
@@ -67,6 +68,9 @@ def _secrets(value: Any, depth: int, secret: bool = False) -> Iterator[str]:
     :param depth: how deep to look
     :param secret: whether the data stands under a secret name itself
     """
+    if isinstance(value, bytes):
+        # As it is written, less b''.
+        value = repr(value)[2:-1]
     if isinstance(value, str):
         if secret and value:
             yield value

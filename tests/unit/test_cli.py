@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 import aspects
-from aspects import cli
+from aspects import cli, new_hook
 
 COMMAND = [sys.executable, "-m", "aspects.cli"]
 
@@ -322,6 +322,18 @@ class TestNewHook:
         directory = str(tmp_path / "file")
         assert cli.main(["new-hook", "mine", "--directory", directory]) == 1
         assert capsys.readouterr().err.count("\n") == 1
+
+    def test_all_of_it_or_nothing(
+        self,
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        # In place of a disk that is full.
+        monkeypatch.setitem(new_hook.FILES, "no_such_template", "last")
+        assert cli.main(["new-hook", "mine", "--directory", str(tmp_path)]) == 1
+        assert "no_such_template" in capsys.readouterr().err
+        assert list(tmp_path.iterdir()) == []
 
     def test_what_is_written(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]

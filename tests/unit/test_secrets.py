@@ -87,6 +87,10 @@ def test_token_of_the_service_that_asks():
         "client_secret",
         "private_key",
         "ssh_private_key",
+        "ssh_key",
+        "encryption_key",
+        "keyring",
+        "user_pwd",
         "passphrase",
         "credential",
         "Password",
@@ -163,6 +167,12 @@ def test_argument_that_fits_no_parameter():
 )
 def test_secrets_that_a_text_calls_so(text):
     assert SECRET not in without(text)
+
+
+@pytest.mark.parametrize("secret", [SECRET.encode(), b"\xff\x00" + SECRET.encode()])
+def test_secrets_in_bytes(secret):
+    arguments = {"share": {"keyring": secret}}
+    assert SECRET not in without(f"tried {secret!r}", arguments)
 
 
 def test_secret_within_a_longer_secret():
