@@ -143,9 +143,7 @@ def around_coroutine(chain: Chain, operation: Operation, method: Action) -> Acti
 
     async def call(*args: Any, **kwargs: Any) -> Any:
         settled = _Settled(operation, args, kwargs)
-        steps = chain.steps
-        if steps is None:
-            steps = chain.steps_for(settled.operation)
+        steps = chain.steps_for(settled.operation)
         data: list[Any] = []
         returned: list[Any] = []
         raised: list[BaseException] = []
@@ -153,14 +151,14 @@ def around_coroutine(chain: Chain, operation: Operation, method: Action) -> Acti
         def keep(*given: Any, **named: Any) -> None:
             data.append(given[2])
 
-        def outcome(*given: Any, **named: Any) -> Any:
+        def outcome() -> Any:
             if raised:
                 raise raised[0]
             return returned[0]
 
         first = Chain(())
         first.steps = tuple(Step(s.hook, s.pre, keep, s.error) for s in steps)
-        around(first, settled, _nothing)(*args, **kwargs)
+        around(first, settled, _nothing)()
         second = Chain(())
         second.steps = tuple(
             Step(s.hook, functools.partial(_first, datum), s.post, s.error)
@@ -171,7 +169,7 @@ def around_coroutine(chain: Chain, operation: Operation, method: Action) -> Acti
         except BaseException as error:
             raised.append(error)
         try:
-            return around(second, settled, outcome)(*args, **kwargs)
+            return around(second, settled, outcome)()
         finally:
             # As above: the errors' tracebacks hold this frame.
             raised.clear()
@@ -204,7 +202,7 @@ def _first(value: Any, *given: Any, **named: Any) -> Any:
     return value
 
 
-def _nothing(*given: Any, **named: Any) -> None:
+def _nothing() -> None:
     return None
 
 
@@ -238,13 +236,13 @@ class Chain:
         # The steps of all hooks and, by operation, those that are for it; in one
         # attribute, so that a call finds them to be of the same moment.
         self._all: tuple[Any, dict[str, tuple[Step, ...]]] = (steps, {})
-        #: The steps of a call; None if :meth:`steps_for` tells them.
+        #: The steps of any call; None where only :meth:`steps_for` tells them.
         self.steps = None if picky else steps
         #: Whether there are none, so that a call is the driver's own.
         self.idle = steps == ()
 
     def steps_for(self, operation: str) -> tuple[Step, ...]:
-        """Return the steps of a call where they are not the same for all calls.
+        """Return the steps of a call of one operation.
 
         :param operation: the operation
         """

@@ -273,7 +273,7 @@ class InstanceSection:
         :return: the backend's own section where it has its default
         """
         for group in self.groups:
-            with contextlib.suppress(cfg.Error, KeyError, ValueError):
+            with contextlib.suppress(cfg.Error, ValueError):
                 location = self.conf.get_location(key, group)
                 if location and location.location is not cfg.Locations.opt_default:
                     return group or "DEFAULT"
@@ -619,34 +619,48 @@ def _set_switches(planned: Plan) -> None:
 
 def _follow(configuration: Configuration, planned: Plan, woven: Weaving) -> None:
     """Have a chain follow the files after ``mutate_config_files()``."""
-    reference = weakref.ref(woven)
-    del woven
-    current = [planned.instances]
+    # What is here lives as long as the options do: nothing of the hooks is.
+    woven.instances = planned.instances
+    reference, conf = weakref.ref(woven), planned.own.conf
+    del woven, planned
 
     def mutated() -> bool:
         about = reference()
         if about is None:
             return False
-        new = plan(configuration, about.host, about.driver, current[0])
+        new = plan(configuration, about.host, about.driver, about.instances)
         if new.problems:
             log_refusal(new.problems)
             return True
         instances = []
         for what, section, hook in new.instances:
             # A hook that is kept has its own section, which gets the new values.
-            known = [old for old in current[0] if old.hook is hook]
+            known = [old for old in about.instances if old.hook is hook]
             for old in known:
                 old.section.values = section.values
             instances.append(known[0] if known else Instance(what, section, hook))
-        current[0] = instances
+        about.instances = instances
         about.periodic_hooks_ticks = new.own.safe_get("periodic_hooks_ticks")
         about.replace(new.hooks, lambda: _set_switches(new))
         return True
 
-    follow(planned.own.conf, mutated)
+    follow(conf, mutated)
 
 
-_followers: dict[int, list[Callable[[], bool]]] = {}
+class _Followers:
+    """What is to be done when the options have changed; the options keep it."""
+
+    def __init__(self) -> None:
+        self.each: list[Callable[[], bool]] = []
+
+    def mutated(self, conf: cfg.ConfigOpts, fresh: object) -> None:
+        for each in tuple(self.each):
+            if not each():
+                self.each.remove(each)
+
+
+# By the options' id, since they have no hash.
+_followers: weakref.WeakValueDictionary[int, _Followers] = weakref.WeakValueDictionary()
 
 
 def follow(conf: cfg.ConfigOpts, mutated: Callable[[], bool]) -> None:
@@ -657,19 +671,11 @@ def follow(conf: cfg.ConfigOpts, mutated: Callable[[], bool]) -> None:
     :param conf: the options
     :param mutated: what to do; false when it need not be done again
     """
-    if id(conf) not in _followers:
-        # It has no hash, and its id may be another's when it is gone.
-        weakref.finalize(conf, _followers.pop, id(conf), None)
-        _followers[id(conf)] = []
-        conf.register_mutate_hook(_mutated)
-    _followers[id(conf)].append(mutated)
-
-
-def _mutated(conf: cfg.ConfigOpts, fresh: object) -> None:
-    followers = _followers.get(id(conf), [])
-    for each in tuple(followers):
-        if not each():
-            followers.remove(each)
+    followers = _followers.get(id(conf))
+    if followers is None:
+        followers = _followers[id(conf)] = _Followers()
+        conf.register_mutate_hook(followers.mutated)
+    followers.each.append(mutated)
 
 
 def log_refusal(problems: Iterable[Problem]) -> None:

@@ -8,7 +8,7 @@ import inspect
 import operator
 import types
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import wrapt
@@ -53,6 +53,7 @@ class Weaving:
         "driver",
         "hook_methods",
         "host",
+        "instances",
         "methods",
         "new_context",
         "operations",
@@ -78,6 +79,8 @@ class Weaving:
         self.new_context = new_context
         self.ticks = 0
         self._running = False
+        #: What the backend's section says of its hooks, where they came from one.
+        self.instances: Sequence[Any] = ()
         self.chain = Chain(hooks)
         self.operations: Mapping[str, Operation] = operations_of(
             driver, backend, host, hook_methods, new_context
@@ -413,20 +416,17 @@ def never_runs(hook: object) -> str | None:
 
     :param hook: a hook, or its class
     """
-    for name in (*_CONTRACT[:3], "_execute_error_hook"):
+    for name in (*_ACTIONS, "_execute_error_hook"):
         action = getattr(hook, name, None)
         if _is_coroutine(action) or inspect.isgeneratorfunction(action):
             return f"{name} would never run: it is a coroutine or generator function"
     return None
 
 
+_ACTIONS = ("_execute_pre_hook", "_execute_post_hook", "_execute_periodic_hook")
 _CONTRACT = (
-    "_execute_pre_hook",
-    "_execute_post_hook",
-    "_execute_periodic_hook",
-    "pre_hooks_enabled",
-    "post_hooks_enabled",
-    "periodic_hooks_enabled",
+    *_ACTIONS,
+    *("pre_hooks_enabled", "post_hooks_enabled", "periodic_hooks_enabled"),
 )
 
 

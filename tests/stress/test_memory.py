@@ -10,9 +10,11 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from oslo_config import cfg
 
 import aspects
 
@@ -63,6 +65,11 @@ class Hook(aspects.HookBase):
 
     def _execute_periodic_hook(self, context, periodic_hook_data, *args, **kwargs):
         pass
+
+
+class Configured(Hook):
+    def __init__(self, configuration, host):
+        super().__init__()
 
 
 class Driver:
@@ -176,6 +183,48 @@ def test_nothing_of_a_call_outlives_it(ending: str) -> None:
         assert [each() for each in left] == [None, None]
     finally:
         gc.enable()
+
+
+def from_section(conf: cfg.ConfigOpts) -> Any:
+    section = aspects.BackendSection(conf, "alpha")
+    return aspects.weave_from_config(Driver(), section, "node1@alpha")
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    file = tmp_path / "service.conf"
+    names = ", ".join(f"{name}={__name__}:Configured" for name in "ab")
+    file.write_text(f"[alpha]\nhook_drivers = {names}\n", "utf-8")
+    return file
+
+
+def options_of(file: Path) -> cfg.ConfigOpts:
+    conf = cfg.ConfigOpts()
+    conf(["--config-file", str(file)], default_config_dirs=[])
+    return conf
+
+
+@pytest.mark.parametrize("mutated", [False, True])
+def test_options_keep_nothing_of_the_hooks(file: Path, mutated: bool) -> None:
+    conf = options_of(file)
+    woven = from_section(conf)
+    if mutated:
+        conf.mutate_config_files()
+    alive = [weakref.ref(hook) for hook in aspects.weaving(woven).hooks]
+    alive.append(weakref.ref(aspects.unweave(woven)))
+    del woven
+    gc.collect()
+    assert [each() for each in alive] == [None, None, None]
+
+
+def test_nothing_keeps_the_options(file: Path) -> None:
+    conf = options_of(file)
+    woven = from_section(conf)
+    conf.mutate_config_files()
+    alive = weakref.ref(conf)
+    del conf, woven
+    gc.collect()
+    assert alive() is None
 
 
 def test_background_ends_with_its_hook() -> None:
