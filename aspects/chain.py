@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import fnmatch
 import functools
+import weakref
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -261,6 +262,10 @@ class Chain:
                 method = hook.wrap_driver(operation, method)
         return method
 
+    def steps_in_use(self) -> list[weakref.ref[Step]]:
+        """Return the steps: once replaced, they go with the last call that has them."""
+        return [weakref.ref(step) for step in self._all[0] or ()]
+
     @contextlib.contextmanager
     def replaced(self) -> Iterator[None]:
         """Have the steps stay as they are while switches are set, then follow."""
@@ -281,7 +286,7 @@ class Step:
     """
 
     __slots__ = (
-        *("error", "hook", "operations", "post", "pre"),
+        *("__weakref__", "error", "hook", "operations", "post", "pre"),
         *("suppress_post", "suppress_pre"),
     )
 

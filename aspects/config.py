@@ -7,7 +7,7 @@ import contextlib
 import difflib
 import fnmatch
 import glob
-import importlib
+import importlib.metadata
 import inspect
 import os
 import re
@@ -19,7 +19,6 @@ from oslo_config import cfg
 from oslo_log import log
 from stevedore.driver import DriverManager
 from stevedore.exception import NoMatches
-from stevedore.extension import ExtensionManager
 
 from aspects.dispatch import Background
 from aspects.hook import (
@@ -367,10 +366,7 @@ def _installed(what: str) -> type:
             ENTRY_POINTS, what, on_load_failure_callback=failed
         ).driver
     except NoMatches:
-        installed: Any = ExtensionManager(
-            ENTRY_POINTS, on_load_failure_callback=lambda *failure: None
-        )
-        names = sorted(installed.names())
+        names = sorted(importlib.metadata.entry_points(group=ENTRY_POINTS).names)
         raise _Wrong(
             f"there is no installed hook of that name (installed: {', '.join(names)})"
             + _near(what, names)

@@ -120,7 +120,8 @@ def may_veto(hook: Any) -> bool:
     """
     if not hook.pre_hooks_enabled:
         return False
-    return bool(getattr(hook, "may_veto", not hook.suppress_pre_hooks_errors))
+    suppressed = getattr(hook, "suppress_pre_hooks_errors", False)
+    return bool(getattr(hook, "may_veto", not suppressed))
 
 
 def _log_slow(hook: Any, kind: str, operation: Any, seconds: float) -> None:

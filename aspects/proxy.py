@@ -6,6 +6,8 @@ from __future__ import annotations
 import copy
 import inspect
 import operator
+import threading
+import time
 import types
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -33,6 +35,9 @@ class AlreadyWoven(TypeError):
     """The driver is woven already: its hooks would silently run twice."""
 
 
+#: Seconds that the end of a process waits for hooks that a reload has left out.
+LEAVING = 10.0
+
 # What a driver has that was not called yet; not to be written to.
 _no_methods: dict[str, tuple[Any, Any]] = {}
 
@@ -47,6 +52,7 @@ class Weaving:
 
     __slots__ = (
         "__weakref__",
+        "_leaving",
         "_running",
         "backend",
         "chain",
@@ -79,6 +85,7 @@ class Weaving:
         self.new_context = new_context
         self.ticks = 0
         self._running = False
+        self._leaving: list[threading.Thread] = []
         #: What the backend's section says of its hooks, where they came from one.
         self.instances: Sequence[Any] = ()
         self.chain = Chain(hooks)
@@ -105,6 +112,8 @@ class Weaving:
     def stop(self) -> None:
         """Have the hooks end what they began, once no call is made any more."""
         started, self._running = self._running, False
+        for leaving in self._leaving:
+            leaving.join(LEAVING)
         # A hook may watch those after it to their end.
         for hook in reversed(self.hooks):
             self._stop(hook, started)
@@ -113,7 +122,7 @@ class Weaving:
         """Replace the chain as a whole; calls in flight end with the one of before.
 
         Hooks that are new are started before, if the others are, and those that
-        are left out are stopped after.
+        are left out are stopped after, once the last call in flight has ended.
 
         :param hooks: the hooks, in order; they may be some of before
         :param set_switches: sets their switches
@@ -123,15 +132,30 @@ class Weaving:
             for hook in hooks:
                 if not any(hook is each for each in before):
                     self._start(hook)
+        in_use = self.chain.steps_in_use()
         with self.chain.replaced():
+            in_use += self.chain.steps_in_use()
             set_switches()
             self.chain.take(hooks)
         # What the hooks want around the driver's methods is in them.
         self.methods = _no_methods
-        if self._running:
-            for hook in reversed(before):
-                if not any(hook is each for each in hooks):
-                    self._stop(hook)
+        left_out = [hook for hook in before if not any(hook is each for each in hooks)]
+        if not (self._running and left_out):
+            return
+
+        def stop() -> None:
+            while any(step() for step in in_use):
+                time.sleep(0.05)
+            for hook in reversed(left_out):
+                self._stop(hook)
+
+        if any(step() for step in in_use):
+            # Their endings are still to come, for which nobody here is to wait.
+            leaving = threading.Thread(target=stop, daemon=True)
+            self._leaving = [*filter(threading.Thread.is_alive, self._leaving), leaving]
+            leaving.start()
+        else:
+            stop()
 
     def _start(self, hook: object) -> None:
         self._have(hook, "start")

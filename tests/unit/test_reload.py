@@ -80,7 +80,9 @@ def woven(file):
     woven = aspects.weave_from_config(Driver(), section, "node1@alpha")
     aspects.weaving(woven).start()
     done.clear()
-    return woven
+    yield woven
+    # Waits for hooks that are left out and have a call to end.
+    aspects.weaving(woven).stop()
 
 
 def names(woven: Any) -> str:
@@ -146,11 +148,19 @@ def test_other_option_has_the_instance_made_anew(file, woven):
     assert new.get_config_option("limit") == 2
 
 
+def test_interval_of_the_ticks_which_is_read_once_makes_nothing_anew(file, woven):
+    before = aspects.weaving(woven).hooks
+    file.mutate(text("ab", "periodic_hooks_interval = 7"))
+    assert aspects.weaving(woven).hooks == before
+    assert done == []
+
+
 def test_new_instance_reads_its_own_section(file, woven):
     file.mutate(text("abc", "[alpha:c]", "limit = 5", "address = far"))
     *_, hook = aspects.weaving(woven).hooks
     assert hook.get_config_option("limit") == 5
     assert hook.address == "far"
+    assert hook.host == "node1@alpha"
 
 
 def test_another_class_under_the_same_name(file, woven):
@@ -170,6 +180,7 @@ class Other(Told):
         (text("abc", "limit = -1"), "[alpha] limit = -1: "),
         (text("ba", "[alpha:b]", "limit = 13"), "limit: 13 is unlucky"),
         (text("a", "hook_operations = create_shar"), "no operation matches"),
+        (text("a", "hook_methods = fly"), "hook_methods = fly: unknown operation"),
     ],
 )
 def test_bad_edit_changes_nothing(file, woven, caplog, edit, cause):
@@ -207,9 +218,44 @@ def test_call_in_flight_ends_with_the_chain_it_began_with(file, woven):
     assert [n for action, n in acted(woven) if action != "driver"] == ["c", "c"]
 
 
+def test_hooks_left_out_are_stopped_after_their_last_ending(file, woven):
+    inside, go_on = threading.Event(), threading.Event()
+
+    def create_share(context: Any, share: Any) -> None:
+        inside.set()
+        assert go_on.wait(10)
+
+    woven.create_share = create_share
+    caller = threading.Thread(target=woven.create_share, args=(CONTEXT, {}))
+    caller.start()
+    assert inside.wait(10)
+    done.clear()
+    file.mutate(text("c"))
+    file.mutate(text("d"))
+    # Not c, which no call has.
+    assert done == [("start", "c"), ("start", "d"), ("stop", "c")]
+    done.clear()
+    go_on.set()
+    caller.join(10)
+    # The end of the process waits for it.
+    aspects.weaving(woven).stop()
+    assert done == [
+        *[("post", "a"), ("post", "b"), ("stop", "b"), ("stop", "a")],
+        ("stop", "d"),
+    ]
+
+
 def test_hooks_that_were_never_started_are_not_by_an_edit(file):
     section = aspects.BackendSection(file.conf, "alpha")
     woven = aspects.weave_from_config(Driver(), section, "node1@alpha")
     file.mutate(text("c"))
     assert names(woven) == "c"
+    assert done == []
+
+
+def test_hooks_that_were_stopped_are_not_started_by_an_edit(file, woven):
+    aspects.weaving(woven).stop()
+    done.clear()
+    file.mutate(text("ac"))
+    assert names(woven) == "ac"
     assert done == []
