@@ -403,7 +403,7 @@ class HookBase(abc.ABC):
         """
 
     def stop(self) -> None:  # noqa: B027 (optional)
-        """End what :meth:`start` began. Optional."""
+        """End what :meth:`start` began; no call has the hook any more. Optional."""
 
     def counts(self) -> dict[str, int]:
         """Return how often something happened that an operator wants to know of.

@@ -35,6 +35,31 @@ WOVEN = {
 NEVER = 3600
 
 
+#: The files that take longest.
+LONGEST = ("test_tutorial", "test_demo", "test_docs", "test_stop")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest: in the end no process waits for another."""
+    items.sort(key=lambda item: item.path.stem not in LONGEST)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--shares",
+        type=int,
+        default=16,
+        help="shares that test_processes takes through their lives, at least",
+    )
+
+
+@pytest.fixture
+def shares(request: pytest.FixtureRequest) -> int:
+    """How many shares a test of many takes through their lives, at least."""
+    count: int = request.config.getoption("--shares")
+    return count
+
+
 @pytest.fixture(scope="session")
 def manila() -> Iterator[ManilaService]:
     """The running Manila; ``manila.managers`` are its share managers.
