@@ -9,6 +9,7 @@ import fnmatch
 import glob
 import importlib.metadata
 import inspect
+import math
 import os
 import re
 import weakref
@@ -201,14 +202,12 @@ class InstanceSection:
             self.values[option.dest] = self._read(option.dest)
 
     def _register(self, option: cfg.Opt, group: str | None) -> None:
-        if option.dest in _AT_START:
-            with contextlib.suppress(cfg.DuplicateOptError):
-                self.conf.register_opt(option, group=group)
-            return
         # If the service has another option of that name there, it is what an
         # operator who writes the name there means.
         with contextlib.suppress(cfg.DuplicateOptError):
             self.conf.register_opt(option, group=group)
+        if option.dest in _AT_START:
+            return
         # All are followed: an instance with an option that was not declared so is
         # made anew when it changes. Manila registers its own of these names as
         # immutable, and an option that is registered cannot be replaced.
@@ -244,6 +243,10 @@ class InstanceSection:
                 # Told by problems().
                 continue
             if location and location.location is not cfg.Locations.opt_default:
+                if value is None and key in self.options:
+                    # A number that is left empty. Told by problems(), unless the
+                    # default is none, too.
+                    break
                 return value
         if key not in self.options or not self.is_group:
             found = self.section.safe_get(key)
@@ -287,15 +290,22 @@ class InstanceSection:
 
 def _check(conf: cfg.ConfigOpts, group: str | None, option: cfg.Opt) -> Problem | None:
     """Return what is wrong with the value of an option in one section."""
+    section = group or "DEFAULT"
     try:
-        conf.get_location(option.dest, group)
+        location = conf.get_location(option.dest, group)
+        value = _group(conf, group)[option.dest]
     except (ValueError, cfg.Error) as error:
-        section = group or "DEFAULT"
         if option.secret:
             return Problem(section, option.name, "***", "not a valid value")
         # oslo.config's own text goes on about the file; the cause stands last.
         cause = str(error).rpartition(" is not valid: ")[2]
         return Problem(section, option.name, _raw_value(conf, section, option), cause)
+    if location and location.location is not cfg.Locations.opt_default:
+        # oslo.config takes both for a number.
+        if value is None and option.default is not None:
+            return Problem(section, option.name, "", "there is no value")
+        if isinstance(value, float) and not math.isfinite(value):
+            return Problem(section, option.name, str(value), "not a finite number")
     return None
 
 
@@ -401,7 +411,7 @@ def _make_hook(
     if not _is_hook(cls):
         raise _Wrong(f"{what!r} is not a hook: see aspects.HookBase")
     if inspect.isabstract(cls):
-        missing = ", ".join(sorted(getattr(cls, "__abstractmethods__", ())))
+        missing = ", ".join(sorted(cls.__abstractmethods__))
         raise _Wrong(f"class {cls.__name__!r} leaves out {missing}")
     if wrong := never_runs(cls):
         raise _Wrong(f"class {cls.__name__!r}: {wrong}")

@@ -129,12 +129,14 @@ instance_options: list[cfg.Opt] = [
         "hook_queue_size",
         default=1000,
         min=1,
+        max=100_000,
         help="How many actions or events may wait in the background.",
     ),
     cfg.FloatOpt(
         "hook_queue_timeout",
         default=1.0,
         min=0,
+        max=86400,
         help="Seconds that a caller waits for room in a full queue before the "
         "action is dropped, which is counted and logged.",
     ),
@@ -142,6 +144,7 @@ instance_options: list[cfg.Opt] = [
         "hook_drain_timeout",
         default=10.0,
         min=0,
+        max=86400,
         help="Seconds that a service that stops waits for what is in the queue.",
     ),
     cfg.FloatOpt(

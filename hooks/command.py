@@ -67,6 +67,7 @@ class CommandHook(aspects.HookBase):
             "command_timeout",
             default=5.0,
             min=0.1,
+            max=86400,
             mutable=True,
             help="Seconds after which the program and its children are killed, which "
             "is an error and no veto.",

@@ -87,6 +87,7 @@ class NotificationHook(DeliveryHook):
             "notification_timeout",
             default=5.0,
             min=0.1,
+            max=86400,
             mutable=True,
             help="Seconds to wait until the broker has confirmed a message.",
         ),

@@ -146,6 +146,7 @@ class TracingHook(aspects.HookBase):
             "tracing_timeout",
             default=10.0,
             min=0.1,
+            max=86400,
             help="Seconds after which spans that the collector did not take are "
             "dropped. No call waits for that.",
         ),

@@ -80,6 +80,7 @@ class WebhookHook(DeliveryHook):
             "webhook_timeout",
             default=5.0,
             min=0.1,
+            max=86400,
             mutable=True,
             help="Seconds that the delivery of an event may take, with all attempts; "
             "with hook_dispatch = durable, that each attempt may take.",

@@ -236,6 +236,23 @@ def test_suppressed_error_is_logged_and_the_next_hook_runs(caplog):
         assert part in record.getMessage()
 
 
+def test_dispatcher_is_told_whose_tick_it_is():
+    class Dispatcher:
+        told = []
+
+        def put(self, hook, kind, operation, action, /, *args, **kwargs):
+            self.told.append((hook, kind, operation, args))
+
+    hook = Hook()
+    hook.dispatcher = Dispatcher()
+    woven = aspects.weave(object(), [hook], "alpha", "node1@alpha")
+    aspects.tick(woven, CONTEXT, SHARES)
+    (told,) = Dispatcher.told
+    assert told == (hook, "periodic", "periodic", (CONTEXT, SHARES))
+    operation = told[2]
+    assert (operation.backend, operation.host) == ("alpha", "node1@alpha")
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit()])
 def test_what_is_no_exception_is_not_suppressed(error):
     hooks = [Hook(fails=error, suppress=True), Hook()]

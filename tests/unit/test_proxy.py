@@ -22,6 +22,7 @@ import pytest
 
 import aspects
 
+from .fixtures_hooks.threads import in_a_thread
 from .helpers import Driver, PlainRecorder, Recorder, actions_of
 
 CONTEXT = object()
@@ -101,7 +102,9 @@ def test_what_is_not_woven_has_no_weaving(function: Callable[..., Any]) -> None:
 
 def test_weaving_a_woven_driver_raises_already_woven(hook: Recorder) -> None:
     woven = aspects.weave(Driver(), [])
-    with pytest.raises(aspects.AlreadyWoven):
+    with pytest.raises(
+        aspects.AlreadyWoven, match=r"Driver object .* is woven already"
+    ):
         aspects.weave(woven, [hook])
     assert issubclass(aspects.AlreadyWoven, TypeError)
     # Unwoven, it may be woven again.
@@ -125,6 +128,12 @@ def test_weaving_tells_hooks_operations_and_ticks(hook: Recorder) -> None:
         "delete_share": "delete_share_instance",
         "extend_share": "extend_share",
     }
+
+
+def test_who_weaves_says_what_context_a_call_without_one_has(hook: Recorder) -> None:
+    woven = aspects.weave(Driver(), [hook], new_context=lambda: "of the service")
+    in_a_thread(woven.extend_share, "share", 2)
+    assert [seen.context for seen in hook.trace] == ["of the service"] * 2
 
 
 def test_two_woven_drivers_do_not_see_each_others_hooks() -> None:
@@ -260,6 +269,7 @@ def test_a_method_replaced_after_weaving_takes_effect_and_stays_woven(
     assert woven.create_share(CONTEXT, "share") == "other"
     assert driver.create_share(CONTEXT, "share") == "other"
     assert is_intercepted(woven, hook)
+    assert hook.trace[0].func_name == "create_share_instance"
 
 
 @pytest.mark.parametrize("replace", [replace_on_the_driver, replace_on_the_class])
@@ -306,13 +316,20 @@ def test_a_method_deleted_from_the_class_is_gone(hook: Recorder) -> None:
 @pytest.mark.parametrize("through", [False, True])
 def test_a_method_added_after_weaving_is_woven(hook: Recorder, through: bool) -> None:
     driver = Driver()
-    woven = aspects.weave(driver, [hook])
+    woven = aspects.weave(
+        driver, [hook], "alpha", "node@alpha", new_context=lambda: "of the service"
+    )
     target = woven if through else driver
     target.create_snapshot = lambda context, snapshot: "added"  # type: ignore[union-attr]
     assert woven.create_snapshot(CONTEXT, "snapshot") == "added"
     assert is_intercepted(woven, hook, "create_snapshot")
-    assert hook.trace[0].func_name == "create_snapshot"
+    operation = hook.trace[0].func_name
+    assert operation == operation.method == "create_snapshot"
+    assert (operation.backend, operation.host) == ("alpha", "node@alpha")
     assert hook.trace[0].context is CONTEXT
+    hook.trace.clear()
+    in_a_thread(woven.create_snapshot, None, "snapshot")
+    assert hook.trace[0].context == "of the service"
 
 
 def test_a_method_replaced_by_what_is_not_callable_passes_through(
@@ -329,7 +346,7 @@ def test_a_method_replaced_by_what_is_not_callable_passes_through(
 
 
 def test_a_method_put_back_through_the_proxy_is_woven_once(hook: Recorder) -> None:
-    driver = Driver()
+    driver = type("Own", (Driver,), {})()
     woven = aspects.weave(driver, [hook])
     woven.create_share = woven.create_share
     assert is_intercepted(woven, hook)
@@ -406,6 +423,29 @@ def test_a_woven_method_of_another_driver_keeps_its_own_hooks() -> None:
         inner.trace.clear()
         assert is_intercepted(woven, outer)
         assert actions_of(inner.trace) == ["inner.pre", "inner.post"]
+
+
+@pytest.mark.parametrize("kind", ["method", "function", "replaced"])
+def test_what_a_hook_wants_around_a_method_is_made_once(kind: str) -> None:
+    made: list[str] = []
+
+    class Around(Recorder):
+        def wrap_driver(self, operation: Any, method: Any) -> Any:
+            made.append(operation)
+            return method
+
+    driver = type("Own", (Driver,), {})()
+    if kind == "function":
+        driver.create_share = other
+    woven = aspects.weave(driver, [Around()])
+    for _ in range(3):
+        woven.create_share(CONTEXT, "share")
+    assert made == ["create_share_instance"]
+    if kind == "replaced":
+        driver.create_share = other
+        for _ in range(3):
+            woven.create_share(CONTEXT, "share")
+        assert made == ["create_share_instance"] * 2
 
 
 # Methods of all kinds.
@@ -866,6 +906,14 @@ def test_its_own_state_lies_under_self(pair: Any) -> None:
     assert not hasattr(driver, "_self_note")
 
 
+def test_a_drivers_attribute_of_such_a_name_is_not_set_through_the_proxy() -> None:
+    driver = type("Own", (Driver,), {"_self_note": "the driver's"})()
+    woven = aspects.weave(driver, [])
+    assert woven._self_note == "the driver's"
+    woven._self_note = 1
+    assert (woven._self_note, driver._self_note) == (1, "the driver's")
+
+
 def test_a_weak_reference_can_be_made_to_it(pair: Any) -> None:
     _, woven = pair
     reference = weakref.ref(woven)
@@ -878,7 +926,15 @@ def test_a_copy_is_woven_and_its_driver_a_copy(
     hook: Recorder, copying: Callable[..., Any]
 ) -> None:
     driver = Rich()
-    woven = aspects.weave(driver, [hook], backend="alpha", host="node@alpha")
+    woven = aspects.weave(
+        driver,
+        [hook],
+        backend="alpha",
+        host="node@alpha",
+        hook_methods=["helper"],
+        periodic_hooks_ticks=2,
+        new_context=lambda: "of the service",
+    )
     made = copying(woven)
     assert aspects.is_woven(made)
     assert aspects.unweave(made) is not driver
@@ -892,6 +948,11 @@ def test_a_copy_is_woven_and_its_driver_a_copy(
     assert is_intercepted(made, hook)
     assert hook.trace[0].func_name.backend == "alpha"
     assert hook.trace[0].func_name.host == "node@alpha"
+    assert is_intercepted(made, hook, "helper")
+    hook.periodic_hooks_enabled = True
+    hook.trace.clear()
+    assert [aspects.tick(made, None, []) for _ in range(2)] == [False, True]
+    assert hook.trace[0].context == "of the service"
 
 
 def test_a_deep_copy_of_what_holds_it_twice_holds_its_copy_twice() -> None:
@@ -899,6 +960,14 @@ def test_a_deep_copy_of_what_holds_it_twice_holds_its_copy_twice() -> None:
     one, two = copy.deepcopy([woven, woven])
     assert one is two
     assert aspects.unweave(one) is not aspects.unweave(woven)
+
+
+def test_a_deep_copy_of_a_driver_and_what_is_woven_around_it_is_of_one_driver() -> None:
+    driver = Rich()
+    woven = aspects.weave(driver, [Recorder()])
+    inner, outer, method = copy.deepcopy([driver, woven, woven.create_share])
+    assert aspects.unweave(outer) is inner is not driver
+    assert method.__self__ is inner
 
 
 # Drivers of all kinds.
@@ -1129,6 +1198,12 @@ def test_a_woven_driver_of_a_class_of_many_can_be_told_by_its_attributes() -> No
     assert not hasattr(two, "a")
     two.a = 3
     assert one.a == 1
+
+
+def test_drivers_of_one_class_have_one_proxy_class() -> None:
+    # To make one takes long, and what is made again and again adds up.
+    kinds = {type(aspects.weave(Driver(), [])) for _ in range(3)}
+    assert len(kinds) == 1
 
 
 def test_a_class_lives_no_longer_for_having_been_woven(hook: Recorder) -> None:

@@ -11,6 +11,8 @@ import pytest
 from oslo_config import cfg
 
 import aspects
+from aspects import proxy
+from aspects.config import follow
 from tests.unit.fixtures_hooks.config_file import ConfigFile
 from tests.unit.fixtures_hooks.recording import Driver
 
@@ -128,9 +130,10 @@ def test_all_hooks_can_go_and_come_back(file, woven):
 
 def test_mutable_option_leaves_the_instance_in_place(file, woven):
     before = aspects.weaving(woven).hooks
-    file.mutate(text("ab", "limit = 7"))
-    assert aspects.weaving(woven).hooks == before
-    assert [hook.get_config_option("limit") for hook in before] == [7, 7]
+    for limit in (7, 8):
+        file.mutate(text("ab", f"limit = {limit}"))
+        assert aspects.weaving(woven).hooks == before
+        assert [hook.get_config_option("limit") for hook in before] == [limit] * 2
     assert done == []
 
 
@@ -141,6 +144,7 @@ def test_other_option_has_the_instance_made_anew(file, woven):
     assert kept is a
     assert new is not b
     assert (a.address, b.address, new.address) == ("here", "here", "there")
+    assert new.host == b.host == "node1@alpha"
     assert done == [("start", "b"), ("stop", "b")]
     # The next edit is compared with what runs now.
     file.mutate(text("ab", "[alpha:b]", "address = there", "limit = 2"))
@@ -245,6 +249,42 @@ def test_hooks_left_out_are_stopped_after_their_last_ending(file, woven):
     ]
 
 
+def test_a_call_that_does_not_end_hinders_the_end_of_the_process_no_longer_than_that(
+    file, woven, monkeypatch
+):
+    monkeypatch.setattr(proxy, "LEAVING", 0.01)
+    inside, go_on, stopped = (threading.Event() for _ in range(3))
+
+    def create_share(context: Any, share: Any) -> None:
+        inside.set()
+        assert go_on.wait(10)
+
+    def stop() -> None:
+        aspects.weaving(woven).stop()
+        stopped.set()
+
+    woven.create_share = create_share
+    before = set(threading.enumerate())
+    caller = threading.Thread(target=woven.create_share, args=(CONTEXT, {}))
+    stopping = threading.Thread(target=stop)
+    caller.start()
+    assert inside.wait(10)
+    file.mutate(text("b"))
+    waiting = set(threading.enumerate()) - before - {caller}
+    # Nor does the interpreter wait for those.
+    assert [thread.daemon for thread in waiting] == [True]
+    stopping.start()
+    try:
+        assert stopped.wait(5)
+    finally:
+        go_on.set()
+        caller.join(10)
+        stopping.join(10)
+        for thread in waiting:
+            thread.join(10)
+    assert done[-1] == ("stop", "a")
+
+
 def test_hooks_that_were_never_started_are_not_by_an_edit(file):
     section = aspects.BackendSection(file.conf, "alpha")
     woven = aspects.weave_from_config(Driver(), section, "node1@alpha")
@@ -259,3 +299,23 @@ def test_hooks_that_were_stopped_are_not_started_by_an_edit(file, woven):
     file.mutate(text("ac"))
     assert names(woven) == "ac"
     assert done == []
+
+
+def test_what_follows_an_edit_may_begin_to_follow(file):
+    called: list[str] = []
+
+    def second() -> bool:
+        called.append("second")
+        return True
+
+    def first() -> bool:
+        called.append("first")
+        follow(file.conf, second)
+        return False
+
+    follow(file.conf, first)
+    file.mutate(text("a"))
+    assert called == ["first"]
+    # It wanted no more.
+    file.mutate(text("b"))
+    assert called == ["first", "second"]
