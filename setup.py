@@ -35,6 +35,7 @@ TEST = [
         "cloudevents>=1.11",
         "cryptography>=42",
         "psycopg2-binary>=2.9",
+        "trustme>=1.2",
     ),
     *sorted({need for needs in HOOKS.values() for need in needs}),
 ]
