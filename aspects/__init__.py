@@ -5,7 +5,7 @@ from aspects.config import BackendSection, HookConfigError, weave_from_config
 from aspects.decorators import add_hooks
 from aspects.dispatch import Background
 from aspects.hook import HookBase, UpdatedResults, Veto
-from aspects.operations import Operation
+from aspects.operations import Operation, is_coroutine
 from aspects.periodic import tick
 from aspects.proxy import AlreadyWoven, Weaving, is_woven, unweave, weave, weaving
 from aspects.secrets import without_secrets
@@ -21,6 +21,7 @@ __all__ = [
     "Veto",
     "Weaving",
     "add_hooks",
+    "is_coroutine",
     "is_woven",
     "tick",
     "unweave",

@@ -260,6 +260,19 @@ def operation_of(
     return operation
 
 
+def is_coroutine(method: Any) -> bool:
+    """Tell whether what a method returns is to be awaited.
+
+    :param method: a driver's method, or any callable
+    """
+    # The mock of a function has a mock of its flags, of which any is set.
+    flags = getattr(getattr(method, "__code__", None), "co_flags", 0)
+    if not isinstance(flags, int):
+        return False
+    call = type(method).__call__
+    return inspect.iscoroutinefunction(method) or inspect.iscoroutinefunction(call)
+
+
 # Class -> where and by whom woven -> the class's functions, the operations.
 _tables: weakref.WeakKeyDictionary[type, dict[Any, tuple[Any, Any]]] = (
     weakref.WeakKeyDictionary()

@@ -22,6 +22,7 @@ from aspects.operations import (
     METHODS,
     ContextFactory,
     Operation,
+    is_coroutine,
     new_admin_context,
     operation_of,
     operations_of,
@@ -203,21 +204,12 @@ class Weaving:
         operation = self.operations.get(name) or operation_of(
             name, method, self.backend, self.host, self.new_context
         )
-        way = around_coroutine if _is_coroutine(method) else around
+        way = around_coroutine if is_coroutine(method) else around
         woven = (WovenClass if isinstance(method, type) else WovenMethod)(method)
         woven._self_chain = self.chain
         woven._self_call = way(self.chain, operation, method)
         methods[name] = (method, woven)
         return woven
-
-
-def _is_coroutine(method: Any) -> bool:
-    # The mock of a function has a mock of its flags, of which any is set.
-    flags = getattr(getattr(method, "__code__", None), "co_flags", 0)
-    if not isinstance(flags, int):
-        return False
-    call = type(method).__call__
-    return inspect.iscoroutinefunction(method) or inspect.iscoroutinefunction(call)
 
 
 class WovenMethod(wrapt.ObjectProxy):  # type: ignore
@@ -442,7 +434,7 @@ def never_runs(hook: object) -> str | None:
     """
     for name in (*_ACTIONS, "_execute_error_hook"):
         action = getattr(hook, name, None)
-        if _is_coroutine(action) or inspect.isgeneratorfunction(action):
+        if is_coroutine(action) or inspect.isgeneratorfunction(action):
             return f"{name} would never run: it is a coroutine or generator function"
     return None
 

@@ -13,11 +13,10 @@ from typing import Any, ClassVar
 
 from oslo_config import cfg
 
-import aspects
-from hooks import event
+from hooks.event import EventHook
 
 
-class AuditHook(aspects.HookBase):
+class AuditHook(EventHook):
     """Append a JSON line to a file for each join point, when it ends.
 
     A line has ``time`` (UTC), ``request_id``, ``project_id``, ``user_id``,
@@ -77,47 +76,15 @@ class AuditHook(aspects.HookBase):
     ) -> float:
         return time.monotonic()
 
-    def _execute_post_hook(
-        self,
-        context: Any,
-        func_name: Any,
-        pre_hook_data: Any,
-        driver_action_results: Any,
-        *args: Any,
-        **kwargs: Any,
-    ) -> None:
-        self._write("post", context, func_name, pre_hook_data, None, args, kwargs)
-
-    def _execute_error_hook(
-        self,
-        context: Any,
-        func_name: Any,
-        pre_hook_data: Any,
-        error: BaseException,
-        *args: Any,
-        **kwargs: Any,
-    ) -> None:
-        self._write("error", context, func_name, pre_hook_data, error, args, kwargs)
-
     def _execute_periodic_hook(
         self, context: Any, periodic_hook_data: Any, *args: Any, **kwargs: Any
     ) -> None:
         """A tick is no join point."""
 
-    def _write(
-        self,
-        kind: str,
-        context: Any,
-        operation: aspects.Operation,
-        began: Any,
-        error: BaseException | None,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
+    def _tell(
+        self, kind: str, told: dict[str, Any], context: Any, operation: Any, *call: Any
     ) -> None:
-        # It is the error of the pre action where that was suppressed.
-        known = isinstance(began, float)
-        duration = time.monotonic() - began if known else None
-        data = event.data_of(context, operation, args, kwargs, error, duration)
+        data = told["data"]
         if self.get_config_option("audit_format") == "cadf":
             # Needs a library that the other format does without.
             from hooks import cadf

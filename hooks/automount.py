@@ -57,9 +57,11 @@ class AutomountHook(NotificationHook):
         ),
     )
 
-    def _send(self, phase: str, operation: str, event: dict[str, Any]) -> None:
-        if phase == "post" and operation in OPERATIONS:
-            super()._send(phase, operation, event)
+    def _tell(
+        self, kind: str, told: dict[str, Any], context: Any, operation: Any, *call: Any
+    ) -> None:
+        if kind == "post" and operation in OPERATIONS:
+            super()._tell(kind, told, context, operation, *call)
 
 
 # The program

@@ -19,7 +19,7 @@ from typing import Any
 from oslo_config import cfg
 
 import aspects
-from hooks import event
+from hooks.event import EventHook
 
 #: The program's PATH; that of the service may be anything.
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -42,7 +42,7 @@ class CommandError(Exception):
     """A program failed, or took too long."""
 
 
-class CommandHook(aspects.HookBase):
+class CommandHook(EventHook):
     """Run a program, with the event as JSON on its standard input.
 
     In a pre action its exit status is a decision: 0 lets the call go on, any other
@@ -131,64 +131,11 @@ class CommandHook(aspects.HookBase):
 
     # -- the actions -------------------------------------------------------------
 
-    def _execute_pre_hook(
-        self, context: Any, func_name: Any, *args: Any, **kwargs: Any
-    ) -> float:
-        data = event.data_of(context, func_name, args, kwargs)
-        # Neither is known yet.
-        del data["outcome"], data["duration"]
-        told = event.event_of(event.START, data)
-        self._run("pre", told, context, func_name.arguments(args, kwargs))
-        return time.monotonic()
-
-    def _execute_post_hook(
-        self,
-        context: Any,
-        func_name: Any,
-        pre_hook_data: Any,
-        driver_action_results: Any,
-        *args: Any,
-        **kwargs: Any,
-    ) -> None:
-        duration = _since(pre_hook_data)
-        data = event.data_of(context, func_name, args, kwargs, None, duration)
-        told = event.event_of(event.END, data)
-        self._run("post", told, context, func_name.arguments(args, kwargs))
-
-    def _execute_error_hook(
-        self,
-        context: Any,
-        func_name: Any,
-        pre_hook_data: Any,
-        error: BaseException,
-        *args: Any,
-        **kwargs: Any,
-    ) -> None:
-        duration = _since(pre_hook_data)
-        data = event.data_of(context, func_name, args, kwargs, error, duration)
-        told = event.event_of(event.ERROR, data)
-        self._run("error", told, context, func_name.arguments(args, kwargs))
-
-    def _execute_periodic_hook(
-        self, context: Any, periodic_hook_data: Any, *args: Any, **kwargs: Any
-    ) -> None:
-        backend = getattr(self.configuration, "config_group", None)
-        told = event.periodic_event_of(context, periodic_hook_data, backend, self.host)
-        self._run("periodic", told, context, {})
-
-    def _run(
-        self,
-        phase: str,
-        told: dict[str, Any],
-        context: Any,
-        arguments: Mapping[str, Any],
+    def _tell(
+        self, kind: str, told: dict[str, Any], context: Any, operation: Any, *call: Any
     ) -> None:
         """Run the program.
 
-        :param phase: ``pre``, ``post``, ``error`` or ``periodic``
-        :param told: the event
-        :param context: the context of the call
-        :param arguments: the arguments of the call by name
         :raises aspects.Veto: if it ended in a pre action, not with status 0
         :raises CommandError: if it ended like that in another, or was killed
         :raises ValueError: if an option is wrong by now
@@ -196,7 +143,7 @@ class CommandHook(aspects.HookBase):
         """
         environment = self._environment()
         command = self._command(environment)
-        environment["MANILA_ASPECTS_PHASE"] = phase
+        environment["MANILA_ASPECTS_PHASE"] = kind
         environment["MANILA_ASPECTS_EVENT_ID"] = told["id"]
         for name in ("operation", "method", "backend", "host"):
             value = told["data"].get(name) or ""
@@ -211,16 +158,11 @@ class CommandHook(aspects.HookBase):
         else:
             how = f"exit status {status}" if status > 0 else f"signal {-status}"
         # A variable with the name of a secret is one, too.
-        said = _one_line(complaint, context, {**environment, **arguments})
+        said = _one_line(complaint, context, environment | operation.arguments(*call))
         reason = ": ".join(filter(None, (os.path.basename(command[0]), how, said)))
-        if phase == "pre" and status is not None and status > 0:
+        if kind == "pre" and status is not None and status > 0:
             raise aspects.Veto(reason)
         raise CommandError(reason)
-
-
-def _since(began: Any) -> float | None:
-    # It is the error of the pre action where that was suppressed.
-    return time.monotonic() - began if isinstance(began, float) else None
 
 
 def _one_line(complaint: bytes, context: Any, arguments: Mapping[str, Any]) -> str:

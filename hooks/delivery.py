@@ -7,15 +7,13 @@ import abc
 import contextlib
 import os
 import sqlite3
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 from oslo_config import cfg
 
-import aspects
-from hooks import event
+from hooks.event import EventHook
 
 
 class Refused(Exception):
@@ -36,7 +34,7 @@ class NotDelivered(Exception):
         self.retry_after = retry_after
 
 
-class DeliveryHook(aspects.HookBase):
+class DeliveryHook(EventHook):
     """Base of the hooks that deliver an event for what they are told.
 
     An event is made in the caller's thread, of what is known then. What delivers
@@ -44,7 +42,7 @@ class DeliveryHook(aspects.HookBase):
     the thread that empties an :class:`~hooks.outbox.Outbox`.
     """
 
-    dispatches: ClassVar = (*aspects.HookBase.dispatches, "durable")
+    dispatches: ClassVar = (*EventHook.dispatches, "durable")
     may_veto: ClassVar = False
     #: None of its actions: it is the deliveries that are deferred.
     deferred_actions: ClassVar = ()
@@ -127,62 +125,12 @@ class DeliveryHook(aspects.HookBase):
                 counts["pending"] = self.outbox.pending()
         return counts
 
-    def _send(self, phase: str, operation: str, event: dict[str, Any]) -> None:
+    def _tell(
+        self, kind: str, told: dict[str, Any], context: Any, operation: Any, *call: Any
+    ) -> None:
         if self.outbox:
-            self.outbox.put(event)
+            self.outbox.put(told)
         elif self.dispatcher:
-            self.dispatcher.put(self, phase, operation, self.deliver, event)
+            self.dispatcher.put(self, kind, operation, self.deliver, told)
         else:
-            self.deliver(event)
-
-    # -- the actions -------------------------------------------------------------
-
-    def _execute_pre_hook(
-        self, context: Any, func_name: Any, *args: Any, **kwargs: Any
-    ) -> float:
-        data = event.data_of(context, func_name, args, kwargs)
-        # Neither is known yet.
-        del data["outcome"], data["duration"]
-        self._send("pre", func_name, event.event_of(event.START, data))
-        return time.monotonic()
-
-    def _execute_post_hook(
-        self,
-        context: Any,
-        func_name: Any,
-        pre_hook_data: Any,
-        driver_action_results: Any,
-        *args: Any,
-        **kwargs: Any,
-    ) -> None:
-        duration = _since(pre_hook_data)
-        data = event.data_of(context, func_name, args, kwargs, None, duration)
-        self._send("post", func_name, event.event_of(event.END, data))
-
-    def _execute_error_hook(
-        self,
-        context: Any,
-        func_name: Any,
-        pre_hook_data: Any,
-        error: BaseException,
-        *args: Any,
-        **kwargs: Any,
-    ) -> None:
-        duration = _since(pre_hook_data)
-        data = event.data_of(context, func_name, args, kwargs, error, duration)
-        self._send("error", func_name, event.event_of(event.ERROR, data))
-
-    def _execute_periodic_hook(
-        self, context: Any, periodic_hook_data: Any, *args: Any, **kwargs: Any
-    ) -> None:
-        backend = getattr(self.configuration, "config_group", None)
-        self._send(
-            "periodic",
-            "periodic",
-            event.periodic_event_of(context, periodic_hook_data, backend, self.host),
-        )
-
-
-def _since(began: Any) -> float | None:
-    # It is the error of the pre action where that was suppressed.
-    return time.monotonic() - began if isinstance(began, float) else None
+            self.deliver(told)

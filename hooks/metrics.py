@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import fnmatch
-import inspect
 import os
 import threading
 import time
@@ -338,7 +337,7 @@ class MetricsHook(aspects.HookBase):
             finally:
                 duration.observe(time.perf_counter() - began)
 
-        return measured_coroutine if _is_coroutine(method) else measured
+        return measured_coroutine if aspects.is_coroutine(method) else measured
 
     def _is_on(self) -> bool:
         return (
@@ -407,12 +406,3 @@ class MetricsHook(aspects.HookBase):
                 for each in ("success", "failure", "veto")
             }
         known[outcome].inc()
-
-
-def _is_coroutine(method: Callable[..., Any]) -> bool:
-    # The mock of a function has a mock of its flags, of which any is set.
-    flags = getattr(getattr(method, "__code__", None), "co_flags", 0)
-    if not isinstance(flags, int):
-        return False
-    call = type(method).__call__
-    return inspect.iscoroutinefunction(method) or inspect.iscoroutinefunction(call)

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import logging
 import os
 import threading
@@ -266,7 +265,7 @@ class TracingHook(aspects.HookBase):
             with span(args, kwargs):
                 return await method(*args, **kwargs)
 
-        return traced_coroutine if _is_coroutine(method) else traced
+        return traced_coroutine if aspects.is_coroutine(method) else traced
 
     def _current(self) -> JoinPoint | None:
         return otel_context.get_value(self._key)  # type: ignore[return-value]
@@ -351,12 +350,3 @@ class TracingHook(aspects.HookBase):
 
 def _nothing(*args: Any, **kwargs: Any) -> None:
     return None
-
-
-def _is_coroutine(method: Callable[..., Any]) -> bool:
-    # The mock of a function has a mock of its flags, of which any is set.
-    flags = getattr(getattr(method, "__code__", None), "co_flags", 0)
-    if not isinstance(flags, int):
-        return False
-    call = type(method).__call__
-    return inspect.iscoroutinefunction(method) or inspect.iscoroutinefunction(call)
