@@ -16,12 +16,11 @@ from aspects.hook import (
     Action,
     HookBase,
     UpdatedResults,
-    Veto,
-    deferred_actions,
     error_action,
     fitted,
     log_failure,
     observe,
+    suppressed,
 )
 from aspects.operations import Operation
 
@@ -70,9 +69,8 @@ def around(chain: Chain, operation: Operation | _Settled, method: Action) -> Act
                     else:
                         data.append(step.pre(*pre_args))
                 except Exception as error:
-                    if not step.suppress_pre or isinstance(error, Veto):
+                    if not step.suppresses("pre", error, name, context, given, named):
                         raise
-                    log_failure(step.hook, "pre", name, error, context, given, named)
                     data.append(error)
             result = method(*args, **kwargs)
             for step in steps:
@@ -87,20 +85,19 @@ def around(chain: Chain, operation: Operation | _Settled, method: Action) -> Act
                         if answer is not None and isinstance(answer, UpdatedResults):
                             result = answer.results
                     except Exception as error:
-                        if not step.suppress_post:
+                        if not step.suppresses(
+                            "post", error, name, context, given, named
+                        ):
                             raise
-                        log_failure(
-                            step.hook, "post", name, error, context, given, named
-                        )
             return result
         except BaseException as error:
             owed = list(zip(steps, data))[ended:]
             fail(owed, context, name, error, given, named)
             raise
         finally:
-            # A suppressed error's traceback holds this frame: without this,
-            # the two would keep each other, and the driver, alive.
-            data = post_args = None  # type: ignore
+            # An error's traceback holds this frame: who keeps the one, as data does
+            # what is suppressed, is not to keep the other's hooks and their data.
+            data = post_args = answer = result = steps = step = None  # type: ignore
 
     return call
 
@@ -113,7 +110,16 @@ def fail(
     given: tuple[Any, ...],
     named: dict[str, Any],
 ) -> None:
-    """Give the steps that are still owed an ending their error action."""
+    """Give the steps that are still owed an ending their error action.
+
+    :param owed: the steps, in configured order, each with its data; taken out of
+        it one after the other, from the end
+    :param context: the request's context
+    :param operation: the operation
+    :param error: what the caller gets
+    :param given: the positional arguments of the call, less the context
+    :param named: the keyword arguments of the call, less the context
+    """
     while owed:
         step, data = owed.pop()
         if step.error is not None:
@@ -133,8 +139,11 @@ def fail(
 def around_coroutine(chain: Chain, operation: Operation, method: Action) -> Action:
     """Return the same for a coroutine method: two halves of it, and an await.
 
-    The first half has the pre actions and their error endings, the second
-    takes each step's data as it was and has all the endings.
+    A function that awaits would cost every call of the other kind, and a second
+    one would be the protocol written twice. So the protocol is gone through twice
+    instead: the first time with the pre actions and their error endings, around
+    nothing; the second time with the endings, around what the driver's method
+    returned or raised, and with pre actions that hand on the data of the first.
 
     :param chain: the hooks; a call ends with the steps that it began with
     :param operation: what the hooks get as ``func_name``
@@ -172,10 +181,10 @@ def around_coroutine(chain: Chain, operation: Operation, method: Action) -> Acti
         try:
             return around(second, settled, outcome)()
         finally:
-            # As above: the errors' tracebacks hold this frame.
+            # As above.
             raised.clear()
             data.clear()
-            del second
+            del first, second, steps, settled
 
     return call
 
@@ -251,12 +260,18 @@ class Chain:
         if steps is None:
             # The switches of a hook are plain attributes: read them each time.
             steps, known = steps_of(self.hooks), {}
+            for step in steps:
+                _made[id(step)] = step
         if operation not in known:
             known[operation] = tuple(step for step in steps if step.is_for(operation))
         return known[operation]
 
     def wrapped(self, operation: Operation | _Settled, method: Action) -> Action:
-        """Return a driver's method with what the hooks want around it."""
+        """Return a driver's method with what the hooks want around it.
+
+        :param operation: the operation
+        :param method: the driver's method
+        """
         for hook in reversed(self.hooks):
             if isinstance(hook, HookBase):
                 method = hook.wrap_driver(operation, method)
@@ -264,7 +279,9 @@ class Chain:
 
     def steps_in_use(self) -> list[weakref.ref[Step]]:
         """Return the steps: once replaced, they go with the last call that has them."""
-        return [weakref.ref(step) for step in self._all[0] or ()]
+        made = [ref() for ref in _made.valuerefs()]
+        used = [s for s in made if s and any(s.hook is each for each in self.hooks)]
+        return [weakref.ref(step) for step in (*(self._all[0] or ()), *used)]
 
     @contextlib.contextmanager
     def replaced(self) -> Iterator[None]:
@@ -308,11 +325,25 @@ class Step:
         #: Glob patterns of the operations that it is for; empty for all.
         self.operations: tuple[str, ...] = tuple(patterns) if listed else ()
 
+    def suppresses(self, kind: str, error: Exception, *call: Any) -> bool:
+        """Tell whether an error of an action stops here, and log it if so.
+
+        :param kind: ``pre`` or ``post``
+        :param error: the error
+        :param call: the operation, the context, and the arguments of the call
+        """
+        switch = self.suppress_pre if kind == "pre" else self.suppress_post
+        return suppressed(switch, self.hook, kind, error, *call)
+
     def is_for(self, operation: str) -> bool:
         """Tell whether the hook is run for an operation."""
         if not self.operations:
             return True
         return any(fnmatch.fnmatchcase(operation, each) for each in self.operations)
+
+
+# The steps that were made for one call each, of all chains, by their ids.
+_made: weakref.WeakValueDictionary[int, Step] = weakref.WeakValueDictionary()
 
 
 def steps_of(hooks: tuple[Any, ...]) -> tuple[Step, ...]:
@@ -350,16 +381,16 @@ def action_of(
     for each in hooks:
         if isinstance(each, HookBase):
             action = each.wrap_action(hook, kind, action)
+    operation = tick if kind == "periodic" else None
     dispatcher = getattr(hook, "dispatcher", None)
     if dispatcher is None:
-        return guarded(hook, kind, action)
-    deferred = deferred_actions(hook)
-    if kind not in deferred:
-        # One that defers none puts what it defers itself.
-        return guarded(hook, kind, action) if deferred else action
+        return guarded(hook, kind, action, operation)
+    if kind not in getattr(hook, "deferred_actions", HookBase.deferred_actions):
+        if kind in getattr(hook, "dispatching_actions", ()):
+            return action
+        return guarded(hook, kind, action, operation)
 
     def defer(*args: Any, **kwargs: Any) -> None:
-        operation = tick if kind == "periodic" else args[1]
-        dispatcher.put(hook, kind, operation, action, *args, **kwargs)
+        dispatcher.put(hook, kind, operation or args[1], action, *args, **kwargs)
 
     return defer

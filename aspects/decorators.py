@@ -35,7 +35,8 @@ def add_hooks(method: F) -> F:
             def create_share(self, context, share, share_server=None): ...
 
     :param method: a function of a class; may be a coroutine function
-    :return: the same, decorated
+    :return: the same, decorated; to call it raises AttributeError if the object has
+        no ``hooks``
     """
     name = method.__name__
 

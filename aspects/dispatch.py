@@ -7,14 +7,13 @@ import atexit
 import contextvars
 import os
 import threading
-import time
 import weakref
 from typing import Any
 
 from oslo_log import log
 
-from aspects.health import guarded
-from aspects.hook import PROTOCOLS, Action, UpdatedResults, hook_name, log_failure
+from aspects.health import guarded, hook_name
+from aspects.hook import PROTOCOLS, Action, UpdatedResults, log_failure
 
 LOG = log.getLogger(__name__)
 
@@ -49,13 +48,9 @@ class Background:
         self._timeout = timeout
         self._drain = drain
         self._starting = threading.Lock()
-        self._pool: Any = None
-        self._process: int | None = None
-        self._room = threading.Semaphore(size)
+        self._queue: _Queue | None = None
         #: How many actions were dropped.
         self.dropped = 0
-        self._counting = threading.Lock()
-        self._pending = 0
 
     def put(
         self,
@@ -79,18 +74,19 @@ class Background:
         :param args: its arguments
         :param kwargs: its keyword arguments
         """
-        pool = self._running_pool()
-        # Read once: a process that has forked gets a semaphore of its own.
-        room = self._room
-        if not room.acquire(timeout=self._timeout):
-            self._drop(1, f"its queue was full for {self._timeout:g} s")
-            return
         in_context = contextvars.copy_context().run
-        action = guarded(hook, kind, action)
-        process = os.getpid()
+        action = guarded(hook, kind, action, operation)
+        entered = False
+        # Another one, should it be closed while this action waits for room.
+        while not entered:
+            queue = self._running_queue()
+            if not queue.room.acquire(timeout=self._timeout):
+                self._drop(1, f"its queue was full for {self._timeout:g} s")
+                return
+            entered = queue.enter()
 
         def run() -> None:
-            if os.getpid() != process:
+            if os.getpid() != queue.process:
                 # A green thread lives on in a process that forks.
                 return
             try:
@@ -107,67 +103,51 @@ class Background:
                         {"hook": hook_name(hook), "operation": operation},
                     )
             finally:
-                self._count(-1, room)
-                room.release()
+                queue.leave()
 
-        self._count(+1, room)
         try:
-            pool.submit(run)
+            queue.pool.submit(run)
         except RuntimeError:
-            self._count(-1, room)
-            room.release()
-            self._drop(1, "its queue is closed")
+            # It was closed meanwhile, and this one dropped with the rest of it.
+            queue.leave()
 
     def pending(self) -> int:
         """Return how many actions wait or run."""
-        return self._pending
-
-    def _count(self, more: int, room: threading.Semaphore) -> None:
-        with self._counting:
-            # Those of a queue that was dropped are not of this one.
-            if room is self._room:
-                self._pending += more
+        queue = self._queue
+        return 0 if queue is None else queue.pending
 
     def stop(self) -> None:
-        """Wait for the actions in the queue, and drop those that take too long."""
-        with self._starting:
-            pool, self._pool = self._pool, None
-        if pool is None or self._process != os.getpid():
-            return
-        deadline = time.monotonic() + self._drain
-        # The whole room is free when none waits and none runs.
-        taken = 0
-        while taken < self._size:
-            left = max(deadline - time.monotonic(), 0)
-            if not self._room.acquire(timeout=left):
-                break
-            taken += 1
-        from futurist import _thread
+        """Wait for the actions in the queue, and drop those that take too long.
 
-        pool.shutdown(wait=False)
-        with self._counting:
-            self._room, self._pending = threading.Semaphore(self._size), 0
-        if taken < self._size:
+        Those that are put meanwhile are among them.
+        """
+        queue = self._queue
+        if queue is None or queue.process != os.getpid():
+            return
+        left = queue.close(self._drain)
+        with self._starting:
+            if self._queue is queue:
+                self._queue = None
+        queue.pool.shutdown(wait=False)
+        if left:
             # One that hangs would have futurist wait for it for ever when the
             # interpreter ends; there is no public way to tell it not to.
-            for worker in pool._workers:
-                _thread._to_be_cleaned.pop(worker, None)
-            self._drop(
-                self._size - taken, f"it stopped, and they took over {self._drain:g} s"
-            )
+            from futurist import _thread
 
-    def _running_pool(self) -> Any:
+            for worker in queue.pool._workers:
+                _thread._to_be_cleaned.pop(worker, None)
+            self._drop(left, f"it stopped, and they took over {self._drain:g} s")
+
+    def _running_queue(self) -> _Queue:
         with self._starting:
-            if self._pool is None or self._process != os.getpid():
-                self._pool = self._new_pool(max_workers=1)
-                self._process = os.getpid()
-                self._room = threading.Semaphore(self._size)
-                self._pending = 0
+            queue = self._queue
+            if queue is None or queue.closed or queue.process != os.getpid():
+                queue = self._queue = _Queue(self._new_pool(max_workers=1), self._size)
                 # After futurist's own, so that it is run before.
                 if not _to_stop:
                     atexit.register(_stop_all)
                 _to_stop.add(self)
-            return self._pool
+            return queue
 
     def _drop(self, count: int, cause: str) -> None:
         self.dropped += count
@@ -181,6 +161,53 @@ class Background:
                 "dropped": self.dropped,
             },
         )
+
+
+class _Queue:
+    """The thread of one process, and the actions that wait for it, until it stops.
+
+    :param pool: runs one action after the other
+    :param size: how many may wait or run
+    """
+
+    def __init__(self, pool: Any, size: int) -> None:
+        self.pool = pool
+        self.process = os.getpid()
+        self.room = threading.Semaphore(size)
+        #: How many actions wait or run.
+        self.pending = 0
+        self.closed = False
+        self._changed = threading.Condition()
+
+    def enter(self) -> bool:
+        """Count an action for which there is room.
+
+        :return: whether it may be put in; False for a queue that is closed
+        """
+        with self._changed:
+            if not self.closed:
+                self.pending += 1
+                return True
+        self.room.release()
+        return False
+
+    def leave(self) -> None:
+        """Count one out that is done."""
+        with self._changed:
+            self.pending -= 1
+            self._changed.notify_all()
+        self.room.release()
+
+    def close(self, timeout: float) -> int:
+        """Wait until it is empty, and take no more.
+
+        :param timeout: seconds to wait
+        :return: how many actions are left
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: not self.pending, timeout)
+            self.closed = True
+            return self.pending
 
 
 _to_stop: weakref.WeakSet[Background] = weakref.WeakSet()

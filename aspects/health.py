@@ -21,8 +21,10 @@ class Health:
         self._lock = threading.Lock()
         #: How often something happened: ``suppressed``, ``slow``, ``skipped``.
         self.counts: Counter[str] = Counter()
-        #: How many actions failed since the last that did not.
+        #: How many actions failed in a row.
         self.failures = 0
+        # Their kinds: that one of another kind works says nothing of what is broken.
+        self._failing: set[str] = set()
         # When it failed last, or was tried again.
         self._since = 0.0
 
@@ -31,24 +33,33 @@ class Health:
         with self._lock:
             self.counts[what] += 1
 
-    def failed(self) -> None:
-        """Count an error that was suppressed."""
+    def failed(self, kind: str) -> None:
+        """Count an error that was suppressed.
+
+        :param kind: ``pre``, ``post``, ``error`` or ``periodic``
+        """
         with self._lock:
             self.counts["suppressed"] += 1
             self.failures += 1
+            self._failing.add(kind)
             self._since = time.monotonic()
 
-    def worked(self) -> None:
-        """Forget the failures in a row."""
+    def worked(self, kind: str) -> None:
+        """Forget the failures in a row, if one was of this kind of action.
+
+        :param kind: ``pre``, ``post``, ``error`` or ``periodic``
+        """
         # Nearly always there are none, and a look needs no lock.
         if self.failures:
             with self._lock:
-                self.failures = 0
+                if kind in self._failing:
+                    self._failing.clear()
+                    self.failures = 0
 
     def skips(self, limit: int, pause: float) -> bool:
-        """Tell whether an action is to be skipped.
+        """Tell whether the hook is to be skipped.
 
-        After each pause one action is let through, to see whether it works.
+        After each pause it is tried once, to see whether it works.
 
         :param limit: the failures in a row after which the hook pauses
         :param pause: seconds
@@ -60,9 +71,13 @@ class Health:
             if self.failures >= limit and now < self._since + pause:
                 self.counts["skipped"] += 1
                 return True
-            # This one tries; the others are skipped for another pause.
+            # This call tries; the others are skipped for another pause.
             self._since = now
             return False
+
+
+#: The ``pre_hook_data`` of a call in which the hook is skipped.
+SKIPPED = object()
 
 
 def health_of(hook: Any) -> Health:
@@ -78,12 +93,15 @@ def health_of(hook: Any) -> Health:
     return health
 
 
-def guarded(hook: Any, kind: str, action: Callable[..., Any]) -> Callable[..., Any]:
+def guarded(
+    hook: Any, kind: str, action: Callable[..., Any], operation: str | None = None
+) -> Callable[..., Any]:
     """Return what runs an action and sees to what the hook's options say.
 
     :param hook: the hook
     :param kind: ``pre``, ``post``, ``error`` or ``periodic``
     :param action: the action
+    :param operation: the operation; None if it is the second argument of the action
     :return: the action itself where no option wants anything
     """
     slow = getattr(hook, "hook_slow_seconds", 0)
@@ -94,9 +112,18 @@ def guarded(hook: Any, kind: str, action: Callable[..., Any]) -> Callable[..., A
     if not slow and not limit:
         return action
     health = health_of(hook)
+    # A call has all actions of a hook or none: the first of them decides. What a hook
+    # dispatches itself does so each time.
+    decides = (
+        kind in ("pre", "periodic")
+        or not hook.pre_hooks_enabled
+        or kind in getattr(hook, "dispatching_actions", ())
+    )
 
     def run(*args: Any, **kwargs: Any) -> Any:
-        if limit and health.skips(limit, pause):
+        if limit and decides and health.skips(limit, pause):
+            return SKIPPED
+        if not decides and args[2] is SKIPPED:
             return None
         began = time.monotonic()
         try:
@@ -105,9 +132,8 @@ def guarded(hook: Any, kind: str, action: Callable[..., Any]) -> Callable[..., A
             seconds = time.monotonic() - began
             if slow and seconds > slow:
                 health.count("slow")
-                operation = "a tick" if kind == "periodic" else args[1]
-                _log_slow(hook, kind, operation, seconds)
-        health.worked()
+                _log_slow(hook, kind, operation or args[1], seconds)
+        health.worked(kind)
         return answer
 
     return run
@@ -124,16 +150,20 @@ def may_veto(hook: Any) -> bool:
     return bool(getattr(hook, "may_veto", not suppressed))
 
 
-def _log_slow(hook: Any, kind: str, operation: Any, seconds: float) -> None:
-    backend = getattr(getattr(hook, "configuration", None), "config_group", None)
+def _log_slow(hook: Any, kind: str, operation: str, seconds: float) -> None:
     LOG.warning(
         "The %(action)s action of hook %(hook)s of backend %(backend)s took "
         "%(seconds).3f s in %(operation)s",
         {
             "action": kind,
-            "hook": getattr(hook, "instance_name", None) or type(hook).__name__,
-            "backend": getattr(operation, "backend", backend),
-            "operation": operation,
+            "hook": hook_name(hook),
+            "backend": getattr(operation, "backend", None),
+            "operation": "a tick" if kind == "periodic" else operation,
             "seconds": seconds,
         },
     )
+
+
+def hook_name(hook: object) -> str:
+    """Return the name of a hook instance as an operator knows it."""
+    return getattr(hook, "instance_name", None) or type(hook).__name__

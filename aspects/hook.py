@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Protocol
 from oslo_config import cfg
 from oslo_log import log
 
-from aspects.health import health_of
+from aspects.health import health_of, hook_name
 from aspects.operations import Operation
 from aspects.secrets import text_of
 
@@ -213,11 +213,14 @@ class Veto(Exception):
 class Configuration(Protocol):
     """What a hook is configured by, e.g. Manila's ``Configuration``."""
 
+    #: The name of the section; None for ``[DEFAULT]``.
     config_group: str | None
 
-    def safe_get(self, key: str, /) -> Any: ...
+    def safe_get(self, key: str, /) -> Any:
+        """Return the value of an option, or None where there is none."""
 
-    def append_config_values(self, options: Sequence[cfg.Opt], /) -> None: ...
+    def append_config_values(self, options: Sequence[cfg.Opt], /) -> None:
+        """Register options in the section."""
 
 
 class Dispatcher(Protocol):
@@ -232,9 +235,11 @@ class Dispatcher(Protocol):
         /,
         *args: Any,
         **kwargs: Any,
-    ) -> None: ...
+    ) -> None:
+        """Have an action run: see :meth:`aspects.Background.put`."""
 
-    def stop(self) -> None: ...
+    def stop(self) -> None:
+        """Run what was put, and begin anew with what is put later."""
 
 
 class _Observer(Protocol):
@@ -294,6 +299,9 @@ class HookBase(abc.ABC):
     #: The actions that a dispatcher runs. A pre action may forbid the call, so
     #: it is none of them.
     deferred_actions: ClassVar[Sequence[str]] = ("post", "error", "periodic")
+
+    #: The actions that hand a part of their work to the dispatcher themselves.
+    dispatching_actions: ClassVar[Sequence[str]] = ()
 
     #: The values of ``hook_dispatch`` that the class can do.
     dispatches: ClassVar[Sequence[str]] = ("inline", "background")
@@ -447,14 +455,21 @@ class HookBase(abc.ABC):
     ) -> Any:
         """Run the pre action if it is on.
 
+        :param context: the request's context
+        :param func_name: the :class:`~aspects.Operation`
+        :param args: the positional arguments of the call
+        :param kwargs: the keyword arguments of the call
         :return: what it returned; its error if that is suppressed; else None
+        :raises Exception: what it raised, if that is not suppressed
         """
         if not self.pre_hooks_enabled:
             return None
         try:
             return self._execute_pre_hook(context, func_name, *args, **kwargs)
         except Exception as error:
-            if not suppressed(self, "pre", func_name, error, context, args, kwargs):
+            switch = self.suppress_pre_hooks_errors
+            call = (func_name, context, args, kwargs)
+            if not suppressed(switch, self, "pre", error, *call):
                 raise
             return error
 
@@ -469,7 +484,14 @@ class HookBase(abc.ABC):
     ) -> Any:
         """Run the post action if it is on.
 
+        :param context: the request's context
+        :param func_name: the :class:`~aspects.Operation`
+        :param pre_hook_data: what :meth:`execute_pre_hook` returned
+        :param driver_action_results: what the driver returned
+        :param args: the positional arguments of the call
+        :param kwargs: the keyword arguments of the call
         :return: what it returned; its error if that is suppressed; else None
+        :raises Exception: what it raised, if that is not suppressed
         """
         if not self.post_hooks_enabled:
             return None
@@ -483,7 +505,9 @@ class HookBase(abc.ABC):
                 **kwargs,
             )
         except Exception as error:
-            if not suppressed(self, "post", func_name, error, context, args, kwargs):
+            switch = self.suppress_post_hooks_errors
+            call = (func_name, context, args, kwargs)
+            if not suppressed(switch, self, "post", error, *call):
                 raise
             return error
 
@@ -492,7 +516,13 @@ class HookBase(abc.ABC):
     ) -> Any:
         """Run the periodic action if it is on.
 
+        :param context: an admin context
+        :param periodic_hook_data: what the driver's ``get_periodic_hook_data``
+            returned
+        :param args: further arguments for the action
+        :param kwargs: further keyword arguments for it
         :return: what it returned; its error if that is suppressed; else None
+        :raises Exception: what it raised, if that is not suppressed
         """
         if not self.periodic_hooks_enabled:
             return None
@@ -501,7 +531,8 @@ class HookBase(abc.ABC):
                 context, periodic_hook_data, *args, **kwargs
             )
         except Exception as error:
-            if not suppressed(self, "periodic", "periodic", error):
+            switch = self.suppress_periodic_hooks_errors
+            if not suppressed(switch, self, "periodic", error, "periodic"):
                 raise
             return error
 
@@ -516,6 +547,12 @@ class HookBase(abc.ABC):
     ) -> Any:
         """Run the error action if endings are on; an error of it is logged.
 
+        :param context: the request's context
+        :param func_name: the :class:`~aspects.Operation`
+        :param pre_hook_data: what :meth:`execute_pre_hook` returned
+        :param error: what the caller gets
+        :param args: the positional arguments of the call
+        :param kwargs: the keyword arguments of the call
         :return: what it returned, or None
         """
         if not self.post_hooks_enabled or error is None:
@@ -657,38 +694,28 @@ def error_action(hook: Any) -> Action | None:
     return action
 
 
-def deferred_actions(hook: object) -> Sequence[str]:
-    """Return the kinds of action of a hook that its dispatcher runs."""
-    return getattr(hook, "deferred_actions", HookBase.deferred_actions)
-
-
-def hook_name(hook: object) -> str:
-    """Return the name of a hook instance as an operator knows it."""
-    return getattr(hook, "instance_name", None) or type(hook).__name__
-
-
 def suppressed(
+    switch: bool,
     hook: object,
     action: str,
-    operation: str,
     error: Exception,
+    operation: str,
     context: Any = None,
     args: tuple[Any, ...] = (),
     kwargs: Mapping[str, Any] | None = None,
 ) -> bool:
     """Tell whether an error of a hook's action stops here, and log it if so.
 
+    :param switch: whether errors of that action are suppressed; a veto never is
     :param hook: the hook that raised
     :param action: ``pre``, ``post`` or ``periodic``
-    :param operation: the operation, with its backend where it knows one
     :param error: what it raised
+    :param operation: the operation, with its backend where it knows one
     :param context: the context that the action had
     :param args: the positional arguments of the call
     :param kwargs: the keyword arguments of the call
     """
-    if action == "pre" and isinstance(error, Veto):
-        return False
-    if not getattr(hook, f"suppress_{action}_hooks_errors", False):
+    if not switch or (action == "pre" and isinstance(error, Veto)):
         return False
     log_failure(hook, action, operation, error, context, args, kwargs)
     return True
@@ -703,8 +730,17 @@ def log_failure(
     args: tuple[Any, ...] = (),
     kwargs: Mapping[str, Any] | None = None,
 ) -> None:
-    """Log and count an error that goes no further, without the secrets in it."""
-    health_of(hook).failed()
+    """Log and count an error that goes no further, without the secrets in it.
+
+    :param hook: the hook that raised
+    :param action: ``pre``, ``post``, ``error`` or ``periodic``
+    :param operation: the operation, with its backend where it knows one
+    :param error: what it raised
+    :param context: the context that the action had
+    :param args: the positional arguments of the call
+    :param kwargs: the keyword arguments of the call
+    """
+    health_of(hook).failed(action)
     LOG.warning(
         "Suppressed an error of the %(action)s action of hook %(hook)s of backend "
         "%(backend)s in %(operation)s: %(type)s: %(error)s",
@@ -744,7 +780,12 @@ def secret_options(configuration: Any) -> list[str]:
 def arguments_of(
     operation: str, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None
 ) -> dict[str, Any]:
-    """Return the arguments of a call by name, as far as the names are known."""
+    """Return the arguments of a call by name, as far as the names are known.
+
+    :param operation: the operation, which knows the names if it is an Operation
+    :param args: the positional arguments of the call
+    :param kwargs: its keyword arguments
+    """
     named = dict(kwargs or {})
     if isinstance(operation, Operation):
         return operation.arguments(args, named)

@@ -24,6 +24,7 @@ from aspects.config import (
     log_refusal,
     weave_from_config,
 )
+from aspects.operations import ForHooksAlone
 from aspects.periodic import tick
 from aspects.proxy import is_woven, weaving
 from aspects.report import report
@@ -31,19 +32,12 @@ from aspects.report import report
 LOG = log.getLogger(__name__)
 
 
-class AdminContext(manila_context.RequestContext):  # type: ignore[misc]
-    """Manila's admin context, for a hook alone: see :func:`new_context`."""
-
-    def update_store(self) -> None:
-        """Do not become the thread's current context."""
+class AdminContext(ForHooksAlone, manila_context.RequestContext):  # type: ignore[misc]
+    """Manila's admin context, for a hook."""
 
 
 def new_context() -> AdminContext:
-    """Make an admin context as Manila's ``get_admin_context`` does.
-
-    That of Manila, and of oslo.context, becomes the current context of a thread
-    that has none, and would be that of all its later calls.
-    """
+    """Make an admin context as Manila's ``get_admin_context`` does."""
     return AdminContext(user_id=None, project_id=None, is_admin=True, read_deleted="no")
 
 
@@ -127,13 +121,17 @@ class ShareManager(manager.ShareManager):  # type: ignore[misc]
     def _execute_periodic_hook(self, context: Any) -> None:
         """Tick, every ``periodic_hooks_interval`` seconds."""
         if is_woven(self.driver):
-            instances = self.db.share_instance_get_all_by_host(context, self.host)
-            for instance in instances:
-                # As Manila's documentation of its hooks has it.
-                instance["access_rules"] = self.db.share_access_get_all_for_instance(
-                    context, instance["id"]
-                )
-            tick(self.driver, context, instances)
+            tick(self.driver, context, lambda: self._share_instances(context))
+
+    def _share_instances(self, context: Any) -> Any:
+        """Return the share instances of this backend, with their access rules."""
+        instances = self.db.share_instance_get_all_by_host(context, self.host)
+        for instance in instances:
+            # As Manila's documentation of its hooks has it.
+            instance["access_rules"] = self.db.share_access_get_all_for_instance(
+                context, instance["id"]
+            )
+        return instances
 
     # The base class's task of this name is on the list as well.
     _periodic_tasks: list[tuple[str, Any]]

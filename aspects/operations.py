@@ -66,15 +66,19 @@ METHODS: Mapping[str, str] = types.MappingProxyType(
 ContextFactory = Callable[[], Any]
 
 
-class AdminContext(oslo_context.RequestContext):
-    """An admin context for a hook alone.
+class ForHooksAlone:
+    """A request's context that does not become that of the thread.
 
-    One of oslo.context's own becomes the current context of a thread that has
-    none, and would be that of all its later calls.
+    One of oslo.context's own, or of Manila's, becomes the current context of a
+    thread that has none, and would be that of all its later calls.
     """
 
     def update_store(self) -> None:
         """Do not become the thread's current context."""
+
+
+class AdminContext(ForHooksAlone, oslo_context.RequestContext):
+    """An admin context for a hook."""
 
 
 def new_admin_context() -> oslo_context.RequestContext:
@@ -194,10 +198,7 @@ def _read(
 
     :return: the signature without it, its position, its name
     """
-    try:
-        signature = None if function is None else inspect.signature(function)
-    except (TypeError, ValueError):
-        signature = None
+    signature = _declared(function)
     if signature is None:
         return None, None, "context"
     parameters = list(signature.parameters.values())
@@ -214,6 +215,29 @@ def _read(
                 parameter.name,
             )
     return signature, None, "context"
+
+
+def _declared(function: Callable[..., Any] | None) -> inspect.Signature | None:
+    """Return a method's signature, or that of the base class where it has no names.
+
+    Drivers that pass calls on declare ``delete_share(self, *args, **kwargs)``, as
+    those of GlusterFS do: what the arguments are then stands in the base class.
+    """
+    owner = getattr(function, "__self__", None)
+    name = getattr(function, "__name__", "")
+    found = [vars(cls).get(name) for cls in type(owner).__mro__]
+    declared = [each.__get__(owner) for each in found if inspect.isfunction(each)]
+    signatures = []
+    for each in (function, *declared):
+        try:
+            signatures.append(inspect.signature(each))  # type: ignore[arg-type]
+        except (TypeError, ValueError):
+            continue
+    for signature in signatures:
+        kinds = [parameter.kind for parameter in signature.parameters.values()]
+        if kinds[:1] != [inspect.Parameter.VAR_POSITIONAL]:
+            return signature
+    return signatures[0] if signatures else None
 
 
 def _valid(parameters: list[inspect.Parameter]) -> list[inspect.Parameter]:

@@ -25,7 +25,8 @@ def tick(woven: Any, context: Any, share_instances: Any) -> bool:
 
     :param woven: a woven driver
     :param context: the context for driver and hooks, or None for an admin one
-    :param share_instances: the share instances of this backend
+    :param share_instances: the share instances of this backend, or what returns
+        them: it is not called on a tick without periodic hooks
     :return: whether the periodic hooks ran; False also when none is on
     :raises TypeError: if the driver is not woven
     :raises Exception: what the driver, or a hook that is not suppressed, raised;
@@ -42,10 +43,10 @@ def tick(woven: Any, context: Any, share_instances: Any) -> bool:
         return False
     if context is None:
         context = about.new_context()
-    data = share_instances
+    data = share_instances() if callable(share_instances) else share_instances
     ask = getattr(about.driver, "get_periodic_hook_data", None)
     if ask is not None:
-        data = ask(context, share_instances)
+        data = ask(context, data)
     operation = Operation("periodic", backend=about.backend, host=about.host)
     for hook in hooks:
         own = hook._execute_periodic_hook
@@ -53,6 +54,7 @@ def tick(woven: Any, context: Any, share_instances: Any) -> bool:
         try:
             action(context, data)
         except Exception as error:
-            if not suppressed(hook, "periodic", operation, error, context):
+            switch = getattr(hook, "suppress_periodic_hooks_errors", False)
+            if not suppressed(switch, hook, "periodic", error, operation, context):
                 raise
     return True

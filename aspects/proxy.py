@@ -17,7 +17,8 @@ import wrapt
 from oslo_log import log
 
 from aspects.chain import Chain, around, around_coroutine
-from aspects.hook import HookBase, hook_name, secret_options
+from aspects.health import hook_name
+from aspects.hook import HookBase, secret_options
 from aspects.operations import (
     METHODS,
     ContextFactory,
@@ -48,7 +49,8 @@ class Weaving:
 
     ``hooks`` is a tuple, in configured order; ``operations`` maps the woven
     driver methods to their :class:`~aspects.Operation`; ``ticks`` counts the
-    ticks so far.
+    ticks so far. ``driver``, ``backend``, ``host``, ``hook_methods``,
+    ``periodic_hooks_ticks`` and ``new_context`` are what :func:`weave` was given.
     """
 
     __slots__ = (
@@ -194,13 +196,17 @@ class Weaving:
         return mine and method._self_chain is self.chain
 
     def method_of(self, name: str, method: Any) -> Any:
-        """Return the woven method for what the driver has under a name."""
+        """Return the woven method for what the driver has under a name.
+
+        :param name: the name
+        :param method: what the driver has; returned as it is if it cannot be called
+        """
         if not callable(method) or self.is_mine(method):
             return method
-        if self.methods is _no_methods:
-            self.methods = {}
         # Of before, should the chain be replaced meanwhile.
         methods = self.methods
+        if methods is _no_methods:
+            methods = self.methods = {}
         operation = self.operations.get(name) or operation_of(
             name, method, self.backend, self.host, self.new_context
         )
@@ -349,6 +355,14 @@ def _has(cls: type, special: str) -> bool:
     return False
 
 
+# What Python does where a special method is missing: wrapt's own comes to that.
+_INSTEAD = {
+    "__contains__": ("__iter__", "__getitem__"),
+    "__iter__": ("__getitem__",),
+    "__reversed__": ("__getitem__",),
+}
+
+
 def _specials(cls: type) -> dict[str, Any]:
     """Make the special methods that a proxy for instances of a class needs."""
     # None is how Python says that an instance has no such method.
@@ -356,6 +370,7 @@ def _specials(cls: type) -> dict[str, Any]:
         name: _special(name) if _has(cls, name) else None
         for name in _SPECIAL
         if _has(cls, name) != _has(WovenDriver, name)
+        and not any(_has(cls, each) for each in _INSTEAD.get(name, ()))
     }
 
 
@@ -407,10 +422,16 @@ def weave(
         call nor oslo.context has one
     :return: the woven driver
     :raises AlreadyWoven: if the driver is woven
-    :raises TypeError: if something that is not a hook is among the hooks
+    :raises TypeError: if something that is not a hook is among the hooks, or
+        ``hook_methods`` is one name
+    :raises ValueError: if ``periodic_hooks_ticks`` is less than 1
     """
     if is_woven(driver):
         raise AlreadyWoven(f"{driver!r} is woven already")
+    if isinstance(hook_methods, str):
+        raise TypeError(f"hook_methods = {hook_methods!r}: it is one name, not several")
+    if periodic_hooks_ticks < 1:
+        raise ValueError(f"periodic_hooks_ticks = {periodic_hooks_ticks}: less than 1")
     hooks = tuple(hooks)
     for each in hooks:
         if isinstance(each, type) or not all(hasattr(each, n) for n in _CONTRACT):
@@ -434,7 +455,11 @@ def never_runs(hook: object) -> str | None:
     """
     for name in (*_ACTIONS, "_execute_error_hook"):
         action = getattr(hook, name, None)
-        if is_coroutine(action) or inspect.isgeneratorfunction(action):
+        if (
+            is_coroutine(action)
+            or inspect.isgeneratorfunction(action)
+            or inspect.isasyncgenfunction(action)
+        ):
             return f"{name} would never run: it is a coroutine or generator function"
     return None
 
@@ -463,13 +488,17 @@ def unweave(woven: Any) -> Any:
     """Return the driver that was woven.
 
     :param woven: a woven driver; it goes on working
+    :return: the driver, as it was
     :raises TypeError: if it is not woven
     """
     return weaving(woven).driver
 
 
 def is_woven(obj: object) -> bool:
-    """Tell whether something is a woven driver."""
+    """Tell whether something is a woven driver.
+
+    :param obj: anything
+    """
     return issubclass(type(obj), WovenDriver)
 
 
@@ -477,6 +506,7 @@ def weaving(woven: Any) -> Weaving:
     """Return what is woven around a driver.
 
     :param woven: a woven driver
+    :return: its hooks, operations and ticks
     :raises TypeError: if it is not woven
     """
     if not is_woven(woven):

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from aspects.hook import HookBase, hook_name
+from aspects.health import hook_name
+from aspects.hook import HookBase
 from aspects.proxy import Weaving
 
 _ACTIONS = ("pre", "post", "periodic")

@@ -36,6 +36,7 @@ class AuditHook(EventHook):
 
     #: It is the writing that is deferred: what is written is of the moment.
     deferred_actions: ClassVar = ()
+    dispatching_actions: ClassVar = ("post", "error")
     may_veto: ClassVar = False
 
     options = (

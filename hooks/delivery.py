@@ -46,6 +46,7 @@ class DeliveryHook(EventHook):
     may_veto: ClassVar = False
     #: None of its actions: it is the deliveries that are deferred.
     deferred_actions: ClassVar = ()
+    dispatching_actions: ClassVar = ("pre", "post", "error", "periodic")
 
     options: ClassVar[Sequence[cfg.Opt]] = (
         cfg.StrOpt(

@@ -1853,12 +1853,23 @@ def test_a_dispatcher_gets_the_actions_that_are_deferred(
     ]
 
 
-@pytest.mark.parametrize(("deferred", "slow"), [(("post", "error"), ["pre"]), ((), [])])
+@pytest.mark.parametrize(
+    ("deferred", "dispatching", "slow"),
+    [
+        (("post", "error"), (), ["pre"]),
+        ((), (), ["pre", "post"]),
+        ((), ("post",), ["pre"]),
+    ],
+)
 def test_what_is_not_deferred_is_timed_unless_the_hook_defers_by_itself(
-    deferred: tuple[str, ...], slow: list[str], caplog: pytest.LogCaptureFixture
+    deferred: tuple[str, ...],
+    dispatching: tuple[str, ...],
+    slow: list[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     hook = Recorder("hook")
     hook.dispatcher, hook.deferred_actions = Dispatcher(), deferred  # type: ignore[misc]
+    hook.dispatching_actions = dispatching  # type: ignore[misc]
     hook.hook_slow_seconds = 1e-9
     aspects.weave(Driver(), [hook]).create_share(CONTEXT, "share")
     told = [record.getMessage().split(" ")[1] for record in caplog.records]

@@ -450,6 +450,43 @@ def test_stop_waits_for_what_is_in_the_queue() -> None:
     assert hook.dispatcher.dropped == 0
 
 
+def test_what_is_put_while_it_stops_is_done_after_the_rest(
+    gate: threading.Event,
+) -> None:
+    hook = held(gate)
+    driver = aspects.weave(Driver(), [hook])
+    for number in range(3):
+        driver.create_share(CONTEXT, number)
+    stopping = threading.Thread(target=hook.dispatcher.stop)
+    stopping.start()
+    # Room is not what it waits for: it takes none from a call that comes late.
+    time.sleep(0.1)
+    driver.create_share(CONTEXT, 3)
+    gate.set()
+    stopping.join(10)
+    assert not stopping.is_alive()
+    assert [seen.args for seen in hook.trace] == [(number,) for number in range(4)]
+    assert hook.dispatcher.dropped == 0
+
+
+def test_what_waits_for_room_while_it_stops_is_done_nevertheless(
+    gate: threading.Event,
+) -> None:
+    hook = held(gate, 1, 30, 0)
+    driver = aspects.weave(Driver(), [hook])
+    driver.create_share(CONTEXT, 0)
+    wait_for(lambda: hook.trace, "the first action")
+    late = threading.Thread(target=driver.create_share, args=(CONTEXT, 1))
+    late.start()
+    time.sleep(0.1)
+    hook.dispatcher.stop()
+    assert hook.dispatcher.dropped == 1
+    gate.set()
+    late.join(10)
+    hook.dispatcher.stop()
+    assert [seen.args for seen in hook.trace] == [(0,), (1,)]
+
+
 def test_stop_waits_so_long_and_what_is_left_is_dropped(
     gate: threading.Event, caplog: pytest.LogCaptureFixture
 ) -> None:

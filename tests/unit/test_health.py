@@ -84,22 +84,54 @@ def calls(hook: Sender, times: int = 1) -> list[str]:
 def test_hook_that_fails_in_a_row_is_skipped_and_tried_once_more(clock):
     hook = Sender(clock, hook_failure_limit=4, hook_failure_pause=30.0, broken="all")
     assert calls(hook, 3) == ["pre", "post", "pre", "post"]
-    assert hook.counts() == {"suppressed": 4, "skipped": 2}
+    # The ending of a call in which it is skipped is no second time.
+    assert hook.counts() == {"suppressed": 4, "skipped": 1}
     clock.now += 29.9
     assert calls(hook, 2) == []
     clock.now += 0.2
-    # One action is tried; as it fails, all others wait for another pause.
-    assert calls(hook, 2) == ["pre"]
+    # It is tried in one call; as it fails, others wait for another pause.
+    assert calls(hook, 2) == ["pre", "post"]
     clock.now += 30.1
     hook.broken = None
     assert calls(hook, 2) == ["pre", "post", "pre", "post"]
-    assert hook.counts()["suppressed"] == 5
+    assert hook.counts()["suppressed"] == 6
 
 
 def test_a_success_begins_the_row_anew(clock):
-    hook = Sender(clock, hook_failure_limit=3, broken="post")
-    # Each pre action works.
-    assert calls(hook, 20) == ["pre", "post"] * 20
+    hook = Sender(clock, hook_failure_limit=2)
+    for broken in ("post", None) * 10:
+        hook.broken = broken
+        assert calls(hook) == ["pre", "post"]
+    assert hook.counts() == {"suppressed": 10}
+
+
+def test_an_action_of_another_kind_that_works_says_nothing_of_those_that_fail(clock):
+    hook = Sender(clock, hook_failure_limit=3, hook_failure_pause=30.0, broken="post")
+    # As the audit hook's, whose disk is full: each pre action works.
+    assert calls(hook, 4) == ["pre", "post"] * 3
+    clock.now += 30.1
+    assert calls(hook, 2) == ["pre", "post"]
+    clock.now += 30.1
+    hook.broken = None
+    assert calls(hook, 2) == ["pre", "post"] * 2
+
+
+@pytest.mark.parametrize("paused_before", [True, False])
+def test_a_call_has_all_actions_of_a_hook_or_none(clock, paused_before):
+    hook = Sender(clock, hook_failure_limit=1, hook_failure_pause=30.0)
+
+    class Slow:
+        def create_share(self, context: Any, share: Any) -> None:
+            # Meanwhile the pause is over, or another call begins one.
+            if paused_before:
+                clock.now += 31.0
+            else:
+                health.health_of(hook).failed("post")
+
+    if paused_before:
+        health.health_of(hook).failed("post")
+    aspects.weave(Slow(), [hook], "alpha").create_share(CONTEXT, {})
+    assert hook.since() == ([] if paused_before else ["pre", "post"])
 
 
 def test_off_by_default(clock):
@@ -244,3 +276,29 @@ def test_errors_in_the_background_count(clock):
         hook.dispatcher.stop()
     assert hook.since() == ["post", "post"]
     assert hook.counts() == {"suppressed": 2, "skipped": 3}
+
+
+class Dispatching(Sender):
+    """A hook that hands what takes its time to the dispatcher itself."""
+
+    deferred_actions = ()
+    dispatching_actions = ("post",)
+
+    def _execute_post_hook(self, context, func_name, data, results, *args, **kwargs):
+        self.dispatcher.put(self, "post", func_name, self.act, "post")
+
+
+def test_slow_work_of_a_hook_that_dispatches_itself(clock, caplog):
+    hook = Dispatching(clock, hook_slow_seconds=0.5, seconds=0.6, instance_name="ops")
+    hook.dispatcher = aspects.Background("ops of alpha")
+    woven = aspects.weave(Driver(), [hook], "alpha")
+    with caplog.at_level(logging.WARNING):
+        woven.create_share(CONTEXT, {})
+        hook.dispatcher.stop()
+    assert hook.since() == ["pre", "post"]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"The {action} action of hook ops of backend alpha took 0.600 s in "
+        "create_share_instance"
+        for action in ("pre", "post")
+    ]
+    assert hook.counts() == {"slow": 2}

@@ -62,6 +62,19 @@ class Told(aspects.HookBase):
         return wrapped
 
 
+class OfUpstream:
+    """As a hook of Manila's own: its switches are plain attributes."""
+
+    def __init__(self, configuration: Any, host: str | None) -> None:
+        self.configuration = configuration
+
+    def _execute_pre_hook(self, *args: Any, **kwargs: Any) -> None: ...
+
+    def _execute_post_hook(self, *args: Any, **kwargs: Any) -> None: ...
+
+    def _execute_periodic_hook(self, *args: Any, **kwargs: Any) -> None: ...
+
+
 def text(entries: str, *lines: str) -> str:
     """Return a file whose backend has these hooks, all of class Told."""
     drivers = ", ".join(f"{name}={HERE}:Told" for name in entries)
@@ -247,6 +260,43 @@ def test_hooks_left_out_are_stopped_after_their_last_ending(file, woven):
         *[("post", "a"), ("post", "b"), ("stop", "b"), ("stop", "a")],
         ("stop", "d"),
     ]
+
+
+def test_so_they_are_where_a_hook_of_upstreams_is_in_the_chain(file, woven):
+    inside, go_on = threading.Event(), threading.Event()
+
+    def create_share(context: Any, share: Any) -> None:
+        inside.set()
+        assert go_on.wait(10)
+
+    def with_upstreams(entries: str) -> str:
+        return text(entries).replace("drivers = ", f"drivers = u={HERE}:OfUpstream, ")
+
+    file.mutate(with_upstreams("a"))
+    woven.create_share = create_share
+    caller = threading.Thread(target=woven.create_share, args=(CONTEXT, {}))
+    caller.start()
+    assert inside.wait(10)
+    done.clear()
+    file.mutate(with_upstreams("").replace("Upstream, ", "Upstream"))
+    assert done == []
+    go_on.set()
+    caller.join(10)
+    aspects.weaving(woven).stop()
+    assert done == [("post", "a"), ("stop", "a")]
+
+
+def test_who_keeps_an_error_does_not_keep_hooks_from_being_stopped(file, woven):
+    def create_share(context: Any, share: Any) -> None:
+        raise LookupError("no pool")
+
+    woven.create_share = create_share
+    with pytest.raises(LookupError) as kept:
+        woven.create_share(CONTEXT, {})
+    done.clear()
+    file.mutate(text("b"))
+    assert done == [("stop", "a")]
+    assert kept.value.__traceback__
 
 
 def test_a_call_that_does_not_end_hinders_the_end_of_the_process_no_longer_than_that(
