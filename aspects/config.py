@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import difflib
 import fnmatch
 import glob
@@ -69,8 +70,8 @@ section_options: list[cfg.Opt] = [
 ]
 
 
-#: Read once, when the service starts, by Manila itself.
-_AT_START = ("periodic_hooks_interval",)
+#: Read once, when the service starts: by Manila itself, and for the proxy's class.
+_AT_START = ("periodic_hooks_interval", "hook_methods")
 
 
 # Whether an option was declared mutable.
@@ -202,6 +203,11 @@ class InstanceSection:
             self.values[option.dest] = self._read(option.dest)
 
     def _register(self, option: cfg.Opt, group: str | None) -> None:
+        if option.required:
+            # One place is enough: problems() tells of one that has it nowhere, which
+            # oslo.config would raise for each place.
+            option = copy.copy(option)
+            option.required = False
         # If the service has another option of that name there, it is what an
         # operator who writes the name there means.
         with contextlib.suppress(cfg.DuplicateOptError):
@@ -218,9 +224,11 @@ class InstanceSection:
     def problems(self) -> Iterator[Problem]:
         """Yield what is wrong with the values of the options now."""
         for option in self.options.values():
-            for group in self.groups:
-                if problem := _check(self.conf, group, option):
-                    yield problem
+            found = [_check(self.conf, group, option) for group in self.groups]
+            yield from filter(None, found)
+            if option.required and not any(found) and self.values[option.dest] is None:
+                section = self.groups[0] or "DEFAULT"
+                yield Problem(section, option.name, "", "there is no value")
 
     def safe_get(self, key: str) -> Any:
         """Return the value of an option, or None where there is none.
@@ -236,10 +244,10 @@ class InstanceSection:
         for group in self.groups:
             try:
                 location = self.conf.get_location(key, group)
-                value = _group(self.conf, group)[key]
+                value = _value(self.conf, group, key, self.options.get(key))
             except (cfg.NoSuchOptError, cfg.NoSuchGroupError, KeyError):
                 continue
-            except (ValueError, cfg.Error):
+            except _NOT_VALID:
                 # Told by problems().
                 continue
             if location and location.location is not cfg.Locations.opt_default:
@@ -275,7 +283,7 @@ class InstanceSection:
         :return: the backend's own section where it has its default
         """
         for group in self.groups:
-            with contextlib.suppress(cfg.Error, ValueError):
+            with contextlib.suppress(*_NOT_VALID):
                 location = self.conf.get_location(key, group)
                 if location and location.location is not cfg.Locations.opt_default:
                     return group or "DEFAULT"
@@ -288,17 +296,43 @@ class InstanceSection:
         return getattr(self.section, key) if value is None else value
 
 
+# What a value that is no good raises; a $name in it may lead to itself.
+_NOT_VALID = (ValueError, cfg.Error, RecursionError)
+
+
+def _value(
+    conf: cfg.ConfigOpts, group: str | None, key: str, option: cfg.Opt | None
+) -> Any:
+    """Return the value of an option in one section.
+
+    :param conf: the options
+    :param group: the section; None for ``[DEFAULT]``
+    :param key: the option's name
+    :param option: the option as it was declared; another hook may have one of the
+        same name and another type
+    :raises ValueError: if it is not of that type
+    """
+    value = _group(conf, group)[key]
+    if option is None or value is None:
+        return value
+    registered = conf._get_opt_info(key, group)["opt"].type
+    scalar = isinstance(value, (str, int, float))
+    return option.type(value) if scalar and registered != option.type else value
+
+
 def _check(conf: cfg.ConfigOpts, group: str | None, option: cfg.Opt) -> Problem | None:
     """Return what is wrong with the value of an option in one section."""
     section = group or "DEFAULT"
     try:
         location = conf.get_location(option.dest, group)
-        value = _group(conf, group)[option.dest]
-    except (ValueError, cfg.Error) as error:
+        value = _value(conf, group, option.dest, option)
+    except _NOT_VALID as error:
         if option.secret:
             return Problem(section, option.name, "***", "not a valid value")
         # oslo.config's own text goes on about the file; the cause stands last.
         cause = str(error).rpartition(" is not valid: ")[2]
+        if isinstance(error, RecursionError):
+            cause = "a $name in it leads to itself"
         return Problem(section, option.name, _raw_value(conf, section, option), cause)
     if location and location.location is not cfg.Locations.opt_default:
         # oslo.config takes both for a number.
