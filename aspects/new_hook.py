@@ -11,7 +11,7 @@ import string
 import tempfile
 from pathlib import Path
 
-from aspects.show import installed
+from aspects.names import installed
 
 #: What is a name of a distribution, and of a module once - is _.
 _NAME = re.compile(r"[a-z]([a-z0-9_-]*[a-z0-9])?", re.IGNORECASE)
