@@ -238,7 +238,7 @@ def check(
         spoils = (key_of_option("DEFAULT", problem.option),)
         findings.append(mistakes.finding_of(problem)._replace(spoils=spoils))
     enabled = manila.safe_get("enabled_share_backends") or []
-    if backend is not None and backend not in enabled:
+    if backend is not None and backend not in enabled and not findings:
         near = nearest(backend, enabled)
         raise ValueError(
             f"{backend!r} is not an enabled backend (enabled: "
@@ -259,13 +259,10 @@ def check(
     findings += _manager(manila, [each for each in known if each.instances])
     findings += _interval(manila, backends)
     findings += mistakes.mistakes(lines, known, functools.cache(_names_of_manila))
-    findings = [_placed(finding, index) for finding in findings]
+    findings = [_placed(finding, index) for finding in _first_causes(findings)]
     if backend is not None:
         backends = [each for each in backends if each.name == backend]
-        own = (normalized(backend), "DEFAULT")
-        findings = [
-            each for each in findings if backend_of(normalized(each.section)) in own
-        ]
+        findings = [each for each in findings if _is_of(each, backend)]
     return Report(read, backends, _in_order(findings, known))
 
 
@@ -301,14 +298,27 @@ def _index(lines: Sequence[Line]) -> Index:
     return {(line.key, line.option): line for line in lines if not line.within}
 
 
+def _first_causes(findings: Sequence[Finding]) -> list[Finding]:
+    """Return the findings less those that rest on what another one spoils."""
+    spoilt = {key for each in findings for key in each.spoils}
+    return [each for each in findings if not spoilt.intersection(each.rests_on)]
+
+
+def _is_of(finding: Finding, backend: str) -> bool:
+    """Tell whether a finding is one of a backend, or of all backends."""
+    own = (normalized(backend), "DEFAULT")
+    return (
+        backend_of(normalized(finding.section)) in own
+        or key_of_backend(backend) in finding.spoils
+    )
+
+
 def _in_order(findings: Sequence[Finding], known: Sequence[Known]) -> list[Finding]:
     """Return the findings, each once, the problems first.
 
-    One waits that rests on what another spoils. Where there is a problem, a warning
-    may well be of what follows from it, and has to wait.
+    Where there is a problem, a warning may well be of what follows from it, and has
+    to wait.
     """
-    spoilt = {key for each in findings for key in each.spoils}
-    findings = [each for each in findings if not spoilt.intersection(each.rests_on)]
     problems = [each for each in findings if not each.warning]
     having = {backend_of(normalized(each.section)) for each in problems}
     everywhere = having - {normalized(each.section) for each in known}

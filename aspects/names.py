@@ -180,7 +180,9 @@ def _no_class(module: str, name: str, where: Any, like: Callable[[Any], bool]) -
     """Return what is wrong with the name of a class."""
     with contextlib.suppress(Wrong):
         return _is_module(_module_at(f"{module}.{name}"), like)
-    names = [each for each, value in vars(where).items() if like(value)]
+    # A value in a module need not have names of its own.
+    there = getattr(where, "__dict__", {})
+    names = [each for each, value in there.items() if like(value)]
     cause = f"module {module!r} has no class {name!r}"
     return Wrong(cause, instead(name, names))
 

@@ -1388,6 +1388,20 @@ class TestReport:
         assert "backend alpha" in told.out
         assert "beta" not in told.out
 
+    def test_one_backend_whose_section_is_misspelt(self, run: Check) -> None:
+        told = run(RIGHT.replace("[alpha]", "[alfa]"), "--backend", "alpha")
+        assert told.problems == [
+            "[alfa]: nobody reads this section, and there is no [alpha]: write "
+            "[alpha] (manila.conf:5)"
+        ]
+
+    def test_one_backend_where_those_enabled_cannot_be_read(self, run: Check) -> None:
+        text = RIGHT.replace(BACKENDS, "enabled_share_backends = $nosuch")
+        told = run(text, "--backend", "alpha")
+        assert told.problems == [
+            f"[DEFAULT] enabled_share_backends = $nosuch: {NO_SUCH} (manila.conf:2)"
+        ]
+
     def test_a_backend_that_is_not_enabled(self, run: Check) -> None:
         told = run(SEVERAL, "--backend", "gama")
         assert told.err == (

@@ -1349,6 +1349,10 @@ WRONG_ENTRIES = {
         f"{FIXTURES}.recording:not_a_class",
         "it is a int, not a class",
     ),
+    "in what has no names": (
+        f"{FIXTURES}.recording:not_a_class.Hook",
+        f"module '{FIXTURES}.recording' has no class 'not_a_class.Hook'",
+    ),
     "not a hook": (
         f"{FIXTURES}.recording:Driver",
         "it is not a hook",
