@@ -11,39 +11,44 @@ import importlib.metadata
 import io
 import os
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from oslo_config import cfg
 from oslo_log import log
 
-from aspects import config, mistakes
-from aspects.config import BackendSection, Instance, InstanceSection, Plan, Problem
+from aspects import mistakes
+from aspects.config import (
+    BackendSection,
+    Instance,
+    InstanceSection,
+    Plan,
+    Problem,
+    class_named,
+    parse_entry,
+    plan,
+)
 from aspects.hook import SWITCHES, error_action
 from aspects.mistakes import (
     Finding,
+    Index,
     Known,
     Line,
     backend_of,
     entries_meant,
-    nearest,
+    key_of_backend,
+    key_of_option,
     normalized,
     shown,
 )
-from aspects.show import (
-    Table,
-    class_at,
-    did_you_mean,
-    lacking,
-    text_of_value,
-    woven_methods,
-)
+from aspects.names import Wrong, driver_at, instead, nearest
+from aspects.show import Table, lacking, text_of_value, woven_methods
 
 MANAGER = "aspects.manila.ShareManager"
 
-#: What Manila takes where a backend names no driver.
-DRIVER = "manila.share.drivers.generic.GenericShareDriver"
+#: What is read: ``--config-file`` or ``--config-dir``, and its value.
+Source = tuple[str, Path]
 
 Progress = Callable[[str], None]
 
@@ -186,13 +191,13 @@ class Report(NamedTuple):
 
 
 def _as_dict(finding: Finding) -> dict[str, Any]:
-    return {k: v for k, v in finding._asdict().items() if k != "warning"}
+    left_out = ("warning", "spoils", "rests_on")
+    return {k: v for k, v in finding._asdict().items() if k not in left_out}
 
 
 def check(
     conf: cfg.ConfigOpts,
-    files: Sequence[Path] = (),
-    folders: Sequence[Path] = (),
+    sources: Sequence[Source] = (),
     backend: str | None = None,
     progress: Progress = lambda text: None,
 ) -> Report:
@@ -202,63 +207,110 @@ def check(
     is made.
 
     :param conf: what to read it with, as ``cfg.CONF``
-    :param files: the files, in the order in which they count; those that
-        ``manila-share`` reads by default
-    :param folders: folders with more files; those that it reads by default
+    :param sources: the files, and folders with files, in the order in which they
+        count; what ``manila-share`` reads by default
     :param backend: the only backend to tell of
     :param progress: is told what takes its time
     :raises ValueError: if there is no file to read, or no such backend
     """
-    paths = [*map(str, files)] or cfg.find_config_files("manila", "manila-share")
-    more = [*map(str, folders)] or cfg.find_config_dirs("manila", "manila-share")
-    if not paths and not more:
+    sources = [*_defaults(sources), *sources]
+    if not sources:
         raise ValueError("there is no configuration: name one with --config-file")
-    read = paths + [
-        path
-        for folder in more
-        for path in sorted(glob.glob(os.path.join(folder, "*.conf")))
-    ]
+    read = [*_files(sources)]
     lines, findings = mistakes.read(read)
-    index = {(line.section, line.option): line for line in lines if not line.indented}
-    for folder in more:
-        if not os.path.isdir(folder):
-            findings.append(Finding("", "", "", "it is no folder", file=folder))
+    index = _index(lines)
+    for option, path in sources:
+        if option == FOLDER and not path.is_dir():
+            findings.append(Finding("", "", "", "it is no folder", file=str(path)))
     if not findings:
         progress("importing Manila")
         # Its options of all services, to which a value may refer, as in $state_path;
         # before the files are read, since some are of the command line.
         _of_manila("oslo.config.opts.defaults")
-        findings += _read(conf, paths, more)
+        findings += _read(conf, sources, lines)
     if findings:
         # Nor does Manila start with these.
         return Report(read, [], [_placed(finding, index) for finding in findings])
-    for option in mistakes.manila_options:
-        with contextlib.suppress(cfg.DuplicateOptError):
-            conf.register_opt(option)
-    enabled = conf.enabled_share_backends or []
-    if backend is not None and backend not in enabled:
+    # Where a value is wrong, the default stands in for it.
+    manila = InstanceSection(BackendSection(conf, None), None)
+    manila.append_config_values(mistakes.manila_options)
+    for problem in manila.problems():
+        spoils = (key_of_option("DEFAULT", problem.option),)
+        findings.append(mistakes.finding_of(problem)._replace(spoils=spoils))
+    enabled = manila.safe_get("enabled_share_backends") or []
+    if backend is not None and backend not in enabled and not findings:
+        near = nearest(backend, enabled)
         raise ValueError(
             f"{backend!r} is not an enabled backend (enabled: "
-            f"{', '.join(enabled) or 'none'}){did_you_mean(backend, enabled)}"
+            f"{', '.join(enabled) or 'none'})"
+            + (f"; did you mean {near!r}?" if near else "")
         )
     backends: list[Backend] = []
     known: list[Known] = []
     for name in dict.fromkeys(enabled or [None]):
         # One without a section is told of below.
         if name is None or (normalized(name), "") in index:
-            told, of_hooks, wrong = _backend(conf, name, index, progress)
+            host = manila.safe_get("host")
+            told, of_hooks, wrong = _backend(conf, name, host, index, progress)
             backends.append(told)
             known.append(of_hooks)
             findings += wrong
     findings += _enabled(enabled, index)
-    findings += _manager(conf, [each for each in known if each.instances])
+    findings += _manager(manila, [each for each in known if each.instances])
+    findings += _interval(manila, backends)
     findings += mistakes.mistakes(lines, known, functools.cache(_names_of_manila))
-    findings = [_placed(finding, index) for finding in findings]
+    findings = [_placed(finding, index) for finding in _first_causes(findings)]
     if backend is not None:
         backends = [each for each in backends if each.name == backend]
-        own = (normalized(backend), "DEFAULT")
-        findings = [each for each in findings if backend_of(each.section) in own]
+        findings = [each for each in findings if _is_of(each, backend)]
     return Report(read, backends, _in_order(findings, known))
+
+
+FILE, FOLDER = "--config-file", "--config-dir"
+
+
+def _defaults(sources: Sequence[Source]) -> Iterator[Source]:
+    """Yield what ``manila-share`` reads before what it is given.
+
+    Its own files where it is given none, its own folders where it is given none.
+    """
+    given = [option for option, _ in sources]
+    for option, find in (
+        (FILE, cfg.find_config_files),
+        (FOLDER, cfg.find_config_dirs),
+    ):
+        if option not in given:
+            for path in find("manila", "manila-share"):
+                yield option, Path(path)
+
+
+def _files(sources: Sequence[Source]) -> Iterator[str]:
+    """Yield the files of all sources, in the order in which they count."""
+    for option, path in sources:
+        if option == FOLDER:
+            yield from sorted(glob.glob(os.path.join(path, "*.conf")))
+        else:
+            yield str(path)
+
+
+def _index(lines: Sequence[Line]) -> Index:
+    """Return the lines that count: the last ones, less what is indented."""
+    return {(line.key, line.option): line for line in lines if not line.within}
+
+
+def _first_causes(findings: Sequence[Finding]) -> list[Finding]:
+    """Return the findings less those that rest on what another one spoils."""
+    spoilt = {key for each in findings for key in each.spoils}
+    return [each for each in findings if not spoilt.intersection(each.rests_on)]
+
+
+def _is_of(finding: Finding, backend: str) -> bool:
+    """Tell whether a finding is one of a backend, or of all backends."""
+    own = (normalized(backend), "DEFAULT")
+    return (
+        backend_of(normalized(finding.section)) in own
+        or key_of_backend(backend) in finding.spoils
+    )
 
 
 def _in_order(findings: Sequence[Finding], known: Sequence[Known]) -> list[Finding]:
@@ -267,26 +319,21 @@ def _in_order(findings: Sequence[Finding], known: Sequence[Known]) -> list[Findi
     Where there is a problem, a warning may well be of what follows from it, and has
     to wait.
     """
-    having = {backend_of(each.section) for each in findings if not each.warning}
-    everywhere = having - {normalized(each.section) for each in known}
     problems = [each for each in findings if not each.warning]
+    having = {backend_of(normalized(each.section)) for each in problems}
+    everywhere = having - {normalized(each.section) for each in known}
     warnings = [
         each
         for each in findings
-        if each.warning and not everywhere and backend_of(each.section) not in having
+        if each.warning
+        and not everywhere
+        and backend_of(normalized(each.section)) not in having
     ]
     return list(dict.fromkeys(problems + warnings))
 
 
-Index = Mapping[tuple[str, str], Line]
-
-
 def _placed(finding: Finding, index: Index) -> Finding:
     """Add to a finding where its option stands."""
-    if finding.advice:
-        # It says the same better.
-        cause = re.sub(r"; did you mean '[^']*'\?$", "", finding.cause)
-        finding = finding._replace(cause=cause)
     line = index.get((normalized(finding.section), finding.option))
     if finding.file or line is None:
         return finding
@@ -318,17 +365,15 @@ def _names_of_manila() -> set[str]:
 
 
 def _read(
-    conf: cfg.ConfigOpts, files: list[str], folders: list[str]
+    conf: cfg.ConfigOpts, sources: Sequence[Source], lines: Sequence[Line]
 ) -> Iterator[Finding]:
     """Read the configuration as ``manila-share`` does, and yield why it cannot be."""
     log.register_options(conf)
-    arguments = [part for file in files for part in ("--config-file", file)]
-    arguments += [part for folder in folders for part in ("--config-dir", folder)]
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
             conf(
-                arguments,
+                [part for option, path in sources for part in (option, str(path))],
                 project="manila",
                 prog="manila-share",
                 default_config_files=[],
@@ -338,74 +383,130 @@ def _read(
         text = " ".join((said.getvalue() or str(error)).split())
         # An option that could be one of the command line as well.
         if match := re.fullmatch(r"argument --(\S+): (Invalid .* value): (.*)", text):
-            yield Finding("DEFAULT", match[1], match[3], match[2])
+            advice = "write True or False" if "Boolean" in match[2] else ""
+            yield Finding("DEFAULT", match[1], match[3], match[2], advice)
+        elif isinstance(error, cfg.NoSuchOptError) and (
+            found := list(_with_reference(conf, error, lines))
+        ):
+            yield from found
         else:
             yield Finding("", "", "", text)
 
 
+def _with_reference(
+    conf: cfg.ConfigOpts, error: cfg.NoSuchOptError, lines: Sequence[Line]
+) -> Iterator[Finding]:
+    """Yield the options of the command line that refer to one that there is not."""
+    options = _by_name([option for option, _ in conf._all_cli_opts()])
+    reference = re.compile(rf"\$\{{?{re.escape(error.opt_name)}\b")
+    for line in _index(lines).values():
+        if line.option in options and reference.search(line.value):
+            problem = Problem(line.section, line.option, line.value, str(error))
+            yield mistakes.finding_of(problem)
+
+
 def _enabled(enabled: Sequence[str], index: Index) -> Iterator[Finding]:
     """Yield what is wrong with the names of the enabled backends."""
-    sections = {section for section, option in index if not option}
+    heads = {section: line for (section, option), line in index.items() if not option}
+    option = "enabled_share_backends"
+    rests_on = (key_of_option("DEFAULT", option),)
     for name in dict.fromkeys(enabled):
-        cause, advice = "", ""
-        if normalized(name) not in sections:
+        key = normalized(name)
+        if key in heads:
+            if enabled.count(name) > 1:
+                cause, advice = "it is there twice", "write it once"
+                yield Finding("DEFAULT", option, name, cause, advice)
+            continue
+        near = nearest(key, [each for each in heads if ":" not in each])
+        spoils = [key_of_backend(each) for each in (key, *re.split(r"[\s;]+", key))]
+        if near and (near.strip() == key or _has_instances(key, heads)):
+            cause = f"nobody reads this section, and there is no [{name}]"
+            finding = Finding(heads[near].section, "", "", cause, f"write [{name}]")
+        else:
             cause = f"there is no section [{name}]"
-            if len(parts := re.split(r"[\s;]+", name)) > 1:
-                advice = f"write {', '.join(parts)}"
-            elif near := nearest(name, (s for s in sections if ":" not in s)):
-                advice = f"write {near}"
-            else:
-                advice = f"write [{name}], with a share_driver"
-        elif enabled.count(name) > 1:
-            cause, advice = "it is there twice", "write it once"
-        if cause:
-            yield Finding("DEFAULT", "enabled_share_backends", name, cause, advice)
+            advice = instead(name, [near] if near else [])
+            advice = advice or f"write [{name}], with a share_driver"
+            finding = Finding("DEFAULT", option, name, cause, advice)
+        spoils += [key_of_backend(near)] if near else []
+        yield finding._replace(spoils=tuple(spoils), rests_on=rests_on)
 
 
-def _manager(conf: cfg.ConfigOpts, having_hooks: Sequence[Known]) -> Iterator[Finding]:
+def _has_instances(backend: str, heads: Iterable[str]) -> bool:
+    """Tell whether there are sections of instances of a backend."""
+    return any(section.startswith(f"{backend}:") for section in heads)
+
+
+def _manager(
+    manila: InstanceSection, having_hooks: Sequence[Known]
+) -> Iterator[Finding]:
     """Yield what is wrong with the share manager of backends that have hooks."""
-    path = conf.share_manager
+    path = manila.safe_get("share_manager")
+    names = ", ".join(f"[{backend.section}]" for backend in having_hooks)
     if not having_hooks or path == MANAGER:
         return
-    names = ", ".join(f"[{backend.section}]" for backend in having_hooks)
     cause = f"it does not weave the hooks of {names}"
     try:
         # One of an operator's own may inherit it.
-        bases = [base.__module__ for base in class_at(path).__mro__]
+        bases = [base.__module__ for base in driver_at(path).__mro__]
         if MANAGER.rpartition(".")[0] in bases:
             return
-    except ValueError as error:
-        cause = str(error)
-    location = conf.get_location("share_manager")
-    if location and location.location is cfg.Locations.opt_default:
+    except Wrong as error:
+        cause = error.cause
+    if not _is_set(manila.conf, "share_manager"):
         path = ""
         cause = (
             f"it is not set, and Manila's own would load the hooks of {names} itself "
             "and weave none"
         )
     advice = f"write share_manager = {MANAGER}"
-    yield Finding("DEFAULT", "share_manager", path, cause, advice)
+    rests_on = (key_of_option("DEFAULT", "share_manager"),)
+    yield Finding("DEFAULT", "share_manager", path, cause, advice, rests_on=rests_on)
+
+
+def _is_set(conf: cfg.ConfigOpts, option: str, group: str | None = None) -> bool:
+    """Tell whether an option has another value than its default."""
+    try:
+        location = conf.get_location(option, group)
+    except (ValueError, cfg.Error):
+        # It has one that is wrong.
+        return True
+    default = cfg.Locations.opt_default
+    return location is not None and location.location is not default
+
+
+def _interval(
+    manila: InstanceSection, backends: Sequence[Backend]
+) -> Iterator[Finding]:
+    """Warn of an interval that oslo.service does not take as it is."""
+    option = "periodic_hooks_interval"
+    seconds = manila.safe_get(option)
+    periodic = any("periodic" in hook.actions for b in backends for hook in b.chain)
+    if periodic and seconds <= 0:
+        cause = "there are no ticks" if seconds < 0 else "it is taken for 60 seconds"
+        advice = "write the seconds between ticks"
+        yield Finding("DEFAULT", option, f"{seconds:g}", cause, advice, True)
 
 
 # -- one backend ---------------------------------------------------------------
 
 
 def _backend(
-    conf: cfg.ConfigOpts, name: str | None, index: Index, progress: Progress
+    conf: cfg.ConfigOpts, name: str | None, host: str, index: Index, progress: Progress
 ) -> tuple[Backend, Known, list[Finding]]:
     """Tell of one backend.
 
     :param name: its section; None for ``[DEFAULT]``
+    :param host: the host of the service
     """
     section = name or "DEFAULT"
     findings: list[Finding] = []
     driver, cls = _driver(conf, name, findings, progress)
-    host = f"{conf.host}@{name}" if name else str(conf.host)
+    host = f"{host}@{name}" if name else host
     progress(f"making the hooks of [{section}]")
-    planned = config.plan(BackendSection(conf, name), host, cls)
+    planned = plan(BackendSection(conf, name), host, cls)
     known = _known(section, planned)
     for problem in (*planned.problems, *_misnamed(planned, known)):
-        findings.append(mistakes.finding_of(problem, known))
+        findings.append(mistakes.finding_of(problem, known, index))
     woven = {}
     lacks = []
     if cls is not None and planned.instances:
@@ -435,21 +536,24 @@ def _driver(
     conf: cfg.ConfigOpts, name: str | None, findings: list[Finding], progress: Progress
 ) -> tuple[str, type | None]:
     """Import the driver class of a backend."""
-    option = mistakes.SharedStrOpt("share_driver", default=DRIVER)
-    conf.register_opt(option, group=name)
-    path = str(BackendSection(conf, name).safe_get("share_driver"))
-    location = conf.get_location("share_driver", name)
     section = name or "DEFAULT"
-    if location and location.location is cfg.Locations.opt_default:
+    own = InstanceSection(BackendSection(conf, name), None)
+    own.append_config_values([mistakes.driver_option])
+    path = own.safe_get("share_driver")
+    if wrong := list(own.problems()):
+        findings += map(mistakes.finding_of, wrong)
+        return path, None
+    if not _is_set(conf, "share_driver", name):
         cause = f"it is not set, so Manila takes {path}"
         findings.append(Finding(section, "share_driver", "", cause, warning=True))
         return path, None
     progress(f"importing {path}")
     try:
-        return path, class_at(path)
-    except ValueError as error:
-        advice = f"write {path.replace(':', '.')}" if path.count(":") == 1 else ""
-        findings.append(Finding(section, "share_driver", path, str(error), advice))
+        return path, driver_at(path)
+    except Wrong as error:
+        findings.append(
+            Finding(section, "share_driver", path, error.cause, error.advice)
+        )
         return path, None
 
 
@@ -457,21 +561,23 @@ def _known(section: str, planned: Plan) -> Known:
     """Return what options the instances of a backend have, also those not made."""
     instances = {}
     incomplete = set()
+    unnamed = {}
     made = {each.section.name: each.section.options for each in planned.instances}
     for entry in planned.own.safe_get("hook_drivers"):
         for meant in entries_meant(entry):
             options: list[Any] = [*mistakes.COMMON.values()]
             # What is wrong was told by the plan.
-            with contextlib.suppress(config._Wrong):
-                name, what = config._parse(meant)
+            with contextlib.suppress(Wrong):
+                name, what = parse_entry(meant)
+                unnamed[parse_entry(what)[0]] = name
                 instances[name] = _by_name(options)
                 if name in made:
                     options = [*made[name].values()]
                 else:
                     incomplete.add(name)
-                    options += getattr(config._class_named(what), "options", ())
+                    options += getattr(class_named(what), "options", ())
                 instances[name] = _by_name(options)
-    return Known(section, instances, incomplete)
+    return Known(section, instances, incomplete, unnamed)
 
 
 def _misnamed(planned: Plan, known: Known) -> Iterator[Problem]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from aspects.config import HookConfigError
+from aspects.names import Wrong
 from aspects.show import Table
 
 #: Exit status of a command that could not do what it was asked for.
@@ -87,7 +88,7 @@ def show_operations(arguments: argparse.Namespace) -> int:
         with _progress() as progress:
             progress(f"importing {arguments.driver}")
             tables = list(show.operations_of_driver(arguments.driver))
-    except ValueError as error:
+    except Wrong as error:
         raise CommandError(f"--driver {arguments.driver}: {error}") from error
     _print_tables(tables)
     return 0
@@ -104,15 +105,11 @@ def check(arguments: argparse.Namespace) -> int:
 
     from aspects import check
 
-    _import_from_here()
+    # Nothing is imported from the current folder that manila-share could not import.
     try:
         with _progress() as progress:
             report = check.check(
-                cfg.CONF,
-                arguments.config_file,
-                arguments.config_dir,
-                arguments.backend,
-                progress,
+                cfg.CONF, arguments.sources, arguments.backend, progress
             )
     except ValueError as error:
         raise CommandError(str(error)) from error
@@ -223,7 +220,10 @@ def _plain(table: Table) -> Iterator[str]:
     if table.text:
         yield f"  {table.text}"
     if table.rows:
-        rows = [table.columns, *table.rows]
+        # A value may have several lines in the file.
+        rows = [
+            [" ".join(c.split()) for c in row] for row in (table.columns, *table.rows)
+        ]
         widths = [max(map(len, column)) for column in zip(*rows)]
         for row in rows:
             cells = (cell.ljust(width) for cell, width in zip(row, widths))
@@ -338,6 +338,20 @@ def _add_demo(commands: Any) -> None:
     )
 
 
+class _Source(argparse.Action):
+    """Appends the option and its value to one list, for the order of them all."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        before = getattr(namespace, self.dest)
+        setattr(namespace, self.dest, [*before, (self.option_strings[0], values)])
+
+
 def _add_check(commands: Any) -> None:
     parser = _command(
         commands,
@@ -356,21 +370,23 @@ def _add_check(commands: Any) -> None:
     )
     parser.add_argument(
         "--config-file",
+        dest="sources",
         metavar="FILE",
         type=Path,
-        action="append",
+        action=_Source,
         default=[],
         help="a file to read; may be given more than once; by default what "
         "manila-share reads, e.g. /etc/manila/manila.conf",
     )
     parser.add_argument(
         "--config-dir",
+        dest="sources",
         metavar="DIR",
         type=Path,
-        action="append",
+        action=_Source,
         default=[],
-        help="a folder whose *.conf files are read after the others; may be given "
-        "more than once",
+        help="a folder whose *.conf files are read; may be given more than once; of "
+        "all files and folders the later one counts",
     )
     parser.add_argument(
         "--backend", metavar="NAME", help="tell of this enabled backend alone"

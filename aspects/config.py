@@ -5,10 +5,8 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import difflib
 import fnmatch
 import glob
-import importlib.metadata
 import inspect
 import math
 import os
@@ -32,14 +30,20 @@ from aspects.hook import (
     instance_options,
     secret_options,
 )
+from aspects.names import (
+    ENTRY_POINTS,
+    Wrong,
+    class_at,
+    installed,
+    instead,
+    is_path,
+    not_loaded,
+    one_line,
+)
 from aspects.operations import METHODS, ContextFactory, new_admin_context
 from aspects.proxy import Weaving, never_runs, weave, weaving
-from aspects.secrets import text_of
 
 LOG = log.getLogger(__name__)
-
-#: Where installed hooks are found by their short names.
-ENTRY_POINTS = "manila_aspects.hooks"
 
 
 class _SharedListOpt(SharedOpt, cfg.ListOpt):
@@ -93,9 +97,12 @@ class Problem(NamedTuple):
     option: str
     value: str
     cause: str
+    advice: str = ""
+    """what to write or do instead, where that is known"""
 
     def __str__(self) -> str:
-        return f"[{self.section}] {self.option} = {self.value}: {self.cause}"
+        text = f"[{self.section}] {self.option} = {self.value}: {self.cause}"
+        return f"{text}: {self.advice}" if self.advice else text
 
 
 class HookConfigError(Exception):
@@ -361,76 +368,59 @@ def _raw_value(conf: cfg.ConfigOpts, section: str, option: cfg.Opt) -> str:
     return raw
 
 
-class _Wrong(Exception):
-    """Why an entry of ``hook_drivers`` gives no hook."""
+def class_named(what: str) -> type:
+    """Import the class that an entry of ``hook_drivers`` names.
 
-
-def _class_named(what: str) -> type:
-    """Import the class that an entry names.
-
-    :raises _Wrong: saying what is wrong with it
+    :param what: ``path.to:Class``, ``path.to.Class`` or a short name
+    :raises Wrong: saying what is wrong with it
     """
     if ":" in what:
-        path, _, name = what.partition(":")
+        module, _, name = what.partition(":")
     elif "." in what:
-        path, _, name = what.rpartition(".")
+        module, _, name = what.rpartition(".")
     else:
         return _installed(what)
-    if not path or not name:
-        raise _Wrong("write path.to:Class, path.to.Class or a short name")
-    try:
-        found: Any = importlib.import_module(path)
-    except ModuleNotFoundError as error:
-        if error.name and (path == error.name or path.startswith(error.name + ".")):
-            raise _Wrong(f"there is no module {error.name!r}") from None
-        raise _Wrong(f"importing {path!r} failed: {_text(error)}") from error
-    except (Exception, SystemExit) as error:
-        raise _Wrong(f"importing {path!r} failed: {_text(error)}") from error
-    for part in name.split("."):
-        try:
-            found = getattr(found, part)
-        except AttributeError:
-            raise _Wrong(
-                f"module {path!r} has no class {name!r}"
-                + _near(name, [n for n, v in vars(found).items() if _is_hook(v)])
-            ) from None
-    if not inspect.isclass(found):
-        raise _Wrong(f"{what!r} is a {type(found).__name__}, not a class")
-    return found
+    if not is_path(module) or not is_path(name):
+        meant = entry_meant(what)
+        advice = "" if meant == what else f"write {meant}"
+        raise Wrong("it is no path.to:Class, path.to.Class or short name", advice)
+    return class_at(module, name, _is_hook)
+
+
+def entry_meant(entry: str) -> str:
+    """Return the entry that one that is no path was meant to be.
+
+    :param entry: e.g. ``./my/hooks.py:Hook`` or ``name:my.hooks:Hook``
+    """
+    path = re.sub(r"(^|=)\./|\.py(?=:|$)", r"\1", entry).replace("/", ".")
+    return re.sub(r"^(\w+):(?=.*:)", r"\1=", path)
 
 
 def _installed(what: str) -> type:
     """Import an installed hook by its short name."""
 
     def failed(manager: Any, entry_point: Any, error: BaseException) -> None:
-        raise _Wrong(f"importing {entry_point.value!r} failed: {_text(error)}")
+        # That of stevedore's cache does not know its distribution.
+        known = (each for each in installed() if each.name == what)
+        raise not_loaded(next(known, entry_point), error)
 
     try:
         found: Any = DriverManager(
             ENTRY_POINTS, what, on_load_failure_callback=failed
         ).driver
     except NoMatches:
-        names = sorted(importlib.metadata.entry_points(group=ENTRY_POINTS).names)
-        raise _Wrong(
-            f"there is no installed hook of that name (installed: {', '.join(names)})"
-            + _near(what, names)
+        names = [entry_point.name for entry_point in installed()]
+        raise Wrong(
+            f"there is no installed hook of that name (installed: {', '.join(names)})",
+            instead(what, names),
         ) from None
     if not inspect.isclass(found):
-        raise _Wrong(f"{what!r} is a {type(found).__name__}, not a class")
+        raise Wrong(f"it is a {type(found).__name__}, not a class")
     return found
 
 
 def _is_hook(value: object) -> bool:
     return inspect.isclass(value) and hasattr(value, "_execute_pre_hook")
-
-
-def _near(name: str, names: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(names), 1)
-    return f"; did you mean {near[0]!r}?" if near else ""
-
-
-def _text(error: BaseException, secrets: dict[str, Any] | None = None) -> str:
-    return f"{type(error).__name__}: {text_of(error, None, secrets)}"
 
 
 def _make_hook(
@@ -439,25 +429,32 @@ def _make_hook(
     """Make one hook instance.
 
     :param cls: its class, if that is known; else it is imported
-    :raises _Wrong: saying why that is not possible
+    :raises Wrong: saying why that is not possible
     """
-    cls = cls or _class_named(what)
+    cls = cls or class_named(what)
     if not _is_hook(cls):
-        raise _Wrong(f"{what!r} is not a hook: see aspects.HookBase")
+        raise Wrong("it is not a hook", "see aspects.HookBase")
     if inspect.isabstract(cls):
         missing = ", ".join(sorted(cls.__abstractmethods__))
-        raise _Wrong(f"class {cls.__name__!r} leaves out {missing}")
+        raise Wrong(
+            f"class {cls.__name__!r} leaves out {missing}",
+            "give it one, even if it does nothing",
+        )
     if wrong := never_runs(cls):
-        raise _Wrong(f"class {cls.__name__!r}: {wrong}")
+        raise Wrong(f"class {cls.__name__!r}: {wrong}")
     try:
         hook: Any = cls(configuration=section, host=host)
         hook.instance_name = section.name
     except (Exception, SystemExit) as error:
-        text = _text(error, {"secrets": secret_options(section)})
-        raise _Wrong(f"making the hook failed: {text}") from error
+        text = one_line(error, {"secrets": secret_options(section)})
+        raise Wrong(f"making the hook failed: {text}") from error
     dispatch = section.safe_get("hook_dispatch")
-    if dispatch not in getattr(cls, "dispatches", HookBase.dispatches):
-        raise _Wrong(f"hook_dispatch = {dispatch}: {cls.__name__} delivers no events")
+    dispatches = getattr(cls, "dispatches", HookBase.dispatches)
+    if dispatch not in dispatches:
+        raise Wrong(
+            f"hook_dispatch = {dispatch}: {cls.__name__} delivers no events",
+            f"write hook_dispatch = {' or '.join(dispatches)}",
+        )
     if dispatch == "background":
         try:
             hook.dispatcher = Background(
@@ -467,21 +464,27 @@ def _make_hook(
                 section.safe_get("hook_drain_timeout"),
             )
         except ImportError as error:
-            raise _Wrong(
-                f"hook_dispatch = {dispatch}: {error}: "
-                "pip install 'manila-aspects[background]'"
+            raise Wrong(
+                f"hook_dispatch = {dispatch}: {error}",
+                "pip install 'manila-aspects[background]'",
             ) from error
     return hook
 
 
-def _parse(entry: str) -> tuple[str, str]:
-    """Split an entry of ``hook_drivers`` into the instance's name and what."""
+def parse_entry(entry: str) -> tuple[str, str]:
+    """Split an entry of ``hook_drivers`` into the instance's name and what.
+
+    :raises Wrong: if it is none
+    """
     name, named, what = (part.strip() for part in entry.rpartition("="))
+    if not entry:
+        raise Wrong("there is nothing between two commas", "take one of them out")
     if not what or (named and not name):
-        raise _Wrong("write [name=]what")
+        side = "before" if what else "after"
+        raise Wrong("it is no [name=]what", f"write something {side} the =")
     if re.search(r"[\s=]", name):
         # As where a comma between two entries is lost.
-        raise _Wrong(f"the instance would be called {name!r}")
+        raise Wrong(f"the instance would be called {name!r}")
     return name or what.rpartition(":")[2].rpartition(".")[2], what
 
 
@@ -540,11 +543,11 @@ def plan(
     group = own.config_group or "DEFAULT"
     for entry in own.safe_get("hook_drivers"):
         try:
-            name, what = _parse(entry)
+            name, what = parse_entry(entry)
             if name in instances:
-                raise _Wrong(
-                    f"there are two instances of the name {name!r}: "
-                    "give each its own, as in name=what"
+                raise Wrong(
+                    f"there are two instances of the name {name!r}",
+                    "give each its own, as in name=what",
                 )
             section = InstanceSection(configuration, name)
             # Even if there is no hook: its options are to be checked.
@@ -552,8 +555,10 @@ def plan(
             hook = _hook_as_before(instances[name], before, host)
             hook = hook or _make_hook(what, section, host)
             instances[name] = Instance(what, section, hook)
-        except _Wrong as error:
-            problems.append(Problem(group, "hook_drivers", entry, str(error)))
+        except Wrong as error:
+            problems.append(
+                Problem(group, "hook_drivers", entry, error.cause, error.advice)
+            )
     methods = tuple(own.safe_get("hook_methods"))
     operations = {*METHODS.values(), *methods}
     for instance in instances.values():
@@ -561,9 +566,9 @@ def plan(
         problems += _unknown_operations(instance.section, operations)
     for method in methods:
         if driver is not None and not callable(getattr(driver, method, None)):
-            near = _near(method, dir(driver))
-            cause = f"unknown operation: the driver has no such method{near}"
-            problems.append(Problem(group, "hook_methods", method, cause))
+            cause = "unknown operation: the driver has no such method"
+            advice = instead(method, {*dir(driver)} - {method})
+            problems.append(Problem(group, "hook_methods", method, cause, advice))
     made = [instance for instance in instances.values() if instance.hook is not None]
     return Plan(own, made, list(dict.fromkeys(problems)))
 
@@ -577,7 +582,7 @@ def _hook_as_before(
     It takes the place of the old one if one of them was not declared mutable.
 
     :return: the hook; None for an entry that has none yet
-    :raises _Wrong: if the new values are no good
+    :raises Wrong: if the new values are no good
     """
     for old in before:
         if old.what == instance.what and old.section.name == instance.section.name:
@@ -635,9 +640,17 @@ def _unknown_operations(
     option = "hook_operations"
     for pattern in section.safe_get(option):
         if not fnmatch.filter(operations, pattern):
-            near = _near(pattern, operations)
-            cause = f"unknown operation: no operation matches{near}"
-            yield Problem(section.where(option), option, pattern, cause)
+            cause = "unknown operation: no operation matches"
+            advice = _operation_meant(pattern, operations)
+            yield Problem(section.where(option), option, pattern, cause, advice)
+
+
+def _operation_meant(pattern: str, operations: Iterable[str]) -> str:
+    """Return what to write for a pattern that no operation matches."""
+    if pattern in METHODS:
+        return f"write {METHODS[pattern]}"
+    kinds = {f"{operation.partition('_')[0]}_*" for operation in operations}
+    return instead(pattern, {*operations, *kinds}, 0.8)
 
 
 def _set_switches(planned: Plan) -> None:

@@ -7,7 +7,6 @@ that is misspelt, or in the wrong section, is simply not there.
 
 from __future__ import annotations
 
-import difflib
 import re
 import socket
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -16,11 +15,10 @@ from typing import NamedTuple
 
 from oslo_config import cfg, types
 
-from aspects.config import Problem, section_options
+from aspects.config import Problem, entry_meant, section_options
 from aspects.hook import SWITCHES, SharedOpt, hook_options, instance_options
-from aspects.operations import METHODS, OPERATIONS
+from aspects.names import nearest
 from aspects.secrets import without_secrets
-from aspects.show import install_line, installed
 
 
 class SharedStrOpt(SharedOpt, cfg.StrOpt):
@@ -31,13 +29,22 @@ class SharedListOpt(SharedOpt, cfg.ListOpt):
     """An option that Manila may have as well."""
 
 
-#: Options of Manila, for where there is none; defaults are Manila's.
+class SharedHostAddressOpt(SharedOpt, cfg.HostAddressOpt):
+    """An option that Manila may have as well."""
+
+
+#: Options of Manila, for where there is none; types and defaults are Manila's.
 manila_options: list[cfg.Opt] = [
     SharedListOpt("enabled_share_backends"),
     SharedStrOpt("share_manager", default="manila.share.manager.ShareManager"),
-    SharedStrOpt("host", default=socket.gethostname()),
+    SharedHostAddressOpt("host", default=socket.gethostname()),
     SharedStrOpt("state_path", default="/var/lib/manila"),
 ]
+
+#: What Manila has in the section of each backend.
+driver_option: cfg.Opt = SharedStrOpt(
+    "share_driver", default="manila.share.drivers.generic.GenericShareDriver"
+)
 
 #: What each hook instance may have.
 COMMON = {option.name: option for option in (*hook_options, *instance_options)}
@@ -46,7 +53,7 @@ COMMON = {option.name: option for option in (*hook_options, *instance_options)}
 EVERYWHERE = {
     option.name: option
     for option in (*hook_options, *instance_options, *section_options)
-} | {option.name: option for option in manila_options[:2]}
+} | {option.name: option for option in (*manila_options[:2], driver_option)}
 
 #: Options that are read in ``[DEFAULT]`` alone.
 OF_DEFAULT = ("enabled_share_backends", "share_manager", "periodic_hooks_interval")
@@ -57,6 +64,24 @@ OF_BACKEND = tuple(option.name for option in section_options)
 
 #: How near a name has to be where most of the others are none of ours.
 SURE = 0.86
+
+#: What a finding is about: see :attr:`Finding.rests_on`.
+Key = tuple[str, ...]
+
+
+def key_of_option(section: str, option: str) -> Key:
+    """Return the key of an option that a backend has, wherever it stands."""
+    return ("option", backend_of(normalized(section)), option)
+
+
+def key_of_value(section: str, option: str) -> Key:
+    """Return the key of the value of an option in one section."""
+    return ("value", normalized(section), option)
+
+
+def key_of_backend(name: str) -> Key:
+    """Return the key of a backend's name."""
+    return ("backend", normalized(name))
 
 
 class Finding(NamedTuple):
@@ -72,6 +97,10 @@ class Finding(NamedTuple):
     """whether it may be what is wanted"""
     file: str = ""
     line: int = 0
+    spoils: tuple[Key, ...] = ()
+    """what is not there, or not as it was meant, because of it"""
+    rests_on: tuple[Key, ...] = ()
+    """what it goes on about: it has to wait where another finding spoils that"""
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}" if self.line else self.file
@@ -90,12 +119,21 @@ class Line(NamedTuple):
     file: str
     number: int
     section: str
-    """as oslo.config compares it"""
+    """as it is written"""
     option: str = ""
     """empty where it begins a section"""
     value: str = ""
-    indented: bool = False
-    """whether it goes on with the value of the option before"""
+    within: tuple[str, str] | None = None
+    """where it is indented, the section and option whose value it goes on with"""
+
+    @property
+    def key(self) -> str:
+        """Its section, as oslo.config compares it."""
+        return normalized(self.section)
+
+
+#: The lines that count, by section and option.
+Index = Mapping[tuple[str, str], Line]
 
 
 class Known(NamedTuple):
@@ -107,6 +145,8 @@ class Known(NamedTuple):
     """the options of each instance, by name"""
     incomplete: Collection[str]
     """the instances that may have more options than these"""
+    unnamed: Mapping[str, str]
+    """the name that an instance would have without its own, and its own"""
 
     def sections(self) -> dict[str, str]:
         """Return the sections of its instances, and the instance of each."""
@@ -126,6 +166,7 @@ def mistakes(
         one is nearly one of ours, since it may take its time
     """
     yield from _sections(lines, backends)
+    yield from _indented(lines, backends)
     yield from _options(lines, backends, others)
     yield from _twice(lines, backends)
 
@@ -163,19 +204,23 @@ def read(files: Iterable[str]) -> tuple[list[Line], list[Finding]]:
             cfg.ConfigParser(file, {}).parse()
         except UnicodeDecodeError as error:
             number = data[: error.start].count(b"\n") + 1
-            cause = "it is not UTF-8"
+            cause, advice = "it is not UTF-8", "save it as UTF-8"
         except cfg.ParseError as error:
             # Its own text quotes the line, which may have a password.
             number, cause = error.lineno, error.msg
             advice = _ADVICE.get(cause, "")
             if data.startswith("\ufeff".encode()):
                 advice = "save the file without a byte order mark"
+            elif re.search(r"\]\s*[#;]", error.line):
+                advice = _COMMENT
         except OSError as error:
             cause = str(error.strerror)
         if cause:
             findings.append(Finding("", "", "", cause, advice, False, file, number))
     return lines, findings
 
+
+_COMMENT = "a comment needs a line of its own"
 
 _ADVICE = {
     "No ':' or '=' found in assignment": "write option = value",
@@ -184,21 +229,32 @@ _ADVICE = {
     "Invalid section (must end with ])": "write ] at its end",
 }
 
-_OPTION = re.compile(r"(\s*)([^=:]*)(?:[=:](.*))?")
+_OPTION = re.compile(r"([^=:]*)(?:[=:](.*))?")
+
+
+#: The beginning of a section that would be one if it were not indented.
+_INDENTED = re.compile(r"\s+\[([\w.: -]+)\]?$")
 
 
 def _lines(file: str, text: str) -> Iterator[Line]:
     section = ""
+    before: tuple[str, str] | None = None
     for number, line in enumerate(text.split("\n"), 1):
         line = line.rstrip()
         if line.startswith("["):
-            section = normalized(line[1:-1])
+            section, before = line[1:-1], None
             yield Line(file, number, section)
+        elif match := _INDENTED.match(line):
+            # What comes then was meant to be in it.
+            section = match[1]
+            yield Line(file, number, section, within=before)
         elif line and line[0] not in "#;" and (match := _OPTION.match(line)):
-            space, option, value = match.groups("")
-            yield Line(
-                file, number, section, option.strip(), value.strip(), bool(space)
-            )
+            option, value = (each.strip() for each in match.groups(""))
+            if line[0].isspace():
+                yield Line(file, number, section, option, value, before)
+            else:
+                before = (section, option)
+                yield Line(file, number, section, option, value)
 
 
 # -- the sections --------------------------------------------------------------
@@ -210,27 +266,36 @@ def _sections(
     enabled = {normalized(backend.section): backend for backend in backends}
     instances = {s: name for b in backends for s, name in b.sections().items()}
     read = {"DEFAULT", *enabled, *instances}
-    heads = {line.section: line for line in lines if not line.option}
-    having = {(line.section, line.option) for line in lines}
+    heads = {line.key: line for line in lines if not line.option and not line.within}
+    having = {(line.key, line.option) for line in lines}
     for section, head in heads.items():
         if section in read:
             continue
         cause, advice = "nobody reads this section", ""
         backend, colon, instance = section.partition(":")
-        tidy = re.sub(r"\s*:\s*", ":", section.strip())
-        if tidy == "default" or (tidy != section and tidy in read):
-            advice = f"write [{'DEFAULT' if tidy == 'default' else tidy}]"
+        own = head.section.partition(":")[2]
+        rests_on = [key_of_backend(backend)]
+        spoils: list[Key] = []
+        tidy = re.sub(r"\s*:\s*", ":", section.strip(" []"))
+        if tidy == "default":
+            advice = "write [DEFAULT]"
+            spoils = [key_of_option("DEFAULT", option) for option in OF_DEFAULT]
+        elif tidy != section and tidy in read:
+            advice = f"write [{tidy}]"
         elif backend in enabled and colon:
-            names = list(enabled[backend].instances)
-            cause = f"hook_drivers of [{backend}] names no instance {instance!r}"
-            near = nearest(instance, names)
-            advice = f"write [{backend}:{near}]" if near else f"add {instance} to it"
+            cause = f"hook_drivers of [{backend}] names no instance {own!r}"
+            advice = _instance_meant(enabled[backend], own)
+            rests_on.append(key_of_option(backend, "hook_drivers"))
+        elif colon and f"{instance}:{backend}" in instances:
+            cause = f"there is no backend {backend!r}"
+            advice = f"write [{instance}:{backend}]"
         elif colon and (backend, "hook_drivers") in having:
             # Told of the backend itself.
             continue
         elif colon and backend in heads:
             cause = f"the backend {backend!r} is not enabled"
             advice = f"add {backend} to enabled_share_backends"
+            rests_on.append(_ENABLED)
         elif colon and (near := nearest(backend, enabled)):
             cause = f"there is no backend {backend!r}"
             advice = f"write [{near}:{instance}]"
@@ -238,9 +303,11 @@ def _sections(
             cause = f"there is no backend {backend!r}"
             of = [each for each, name in instances.items() if name == instance]
             advice = f"write [{of[0]}]" if of else ""
+            rests_on += [_ENABLED, key_of_backend(instance)]
         elif (section, "hook_drivers") in having:
             cause = "it has hooks, and is no enabled backend"
             advice = f"add {section} to enabled_share_backends"
+            rests_on.append(_ENABLED)
         elif (section, "share_driver") in having:
             continue
         elif near := nearest(section, instances, SURE):
@@ -250,10 +317,38 @@ def _sections(
         else:
             # That of something else than hooks.
             continue
-        yield Finding(section, "", "", cause, advice, False, head.file, head.number)
+        yield _of_line(head, cause, advice)._replace(
+            spoils=tuple(spoils), rests_on=tuple(rests_on)
+        )
+
+
+_ENABLED = key_of_option("DEFAULT", "enabled_share_backends")
+
+
+def _instance_meant(known: Known, name: str) -> str:
+    """Return what to write for the section of an instance that there is not."""
+    unnamed = {each.lower(): own for each, own in known.unnamed.items()}
+    meant = unnamed.get(name.lower()) or nearest(name, known.instances)
+    if meant:
+        return f"write [{known.section}:{meant}]"
+    return f"add {name} to it" if name else "write an instance after the colon"
 
 
 # -- the options ---------------------------------------------------------------
+
+
+def _indented(
+    lines: Collection[Line], backends: Collection[Known]
+) -> Iterator[Finding]:
+    read = {"DEFAULT", *(normalized(backend.section) for backend in backends)}
+    every = _every(backends)
+    for line in lines:
+        ours = backend_of(line.key) in read and line.option in every
+        if line.within and (ours or not line.option):
+            cause = "it is indented, so it is a part of the option before it"
+            advice = "write it at the beginning of the line"
+            finding = _of_line(line, cause, advice, every.get(line.option))
+            yield finding._replace(spoils=(key_of_value(*line.within),))
 
 
 def _options(
@@ -264,15 +359,13 @@ def _options(
     of = {normalized(backend.section): backend for backend in backends}
     every = _every(backends)
     for line in lines:
-        known = of.get(backend_of(line.section))
-        if not line.option or (known is None and line.section != "DEFAULT"):
+        known = of.get(backend_of(line.key))
+        if not line.option or (known is None and line.key != "DEFAULT"):
             continue
-        if line.indented:
-            if line.option in every:
-                cause = "it is indented, so it is a part of the option before it"
-                advice = "write it at the beginning of the line"
-                yield _of_line(line, cause, advice, every[line.option])
-        elif right := _right_section(line, [*of]):
+        if line.within:
+            # Told already.
+            continue
+        if right := _right_section(line, [*of]):
             where = "[DEFAULT]" if right == "DEFAULT" else "the section of a backend"
             cause = f"it is read in {where} alone"
             yield _of_line(line, cause, f"write it in [{right}]", every[line.option])
@@ -295,17 +388,17 @@ def _every(backends: Collection[Known]) -> dict[str, cfg.Opt]:
 
 def _right_section(line: Line, backends: list[str]) -> str:
     """Return where an option is read that stands where it is not read."""
-    if line.option in OF_DEFAULT and line.section != "DEFAULT":
+    if line.option in OF_DEFAULT and line.key != "DEFAULT":
         return "DEFAULT"
-    if line.option in OF_BACKEND and line.section not in backends:
-        own = backend_of(line.section)
+    if line.option in OF_BACKEND and line.key not in backends:
+        own = backend_of(line.key)
         return own if own in backends else backends[0]
     return ""
 
 
 def _of_instance(line: Line, known: Known) -> Iterator[Finding]:
     """Yield what is wrong with an option of an instance: its section is all ours."""
-    name = known.sections().get(line.section)
+    name = known.sections().get(line.key)
     if name is None or line.option in known.instances[name]:
         return
     options = known.instances[name]
@@ -324,10 +417,15 @@ def _near_miss(
     # An author's word for what an operator sets.
     name = SWITCHES.get(line.option, line.option)
     if first != line.option and first in options:
-        yield _of_line(line, f"there is no = after {first}", f"write {first} = ...")
-    elif near := nearest(name.lower().replace("-", "_"), options, cutoff):
-        advice = f"write {near}"
-        yield _of_line(line, "there is no such option", advice, options[near])
+        # What stands there may be a secret.
+        line = line._replace(option=first, value="")
+        meant, cause, advice = first, "there is no = after it", f"write {first} = ..."
+    else:
+        meant = nearest(name.lower().replace("-", "_"), options, cutoff)
+        cause, advice = "there is no such option", f"write {meant}"
+    if meant:
+        spoils = (key_of_option(line.section, meant),)
+        yield _of_line(line, cause, advice, options[meant])._replace(spoils=spoils)
 
 
 def _of_line(
@@ -357,10 +455,11 @@ def _twice(lines: Collection[Line], backends: Collection[Known]) -> Iterator[Fin
         sections.update((normalized(backend.section), *backend.sections()))
     options = {"", *_every(backends)}
     seen: dict[tuple[str, str, str], int] = {}
-    for file, number, section, option, _, indented in lines:
-        if section not in sections or option not in options or indented:
+    for line in lines:
+        file, number, section, option, _, within = line
+        if line.key not in sections or option not in options or within:
             continue
-        before = seen.setdefault((file, section, option), number)
+        before = seen.setdefault((file, line.key, option), number)
         if before != number:
             cause = f"it stands at line {before} already"
             cause += ", and the last one counts" if option else ""
@@ -371,47 +470,90 @@ def _twice(lines: Collection[Line], backends: Collection[Known]) -> Iterator[Fin
 # -- what to write instead -----------------------------------------------------
 
 
-def finding_of(problem: Problem, known: Known) -> Finding:
-    """Add to a problem what to write instead.
+def finding_of(
+    problem: Problem, known: Known | None = None, index: Index | None = None
+) -> Finding:
+    """Return what there is to tell of a problem.
 
     :param problem: one that start-up would tell of, too
-    :param known: what is known of the backend
+    :param known: what is known of the backend, where it is one of a backend
+    :param index: the lines, to find that of an option which a hook refuses
     """
     name, value, cause = problem.option, problem.value, problem.cause
-    option = _every([known]).get(name)
-    if name == "hook_drivers":
-        advice = _for_entry(value, cause, known)
-    elif name == "hook_operations":
-        advice = _for_operations(value)
+    option = _every([known] if known else []).get(name)
+    option = option or {each.name: each for each in manila_options}.get(name)
+    if name == "hook_drivers" and known:
+        if refused := _refused(problem, known, index or {}):
+            return refused
+        advice = _for_entry(value)
     else:
-        advice = _for_value(option, value)
+        advice = _for_value(option, value, cause)
     if option is not None and (told := shown(option, value)) != value:
         value, cause = told, cause.replace(value, told)
-    return Finding(problem.section, name, value, cause, advice)
+    rests_on = (key_of_value(problem.section, name),)
+    advice = advice or problem.advice
+    return Finding(problem.section, name, value, cause, advice, rests_on=rests_on)
 
 
-def _for_value(option: cfg.Opt | None, value: str) -> str:
-    if re.search(r"\s[#;]", value):
-        return "a comment needs a line of its own"
+def _refused(problem: Problem, known: Known, index: Index) -> Finding | None:
+    """Return what there is to tell of an option that a hook's constructor refuses.
+
+    Its error names the option first, or has the option's value in quotes.
+    """
+    match = re.match(r"making the hook failed: \w+: (\w*)", problem.cause)
+    if match is None:
+        return None
+    name, _, what = (part.strip() for part in problem.value.rpartition("="))
+    name = name or what.rpartition(":")[2].rpartition(".")[2]
+    sections = (f"{known.section}:{name}", known.section, "DEFAULT")
+    for dest, option in known.instances.get(name, {}).items():
+        lines = [index.get((normalized(each), dest)) for each in sections]
+        line = next(filter(None, lines), None)
+        if line and (match[1] == dest or f"'{line.value}'" in problem.cause):
+            return _of_line(line, problem.cause, "", option)._replace(
+                rests_on=(key_of_value(line.section, dest),)
+            )
+        if match[1] == dest:
+            return Finding(
+                *problem[:4],
+                f"see {dest} in [{known.section}:{name}] or [{known.section}]",
+                rests_on=tuple(key_of_option(each, dest) for each in sections),
+            )
+    return None
+
+
+def _for_value(option: cfg.Opt | None, value: str, cause: str) -> str:
+    """Return what to write for a value that its option does not take."""
+    if re.search(r"(^|\s)[#;]", value):
+        return _COMMENT
+    if cause.startswith("no such option"):
+        return "name one that there is, or write $$ for a $"
     kind = getattr(option, "type", None)
-    if isinstance(kind, types.Boolean) and "\n" not in value:
+    if isinstance(kind, types.Boolean):
         return "write True or False"
-    if isinstance(kind, types.Number) and (match := re.match(r"([\d.]*)(.*)", value)):
-        number, rest = match.groups()
-        if rest:
-            return f"write {number}" if number else "write a number"
+    if isinstance(kind, types.Number):
+        return _for_number(kind, value)
+    if isinstance(kind, types.HostAddress):
+        return "write letters, digits, - and . alone"
     if choices := getattr(kind, "choices", None):
         near = nearest(value, map(str, choices))
-        return f"write {near}" if near else ""
+        return f"write {near}" if near else f"write {' or '.join(map(str, choices))}"
     return ""
 
 
-def _for_operations(pattern: str) -> str:
-    if pattern in METHODS:
-        return f"write {METHODS[pattern]}"
-    kinds = {f"{operation.partition('_')[0]}_*" for operation in OPERATIONS}
-    near = nearest(pattern, {*OPERATIONS, *kinds}, 0.8)
-    return f"write {near}" if near else ""
+def _for_number(kind: types.Number, value: str) -> str:
+    """Return what to write for what is no number, or one out of range."""
+    match = re.match(r"([+-]?\d*\.?\d*)\s*(.*)", value)
+    number, rest = match.groups() if match else ("", "")
+    if not re.search(r"\d", number):
+        return "write a number"
+    if rest:
+        return f"write {number}"
+    if kind.min is not None and float(number) < kind.min:
+        return f"write {kind.min} or more"
+    if kind.max is not None and float(number) > kind.max:
+        return f"write {kind.max} or less"
+    return "write a whole number" if isinstance(kind, types.Integer) else ""
 
 
 def entries_meant(entry: str) -> list[str]:
@@ -420,41 +562,17 @@ def entries_meant(entry: str) -> list[str]:
     :param entry: e.g. two without a comma, or one in quotes
     """
     plain = re.sub(r"\s*=\s*", "=", re.sub(r"[][()'\"]", "", entry))
-    return re.split(r"[\s;]+", plain.strip())
+    return [entry_meant(each) for each in re.split(r"[\s;]+", plain.strip())]
 
 
-def _for_entry(entry: str, cause: str, known: Known) -> str:
+def _for_entry(entry: str) -> str:
     """Return what to write for an entry of ``hook_drivers``."""
-    if re.search(r"\s[#;]", entry):
-        return "a comment needs a line of its own"
+    if re.search(r"(^|\s)[#;]", entry):
+        return _COMMENT
     meant = entries_meant(entry)
     if entry and meant != [entry.replace(" ", "")]:
         return f"write {', '.join(meant)}"
     name, _, what = entry.rpartition("=")
-    if match := re.search(r"making the hook failed: ValueError: (\w+)", cause):
-        name = name or what.rpartition(":")[2].rpartition(".")[2]
-        if match[1] in known.instances.get(name, ()):
-            return f"see {match[1]} in [{known.section}:{name}] or [{known.section}]"
-    if name and name.partition(":")[2] and ":" not in what:
+    if ":" in name and ":" not in what:
         return f"write {what}={name}"
-    for entry_point in installed():
-        if entry_point.name == what:
-            try:
-                entry_point.load()
-            except ImportError as error:
-                return install_line(entry_point, error) or ""
-            except (Exception, SystemExit):
-                return ""
     return ""
-
-
-def nearest(name: str, names: Iterable[str], cutoff: float = 0.6) -> str | None:
-    """Return which of some names another name is nearly.
-
-    :param name: the name
-    :param names: the names that it may be meant to be
-    :param cutoff: how near it has to be: 1 if it is the same, 0 if there is nothing
-        in common
-    :return: None if it is none of them
-    """
-    return next(iter(difflib.get_close_matches(name, list(names), 1, cutoff)), None)

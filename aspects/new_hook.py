@@ -11,10 +11,13 @@ import string
 import tempfile
 from pathlib import Path
 
-from aspects.show import installed
+from aspects.names import installed
 
 #: What is a name of a distribution, and of a module once - is _.
 _NAME = re.compile(r"[a-z]([a-z0-9_-]*[a-z0-9])?", re.IGNORECASE)
+
+#: Files of these names are not for a package's modules.
+_TAKEN = ("setup", "conftest")
 
 #: Template -> file.
 FILES = {
@@ -40,11 +43,10 @@ def write(name: str, directory: Path) -> tuple[Path, list[Path]]:
     folder = directory / name
     if folder.exists():
         raise ValueError(f"there is a folder {folder} already")
-    words = [word for word in re.split("[-_]+", name) if word.lower() != "hook"]
     values = {
         "name": name,
         "module": module,
-        "cls": "".join(word[0].upper() + word[1:] for word in words) + "Hook",
+        "cls": _class(name),
         "underline": "=" * len(name),
     }
     templates = importlib.resources.files("aspects") / "templates"
@@ -63,6 +65,14 @@ def write(name: str, directory: Path) -> tuple[Path, list[Path]]:
     return folder, [folder / file for file in files]
 
 
+def _class(name: str) -> str:
+    """Return the name of a hook's class."""
+    words = [word for word in re.split("[-_]+", name) if word.lower() != "hook"]
+    cls = "".join(word[0].upper() + word[1:] for word in words)
+    # What begins with a digit once "hook" is left out, as hook-1, cannot.
+    return f"Hook{cls}" if cls[:1].isdigit() else f"{cls}Hook"
+
+
 def _module(name: str) -> str:
     """Return the module of a hook.
 
@@ -76,6 +86,11 @@ def _module(name: str) -> str:
         )
     if keyword.iskeyword(module):
         raise ValueError(f"{name!r} is no name for a hook: Python has that word")
+    if module.lower() in _TAKEN or module.lower().startswith("test_"):
+        raise ValueError(
+            f"{name!r} is no name for a hook: pip or pytest has a use of its own for "
+            f"{module}.py"
+        )
     for entry_point in installed():
         if name == entry_point.name:
             raise ValueError(

@@ -12,8 +12,9 @@ from typing import Any
 from oslo_config import cfg
 from stevedore.extension import ExtensionManager
 
-from aspects.config import ENTRY_POINTS, section_options
+from aspects.config import section_options
 from aspects.hook import hook_options, instance_options
+from aspects.names import ENTRY_POINTS
 
 #: The name that stands for the operator's own.
 BACKEND = "backend"

@@ -5,11 +5,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from aspects.health import hook_name
+from aspects.health import health_of, hook_name
 from aspects.hook import HookBase
 from aspects.proxy import Weaving
 
 _ACTIONS = ("pre", "post", "periodic")
+
+#: What is told of each hook, also where there is nothing to tell.
+_COUNTS = ("suppressed", "slow", "skipped", "dropped")
 
 
 def report(weaving: Weaving) -> dict[str, Any]:
@@ -33,15 +36,14 @@ def report(weaving: Weaving) -> dict[str, Any]:
 
 def _hook(hook: Any) -> dict[str, Any]:
     on = [action for action in _ACTIONS if getattr(hook, f"{action}_hooks_enabled")]
-    told: dict[str, Any] = {
+    counts = hook.counts() if isinstance(hook, HookBase) else health_of(hook).counts
+    return {
         "class": f"{type(hook).__module__}:{type(hook).__qualname__}",
         "on": ", ".join(on) or "nothing",
         "operations": ", ".join(getattr(hook, "hook_operations", ()) or "*"),
         "dispatch": dispatch_of(hook),
+        "counts": {**dict.fromkeys(_COUNTS, 0), **counts},
     }
-    if isinstance(hook, HookBase):
-        told["counts"] = hook.counts()
-    return told
 
 
 def dispatch_of(hook: Any) -> str:

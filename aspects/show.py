@@ -3,24 +3,16 @@
 
 from __future__ import annotations
 
-import difflib
 import dis
-import importlib
-import importlib.metadata
-import pkgutil
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from inspect import isclass
 from typing import Any, NamedTuple
 
 from oslo_config import cfg
 
-from aspects.config import ENTRY_POINTS, is_mutable
+from aspects.config import is_mutable
 from aspects.hook import hook_options, instance_options
+from aspects.names import driver_at, installed, not_loaded
 from aspects.operations import METHODS, OPERATIONS
-from aspects.secrets import text_of
-
-DISTRIBUTION = "manila-aspects"
 
 Rows = list[tuple[str, ...]]
 
@@ -38,12 +30,6 @@ class Table(NamedTuple):
     """its rows, a text for each column"""
 
 
-def installed() -> list[importlib.metadata.EntryPoint]:
-    """Return the entry points of the installed hooks, by name."""
-    found = importlib.metadata.entry_points(group=ENTRY_POINTS)
-    return sorted(found, key=lambda entry_point: entry_point.name)
-
-
 def hooks(progress: Callable[[str], None]) -> Iterator[Table]:
     """Yield a table for each installed hook, and one for what all have in common.
 
@@ -55,10 +41,7 @@ def hooks(progress: Callable[[str], None]) -> Iterator[Table]:
         try:
             cls = entry_point.load()
         except (Exception, SystemExit) as error:
-            text = f"cannot be imported: {one_line(error)}"
-            if command := install_line(entry_point, error):
-                text += f": {command}"
-            yield Table(title, text)
+            yield Table(title, f"cannot be imported: {not_loaded(entry_point, error)}")
             continue
         # Not inspect.getdoc(), which would take that of a base class.
         text = (getattr(cls, "__doc__", None) or "").strip().partition("\n")[0]
@@ -70,21 +53,6 @@ def hooks(progress: Callable[[str], None]) -> Iterator[Table]:
         OPTION_COLUMNS,
         _rows([*hook_options, *instance_options]),
     )
-
-
-def install_line(
-    entry_point: importlib.metadata.EntryPoint, error: BaseException
-) -> str | None:
-    """Return the command that installs what a ready hook needs.
-
-    :param entry_point: that of the hook
-    :param error: what its import raised
-    :return: None where no library is missing, or the hook is none of ours
-    """
-    of = entry_point.dist
-    if not isinstance(error, ImportError) or of is None or of.name != DISTRIBUTION:
-        return None
-    return f"pip install '{DISTRIBUTION}[{entry_point.name}]'"
 
 
 OPTION_COLUMNS = ("option", "type", "default", "mutable", "help")
@@ -137,9 +105,9 @@ def operations_of_driver(path: str) -> Iterator[Table]:
     """Yield which methods of a driver class would be woven, and what it lacks.
 
     :param path: ``path.to.Driver``
-    :raises ValueError: if there is no such class
+    :raises Wrong: if there is no such class
     """
-    cls = class_at(path)
+    cls = driver_at(path)
     woven = woven_methods(cls)
     rows = [
         (operation, method, _defined_in(cls, method))
@@ -202,50 +170,3 @@ def _is_stub(cls: type, method: str) -> bool:
 def _defined_in(cls: type, method: str) -> str:
     base = next((base for base in cls.__mro__ if method in vars(base)), cls)
     return base.__name__ + (", not implemented" if _is_stub(cls, method) else "")
-
-
-def class_at(path: str) -> type:
-    """Import a class as Manila does it.
-
-    :param path: ``path.to.Class``
-    :raises ValueError: saying what is wrong with the path
-    """
-    module, _, name = path.rpartition(".")
-    if not module or not all(part.isidentifier() for part in path.split(".")):
-        raise ValueError("it is no path.to.Class")
-    try:
-        found: Any = importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name and f"{module}.".startswith(f"{error.name}."):
-            near = did_you_mean(error.name, _siblings(error.name))
-            raise ValueError(f"there is no module {error.name!r}{near}") from None
-        raise ValueError(f"importing {module!r} failed: {one_line(error)}") from None
-    except (Exception, SystemExit) as error:
-        raise ValueError(f"importing {module!r} failed: {one_line(error)}") from None
-    if not hasattr(found, name):
-        near = did_you_mean(name, [n for n, v in vars(found).items() if isclass(v)])
-        raise ValueError(f"module {module!r} has no class {name!r}{near}")
-    cls = getattr(found, name)
-    if not isclass(cls):
-        raise ValueError(f"it is a {type(cls).__name__}, not a class")
-    return cls  # type: ignore[no-any-return]
-
-
-def _siblings(module: str) -> list[str]:
-    """Return the modules that stand where one is looked for in vain."""
-    parent = module.rpartition(".")[0]
-    path = getattr(sys.modules.get(parent), "__path__", None) if parent else None
-    if path is None:
-        return []
-    return [f"{parent}.{each.name}" for each in pkgutil.iter_modules(path)]
-
-
-def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """Return what to add to an error for a name that nearly is one of others."""
-    near = difflib.get_close_matches(name, list(names), 1)
-    return f"; did you mean {near[0]!r}?" if near else ""
-
-
-def one_line(error: BaseException) -> str:
-    """Return an error's type and text, in one line and without secrets."""
-    return " ".join(f"{type(error).__name__}: {text_of(error)}".split())

@@ -12,19 +12,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from oslo_service import periodic_task
 
 import aspects
 
 from . import parts
 
-CHECK = [sys.executable, "-m", "aspects.cli", "check"]
+# As the installed command: the current folder is not among those of modules.
+CHECK = [sys.executable, "-P", "-m", "aspects.cli", "check"]
 
 ROOT = str(Path(aspects.__file__).parents[1])
 
 
 def check(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the command in a folder; nothing is to be left in it."""
-    path = os.pathsep.join(filter(None, [ROOT, os.environ.get("PYTHONPATH")]))
+    mine = os.environ.get("PYTHONPATH")
+    path = os.pathsep.join(filter(None, [ROOT, f"{folder}/site", mine]))
     before = sorted(folder.rglob("*"))
     done = subprocess.run(
         [*CHECK, *arguments],
@@ -91,8 +94,9 @@ class NameHook(audit.AuditHook):
 
 @pytest.fixture
 def right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    # In the current folder, where nothing is to be left.
-    (tmp_path / "my_hooks.py").write_text(HOOK, "utf-8")
+    # Where it is installed nothing is to be left, either.
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "my_hooks.py").write_text(HOOK, "utf-8")
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     (tmp_path / "manila.conf").write_text(RIGHT.format(folder=tmp_path), "utf-8")
     return tmp_path
@@ -156,19 +160,15 @@ def test_mistakes(tmp_path: Path) -> None:
         f"problem: {problem}"
         for problem in (
             "[lvm] share_driver = manila.share.drivers.lvn.LVMShareDriver: there is no "
-            "module 'manila.share.drivers.lvn'; did you mean "
-            "'manila.share.drivers.lvm'? (manila.conf:6)",
-            "[lvm] hook_drivers = log=audit: making the hook failed: ValueError: "
-            "audit_log_path is not set: see audit_log_path in [lvm:log] or [lvm] "
-            "(manila.conf:7)",
+            "module 'manila.share.drivers.lvn': write manila.share.drivers.lvm "
+            "(manila.conf:6)",
             "[zfs] share_driver = "
             "manila.share.drivers.zfsonlinux.driver.ZfsOnLinuxShareDriver: module "
             "'manila.share.drivers.zfsonlinux.driver' has no class "
-            "'ZfsOnLinuxShareDriver'; did you mean 'ZFSonLinuxShareDriver'? "
-            "(manila.conf:12)",
+            "'ZfsOnLinuxShareDriver': write ZFSonLinuxShareDriver (manila.conf:12)",
             "[plain] share_driver = manila.share.drivers.lvm.LvmShareDriver: module "
-            "'manila.share.drivers.lvm' has no class 'LvmShareDriver'; did you mean "
-            "'LVMShareDriver'? (manila.conf:17)",
+            "'manila.share.drivers.lvm' has no class 'LvmShareDriver': write "
+            "LVMShareDriver (manila.conf:17)",
             "[DEFAULT] share_manager = manila.share.manager.ShareManager: it does not "
             "weave the hooks of [lvm]: write share_manager = "
             "aspects.manila.ShareManager (manila.conf:3)",
@@ -181,7 +181,7 @@ def test_mistakes(tmp_path: Path) -> None:
 
 
 def test_one_of_ones_own_may_inherit_the_share_manager(right: Path) -> None:
-    (right / "my_manager.py").write_text(
+    (right / "site" / "my_manager.py").write_text(
         "import aspects.manila\n\n\n"
         "class Manager(aspects.manila.ShareManager):\n"
         '    """Mine."""\n'
@@ -202,3 +202,51 @@ def test_the_configuration_of_a_running_manila(manila: Any, tmp_path: Path) -> N
         ["1", "first", "tests.functional.recorder:Recorder"],
         ["2", "Upstream", "tests.functional.recorder:Upstream"],
     ] * 2
+
+
+def test_a_hook_in_the_current_folder_is_none_that_manila_share_has(
+    right: Path,
+) -> None:
+    (right / "site" / "my_hooks.py").rename(right / "my_hooks.py")
+    done = check(right, "--config-file", "manila.conf")
+    assert problems(done) == [
+        "problem: [lvm] hook_drivers = name=my_hooks:NameHook: there is no module "
+        "'my_hooks': it is in the current folder, where manila-share does not look: "
+        f"install it in the Python of {sys.prefix} (manila.conf:13)"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "cause"),
+    [
+        ("host = my host", "my host is not a valid host address"),
+        ("enabled_share_backends = $nosuch", "no such option nosuch in group"),
+        # One of Manila's command line.
+        ("state_path = $nosuch/a", "no such option nosuch in group"),
+    ],
+)
+def test_an_option_of_manila_that_is_wrong(right: Path, line: str, cause: str) -> None:
+    option, _, value = line.partition(" = ")
+    text = (right / "manila.conf").read_text("utf-8")
+    text = re.sub(rf"^{option} = .*$", line, text, flags=re.M)
+    (right / "manila.conf").write_text(text, "utf-8")
+    data = json.loads(
+        check(right, "--config-file", "manila.conf", "--format", "json").stdout
+    )
+    (found,) = data["problems"]
+    assert (found["section"], found["option"], found["value"]) == (
+        *("DEFAULT", option, value),
+    )
+    assert cause in found["cause"]
+    assert found["line"] == text.splitlines().index(line) + 1
+
+
+@pytest.mark.parametrize(("given", "spacing"), [(0, 60), (-1, None), (7, 7)])
+def test_what_oslo_service_does_with_an_interval(
+    given: int, spacing: int | None
+) -> None:
+    class Tasks(periodic_task.PeriodicTasks):
+        @periodic_task.periodic_task(spacing=given)
+        def tick(self, context: Any) -> None: ...
+
+    assert Tasks._periodic_spacing.get("tick") == spacing

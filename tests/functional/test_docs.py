@@ -28,6 +28,9 @@ from .parts import example
 
 BIN = Path(sys.executable).parent
 
+#: Below the top of the tree.
+GENERATOR = "etc/oslo-config-generator.conf"
+
 NAMESPACES = ["--namespace", "manila", "--namespace", "manila_aspects"]
 
 
@@ -181,6 +184,17 @@ def test_the_sample_has_all_options_with_their_help(sample: str) -> None:
             (entry,) = filter(line.search, entries)
             said = " ".join(entry.replace("#", " ").split())
             assert " ".join(option.help.split()) in said, option.name
+
+
+def test_the_sample_of_the_tree_is_that_of_now(tmp_path: Path) -> None:
+    written = tmp_path / "sample"
+    command = ["oslo-config-generator", "--config-file", GENERATOR]
+    done = run(*command, "--output-file", written, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    sample = ROOT / "etc" / "manila-aspects.conf.sample"
+    assert sample.read_text("utf-8") == written.read_text("utf-8"), (
+        f"write it anew: {' '.join(command)}"
+    )
 
 
 #: Section -> the names of its options.

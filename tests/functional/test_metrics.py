@@ -165,9 +165,12 @@ def test_each_metric(tmp_path, port, woven):
         Slow.go_on.set()
         errors = series("hook_errors_total", hook="slow", action="post")
         prometheus.wait_for(errors, 1)
-        # What the documentation shows.
-        for text in queries():
-            prometheus.query(text)
+        # What the documentation shows: a wrong query is an error. The outbox is empty.
+        failed, slowest, waiting = queries()
+        parts.wait_for(lambda: prometheus.query(failed), failed)
+        parts.wait_for(lambda: prometheus.query(slowest), slowest)
+        assert prometheus.query(waiting) == []
+        assert prometheus.query(waiting.replace("> 0", "== 0"))
         quantile = series(
             "driver_duration_seconds_bucket", method="create_share", le="900.0"
         )

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +15,9 @@ import pytest
 
 from .parts import wait_for
 from .share_service import EVENTLET, NATIVE, ShareService, share_service
+
+#: What is said of a file that cannot be read at all.
+UNPARSABLE = "manila.conf:1, Invalid section (must end with ]): '[alpha'"
 
 ON = "enable_pre_hooks = True\nenable_post_hooks = True\nenable_periodic_hooks = True\n"
 
@@ -46,7 +51,7 @@ def service(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ShareSer
         yield service
 
 
-def test_sighup_and_report(service: ShareService) -> None:
+def test_sighup(service: ShareService) -> None:
     folder = service.folder
 
     # Hooks are added, removed and reordered.
@@ -63,7 +68,7 @@ def test_sighup_and_report(service: ShareService) -> None:
     service.hang_up()
     for problem in (
         "[alpha] hook_drivers = four=adit: there is no installed hook of that name",
-        "did you mean 'audit'?",
+        ": write audit",
     ):
         service.logged(problem)
     more_lines(folder, "three")
@@ -82,8 +87,10 @@ def test_sighup_and_report(service: ShareService) -> None:
     if service.native:
         # What is no configuration at all is refused too. Without these hooks as
         # with them, it ends the launcher of oslo.service on eventlet.
+        had = len(service.log())
         service.config_file.write_text("[alpha\nhook_drivers", "utf-8")
         service.hang_up()
+        wait_for(lambda: UNPARSABLE in service.log()[had:], UNPARSABLE)
         more_lines(folder, "three")
         more_lines(folder, "three")
 
@@ -92,24 +99,87 @@ def test_sighup_and_report(service: ShareService) -> None:
     service.hang_up()
     more_lines(folder, "five")
 
-    # SIGUSR2 has a report written.
-    (child,) = service.children()
-    os.kill(child, signal.SIGUSR2)
-    report = wait_for(lambda: report_in(service), "the report")
-    for text in (
-        "alpha = ",
-        "1. five = ",
-        "hooks.audit:AuditHook",
-        "pre, post, periodic",
+
+@pytest.mark.parametrize("threads", [NATIVE, EVENTLET], ids=["native", "eventlet"])
+def test_report(tmp_path: Path, threads: dict[str, str]) -> None:
+    with share_service(tmp_path, two_backends(tmp_path, "one", "two"), threads) as (
+        service
     ):
-        assert text in report, report
+        more_lines(tmp_path, "two")
+        alpha, beta = (
+            report_when(service, "alpha", ""),
+            report_when(service, "beta", ""),
+        )
+        assert chain_in(alpha) == ["one", "two"]
+        assert chain_in(beta) == ["fails"]
+        quiet = "[alpha:one]\nenable_periodic_hooks = False\n"
+        service.configure(two_backends(tmp_path, "two", "one", more=quiet))
+        service.hang_up()
+        alpha = report_when(service, "alpha", "1. two = ")
+        beta = report_when(service, "beta", r"suppressed = [1-9]")
+    assert chain_in(alpha) == ["two", "one"]
+    assert re.findall(r"^ +on = (.*)$", alpha, re.M) == [
+        "pre, post, periodic",
+        "pre, post",
+    ]
+    # Nothing happened to these, which is told as well.
+    for name in ("suppressed", "slow", "skipped", "dropped"):
+        assert re.findall(rf"^ +{name} = (\d+)$", alpha, re.M) == ["0", "0"]
+    assert "class = hooks.audit:AuditHook\n" in alpha
+    assert "host = node1@alpha\n" in alpha
+    assert "host = node1@beta\n" in beta
+    assert re.findall(r"^ +(?:slow|skipped|dropped) = (\d+)$", beta, re.M) == ["0"] * 3
 
 
-def report_in(service: ShareService) -> str:
-    """Return the section on hooks of the report, once it is there as a whole."""
-    text = "".join(f.read_text() for f in service.folder.glob("*gurumeditation*"))
-    section = text.partition("Share driver hooks")[2]
-    return section if "ticks = " in section else ""
+def two_backends(folder: Path, *names: str, more: str = "") -> dict[str, str]:
+    """Return alpha with audit hooks, and beta with a hook that always fails."""
+    hook = "tests.unit.fixtures_hooks.recording:Recorder"
+    text = f"{ON}hook_drivers = fails={hook}\nfailing = True\n"
+    for action in ("pre", "post", "periodic"):
+        text += f"suppress_{action}_hooks_errors = True\n"
+    return {**with_audit(folder, *names, more=more), "beta": text}
+
+
+def report_when(service: ShareService, backend: str, pattern: str) -> str:
+    """Have reports written, with SIGUSR2, until that of a backend has something.
+
+    :return: what it tells of that backend
+    """
+
+    def asked() -> str:
+        for child in service.children():
+            os.kill(child, signal.SIGUSR2)
+            # A file has the second in its name, and two would write to one.
+            time.sleep(1.1)
+        files = sorted(service.folder.glob("*gurumeditation*"))
+        text = "".join(file.read_text() for file in files)
+        # In each process there are the managers of all: that of another has no ticks.
+        found = [
+            about
+            for about in re.findall(rf"^{backend} = \n((?: .*\n)+)", text, re.M)
+            if re.search(r"^  ticks = [1-9]", about, re.M)
+        ]
+        return found[-1] if found and re.search(pattern, found[-1]) else ""
+
+    return str(wait_for(asked, f"{pattern} in the report of {backend}", 60))
+
+
+def chain_in(report: str) -> list[str]:
+    """Return the names of the hooks of a report, in the order of their numbers."""
+    hooks = re.findall(r"^ +(\d+)\. (\w+) = $", report, re.M)
+    assert [int(turn) for turn, _ in hooks] == list(range(1, len(hooks) + 1))
+    return [name for _, name in hooks]
+
+
+def test_an_unparsable_file_ends_it_on_eventlet(tmp_path: Path) -> None:
+    # That is oslo.service's: with hooks as without them. See the page on eventlet.
+    with share_service(tmp_path, with_audit(tmp_path, "one"), EVENTLET) as service:
+        more_lines(tmp_path, "one")
+        service.config_file.write_text("[alpha\nhook_drivers", "utf-8")
+        service.hang_up()
+        assert service.program is not None
+        assert service.program.process.wait(60) == 1
+        assert UNPARSABLE in service.log()
 
 
 def test_hooks_for_a_backend_that_had_none(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import argparse
 import email.parser
 import subprocess
 import sys
+import tarfile
 import tempfile
 import venv
 import zipfile
@@ -35,6 +36,65 @@ WORKS = {
     "tracing": "import hooks.tracing",
     "webhook": "import hooks.webhook",
 }
+
+
+#: What the sdist has, so that who has it alone can test, build and change it.
+CONTENTS = (
+    *("CONTRIBUTING.rst", "HACKING.rst", "LICENSE", "README.rst", "SECURITY.md"),
+    *("doc/source/conf.py", "etc/manila-aspects.conf.sample", "tox.ini"),
+    *("releasenotes/config.yaml", "tests/unit/test_check.py"),
+)
+
+#: A configuration for the hook that ``new-hook`` writes, around any class.
+CONFIG = """\
+[DEFAULT]
+enabled_share_backends = alpha
+share_manager = aspects.manila.ShareManager
+[alpha]
+share_driver = collections.Counter
+hook_drivers = mine=my_quota:MyQuotaHook
+enable_pre_hooks = {switch}
+"""
+
+
+def missing_of(sdist: Path) -> list[str]:
+    """Return what an sdist lacks."""
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    return [name for name in CONTENTS if name not in names]
+
+
+def use(command: Path, python: Path, folder: Path) -> None:
+    """Write a hook with the installed command, install it, and check configurations.
+
+    :raises subprocess.CalledProcessError: if something does not work
+    """
+    subprocess.run(
+        [command, "new-hook", "my-quota"],
+        check=True,
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+    )
+    pip = [python, "-m", "pip"]
+    install = ["install", "--quiet", "--no-deps", folder / "my-quota"]
+    subprocess.run([*pip, *install], check=True)
+    for switch, status, said in (("True", 0, "no problems"), ("ture", 1, "1 problem")):
+        file = folder / "manila.conf"
+        file.write_text(CONFIG.format(switch=switch))
+        done = subprocess.run(
+            [command, "check", "--config-file", file],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        last = (done.stdout.splitlines() or [""])[-1]
+        if done.returncode != status or not last.startswith(said):
+            raise subprocess.CalledProcessError(
+                done.returncode, "check", done.stdout, done.stderr
+            )
+    # The other artifact is tried out in the same environment.
+    subprocess.run([*pip, "uninstall", "--quiet", "--yes", "my-quota"], check=True)
 
 
 def extras_of(wheel: Path) -> list[str]:
@@ -71,6 +131,9 @@ def check(wheel: Path, sdist: Path, extra: str, folder: Path) -> None:
             ],
         ):
             subprocess.run(command, check=True, cwd=folder, stdout=subprocess.DEVNULL)
+        if not extra:
+            with tempfile.TemporaryDirectory() as work:
+                use(folder / "bin" / "manila-aspects", python, Path(work))
 
 
 def main() -> int:
@@ -84,6 +147,9 @@ def main() -> int:
     declared = extras_of(wheel)
     if missing := set(declared) ^ (set(WORKS) - {""}):
         print(f"known here or there alone: {', '.join(sorted(missing))}")  # noqa: T201
+        return 1
+    if lacks := missing_of(sdist):
+        print(f"not in the sdist: {', '.join(lacks)}")  # noqa: T201
         return 1
     for extra in arguments.extras or ["", *declared]:
         with tempfile.TemporaryDirectory() as folder:

@@ -19,7 +19,7 @@ from oslo_config import cfg
 
 import aspects
 from aspects import check, cli
-from aspects.config import ENTRY_POINTS
+from aspects.names import ENTRY_POINTS
 
 from .fixtures_hooks import recording
 
@@ -42,6 +42,26 @@ colour = red
 
 SECRET = "hunter2-Zq9"
 
+#: What is said of a reference to an option that there is not.
+NO_SUCH = (
+    "no such option nosuch in group [DEFAULT]: name one that there is, or write $$ "
+    "for a $"
+)
+
+PYTHON = f"Python {sys.version_info.major}.{sys.version_info.minor}"
+
+INSTALL = f"install it in the Python of {sys.prefix}"
+
+#: Modules that cannot be imported, since they are not to stand in the tree.
+MODULES = {
+    "site/native.cpython-39-x86_64-linux-gnu.so": "",
+    "site/needs_native.py": "import native",
+    "site/other_syntax.py": "async = 1",
+    "site/round.py": "import round_about\n\nclass Hook: ...",
+    "site/round_about.py": "from round import Hook",
+    "just_here.py": "class Hook: ...",
+}
+
 
 class Needy(recording.Recorder):
     """A hook whose constructor checks an option."""
@@ -52,6 +72,8 @@ class Needy(recording.Recorder):
         super().__init__(configuration, host)
         if not self.get_config_option("needy_url"):
             raise ValueError("needy_url is not set")
+        if not str(self.get_config_option("needy_url")).startswith("http"):
+            raise ValueError("needy_url is no http")
 
     def _execute_error_hook(self, *args: Any, **kwargs: Any) -> None:
         """Nothing to do."""
@@ -89,6 +111,10 @@ def run(
     monkeypatch.setattr(check, "_of_manila", lambda group: None)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(Path(__file__).parents[2])
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    (tmp_path / "site").mkdir()
+    for name, source in MODULES.items():
+        (tmp_path / name).write_text(source)
 
     def run(text: str | bytes | None, *arguments: str) -> Told:
         monkeypatch.setattr(cfg, "CONF", cfg.ConfigOpts())
@@ -163,8 +189,32 @@ WRONG: dict[str, tuple[str, str, list[str]]] = {
         DRIVERS,
         f"{DRIVERS}\nperiodic_hooks_ticks = 0",
         [
-            "[alpha] periodic_hooks_ticks = 0: Should be greater than or equal to 1 "
-            "(manila.conf:8)"
+            "[alpha] periodic_hooks_ticks = 0: Should be greater than or equal to 1: "
+            "write 1 or more (manila.conf:8)"
+        ],
+    ),
+    "a number below": (
+        DRIVERS,
+        f"{DRIVERS}\nhook_queue_timeout = -1",
+        [
+            "[alpha] hook_queue_timeout = -1: Should be greater than or equal to 0: "
+            "write 0 or more (manila.conf:8)"
+        ],
+    ),
+    "a number above": (
+        DRIVERS,
+        f"{DRIVERS}\nhook_queue_timeout = 100000",
+        [
+            "[alpha] hook_queue_timeout = 100000: Should be less than or equal to "
+            "86400: write 86400 or less (manila.conf:8)"
+        ],
+    ),
+    "a fraction": (
+        OWN,
+        "depth = 4.5",
+        [
+            "[alpha:one] depth = 4.5: invalid literal for int() with base 10: '4.5': "
+            "write a whole number (manila.conf:11)"
         ],
     ),
     "a choice misspelt": (
@@ -180,7 +230,8 @@ WRONG: dict[str, tuple[str, str, list[str]]] = {
         f"{DRIVERS}\nhook_dispatch = durable",
         [
             f"[alpha] hook_drivers = {ONE}: hook_dispatch = durable: Recorder "
-            "delivers no events (manila.conf:7)"
+            "delivers no events: write hook_dispatch = inline or background "
+            "(manila.conf:7)"
         ],
     ),
     "a secret that is not valid": (
@@ -199,10 +250,7 @@ WRONG: dict[str, tuple[str, str, list[str]]] = {
     "a reference to nothing": (
         OWN,
         "colour = $nosuch",
-        [
-            "[alpha:one] colour = $nosuch: no such option nosuch in group [DEFAULT] "
-            "(manila.conf:11)"
-        ],
+        [f"[alpha:one] colour = $nosuch: {NO_SUCH} (manila.conf:11)"],
     ),
     "a method for an operation": (
         DRIVERS,
@@ -220,12 +268,36 @@ WRONG: dict[str, tuple[str, str, list[str]]] = {
             "matches: write create_* (manila.conf:8)"
         ],
     ),
+    "a pattern in capitals": (
+        DRIVERS,
+        f"{DRIVERS}\nhook_operations = Create_*",
+        [
+            "[alpha] hook_operations = Create_*: unknown operation: no operation "
+            "matches: write create_* (manila.conf:8)"
+        ],
+    ),
+    "no comma between operations": (
+        DRIVERS,
+        f"{DRIVERS}\nhook_operations = create_*  delete_*",
+        [
+            "[alpha] hook_operations = create_* delete_*: unknown operation: no "
+            "operation matches: write create_*, delete_* (manila.conf:8)"
+        ],
+    ),
+    "no comma between methods": (
+        DRIVERS,
+        f"{DRIVERS}\nhook_methods = create_share further",
+        [
+            "[alpha] hook_methods = create_share further: unknown operation: the "
+            "driver has no such method: write create_share, further (manila.conf:8)"
+        ],
+    ),
     "a method that the driver lacks": (
         DRIVERS,
         f"{DRIVERS}\nhook_methods = furthr",
         [
             "[alpha] hook_methods = furthr: unknown operation: the driver has no such "
-            "method; did you mean 'further'? (manila.conf:8)"
+            "method: write further (manila.conf:8)"
         ],
     ),
     # The names of options.
@@ -282,6 +354,46 @@ WRONG: dict[str, tuple[str, str, list[str]]] = {
         f"pinn = {SECRET}",
         ["[alpha:one] pinn = ***: there is no such option: write pin (manila.conf:11)"],
     ),
+    "a secret option without its =": (
+        OWN,
+        f"pin {SECRET}: 3",
+        [
+            "[alpha:one] pin = ***: there is no = after it: write pin = ... "
+            "(manila.conf:11)"
+        ],
+    ),
+    "the driver's option misspelt": (
+        DRIVER,
+        f"share_drivr = {HOOKS}.Driver",
+        [
+            f"[alpha] share_drivr = {HOOKS}.Driver: there is no such option: write "
+            "share_driver (manila.conf:6)"
+        ],
+    ),
+    "the backends' option misspelt": (
+        BACKENDS,
+        "enabled_share_backend = alpha",
+        [
+            "[DEFAULT] enabled_share_backend = alpha: there is no such option: write "
+            "enabled_share_backends (manila.conf:2)"
+        ],
+    ),
+    "the manager's option misspelt": (
+        MANAGER,
+        "share_managr = aspects.manila.ShareManager",
+        [
+            "[DEFAULT] share_managr = aspects.manila.ShareManager: there is no such "
+            "option: write share_manager (manila.conf:3)"
+        ],
+    ),
+    "the hooks' option misspelt": (
+        DRIVERS,
+        f"hook_driver = {ONE}",
+        [
+            f"[alpha] hook_driver = {ONE}: there is no such option: write "
+            "hook_drivers (manila.conf:7)"
+        ],
+    ),
     "an option that no hook has": (
         OWN,
         f"zzzz = {SECRET}",
@@ -327,9 +439,6 @@ WRONG: dict[str, tuple[str, str, list[str]]] = {
         f"\n{SWITCH}",
         f"\n{SWITCH}\n suppress_pre_hooks_errors = True",
         [
-            "[alpha] enable_pre_hooks = True suppress_pre_hooks_errors = True: "
-            "Unexpected boolean value 'True\\nsuppress_pre_hooks_errors = True' "
-            "(manila.conf:8)",
             "[alpha] suppress_pre_hooks_errors = True: it is indented, so it is a "
             "part of the option before it: write it at the beginning of the line "
             "(manila.conf:9)",
@@ -339,10 +448,8 @@ WRONG: dict[str, tuple[str, str, list[str]]] = {
         DRIVERS,
         "hook_drivers hooks.audit:AuditHook",
         [
-            "[alpha:one]: hook_drivers of [alpha] names no instance 'one': add one "
-            "to it (manila.conf:10)",
-            "[alpha] hook_drivers hooks.audit: there is no = after hook_drivers: "
-            "write hook_drivers = ... (manila.conf:7)",
+            "[alpha] hook_drivers: there is no = after it: write hook_drivers = ... "
+            "(manila.conf:7)",
         ],
     ),
     # The hooks.
@@ -351,7 +458,40 @@ WRONG: dict[str, tuple[str, str, list[str]]] = {
         f"{DRIVERS}, audt",
         [
             "[alpha] hook_drivers = audt: there is no installed hook of that name "
-            "(installed: {installed}); did you mean 'audit'? (manila.conf:7)"
+            "(installed: {installed}): write audit (manila.conf:7)"
+        ],
+    ),
+    "a short name in capitals": (
+        DRIVERS,
+        f"{DRIVERS}, AUDIT",
+        [
+            "[alpha] hook_drivers = AUDIT: there is no installed hook of that name "
+            "(installed: {installed}): write audit (manila.conf:7)"
+        ],
+    ),
+    "a colon for the =": (
+        DRIVERS,
+        f"hook_drivers = one:{HOOKS}:Recorder",
+        [
+            f"[alpha] hook_drivers = one:{HOOKS}:Recorder: it is no path.to:Class, "
+            f"path.to.Class or short name: write {ONE} (manila.conf:7)"
+        ],
+    ),
+    "a comment after the hooks": (
+        DRIVERS,
+        f"{DRIVERS}, # audit",
+        [
+            "[alpha] hook_drivers = # audit: there is no installed hook of that name "
+            "(installed: {installed}): a comment needs a line of its own "
+            "(manila.conf:7)"
+        ],
+    ),
+    "a comma too many": (
+        DRIVERS,
+        f"{DRIVERS},,two={HOOKS}:Recorder",
+        [
+            "[alpha] hook_drivers: there is nothing between two commas: take one of "
+            "them out (manila.conf:7)"
         ],
     ),
     "no comma between short names": (
@@ -374,8 +514,8 @@ WRONG: dict[str, tuple[str, str, list[str]]] = {
         DRIVERS,
         f"hook_drivers = ['{ONE}']",
         [
-            f"[alpha] hook_drivers = ['{ONE}']: module '{HOOKS}' has no class "
-            f'"Recorder\']": write {ONE} (manila.conf:7)'
+            f"[alpha] hook_drivers = ['{ONE}']: it is no path.to:Class, "
+            f"path.to.Class or short name: write {ONE} (manila.conf:7)"
         ],
     ),
     "the name behind the class": (
@@ -399,14 +539,17 @@ WRONG: dict[str, tuple[str, str, list[str]]] = {
     "a name for nothing": (
         DRIVERS,
         f"{DRIVERS}, two=",
-        ["[alpha] hook_drivers = two=: write [name=]what (manila.conf:7)"],
+        [
+            "[alpha] hook_drivers = two=: it is no [name=]what: write something after "
+            "the = (manila.conf:7)"
+        ],
     ),
     "no such module": (
         DRIVERS,
         "hook_drivers = one=no.such.module:Hook",
         [
-            "[alpha] hook_drivers = one=no.such.module:Hook: there is no module 'no' "
-            "(manila.conf:7)"
+            "[alpha] hook_drivers = one=no.such.module:Hook: there is no module 'no': "
+            f"{INSTALL} (manila.conf:7)"
         ],
     ),
     "a class misspelt": (
@@ -414,23 +557,94 @@ WRONG: dict[str, tuple[str, str, list[str]]] = {
         f"hook_drivers = one={HOOKS}:Recordr",
         [
             f"[alpha] hook_drivers = one={HOOKS}:Recordr: module '{HOOKS}' has no "
-            "class 'Recordr'; did you mean 'Recorder'? (manila.conf:7)"
+            "class 'Recordr': write Recorder (manila.conf:7)"
         ],
     ),
     "something else than a class": (
         DRIVERS,
         f"hook_drivers = one={HOOKS}:not_a_class",
         [
-            f"[alpha] hook_drivers = one={HOOKS}:not_a_class: '{HOOKS}:not_a_class' "
-            "is a int, not a class (manila.conf:7)"
+            f"[alpha] hook_drivers = one={HOOKS}:not_a_class: it is a int, not a "
+            "class (manila.conf:7)"
+        ],
+    ),
+    "a tuple for a class": (
+        DRIVERS,
+        f"hook_drivers = one={HOOKS}:in_a_tuple",
+        [
+            f"[alpha] hook_drivers = one={HOOKS}:in_a_tuple: it is a tuple, not a "
+            "class: take the comma after in_a_tuple = ... out (manila.conf:7)"
+        ],
+    ),
+    "a module for a class": (
+        DRIVERS,
+        f"{DRIVERS}, hooks.audit",
+        [
+            "[alpha] hook_drivers = hooks.audit: 'hooks.audit' is a module, not a "
+            "class: write hooks.audit.AuditHook (manila.conf:7)"
+        ],
+    ),
+    "a file for a module": (
+        DRIVERS,
+        "hook_drivers = one=./my/hooks.py:Hook",
+        [
+            "[alpha] hook_drivers = one=./my/hooks.py:Hook: it is no path.to:Class, "
+            "path.to.Class or short name: write one=my.hooks:Hook (manila.conf:7)"
+        ],
+    ),
+    "a module in the current folder": (
+        DRIVERS,
+        "hook_drivers = one=just_here:Hook",
+        [
+            "[alpha] hook_drivers = one=just_here:Hook: there is no module "
+            "'just_here': it is in the current folder, where manila-share does not "
+            f"look: {INSTALL} (manila.conf:7)"
+        ],
+    ),
+    "a module of another Python": (
+        DRIVERS,
+        "hook_drivers = one=native:Hook",
+        [
+            "[alpha] hook_drivers = one=native:Hook: there is no module 'native': "
+            "there is native.cpython-39-x86_64-linux-gnu.so, for Python 3.9, and this "
+            f"is {PYTHON}: {INSTALL} (manila.conf:7)"
+        ],
+    ),
+    "a library of another Python": (
+        DRIVERS,
+        "hook_drivers = one=needs_native:Hook",
+        [
+            "[alpha] hook_drivers = one=needs_native:Hook: importing 'needs_native' "
+            "failed: ModuleNotFoundError: No module named 'native': there is "
+            "native.cpython-39-x86_64-linux-gnu.so, for Python 3.9, and this is "
+            f"{PYTHON}: {INSTALL} (manila.conf:7)"
+        ],
+    ),
+    "the syntax of another Python": (
+        DRIVERS,
+        "hook_drivers = one=other_syntax:Hook",
+        [
+            "[alpha] hook_drivers = one=other_syntax:Hook: importing 'other_syntax' "
+            "failed: SyntaxError: invalid syntax (other_syntax.py, line 1): this is "
+            f"{PYTHON}, and it may be written for another (manila.conf:7)"
+        ],
+    ),
+    "a circular import": (
+        DRIVERS,
+        "hook_drivers = one=round:Hook",
+        [
+            "[alpha] hook_drivers = one=round:Hook: importing 'round' failed: "
+            "ImportError: cannot import name 'Hook' from partially initialized module "
+            "'round' (most likely due to a circular import) ({site}/round.py): import "
+            "it in the function that needs it (manila.conf:7)"
         ],
     ),
     "a driver for a hook": (
         DRIVERS,
         f"hook_drivers = one={HOOKS}:Driver",
         [
-            f"[alpha] hook_drivers = one={HOOKS}:Driver: '{HOOKS}:Driver' is not a "
-            "hook: see aspects.HookBase (manila.conf:7)"
+            f"[alpha] hook_drivers = one={HOOKS}:Driver: it is not a hook: see "
+            "aspects.HookBase (manila.conf:7)"
         ],
     ),
     "a hook that leaves an action out": (
@@ -438,7 +652,8 @@ WRONG: dict[str, tuple[str, str, list[str]]] = {
         f"hook_drivers = one={HOOKS}:Incomplete",
         [
             f"[alpha] hook_drivers = one={HOOKS}:Incomplete: class 'Incomplete' "
-            "leaves out _execute_post_hook (manila.conf:7)"
+            "leaves out _execute_post_hook: give it one, even if it does nothing "
+            "(manila.conf:7)"
         ],
     ),
     "a hook whose library is missing": (
@@ -447,8 +662,8 @@ WRONG: dict[str, tuple[str, str, list[str]]] = {
         [
             "[alpha] hook_drivers = one=tests.unit.fixtures_hooks.lacks_library:Hook: "
             "importing 'tests.unit.fixtures_hooks.lacks_library' failed: "
-            "ModuleNotFoundError: No module named 'a_library_that_nobody_has' "
-            "(manila.conf:7)"
+            "ModuleNotFoundError: No module named 'a_library_that_nobody_has': "
+            f"{INSTALL} (manila.conf:7)"
         ],
     ),
     "a ready hook whose library is missing": (
@@ -473,11 +688,25 @@ WRONG: dict[str, tuple[str, str, list[str]]] = {
         f"{DRIVERS}\n{SWITCH}\n\n[alpha:one]\n{OWN}",
         f"hook_drivers = one={HERE}:Needy\n[alpha:one]\nneedy_ulr = http://a",
         [
-            f"[alpha] hook_drivers = one={HERE}:Needy: making the hook failed: "
-            "ValueError: needy_url is not set: see needy_url in [alpha:one] or [alpha] "
-            "(manila.conf:7)",
             "[alpha:one] needy_ulr = http://a: there is no such option: write "
             "needy_url (manila.conf:9)",
+        ],
+    ),
+    "a file that a hook cannot write": (
+        DRIVERS,
+        f"{DRIVERS}, log=audit\naudit_log_path = /no/such/audit.log",
+        [
+            "[alpha] audit_log_path = /no/such/audit.log: making the hook failed: "
+            "FileNotFoundError: [Errno 2] No such file or directory: "
+            "'/no/such/audit.log' (manila.conf:8)"
+        ],
+    ),
+    "an option that a hook refuses": (
+        f"{DRIVERS}\n{SWITCH}\n\n[alpha:one]\n{OWN}",
+        f"hook_drivers = one={HERE}:Needy\n[alpha:one]\nneedy_url = ftp://a",
+        [
+            "[alpha:one] needy_url = ftp://a: making the hook failed: ValueError: "
+            "needy_url is no http (manila.conf:9)"
         ],
     ),
     # The sections.
@@ -503,6 +732,59 @@ WRONG: dict[str, tuple[str, str, list[str]]] = {
         [
             "[alphb:one]: the backend 'alphb' is not enabled: add alphb to "
             "enabled_share_backends (manila.conf:12)"
+        ],
+    ),
+    "an instance before its backend": (
+        "[alpha:one]",
+        "[one:alpha]",
+        ["[one:alpha]: there is no backend 'one': write [alpha:one] (manila.conf:10)"],
+    ),
+    "an instance by its class": (
+        "[alpha:one]",
+        "[alpha:Recorder]",
+        [
+            "[alpha:Recorder]: hook_drivers of [alpha] names no instance 'Recorder': "
+            "write [alpha:one] (manila.conf:10)"
+        ],
+    ),
+    "a section without an instance": (
+        "[alpha:one]",
+        "[alpha:]",
+        [
+            "[alpha:]: hook_drivers of [alpha] names no instance '': write an "
+            "instance after the colon (manila.conf:10)"
+        ],
+    ),
+    "two brackets": (
+        "[alpha:one]",
+        "[[alpha:one]]",
+        [
+            "[[alpha:one]]: nobody reads this section: write [alpha:one] "
+            "(manila.conf:10)"
+        ],
+    ),
+    "an indented section": (
+        f"{SWITCH}\n\n[alpha:one]",
+        f"{SWITCH}\n  [alpha:one]\nenable_pre_hooks = False",
+        [
+            "[alpha:one]: it is indented, so it is a part of the option before it: "
+            "write it at the beginning of the line (manila.conf:9)"
+        ],
+    ),
+    "the section of a backend with a space": (
+        "[alpha]",
+        "[alpha ]",
+        [
+            "[alpha ]: nobody reads this section, and there is no [alpha]: write "
+            "[alpha] (manila.conf:5)"
+        ],
+    ),
+    "the section of a backend misspelt": (
+        "[alpha]",
+        "[alfa]",
+        [
+            "[alfa]: nobody reads this section, and there is no [alpha]: write "
+            "[alpha] (manila.conf:5)"
         ],
     ),
     "another backend": (
@@ -535,8 +817,6 @@ WRONG: dict[str, tuple[str, str, list[str]]] = {
         "[default]",
         [
             "[default]: nobody reads this section: write [DEFAULT] (manila.conf:1)",
-            "[alpha]: it has hooks, and is no enabled backend: add alpha to "
-            "enabled_share_backends (manila.conf:5)",
         ],
     ),
     # The backends.
@@ -562,8 +842,6 @@ WRONG: dict[str, tuple[str, str, list[str]]] = {
         [
             "[DEFAULT] enabled_share_backends = alpha beta: there is no section "
             "[alpha beta]: write alpha, beta (manila.conf:2)",
-            "[alpha]: it has hooks, and is no enabled backend: add alpha to "
-            "enabled_share_backends (manila.conf:5)",
         ],
     ),
     "a backend twice": (
@@ -616,7 +894,7 @@ WRONG: dict[str, tuple[str, str, list[str]]] = {
         f"share_driver = {HOOKS}.Drivr",
         [
             f"[alpha] share_driver = {HOOKS}.Drivr: module '{HOOKS}' has no class "
-            "'Drivr'; did you mean 'Driver'? (manila.conf:6)"
+            "'Drivr': write Driver (manila.conf:6)"
         ],
     ),
     "a driver's module misspelt": (
@@ -624,8 +902,8 @@ WRONG: dict[str, tuple[str, str, list[str]]] = {
         "share_driver = tests.unit.fixtures_hooks.recordin.Driver",
         [
             "[alpha] share_driver = tests.unit.fixtures_hooks.recordin.Driver: there "
-            "is no module 'tests.unit.fixtures_hooks.recordin'; did you mean "
-            f"'{HOOKS}'? (manila.conf:6)"
+            "is no module 'tests.unit.fixtures_hooks.recordin': write "
+            f"{HOOKS} (manila.conf:6)"
         ],
     ),
     "a driver with a colon": (
@@ -666,6 +944,14 @@ WRONG: dict[str, tuple[str, str, list[str]]] = {
         "[alpha:one",
         ["manila.conf:10: Invalid section (must end with ]): write ] at its end"],
     ),
+    "a comment after a section": (
+        "[alpha:one]",
+        "[alpha:one] # mine",
+        [
+            "manila.conf:10: Invalid section (must end with ]): a comment needs a "
+            "line of its own"
+        ],
+    ),
     "options before any section": (
         "[DEFAULT]\n",
         "",
@@ -685,7 +971,57 @@ WRONG: dict[str, tuple[str, str, list[str]]] = {
     "an option of oslo.log that is no boolean": (
         MANAGER,
         f"{MANAGER}\ndebug = ture",
-        ["[DEFAULT] debug = ture: Invalid Boolean value (manila.conf:4)"],
+        [
+            "[DEFAULT] debug = ture: Invalid Boolean value: write True or False "
+            "(manila.conf:4)"
+        ],
+    ),
+    # What is read before the hooks.
+    "a reference to nothing for the backends": (
+        BACKENDS,
+        "enabled_share_backends = $nosuch",
+        [f"[DEFAULT] enabled_share_backends = $nosuch: {NO_SUCH} (manila.conf:2)"],
+    ),
+    "a reference to nothing for the manager": (
+        MANAGER,
+        "share_manager = $nosuch",
+        [f"[DEFAULT] share_manager = $nosuch: {NO_SUCH} (manila.conf:3)"],
+    ),
+    "a reference to nothing for the driver": (
+        DRIVER,
+        "share_driver = $nosuch",
+        [f"[alpha] share_driver = $nosuch: {NO_SUCH} (manila.conf:6)"],
+    ),
+    "a reference to nothing for the host": (
+        MANAGER,
+        f"{MANAGER}\nhost = $nosuch",
+        [f"[DEFAULT] host = $nosuch: {NO_SUCH} (manila.conf:4)"],
+    ),
+    "a reference to nothing for a path": (
+        MANAGER,
+        f"{MANAGER}\nstate_path = $nosuch",
+        [f"[DEFAULT] state_path = $nosuch: {NO_SUCH} (manila.conf:4)"],
+    ),
+    "a reference to nothing for an option of oslo.log": (
+        MANAGER,
+        f"{MANAGER}\nlog_dir = $nosuch/log",
+        [f"[DEFAULT] log_dir = $nosuch/log: {NO_SUCH} (manila.conf:4)"],
+    ),
+    "a host with a space": (
+        MANAGER,
+        f"{MANAGER}\nhost = my host",
+        [
+            "[DEFAULT] host = my host: my host is not a valid host address: write "
+            "letters, digits, - and . alone (manila.conf:4)"
+        ],
+    ),
+    "a host that is left empty": (
+        MANAGER,
+        f"{MANAGER}\nhost =",
+        [
+            "[DEFAULT] host: is not a valid host address: write letters, digits, - "
+            "and . alone (manila.conf:4)"
+        ],
     ),
 }
 
@@ -699,7 +1035,9 @@ def test_a_mistake_is_a_line(
     old, new, lines = WRONG[what]
     assert RIGHT.count(old) == 1
     told = run(RIGHT.replace(old, new))
-    lines = [line.replace("{installed}", installed()) for line in lines]
+    here = {"{installed}": installed(), "{site}": f"{Path.cwd()}/site"}
+    for name, value in here.items():
+        lines = [line.replace(name, value) for line in lines]
     assert told.problems == lines
     assert told.warnings == []
     count = "1 problem" if len(lines) == 1 else f"{len(lines)} problems"
@@ -709,6 +1047,8 @@ def test_a_mistake_is_a_line(
     # For a program, the same.
     data = json.loads(run(RIGHT.replace(old, new), "--format", "json").out)
     assert len(data["problems"]) == len(lines)
+    parts = {"section", "option", "value", "cause", "advice", "file", "line"}
+    assert all(set(problem) == parts for problem in data["problems"])
     for problem, line in zip(data["problems"], lines):
         text = " ".join(f"{problem['cause']} {problem['advice']}".split())
         assert line.replace(": ", " ").count(text.replace(": ", " ")) == 1
@@ -737,7 +1077,7 @@ class TestFiles:
 
     def test_a_file_that_is_not_utf_8(self, run: Check) -> None:
         told = run(RIGHT.replace("red", "ré").encode("latin-1"))
-        assert told.problems == ["manila.conf:11: it is not UTF-8"]
+        assert told.problems == ["manila.conf:11: it is not UTF-8: save it as UTF-8"]
 
     def test_what_is_wrong_with_several_files(self, run: Check) -> None:
         told = run("wrong", "--config-file", "none.conf", "--config-dir", "none.d")
@@ -790,6 +1130,37 @@ class TestFiles:
             f"{tmp_path}/more.d/a.conf:2",
         ]
         assert row(told, "one", SWITCH.split()[0]) == ["True", "alpha", "manila.conf:8"]
+
+    @pytest.mark.parametrize("last", ["manila.conf", "more.d/a.conf"])
+    def test_of_files_and_folders_the_last_one_counts(
+        self, run: Check, tmp_path: Path, last: str
+    ) -> None:
+        (tmp_path / "more.d").mkdir()
+        (tmp_path / "more.d" / "a.conf").write_text("[alpha:one]\ncolour = blue\n")
+        (tmp_path / "manila.conf").write_text(RIGHT)
+        sources = [["--config-dir", "more.d"], ["--config-file", "manila.conf"]]
+        if last != "manila.conf":
+            sources.reverse()
+        told = run(None, *sources[0], *sources[1])
+        assert told.problems == []
+        assert told.out.splitlines()[-1].endswith(last)
+        colour = "red" if last == "manila.conf" else "blue"
+        (found,) = [line for line in told.out.splitlines() if "  colour" in line]
+        assert found.split()[2] == colour
+        assert found.rpartition(":")[0].endswith(last)
+
+    def test_the_folders_of_manila_share_count_less(
+        self, run: Check, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "default.d").mkdir()
+        (tmp_path / "default.d" / "a.conf").write_text(
+            "[alpha]\ndepth = 7\n[alpha:one]\ncolour = blue\n"
+        )
+        found = [str(tmp_path / "default.d")]
+        monkeypatch.setattr(cfg, "find_config_dirs", lambda *given: found)
+        told = run(RIGHT)
+        assert row(told, "one", "depth")[0] == "7"
+        assert row(told, "one", "colour")[0] == "red"
 
     def test_the_environment_counts_most(
         self, run: Check, monkeypatch: pytest.MonkeyPatch
@@ -845,6 +1216,23 @@ class TestWarnings:
         assert told.problems == []
         assert told.status == 0
         assert told.out.splitlines()[-1] == "no problems, 1 warning in manila.conf"
+
+    @pytest.mark.parametrize(
+        ("seconds", "cause"),
+        [("-1", "there are no ticks"), ("0", "it is taken for 60 seconds")],
+    )
+    def test_an_interval_that_oslo_service_does_not_take(
+        self, run: Check, seconds: str, cause: str
+    ) -> None:
+        interval = f"{MANAGER}\nperiodic_hooks_interval = {seconds}"
+        text = RIGHT.replace(MANAGER, interval)
+        assert run(text).warnings == []
+        told = run(text.replace(SWITCH, f"{SWITCH}\nenable_periodic_hooks = True"))
+        assert told.problems == []
+        assert told.warnings == [
+            f"[DEFAULT] periodic_hooks_interval = {seconds}: {cause}: write the "
+            "seconds between ticks (manila.conf:4)"
+        ]
 
     def test_a_section_of_others_is_none_of_ours(self, run: Check) -> None:
         others = (
@@ -939,6 +1327,10 @@ class TestReport:
         lacks = [line for line in about if line.startswith("It lacks allow_access, ")]
         assert len(lacks) == 2
 
+    def test_a_value_of_several_lines_is_one_row(self, run: Check) -> None:
+        told = run(RIGHT.replace(OWN, "colour = red\n  and\n  blue"))
+        assert row(told, "one", "colour")[:3] == ["red", "and", "blue"]
+
     def test_of_hooks_that_cannot_be_made(self, run: Check) -> None:
         told = run(RIGHT.replace(DRIVERS, "hook_drivers = one=no.such:Hook"))
         assert f"driver {HOOKS}.Driver, host " in told.out
@@ -995,6 +1387,20 @@ class TestReport:
         ]
         assert "backend alpha" in told.out
         assert "beta" not in told.out
+
+    def test_one_backend_whose_section_is_misspelt(self, run: Check) -> None:
+        told = run(RIGHT.replace("[alpha]", "[alfa]"), "--backend", "alpha")
+        assert told.problems == [
+            "[alfa]: nobody reads this section, and there is no [alpha]: write "
+            "[alpha] (manila.conf:5)"
+        ]
+
+    def test_one_backend_where_those_enabled_cannot_be_read(self, run: Check) -> None:
+        text = RIGHT.replace(BACKENDS, "enabled_share_backends = $nosuch")
+        told = run(text, "--backend", "alpha")
+        assert told.problems == [
+            f"[DEFAULT] enabled_share_backends = $nosuch: {NO_SUCH} (manila.conf:2)"
+        ]
 
     def test_a_backend_that_is_not_enabled(self, run: Check) -> None:
         told = run(SEVERAL, "--backend", "gama")

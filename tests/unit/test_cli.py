@@ -296,6 +296,10 @@ class TestNewHook:
                 for name in ("", "2nd", "a b", "größe", "-", "a-", "_a", "../a", "a.b")
             ),
             ("class", "is no name for a hook: Python has that word"),
+            *(
+                (name, "is no name for a hook: pip or pytest has a use of its own for")
+                for name in ("setup", "conftest", "test-quota", "Setup")
+            ),
             ("json", "is no name for a hook: there is a module json"),
             ("oslo-config", "is no name for a hook: there is a module oslo_config"),
             ("audit", "there is an installed hook of that name: audit (hooks.audit:A"),
@@ -334,6 +338,23 @@ class TestNewHook:
         assert cli.main(["new-hook", "mine", "--directory", str(tmp_path)]) == 1
         assert "no_such_template" in capsys.readouterr().err
         assert list(tmp_path.iterdir()) == []
+
+    @pytest.mark.parametrize(
+        ("name", "cls"),
+        [
+            ("hook-1", "Hook1"),
+            ("hook_2fast", "Hook2fast"),
+            ("v-2", "V2Hook"),
+            ("hook", "Hook"),
+            ("quota-hook", "QuotaHook"),
+        ],
+    )
+    def test_the_name_of_the_class(self, name: str, cls: str, tmp_path: Path) -> None:
+        assert cli.main(["new-hook", name, "--directory", str(tmp_path)]) == 0
+        for path in (tmp_path / name).glob("*.py"):
+            compile(path.read_text("utf-8"), str(path), "exec")
+        source = (tmp_path / name / f"{name.replace('-', '_')}.py").read_text("utf-8")
+        assert f"class {cls}(aspects.HookBase)" in source
 
     def test_what_is_written(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -11,6 +11,7 @@ import sys
 import threading
 import weakref
 from importlib.metadata import entry_points
+from typing import NamedTuple
 
 import pytest
 from hypothesis import example, given, settings
@@ -351,7 +352,7 @@ def test_short_name_is_an_entry_point(configured, tmp_path, monkeypatch):
         f"importing '{FIXTURES}.fails_on_import:Hook' failed: RuntimeError: "
         "the licence has run out",
     )
-    assert number[2:] == ("number", "'number' is a int, not a class")
+    assert number[2:] == ("number", "it is a int, not a class")
     # Who looks for a typing error is helped by what there is.
     (listed,) = re.findall(r"\(installed: (.*?)\)", stranger.cause)
     assert {"audit", "quota"} <= set(listed.split(", "))
@@ -948,33 +949,34 @@ def test_operations_are_replaced_with_the_chain_as_a_whole(configured, entries):
 @pytest.mark.parametrize("section", ["DEFAULT", "alpha", "alpha:a"])
 @pytest.mark.parametrize("what", [RECORDER, UPSTREAM])
 @pytest.mark.parametrize(
-    ("pattern", "near"),
+    ("pattern", "advice"),
     [
-        ("create_shar_instance", "; did you mean 'create_share_instance'?"),
+        ("create_shar_instance", "write create_share_instance"),
         ("destroy_*", ""),
-        ("create_share", "; did you mean 'extend_share'?"),
-        ("Create_*", ""),
-        ("update", "; did you mean 'update_access'?"),
+        ("create_share", "write create_share_instance"),
+        ("Create_*", "write create_*"),
+        ("update_acces", "write update_access"),
+        ("create_* extend_share", "write create_*, extend_share"),
     ],
 )
-def test_operations_that_there_are_not(configured, section, what, pattern, near):
+def test_operations_that_there_are_not(configured, section, what, pattern, advice):
     options = f"hook_operations = delete_*, {pattern}\n"
-    (problem,) = problems_in(configured(_in(section, what, options)))
-    cause = f"unknown operation: no operation matches{near}"
-    assert problem == (section, "hook_operations", pattern, cause)
+    (problem,) = advised_in(configured(_in(section, what, options)))
+    cause = "unknown operation: no operation matches"
+    assert problem == (section, "hook_operations", pattern, cause, advice)
 
 
 def test_operations_that_there_are_not_leave_the_old_chain_going(configured, caplog):
     file = configured(section_with([RECORDER], f"{ON}hook_operations = create_*\n"))
     woven = woven_in(file)
-    wrong = "enable_post_hooks = False\nhook_operations = creat_share*\n"
+    wrong = "enable_post_hooks = False\nhook_operations = creat_*\n"
     with caplog.at_level(logging.ERROR):
         file.mutate(section_with([RECORDER], wrong))
     assert acted(woven) == [["pre", "post"]]
     logged = [r.getMessage() for r in caplog.records if r.levelno >= logging.ERROR]
     assert logged == [
-        "The hooks go on as they were: [alpha] hook_operations = creat_share*: unknown "
-        "operation: no operation matches; did you mean 'create_share_replica'?"
+        "The hooks go on as they were: [alpha] hook_operations = creat_*: unknown "
+        "operation: no operation matches: write create_*"
     ]
 
 
@@ -1082,12 +1084,9 @@ def test_a_class_says_how_it_can_be_run(configured):
 def test_dispatch_without_its_library(configured, monkeypatch):
     monkeypatch.setitem(sys.modules, "futurist", None)
     file = configured(section_with([RECORDER], "hook_dispatch = background\n"))
-    (problem,) = problems_in(file)
-    assert re.fullmatch(
-        r"hook_dispatch = background: .*futurist.*: "
-        r"pip install 'manila-aspects\[background\]'",
-        problem.cause,
-    )
+    (problem,) = advised_in(file)
+    assert re.fullmatch("hook_dispatch = background: .*futurist.*", problem.cause)
+    assert problem.advice == "pip install 'manila-aspects[background]'"
     # Nobody else needs it.
     woven_in(configured(section_with([RECORDER], ON)))
 
@@ -1259,13 +1258,27 @@ def test_configuration_with_just_three_names_that_names_no_hooks(configured):
 # What is wrong
 
 
+class Told(NamedTuple):
+    """A problem without the advice, which has tests of its own."""
+
+    section: str
+    option: str
+    value: str
+    cause: str
+
+
 def problems_in(file, group="alpha"):
+    return tuple(Told(*problem[:4]) for problem in advised_in(file, group))
+
+
+def advised_in(file, group="alpha"):
     driver = recording.Driver()
     with pytest.raises(aspects.HookConfigError) as caught:
         woven_in(file, group, driver)
     problems = caught.value.problems
     assert str(caught.value).split("\n") == [
         f"[{problem.section}] {problem.option} = {problem.value}: {problem.cause}"
+        + (f": {problem.advice}" if problem.advice else "")
         for problem in problems
     ], "one line for each problem"
     for problem in problems:
@@ -1274,6 +1287,7 @@ def problems_in(file, group="alpha"):
             problem.option,
             problem.value,
             problem.cause,
+            problem.advice,
         )
     return problems
 
@@ -1287,9 +1301,13 @@ class Awaiting(recording.Recorder):
         """To call it is not to run it."""
 
 
-LOOK = "write path.to:Class, path.to.Class or a short name"
+LOOK = "it is no path.to:Class, path.to.Class or short name"
 WRONG_ENTRIES = {
-    "no such package": ("no_such.module:Hook", "there is no module 'no_such'"),
+    "no such package": (
+        "no_such.module:Hook",
+        "there is no module 'no_such'",
+        f"install it in the Python of {sys.prefix}",
+    ),
     "no such module": (
         f"{FIXTURES}.no_such:Hook",
         f"there is no module '{FIXTURES}.no_such'",
@@ -1308,16 +1326,20 @@ WRONG_ENTRIES = {
         f"{FIXTURES}.lacks_library.Hook",
         f"importing '{FIXTURES}.lacks_library' failed: ModuleNotFoundError: "
         "No module named 'a_library_that_nobody_has'",
+        f"install it in the Python of {sys.prefix}",
     ),
     "no such class": (
         f"{FIXTURES}.recording:Recoder",
-        f"module '{FIXTURES}.recording' has no class 'Recoder'; "
-        "did you mean 'Recorder'?",
+        f"module '{FIXTURES}.recording' has no class 'Recoder'",
+        "write Recorder",
     ),
-    "two colons": (
-        f"{RECORDER}:Actions",
-        f"module '{FIXTURES}.recording' has no class 'Recorder:Actions'; "
-        "did you mean 'Recorder'?",
+    "two colons": (f"{RECORDER}:Actions", LOOK),
+    "a colon for the =": ("own:my.hooks:Hook", LOOK, "write own=my.hooks:Hook"),
+    "a file": ("./my/hooks.py:Hook", LOOK, "write my.hooks:Hook"),
+    "a module": (
+        "hooks.audit",
+        "'hooks.audit' is a module, not a class",
+        "write hooks.audit.AuditHook",
     ),
     "no such class, dotted": (
         f"{FIXTURES}.recording.Nothing",
@@ -1325,20 +1347,27 @@ WRONG_ENTRIES = {
     ),
     "no class": (
         f"{FIXTURES}.recording:not_a_class",
-        f"'{FIXTURES}.recording:not_a_class' is a int, not a class",
+        "it is a int, not a class",
+    ),
+    "in what has no names": (
+        f"{FIXTURES}.recording:not_a_class.Hook",
+        f"module '{FIXTURES}.recording' has no class 'not_a_class.Hook'",
     ),
     "not a hook": (
         f"{FIXTURES}.recording:Driver",
-        f"'{FIXTURES}.recording:Driver' is not a hook: see aspects.HookBase",
+        "it is not a hook",
+        "see aspects.HookBase",
     ),
     "an abstract method left out": (
         f"{FIXTURES}.recording:Incomplete",
         "class 'Incomplete' leaves out _execute_post_hook",
+        "give it one, even if it does nothing",
     ),
     "all abstract methods left out": (
         f"{__name__}:Empty",
         "class 'Empty' leaves out _execute_periodic_hook, _execute_post_hook, "
         "_execute_pre_hook",
+        "give it one, even if it does nothing",
     ),
     "an action that would never run": (
         f"{__name__}:Awaiting",
@@ -1352,28 +1381,24 @@ WRONG_ENTRIES = {
     "no such short name": (
         "audti",
         "there is no installed hook of that name (installed: "
-        f"{', '.join(sorted(entry_points(group='manila_aspects.hooks').names))}); "
-        "did you mean 'audit'?",
+        f"{', '.join(sorted(entry_points(group='manila_aspects.hooks').names))})",
+        "write audit",
     ),
-    "no name": ("=audit", "write [name=]what"),
-    "nothing": ("ops=", "write [name=]what"),
+    "no name": ("=audit", "it is no [name=]what", "write something before the ="),
+    "nothing": ("ops=", "it is no [name=]what", "write something after the ="),
     "a lost comma": ("ops=audit b=guard", "the instance would be called 'ops=audit b'"),
     "no class named": (f"{FIXTURES}.recording:", LOOK),
     "no module named": (":Recorder", LOOK),
     "just a dot": (".", LOOK),
-    "relative": (
-        "..recording:Recorder",
-        "importing '..recording' failed: TypeError: the 'package' argument is "
-        "required to perform a relative import for '..recording'",
-    ),
+    "relative": ("..recording:Recorder", LOOK),
 }
 
 
 @pytest.mark.parametrize("case", WRONG_ENTRIES)
 def test_wrong_entry(configured, case):
-    entry, cause = WRONG_ENTRIES[case]
-    problems = problems_in(configured(f"[alpha]\nhook_drivers = {entry}\n"))
-    assert problems == (("alpha", "hook_drivers", entry, cause),)
+    entry, cause, *advice = WRONG_ENTRIES[case]
+    problems = advised_in(configured(f"[alpha]\nhook_drivers = {entry}\n"))
+    assert problems == (("alpha", "hook_drivers", entry, cause, "".join(advice)),)
 
 
 def test_comma_too_many_is_no_entry(configured):
@@ -1409,12 +1434,10 @@ def test_module_that_exits_when_imported(configured, tmp_path, monkeypatch):
     ],
 )
 def test_two_instances_of_one_name(configured, entries, entry, name):
-    (problem,) = problems_in(configured(f"[alpha]\nhook_drivers = {entries}\n"))
+    (problem,) = advised_in(configured(f"[alpha]\nhook_drivers = {entries}\n"))
     assert problem[:3] == ("alpha", "hook_drivers", entry)
-    assert problem.cause == (
-        f"there are two instances of the name {name!r}: "
-        "give each its own, as in name=what"
-    )
+    assert problem.cause == f"there are two instances of the name {name!r}"
+    assert problem.advice == "give each its own, as in name=what"
 
 
 @pytest.mark.parametrize("section", ["DEFAULT", "alpha", "alpha:a"])
@@ -1449,10 +1472,10 @@ def test_wrong_periodic_hooks_ticks(configured, value):
 
 def test_unknown_operation(configured):
     text = section_with([RECORDER], "hook_methods = further, futher, calls\n")
-    one, two = problems_in(configured(text))
-    cause = "unknown operation: the driver has no such method; did you mean"
-    assert one == ("alpha", "hook_methods", "futher", f"{cause} 'further'?")
-    assert two == ("alpha", "hook_methods", "calls", f"{cause} 'calls'?")
+    one, two = advised_in(configured(text))
+    cause = "unknown operation: the driver has no such method"
+    assert one == ("alpha", "hook_methods", "futher", cause, "write further")
+    assert two == ("alpha", "hook_methods", "calls", cause, "")
 
 
 @pytest.mark.parametrize("option", ["hook_drivers", "hook_methods", "colour"])

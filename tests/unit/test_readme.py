@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import configparser
 import re
 import textwrap
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from oslo_config import cfg
 
 import aspects
@@ -33,6 +35,22 @@ class Driver:
 def test_ci_runs_the_test_command() -> None:
     (command,) = re.findall(r"^    (python3 .*bin/tox)$", README, re.MULTILINE)
     assert command in (ROOT / ".ci" / "run").read_text("utf-8").splitlines()
+
+
+def test_pre_commit_runs_what_tox_runs() -> None:
+    config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text("utf-8"))
+    (hook,) = (hook for repo in config["repos"] for hook in repo["hooks"])
+    words = hook["entry"].split()
+    # Not "tox exec", which leaves the package out that mypy needs.
+    assert words[:2] == ["tox", "-q"]
+    tox = configparser.ConfigParser(interpolation=None)
+    tox.read(ROOT / "tox.ini", "utf-8")
+    (environment,) = words[words.index("-e") + 1 :]
+    assert environment in re.split(r"[,\s]+", tox["tox"]["env_list"])
+    commands = tox[f"testenv:{environment}"]["commands"]
+    for command in ("ruff check .", "ruff format --check .", "mypy aspects hooks"):
+        assert command in commands.splitlines()
+    assert not hook["pass_filenames"]
 
 
 @pytest.fixture

@@ -44,13 +44,14 @@ def test_each_hook_in_order_with_what_it_does(tmp_path):
             "on": "pre, periodic",
             "operations": "create_*, *_access",
             "dispatch": "background",
-            "counts": {"suppressed": 1},
+            "counts": {"suppressed": 1, "slow": 0, "skipped": 0, "dropped": 0},
         },
         "2. Upstream": {
             "class": f"{HERE}:Upstream",
             "on": "post, periodic",
             "operations": "*",
             "dispatch": "inline",
+            "counts": {"suppressed": 0, "slow": 0, "skipped": 0, "dropped": 0},
         },
     }
     # Plain data.

@@ -108,19 +108,21 @@ class TestHooks:
     ) -> None:
         monkeypatch.setitem(sys.modules, "hooks.audit", None)
         assert block(show("hooks"), "audit (hooks.audit:AuditHook)") == [
-            "cannot be imported: ModuleNotFoundError: import of hooks.audit halted; "
-            "None in sys.modules: pip install 'manila-aspects[audit]'"
+            "cannot be imported: importing 'hooks.audit:AuditHook' failed: "
+            "ModuleNotFoundError: import of hooks.audit halted; None in sys.modules: "
+            "pip install 'manila-aspects[audit]'"
         ]
 
     def test_one_of_somebody_else_is_not_ours_to_install(self, show: Show) -> None:
         out = show("hooks")
         assert block(out, "needs (they_need_a_library:Hook)") == [
-            "cannot be imported: ModuleNotFoundError: No module named "
-            "'a_library_of_nobody'"
+            "cannot be imported: importing 'they_need_a_library:Hook' failed: "
+            "ModuleNotFoundError: No module named 'a_library_of_nobody': install it "
+            f"in the Python of {sys.prefix}"
         ]
         assert block(out, "lost (their_hooks:Lost)") == [
-            "cannot be imported: AttributeError: module 'their_hooks' has no attribute "
-            "'Lost'"
+            "cannot be imported: importing 'their_hooks:Lost' failed: "
+            "AttributeError: module 'their_hooks' has no attribute 'Lost'"
         ]
 
 
@@ -188,17 +190,27 @@ class TestOperations:
     @pytest.mark.parametrize(
         ("path", "cause"),
         [
-            ("Driver", "it is no path.to.Class"),
-            (f"{__name__}:Driver", "it is no path.to.Class"),
-            ("no.such.Driver", "there is no module 'no'"),
+            (
+                "Driver",
+                "it is no path.to.Class: write its module and its class, with a dot "
+                "between them",
+            ),
+            (
+                f"{__name__}:Driver",
+                f"it is no path.to.Class: write {__name__}.Driver",
+            ),
+            (
+                "no.such.Driver",
+                "there is no module 'no': install it in the Python of {prefix}",
+            ),
             (
                 "tests.unit.fixtures_hooks.recordin.Driver",
-                "there is no module 'tests.unit.fixtures_hooks.recordin'; did you mean "
-                "'tests.unit.fixtures_hooks.recording'?",
+                "there is no module 'tests.unit.fixtures_hooks.recordin': write "
+                "tests.unit.fixtures_hooks.recording",
             ),
             (
                 f"{__name__}.Drivr",
-                f"module '{__name__}' has no class 'Drivr'; did you mean 'Driver'?",
+                f"module '{__name__}' has no class 'Drivr': write Driver",
             ),
             (f"{__name__}.MODULE", "it is a str, not a class"),
             (
@@ -209,7 +221,8 @@ class TestOperations:
             (
                 "tests.unit.fixtures_hooks.lacks_library.Driver",
                 "importing 'tests.unit.fixtures_hooks.lacks_library' failed: "
-                "ModuleNotFoundError: No module named 'a_library_that_nobody_has'",
+                "ModuleNotFoundError: No module named 'a_library_that_nobody_has': "
+                "install it in the Python of {prefix}",
             ),
         ],
     )
@@ -218,4 +231,5 @@ class TestOperations:
     ) -> None:
         assert cli.main(["show", "operations", "--driver", path]) == 1
         out, err = capsys.readouterr()
+        cause = cause.replace("{prefix}", sys.prefix)
         assert (out, err) == ("", f"manila-aspects: --driver {path}: {cause}\n")

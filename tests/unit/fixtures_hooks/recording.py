@@ -139,3 +139,6 @@ class Indiscreet(Recorder):
 
 
 not_a_class = 3
+
+# As a comma behind it makes it one.
+in_a_tuple = (Recorder,)
