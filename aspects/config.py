@@ -7,6 +7,7 @@ import contextlib
 import copy
 import fnmatch
 import glob
+import importlib
 import inspect
 import math
 import os
@@ -41,7 +42,7 @@ from aspects.names import (
     one_line,
 )
 from aspects.operations import METHODS, ContextFactory, new_admin_context
-from aspects.proxy import Weaving, never_runs, weave, weaving
+from aspects.proxy import Weaving, never_runs, no_driver_method, weave, weaving
 
 LOG = log.getLogger(__name__)
 
@@ -423,15 +424,12 @@ def _is_hook(value: object) -> bool:
     return inspect.isclass(value) and hasattr(value, "_execute_pre_hook")
 
 
-def _make_hook(
-    what: str, section: InstanceSection, host: str | None, cls: Any = None
-) -> Any:
-    """Make one hook instance.
+def _hook_class(what: str) -> type:
+    """Import the class of a hook.
 
-    :param cls: its class, if that is known; else it is imported
-    :raises Wrong: saying why that is not possible
+    :raises Wrong: saying what is wrong with it
     """
-    cls = cls or class_named(what)
+    cls: Any = class_named(what)
     if not _is_hook(cls):
         raise Wrong("it is not a hook", "see aspects.HookBase")
     if inspect.isabstract(cls):
@@ -442,33 +440,48 @@ def _make_hook(
         )
     if wrong := never_runs(cls):
         raise Wrong(f"class {cls.__name__!r}: {wrong}")
+    return cls  # type: ignore[no-any-return]
+
+
+def _make_hook(cls: type, section: InstanceSection, host: str | None) -> Any:
+    """Make one hook instance.
+
+    :raises Wrong: saying why that is not possible
+    """
     try:
         hook: Any = cls(configuration=section, host=host)
         hook.instance_name = section.name
     except (Exception, SystemExit) as error:
         text = one_line(error, {"secrets": secret_options(section)})
         raise Wrong(f"making the hook failed: {text}") from error
-    dispatch = section.safe_get("hook_dispatch")
-    dispatches = getattr(cls, "dispatches", HookBase.dispatches)
-    if dispatch not in dispatches:
-        raise Wrong(
-            f"hook_dispatch = {dispatch}: {cls.__name__} delivers no events",
-            f"write hook_dispatch = {' or '.join(dispatches)}",
-        )
-    if dispatch == "background":
-        try:
+    if section.safe_get("hook_dispatch") == "background":
+        # Told by _wrong_dispatch().
+        with contextlib.suppress(ImportError):
             hook.dispatcher = Background(
                 f"{section.name} of {section.config_group or 'DEFAULT'}",
                 section.safe_get("hook_queue_size"),
                 section.safe_get("hook_queue_timeout"),
                 section.safe_get("hook_drain_timeout"),
             )
-        except ImportError as error:
-            raise Wrong(
-                f"hook_dispatch = {dispatch}: {error}",
-                "pip install 'manila-aspects[background]'",
-            ) from error
     return hook
+
+
+def _wrong_dispatch(cls: type, section: InstanceSection) -> Iterator[Problem]:
+    """Yield what is wrong with the way in which a hook is to be run."""
+    dispatch = section.safe_get("hook_dispatch")
+    dispatches = getattr(cls, "dispatches", HookBase.dispatches)
+    cause = advice = ""
+    if dispatch not in dispatches:
+        cause = f"{cls.__name__} delivers no events"
+        advice = f"write {' or '.join(dispatches)}"
+    elif dispatch == "background":
+        try:
+            importlib.import_module("futurist")
+        except ImportError as error:
+            cause, advice = str(error), "pip install 'manila-aspects[background]'"
+    if cause:
+        where = section.where("hook_dispatch")
+        yield Problem(where, "hook_dispatch", dispatch, cause, advice)
 
 
 def parse_entry(entry: str) -> tuple[str, str]:
@@ -544,17 +557,27 @@ def plan(
     for entry in own.safe_get("hook_drivers"):
         try:
             name, what = parse_entry(entry)
-            if name in instances:
+            # As oslo.config compares the names of sections.
+            key = name.lower()
+            if key in instances:
+                # What else is wrong is to be told at once.
+                _hook_class(what)
                 raise Wrong(
                     f"there are two instances of the name {name!r}",
                     "give each its own, as in name=what",
                 )
             section = InstanceSection(configuration, name)
             # Even if there is no hook: its options are to be checked.
-            instances[name] = Instance(what, section, None)
-            hook = _hook_as_before(instances[name], before, host)
-            hook = hook or _make_hook(what, section, host)
-            instances[name] = Instance(what, section, hook)
+            instances[key] = Instance(what, section, None)
+            old = _instance_before(instances[key], before)
+            cls = type(old.hook) if old else _hook_class(what)
+            problems += _wrong_dispatch(cls, section)
+            hook = (
+                _hook_as_before(old, section, host)
+                if old
+                else _make_hook(cls, section, host)
+            )
+            instances[key] = Instance(what, section, hook)
         except Wrong as error:
             problems.append(
                 Problem(group, "hook_drivers", entry, error.cause, error.advice)
@@ -569,31 +592,36 @@ def plan(
             cause = "unknown operation: the driver has no such method"
             advice = instead(method, {*dir(driver)} - {method})
             problems.append(Problem(group, "hook_methods", method, cause, advice))
+        elif wrong := no_driver_method(method):
+            problems.append(Problem(group, "hook_methods", method, wrong))
     made = [instance for instance in instances.values() if instance.hook is not None]
     return Plan(own, made, list(dict.fromkeys(problems)))
 
 
-def _hook_as_before(
-    instance: Instance, before: Sequence[Instance], host: str | None
-) -> Any:
+def _instance_before(instance: Instance, before: Sequence[Instance]) -> Instance | None:
+    """Return the instance that an entry has already, or None."""
+    for old in before:
+        if old.what == instance.what and old.section.name == instance.section.name:
+            return old
+    return None
+
+
+def _hook_as_before(old: Instance, section: InstanceSection, host: str | None) -> Any:
     """Return the hook for an entry that has one already.
 
     Where options have changed, a new one is made, since a constructor checks them.
     It takes the place of the old one if one of them was not declared mutable.
 
-    :return: the hook; None for an entry that has none yet
+    :param old: what there is
+    :param section: what the hook is configured by now
     :raises Wrong: if the new values are no good
     """
-    for old in before:
-        if old.what == instance.what and old.section.name == instance.section.name:
-            section = instance.section
-            section.append_config_values(list(old.section.options.values()))
-            if section.values != old.section.values:
-                new = _make_hook(instance.what, section, host, type(old.hook))
-                if not section.same_but_mutable(old.section):
-                    return new
-            return old.hook
-    return None
+    section.append_config_values(list(old.section.options.values()))
+    if section.values != old.section.values:
+        new = _make_hook(type(old.hook), section, host)
+        if not section.same_but_mutable(old.section):
+            return new
+    return old.hook
 
 
 def weave_from_config(

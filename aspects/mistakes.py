@@ -485,13 +485,12 @@ def finding_of(
     if name == "hook_drivers" and known:
         if refused := _refused(problem, known, index or {}):
             return refused
-        advice = _for_entry(value)
+        advice = _for_entry(value) or problem.advice
     else:
-        advice = _for_value(option, value, cause)
+        advice = problem.advice or _for_value(option, value, cause)
     if option is not None and (told := shown(option, value)) != value:
         value, cause = told, cause.replace(value, told)
     rests_on = (key_of_value(problem.section, name),)
-    advice = advice or problem.advice
     return Finding(problem.section, name, value, cause, advice, rests_on=rests_on)
 
 

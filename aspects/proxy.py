@@ -424,7 +424,8 @@ def weave(
     :raises AlreadyWoven: if the driver is woven
     :raises TypeError: if something that is not a hook is among the hooks, or
         ``hook_methods`` is one name
-    :raises ValueError: if ``periodic_hooks_ticks`` is less than 1
+    :raises ValueError: if ``periodic_hooks_ticks`` is less than 1, or a name among
+        ``hook_methods`` cannot be that of a driver method
     """
     if is_woven(driver):
         raise AlreadyWoven(f"{driver!r} is woven already")
@@ -439,11 +440,26 @@ def weave(
         if wrong := never_runs(each):
             raise TypeError(f"{each!r}: {wrong}")
     hook_methods = tuple(hook_methods)
+    for name in hook_methods:
+        if wrong := no_driver_method(name):
+            raise ValueError(f"hook_methods: {name!r}: {wrong}")
     woven = _class_of(driver, hook_methods)(driver)
     woven._self_weaving = Weaving(
         driver, hooks, backend, host, hook_methods, periodic_hooks_ticks, new_context
     )
     return woven
+
+
+def no_driver_method(name: str) -> str | None:
+    """Return why a name cannot be that of a method to weave; None if it can.
+
+    :param name: the name
+    """
+    if not name.isidentifier():
+        return "it is no name of a method"
+    if name.startswith(("__", "_self_")):
+        return "it is what an object is made of, and no call of a driver"
+    return None
 
 
 def never_runs(hook: object) -> str | None:

@@ -229,9 +229,8 @@ WRONG: dict[str, tuple[str, str, list[str]]] = {
         DRIVERS,
         f"{DRIVERS}\nhook_dispatch = durable",
         [
-            f"[alpha] hook_drivers = {ONE}: hook_dispatch = durable: Recorder "
-            "delivers no events: write hook_dispatch = inline or background "
-            "(manila.conf:7)"
+            "[alpha] hook_dispatch = durable: Recorder delivers no events: write "
+            "inline or background (manila.conf:8)"
         ],
     ),
     "a secret that is not valid": (
