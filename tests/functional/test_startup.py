@@ -31,7 +31,8 @@ audit_log_path = {folder}/audit.log
 """
 
 PROBLEMS = [
-    "[alpha] hook_drivers = no.such:Hook: there is no module 'no'",
+    "[alpha] hook_drivers = no.such:Hook: there is no module 'no': install it in the "
+    f"Python of {sys.prefix}",
     "[alpha] enable_pre_hooks = ture: Unexpected boolean value 'ture'",
 ]
 
