@@ -251,14 +251,13 @@ class InstanceSection:
         """Read the value of an option in the files, or else its default."""
         for group in self.groups:
             try:
-                location = self.conf.get_location(key, group)
-                value = _value(self.conf, group, key, self.options.get(key))
+                value, is_set = _value(self.conf, group, key, self.options.get(key))
             except (cfg.NoSuchOptError, cfg.NoSuchGroupError, KeyError):
                 continue
             except _NOT_VALID:
                 # Told by problems().
                 continue
-            if location and location.location is not cfg.Locations.opt_default:
+            if is_set:
                 if value is None and key in self.options:
                     # A number that is left empty. Told by problems(), unless the
                     # default is none, too.
@@ -310,8 +309,8 @@ _NOT_VALID = (ValueError, cfg.Error, RecursionError)
 
 def _value(
     conf: cfg.ConfigOpts, group: str | None, key: str, option: cfg.Opt | None
-) -> Any:
-    """Return the value of an option in one section.
+) -> tuple[Any, bool]:
+    """Return the value of an option in one section, and whether it is set there.
 
     :param conf: the options
     :param group: the section; None for ``[DEFAULT]``
@@ -320,20 +319,22 @@ def _value(
         same name and another type
     :raises ValueError: if it is not of that type
     """
+    location = conf.get_location(key, group)
     value = _group(conf, group)[key]
-    if option is None or value is None:
-        return value
-    registered = conf._get_opt_info(key, group)["opt"].type
-    scalar = isinstance(value, (str, int, float))
-    return option.type(value) if scalar and registered != option.type else value
+    is_set = location is not None and (
+        location.location is not cfg.Locations.opt_default
+    )
+    if option is not None and is_set and isinstance(value, (str, int, float)):
+        registered = conf._get_opt_info(key, group)["opt"].type
+        value = value if registered == option.type else option.type(value)
+    return value, is_set
 
 
 def _check(conf: cfg.ConfigOpts, group: str | None, option: cfg.Opt) -> Problem | None:
     """Return what is wrong with the value of an option in one section."""
     section = group or "DEFAULT"
     try:
-        location = conf.get_location(option.dest, group)
-        value = _value(conf, group, option.dest, option)
+        value, is_set = _value(conf, group, option.dest, option)
     except _NOT_VALID as error:
         if option.secret:
             return Problem(section, option.name, "***", "not a valid value")
@@ -342,7 +343,7 @@ def _check(conf: cfg.ConfigOpts, group: str | None, option: cfg.Opt) -> Problem 
         if isinstance(error, RecursionError):
             cause = "a $name in it leads to itself"
         return Problem(section, option.name, _raw_value(conf, section, option), cause)
-    if location and location.location is not cfg.Locations.opt_default:
+    if is_set:
         # oslo.config takes both for a number.
         if value is None and option.default is not None:
             return Problem(section, option.name, "", "there is no value")

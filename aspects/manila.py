@@ -65,6 +65,7 @@ class ShareManager(manager.ShareManager):  # type: ignore[misc]
         # Manila calls this last in its constructor. What it would make here are
         # its manager-level hooks: ``self.hooks`` stays empty instead, so that
         # none runs a second time.
+        self._hooks_started = False
         _managers.add(self)
         problems = self._weave()
         if problems:
@@ -73,7 +74,6 @@ class ShareManager(manager.ShareManager):  # type: ignore[misc]
             raise StartupError(problems)
         if not is_woven(self.driver):
             follow(cfg.CONF, self._weave_late)
-        self._hooks_started = False
 
     def _weave(self) -> tuple[Problem, ...]:
         """Weave the hooks that the backend section names now, if it names any.
@@ -163,7 +163,9 @@ def _stop_hooks(
 
 def _report() -> with_default_views.ModelWithDefaultViews:
     """Make the section of the guru meditation report (``SIGUSR2``)."""
-    woven = [m.driver for m in tuple(_managers) if is_woven(m.driver)]
+    # The managers of all backends are made before the service forks.
+    here = [m.driver for m in tuple(_managers) if m._hooks_started]
+    woven = [driver for driver in here if is_woven(driver)]
     data = {str(weaving(driver).backend): report(weaving(driver)) for driver in woven}
     return with_default_views.ModelWithDefaultViews(data=data)
 

@@ -1396,6 +1396,34 @@ def test_a_call_keeps_nothing_alive(
     assert [each() for each in references if each() is not None] == []
 
 
+class Returns(aspects.HookBase):
+    """Makes of its suppressed error the result."""
+
+    def _execute_pre_hook(self, context, func_name, *args, **kwargs):  # type: ignore
+        raise Fault
+
+    def _execute_post_hook(self, context, func_name, data, results, *args, **kwargs):  # type: ignore
+        return aspects.UpdatedResults(data)
+
+    def _execute_periodic_hook(self, context, periodic_hook_data, **kwargs):  # type: ignore
+        """Nothing to do."""
+
+
+@pytest.mark.usefixtures("_no_gc")
+def test_an_error_that_a_hook_makes_the_result_keeps_nothing_alive(way: Way) -> None:
+    hook = Returns(None, None)
+    hook.pre_hooks_enabled = hook.post_hooks_enabled = True
+    hook.suppress_pre_hooks_errors = True
+    driver = way.driver([hook])
+    result = way.call(driver, CONTEXT, "share")
+    kind = type(result)
+    del result
+    assert kind is Fault
+    references = [weakref.ref(hook), weakref.ref(driver)]
+    del hook, driver
+    assert [each() for each in references if each() is not None] == []
+
+
 @pytest.mark.usefixtures("_no_gc")
 def test_a_hook_of_ours_dies_with_its_last_woven_driver(way: Way) -> None:
     hook = Recorder()

@@ -232,10 +232,16 @@ class AwaitingError(Hook):
         await asyncio.sleep(0)
 
 
+class AwaitingInTurn(Hook):
+    async def _execute_periodic_hook(self, context, periodic_hook_data, **kwargs):
+        yield await asyncio.sleep(0)
+
+
 @pytest.mark.parametrize(
     ("cls", "action"),
     [
         (Generating, "_execute_pre_hook"),
+        (AwaitingInTurn, "_execute_periodic_hook"),
         (Awaiting, "_execute_post_hook"),
         (AwaitingError, "_execute_error_hook"),
     ],

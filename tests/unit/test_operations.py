@@ -365,6 +365,38 @@ def test_a_decorated_method_has_the_signature_of_what_it_wraps(hook: Recorder) -
     assert seen.func_name.arguments(seen.args, seen.kwargs) == {"share": 1}
 
 
+class PassesOn(Shapes):
+    """As the GlusterFS drivers: the names of the arguments are the base class's."""
+
+    def create_share(self, *args: Any, **kwargs: Any) -> None: ...
+
+    def extend_share(self, *args: Any, **kwargs: Any) -> None: ...
+
+    def shrink_share(self, *args: Any, **kwargs: Any) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("call", "context", "arguments"),
+    [
+        (lambda d: d.create_share(CONTEXT, "share", "server"), CONTEXT, ("share",)),
+        (lambda d: d.create_share(CONTEXT, share="share"), CONTEXT, ("share",)),
+        (lambda d: d.extend_share("share", 2), None, ("share", "new_size")),
+        # Nobody says what these are.
+        (lambda d: d.shrink_share("share", 1), None, ("args",)),
+    ],
+)
+def test_a_method_that_passes_on_what_it_gets_has_the_names_of_its_base_class(
+    hook: Recorder, call: Any, context: Any, arguments: tuple[str, ...]
+) -> None:
+    call(aspects.weave(PassesOn(), [hook]))
+    for seen in hook.trace:
+        if context is not None:
+            assert seen.context is context
+        assert context not in seen.args
+        told = seen.func_name.arguments(seen.args, seen.kwargs)
+        assert set(arguments) <= set(told) <= {*arguments, "share_server"}
+
+
 def test_arguments_change_neither_the_hooks_nor_the_callers(hook: Recorder) -> None:
     aspects.weave(Shapes(), [hook]).create_share(CONTEXT, share=1)
     seen = hook.trace[0]

@@ -482,3 +482,27 @@ def test_tick_in_flight_ends_with_the_hooks_it_began_with(configured):
     assert aspects.tick(woven, CONTEXT, []) is True
     assert [len(h.seen) for h in aspects.weaving(woven).hooks] == [1, 1, 1]
     assert aspects.tick(woven, CONTEXT, []) is False
+
+
+def test_share_instances_are_fetched_for_a_tick_that_hooks_run_on_alone():
+    fetched = []
+
+    def fetch():
+        fetched.append(1)
+        return SHARES
+
+    hook = Hook(on=False)
+    woven = aspects.weave(recording.Driver(), [hook], periodic_hooks_ticks=2)
+    for _ in range(4):
+        aspects.tick(woven, CONTEXT, fetch)
+    assert fetched == []
+    hook.periodic_hooks_enabled = True
+    for _ in range(4):
+        aspects.tick(woven, CONTEXT, fetch)
+    assert fetched == [1, 1]
+    assert hook.seen == [(CONTEXT, SHARES)] * 2
+
+
+def test_a_tick_in_none_is_refused():
+    with pytest.raises(ValueError, match="periodic_hooks_ticks = 0"):
+        aspects.weave(recording.Driver(), [], periodic_hooks_ticks=0)

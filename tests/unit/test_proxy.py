@@ -12,6 +12,8 @@ import functools
 import gc
 import inspect
 import operator
+import sys
+import threading
 import types
 import weakref
 from collections.abc import Callable
@@ -813,6 +815,66 @@ def test_dir_vars_and_members_are_the_drivers(pair: Any) -> None:
 def test_special_attributes_are_the_drivers(pair: Any, name: str) -> None:
     driver, woven = pair
     assert getattr(woven, name) == getattr(driver, name)
+
+
+class Iterated:
+    def __iter__(self) -> Any:
+        return iter("abc")
+
+
+class Indexed:
+    def __getitem__(self, index: int) -> str:
+        return "abc"[index]
+
+    def __len__(self) -> int:
+        return 3
+
+
+@pytest.mark.parametrize("cls", [Iterated, Indexed, Driver])
+@pytest.mark.parametrize("question", [list, reversed, lambda each: "b" in each])
+def test_what_python_does_without_a_special_method_it_does_with_the_proxy(
+    cls: Any, question: Any
+) -> None:
+    def answer(driver: Any) -> Any:
+        try:
+            told = question(driver)
+            return told if isinstance(told, bool) else list(told)
+        except TypeError:
+            return TypeError
+
+    driver = cls()
+    assert answer(aspects.weave(driver, [])) == answer(driver)
+
+
+def test_one_name_is_no_list_of_methods() -> None:
+    with pytest.raises(TypeError, match="one name, not several"):
+        aspects.weave(Driver(), [], hook_methods="helper")
+
+
+def test_a_chain_that_is_replaced_while_a_method_is_woven_is_nobody_elses(
+    hook: Recorder,
+) -> None:
+    driver = Driver()
+    woven, other = aspects.weave(driver, [hook]), aspects.weave(driver, [Recorder("b")])
+    about = aspects.weaving(woven)
+    replacing = threading.Event()
+
+    def replace() -> None:
+        while not replacing.is_set():
+            about.replace((hook,), lambda: None)
+
+    thread = threading.Thread(target=replace)
+    thread.start()
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(3000):
+            woven.create_share(CONTEXT, "share")
+    finally:
+        sys.setswitchinterval(interval)
+        replacing.set()
+        thread.join()
+    assert not is_intercepted(other, hook) or pytest.fail("another's hook")
 
 
 def test_equality_and_hash_are_the_drivers(pair: Any) -> None:
