@@ -7,6 +7,8 @@ which are required, and no Manila would start in this process.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import importlib
 import inspect
 import pkgutil
@@ -66,19 +68,19 @@ def classes() -> list[type]:
 CLASSES = classes()
 
 
-def made(cls: type) -> Any:
-    """Make an instance, without its constructor if that needs a system to talk to."""
-    try:
-        return cls(configuration=section_of_alpha())
-    except Exception:
-        return cls.__new__(cls)
+def constructed(cls: type) -> Any:
+    """Make an instance with its constructor; None if that needs more than a section."""
+    for handles_share_servers in (False, True):
+        section = mock.MagicMock(config_group="alpha", network_config_group=None)
+        section.driver_handles_share_servers = handles_share_servers
+        section.safe_get = functools.partial(getattr, section)
+        with mock.patch("manila.network.API"), contextlib.suppress(Exception):
+            return cls(configuration=section)
+    return None
 
 
-def section_of_alpha() -> Any:
-    section = mock.create_autospec(configuration.Configuration, instance=True)
-    section.config_group = "alpha"
-    section.safe_get.return_value = None
-    return section
+#: The classes whose constructors do without hardware.
+CONSTRUCTED = [cls for cls in CLASSES if constructed(cls) is not None]
 
 
 def specified(cls: type) -> Any:
@@ -88,14 +90,18 @@ def specified(cls: type) -> Any:
 
 def test_there_are_some_forty() -> None:
     assert len(CLASSES) >= 38
+    assert len(CONSTRUCTED) >= 20
     # Nothing but a library that is not there keeps a module from being imported.
     for cause in NEED_MORE.values():
         assert "No module named" in cause
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.parametrize("make", [made, specified])
-@pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize(
+    ("cls", "make"),
+    [(cls, specified) for cls in CLASSES] + [(cls, constructed) for cls in CONSTRUCTED],
+    ids=lambda each: each.__name__,
+)
 def test_nobody_can_tell(cls: type, make: Callable[[type], Any]) -> None:
     plain = make(cls)
     hook = Witness()
@@ -126,6 +132,23 @@ def test_nobody_can_tell(cls: type, make: Callable[[type], Any]) -> None:
     # And it is woven.
     assert hook.seen
     assert aspects.unweave(woven) is plain
+
+
+@pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
+def test_a_hook_is_told_the_context_as_such(cls: type) -> None:
+    context = object()
+    # What it is made of does not matter: its methods are those of its class.
+    operations = aspects.weaving(aspects.weave(cls.__new__(cls), [])).operations
+    found = 0
+    for name, operation in operations.items():
+        declared = inspect.signature(
+            getattr(driver.ShareDriver, name, getattr(cls, name))
+        )
+        if [*declared.parameters][1:2] == ["context"]:
+            found += 1
+            taken = operation.take_context((context, "share"), {})
+            assert taken == (context, ("share",), {}), name
+    assert found > 20
 
 
 def said(method: Callable[..., Any], *args: Any, **kwargs: Any) -> str | None:

@@ -36,7 +36,8 @@ class Switches(NamedTuple):
     suppress_post: bool = False
 
 
-State = tuple[Switches, ...]
+#: The hooks of a chain in order, and what is on of each.
+State = tuple[tuple[str, Switches], ...]
 
 OPTIONS = Switches(
     *(  # type: ignore[arg-type]
@@ -125,7 +126,7 @@ def due(number: int, state: State) -> tuple[list[tuple[str, str]], bool]:
                 act(who, "error")
         return done, False
 
-    on_now = [(who, on) for who, on in zip(HOOKS, state) if on.pre or on.post]
+    on_now = [(who, on) for who, on in state if on.pre or on.post]
     for who, on in on_now:
         if on.pre and not act(who, "pre") and not on.suppress_pre:
             return fail()
@@ -145,38 +146,40 @@ class World:
     def __init__(self, folder: Path) -> None:
         self._random = random.Random(4)
         self._file = folder / "service.conf"
-        self.states: list[State] = [tuple(Switches() for _ in HOOKS)]
+        self.states: list[State] = [tuple((name, Switches()) for name in HOOKS)]
         self._write(self.states[0])
         self._conf = cfg.ConfigOpts()
         self._conf(["--config-file", str(self._file)], default_config_dirs=[])
         section = aspects.BackendSection(self._conf, "alpha")
         self.woven = aspects.weave_from_config(Driver(), section, "node1@alpha")
-        self._hooks = aspects.weaving(self.woven).hooks
         self.reloads = self.switched = 0
 
     def _write(self, state: State) -> None:
-        names = ", ".join(f"{name}={__name__}:StressHook" for name in HOOKS)
+        names = ", ".join(f"{name}={__name__}:StressHook" for name, _ in state)
         text = f"[alpha]\nhook_drivers = {names}\n"
-        for name, on in zip(HOOKS, state):
+        for name, on in state:
             text += f"[alpha:{name}]\n"
             text += "".join(f"{o} = {v}\n" for o, v in zip(OPTIONS, on))
         self._file.write_text(text, "utf-8")
 
     def switch(self) -> None:
         """Set one switch of one hook."""
-        at, which = self._random.randrange(len(HOOKS)), self._random.randrange(4)
         state = list(self.states[-1])
-        value = not state[at][which]
-        field = Switches._fields[which]
-        state[at] = state[at]._replace(**{field: value})
-        setattr(self._hooks[at], ATTRIBUTES[which], value)
+        at, which = self._random.randrange(len(state)), self._random.randrange(4)
+        name, on = state[at]
+        value = not on[which]
+        state[at] = name, on._replace(**{Switches._fields[which]: value})
+        hook = aspects.weaving(self.woven).hooks[at]
+        setattr(hook, ATTRIBUTES[which], value)
         self.states.append(tuple(state))
         self.switched += 1
 
     def reload(self) -> None:
-        """Have all switches follow an edited file."""
+        """Have the chain follow an edited file: the hooks, their order, all switches."""
+        names = self._random.sample(HOOKS, self._random.randint(1, len(HOOKS)))
         state = tuple(
-            Switches(*(self._random.random() < 0.5 for _ in OPTIONS)) for _ in HOOKS
+            (name, Switches(*(self._random.random() < 0.5 for _ in OPTIONS)))
+            for name in names
         )
         self._write(state)
         self._conf.mutate_config_files()
