@@ -12,7 +12,7 @@ HOOKS = {
     "audit": ["pycadf>=4"],
     "automount": ["oslo.messaging>=14"],
     "command": [],
-    "guard": ["cronsim>=2.5", "tzdata"],
+    "guard": ["cronsim>=2.6", "tzdata"],
     "metrics": ["prometheus-client>=0.20"],
     "notification": ["oslo.messaging>=14"],
     "tracing": [
