@@ -34,6 +34,7 @@ TEST = [
         "docutils>=0.20",
         "cloudevents>=1.11",
         "cryptography>=42",
+        "oslo.messaging[kafka]>=14",
         "psycopg2-binary>=2.9",
         "trustme>=1.2",
     ),

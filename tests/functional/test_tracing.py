@@ -421,7 +421,7 @@ trace.get_tracer_provider().shutdown()
 
 
 def test_in_the_trace_of_the_request(tmp_path, collector):
-    pytest.importorskip("oslo_messaging._tracing")
+    parts.need_module("oslo_messaging._tracing", "oslo.messaging")
     run(RPC, tmp_path, collector.port, f"http://127.0.0.1:{collector.port}")
     sent, received = "share.create_share_instance", "create_share_instance receive"
     assert collector.tree() == [
