@@ -12,7 +12,7 @@ HOOKS = {
     "audit": ["pycadf>=4"],
     "automount": ["oslo.messaging>=14"],
     "command": [],
-    "guard": ["cronsim>=2.5", "tzdata"],
+    "guard": ["cronsim>=2.6", "tzdata"],
     "metrics": ["prometheus-client>=0.20"],
     "notification": ["oslo.messaging>=14"],
     "tracing": [
@@ -34,6 +34,7 @@ TEST = [
         "docutils>=0.20",
         "cloudevents>=1.11",
         "cryptography>=42",
+        "oslo.messaging[kafka]>=14",
         "psycopg2-binary>=2.9",
         "trustme>=1.2",
     ),

@@ -9,15 +9,39 @@ import types
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-_SECRET = re.compile(
-    r"passw|pswd|pwd|secret|token|credential|passphrase|keyring|"
-    r"(access|api|auth|encryption|private|ssh)_?key",
-    re.IGNORECASE,
+_NAME = (
+    r"passw|pswd|pwd|secret|token|credential|passphrase|keyring|signature|"
+    r"(?<![a-z])(?:pass|sig)(?![a-z])|"
+    r"(?:access|api|auth|encryption|private|ssh)[ _-]?key"
 )
+_SECRET = re.compile(_NAME, re.IGNORECASE)
 
+# What is no secret after such a name or "Bearer", but how a message goes on.
+_PROSE = (
+    r"(?!(?:an?|are|auth\w*|cannot|could|denied|does|expired|failed|false|has|invalid|"
+    r"is|missing|must|no|none|not|null|required|should|the|token|true|unknown|was|"
+    r"wrong)(?![^\s.,;:!?\"')\]}]))"
+)
+_WORD = _PROSE + r"[^\s,;&\"'()\[\]{}<>\\]+"
 
-# The password in a URL: scheme://user:password@host.
-_IN_URL = re.compile(r"(://[^\s/:@]*:)[^\s/@]+@")
+# Each begins with what stays. Nothing in them is read again and again: texts come
+# from anywhere, and may be long.
+_FORMS = [
+    re.compile(form, re.IGNORECASE | re.DOTALL)
+    for form in (
+        # The password in a URL: scheme://user:password@host.
+        r"(://[^\s/:@]*:)[^\s/]+(?=@)",
+        # name=value or "name": "value", however deep it is in other texts.
+        rf"((?:{_NAME})[\w-]{{0,40}}\\*[\"']?[ \t]*[=:](?!//)[ \t]*"
+        r"(?:[bu]?(?P<quote>\\*[\"']))?)"
+        rf"(?(quote)(?:(?!(?P=quote))(?:\\.|[^\\]))+|{_WORD})",
+        # The headers of HTTP: a scheme, and what it takes.
+        rf"(\bbearer[ ]+|\bauthorization\\*[\"']?[ \t]*[=:][ \t]*\\*[\"']?{_PROSE}"
+        rf"(?:[\w-]{{1,40}}[ ]+)?){_WORD}",
+        # The key of a user of Ceph.
+        r"((?<![a-z0-9+/]))AQ[a-z0-9+/]{36}==",
+    )
+]
 
 
 def text_of(
@@ -58,11 +82,13 @@ def without_secrets(text: str, context: Any, arguments: Mapping[str, Any]) -> st
     # Not at the top: what it compiles takes longer than all else here.
     from oslo_utils import strutils
 
-    return str(strutils.mask_password(_IN_URL.sub(r"\1***@", text)))
+    for form in _FORMS:
+        text = form.sub(r"\1***", text)
+    return str(strutils.mask_password(text))
 
 
 def _secrets(value: Any, depth: int, secret: bool = False) -> Iterator[str]:
-    """Yield the strings in nested data that stand under a secret name.
+    """Yield the strings and numbers in nested data that stand under a secret name.
 
     :param value: the data: mappings, lists, objects, models
     :param depth: how deep to look
@@ -71,6 +97,9 @@ def _secrets(value: Any, depth: int, secret: bool = False) -> Iterator[str]:
     if isinstance(value, bytes):
         # As it is written, less b''.
         value = repr(value)[2:-1]
+    elif isinstance(value, int) and not isinstance(value, bool) and value > 999:
+        # One that is shorter is in too many other numbers.
+        value = str(value)
     if isinstance(value, str):
         if secret and value:
             yield value

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from oslo_config import cfg
 
@@ -54,6 +54,9 @@ class CommandHook(EventHook):
 
     :raises ValueError: if an option is wrong, naming it
     """
+
+    #: It is the program that is deferred: what it is told is of the moment.
+    deferred_actions: ClassVar = ()
 
     options = (
         cfg.StrOpt(
@@ -134,8 +137,23 @@ class CommandHook(EventHook):
     def _tell(
         self, kind: str, told: dict[str, Any], context: Any, operation: Any, *call: Any
     ) -> None:
-        """Run the program.
+        given = (context, kind, told, operation, *call)
+        # A decision is waited for.
+        if self.dispatcher and kind != "pre":
+            self.dispatcher.put(self, kind, operation, self._run, *given)
+        else:
+            self._run(*given)
 
+    def _run(
+        self, context: Any, kind: str, told: dict[str, Any], operation: Any, *call: Any
+    ) -> None:
+        """Run the program with an event.
+
+        :param context: the context of the action
+        :param kind: ``pre``, ``post``, ``error`` or ``periodic``
+        :param told: the event
+        :param operation: the operation
+        :param call: the ``args`` and ``kwargs`` that the action got
         :raises aspects.Veto: if it ended in a pre action, not with status 0
         :raises CommandError: if it ended like that in another, or was killed
         :raises ValueError: if an option is wrong by now

@@ -4,9 +4,7 @@
 from __future__ import annotations
 
 import abc
-import contextlib
 import os
-import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -115,15 +113,14 @@ class DeliveryHook(EventHook):
         """Return what every hook counts, and what its outbox does.
 
         :return: also the events ``delivered`` and ``refused`` by this process, and
-            those that are ``pending``
+            those that are ``pending``, unless the file of them cannot be read
         """
         counts = super().counts()
         if self.outbox:
             counts["delivered"] = self.outbox.delivered
             counts["refused"] = self.outbox.refused
-            # An error of the file is told where events are put.
-            with contextlib.suppress(sqlite3.Error):
-                counts["pending"] = self.outbox.pending()
+            if (pending := self.outbox.pending()) is not None:
+                counts["pending"] = pending
         return counts
 
     def _tell(

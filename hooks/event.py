@@ -67,7 +67,7 @@ def periodic_event_of(
     """
     data = {**_origin_of(context), "backend": backend, "host": host}
     if isinstance(hook_data, (list, tuple)):
-        ids = [_get(instance, "id") for instance in hook_data]
+        ids = [value_of(instance, "id") for instance in hook_data]
         data["share_instance_ids"] = [str(each) for each in ids if each is not None]
     return _event("share.periodic", data)
 
@@ -164,21 +164,26 @@ def ids_of(arguments: Mapping[str, Any]) -> dict[str, str]:
             value = value[0] if value else None
         if value is None:
             continue
-        parent = _get(value, whole) if whole else None
+        parent = value_of(value, whole) if whole else None
         if whole and (parent or own):
-            ids.setdefault(whole, str(parent or _get(value, "id")))
+            ids.setdefault(whole, str(parent or value_of(value, "id")))
         if own and (parent or not whole):
-            ids[own] = str(_get(value, "id"))
-        if argument == "snapshot" and (share := _get(value, "share_id")):
+            ids[own] = str(value_of(value, "id"))
+        if argument == "snapshot" and (share := value_of(value, "share_id")):
             ids.setdefault("share_id", str(share))
     return {name: value for name, value in ids.items() if value != "None"}
 
 
-def _get(value: Any, key: str) -> Any:
-    # A database model may have to load a column and fail: an id that is not
+def value_of(thing: Any, name: str) -> Any:
+    """Return a value of a dict, of a model or of any object; None without it.
+
+    :param thing: what has the value
+    :param name: the key or attribute
+    """
+    # A database model may have to load a column and fail: a value that is not
     # to be had must not make a hook fail.
     try:
-        return value[key] if hasattr(value, "__getitem__") else getattr(value, key)
+        return thing[name] if hasattr(thing, "__getitem__") else getattr(thing, name)
     except Exception:
         return None
 
@@ -199,15 +204,18 @@ def access_of(
     if not rules:
         return {}
     told: dict[str, Any] = {
-        name: [{field: _get(rule, field) for field in _RULE_FIELDS} for rule in each]
+        name: [
+            {field: value_of(rule, field) for field in _RULE_FIELDS} for rule in each
+        ]
         for name, each in rules.items()
     }
     share = arguments.get("share")
-    told["share_proto"] = _get(share, "share_proto")
+    told["share_proto"] = value_of(share, "share_proto")
     told["export_locations"] = [
         str(path)
-        for location in _each(_get(share, "export_locations"))
-        if (path := _get(location, "path")) and not _get(location, "is_admin_only")
+        for location in _each(value_of(share, "export_locations"))
+        if (path := value_of(location, "path"))
+        and not value_of(location, "is_admin_only")
     ]
     return told
 

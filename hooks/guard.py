@@ -6,7 +6,7 @@ from __future__ import annotations
 import datetime
 import re
 import zoneinfo
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from cronsim import CronSim, CronSimError
 from oslo_config import cfg
 
 import aspects
+from hooks.event import value_of
 
 UTC = datetime.timezone.utc
 
@@ -94,32 +95,35 @@ class Window:
         :param now: a moment, with a time zone
         :return: the end of the last one that has begun; None if none is open
         """
-        begins = self._begins(now.astimezone(UTC) - self.duration, now)
-        last = max(begins, default=None)
+        last = self._last_begin(now)
         return last and (last + self.duration).astimezone(self.zone)
 
-    def _begins(
-        self, after: datetime.datetime, until: datetime.datetime
-    ) -> Iterator[datetime.datetime]:
-        """Yield the moments after one, up to another, at which a window begins."""
+    def _last_begin(self, now: datetime.datetime) -> datetime.datetime | None:
+        """Return when the window that is open has begun, if one is."""
 
         def wall(moment: datetime.datetime) -> datetime.datetime:
-            return moment.astimezone(self.zone).replace(tzinfo=None)
+            return moment.astimezone(self.zone).replace(tzinfo=None, microsecond=0)
 
+        after = now.astimezone(UTC) - self.duration
+        earliest = wall(after) - CHANGE
+        last = None
         # What the clocks show, since cronsim misses times where they change at
-        # midnight or by half an hour.
-        for shown in CronSim(self.cron, wall(after) - CHANGE):
-            if shown > wall(until) + CHANGE:
-                return
+        # midnight or by half an hour. Backwards, as the last one is looked for.
+        for shown in CronSim(self.cron, wall(now) + CHANGE, reverse=True):
+            if shown < earliest:
+                break
             first, second = (
                 shown.replace(tzinfo=self.zone, fold=fold).astimezone(UTC)
                 for fold in (0, 1)
             )
             # Shown twice, it is two moments. Never shown, it is the one at which
             # it would be had the clocks not been changed: second is before first.
-            for begin in (first, max(first, second)):
-                if after < begin <= until:
-                    yield begin
+            begins = [b for b in (first, max(first, second)) if after < b <= now]
+            if begins and last is None:
+                # Clocks that were put back showed some earlier time later.
+                earliest = max(earliest, shown - CHANGE)
+            last = max(filter(None, (last, *begins)), default=None)
+        return last
 
 
 @dataclass(frozen=True)
@@ -255,7 +259,9 @@ class GuardHook(aspects.HookBase):
         _check_freeze(rules, func_name)
         arguments = func_name.arguments(args, kwargs)
         share = _share_in(arguments, args)
-        _check_project(rules, _get(share, "project_id") or _get(context, "project_id"))
+        _check_project(
+            rules, value_of(share, "project_id") or value_of(context, "project_id")
+        )
         new = func_name == "create_share_instance"
         veto = NoValidHost if new else aspects.Veto
         _check_type(rules, share, veto)
@@ -309,8 +315,9 @@ def _check_type(rules: Rules, share: Any, veto: type[aspects.Veto]) -> None:
     names = [
         name
         for name in (
-            _get(_get(share, "share_type"), "name") or _get(share, "share_type_name"),
-            _get(share, "share_type_id"),
+            value_of(value_of(share, "share_type"), "name")
+            or value_of(share, "share_type_name"),
+            value_of(share, "share_type_id"),
         )
         if name is not None
     ]
@@ -355,7 +362,7 @@ def _share_in(arguments: Mapping[str, Any], args: Sequence[Any]) -> Any:
         if arguments.get(name) is not None:
             return arguments[name]
     if arguments.get("snapshot") is not None:
-        return _get(arguments["snapshot"], "share")
+        return value_of(arguments["snapshot"], "share")
     # Where a driver has a name of its own for it, or it is the first of a list.
     first = args[0] if args else None
     return first[0] if isinstance(first, (list, tuple)) and first else first
@@ -372,17 +379,9 @@ def _new_size(
     :param args: its positional arguments, without the context
     """
     if operation in ("create_share_instance", "manage_share"):
-        size = _get(share, "size")
+        size = value_of(share, "size")
     elif operation in ("extend_share", "shrink_share"):
         size = arguments.get("new_size", args[1] if len(args) > 1 else None)
     else:
         return None
     return int(size) if size else None
-
-
-def _get(value: Any, key: str) -> Any:
-    # A database model may have to load a column and fail.
-    try:
-        return value[key] if hasattr(value, "__getitem__") else getattr(value, key)
-    except Exception:
-        return None

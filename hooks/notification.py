@@ -45,6 +45,11 @@ def parsed_url(
         return oslo_messaging.TransportURL.parse(conf, url)
     except oslo_messaging.DriverLoadFailure as error:
         raise ValueError(f"{option}: {error}") from None
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"{option}: its driver needs the module {error.name}: install the extra of "
+            "oslo.messaging for it, as in pip install 'oslo.messaging[kafka]'"
+        ) from None
     except Exception as error:
         raise ValueError(
             f"{option}: {type(error).__name__}: it, or an option of its driver, is "
@@ -99,6 +104,14 @@ class NotificationHook(DeliveryHook):
         self._topics()
         url = self.get_config_option("notification_transport_url")
         self._url = parsed_url(self._conf, url, "notification_transport_url")
+        if self.outbox and self._url.transport not in RABBIT:
+            # Kafka's hands a message to a thread and returns; what becomes of it is
+            # but logged. An event would be off the disk before a broker has it.
+            raise ValueError(
+                f"hook_dispatch = durable: the driver {self._url.transport} of "
+                "oslo.messaging does not tell whether a broker has a message; rabbit's "
+                "does"
+            )
         if self._url.transport in RABBIT:
             # What it waits for a broker that says nothing more. Callers do not, but
             # the next host of a cluster is not tried before.
@@ -133,9 +146,7 @@ class NotificationHook(DeliveryHook):
         super().start()
 
     def _outlives_broker(self) -> bool:
-        """Tell whether what the broker has confirmed survives its restart."""
-        if self._url.transport not in RABBIT:
-            return True
+        """Tell whether what RabbitMQ has confirmed survives its restart."""
         # With what the URL itself says of these options.
         options = self._new_transport().conf.oslo_messaging_rabbit
         return bool(options.amqp_durable_queues or options.rabbit_quorum_queue)

@@ -56,8 +56,8 @@ class _Queue(SQLiteQueue):  # type: ignore[misc]
     """The events in a table of a file, in a row each.
 
     Of several callers at once, one writes the events of all: with one commit, and
-    one wait for the disk. So nobody waits for more than the write before and that of
-    his own event, however many there are.
+    one wait for the disk. So nobody waits for more writes than the one before and that
+    of his own event, however many there are.
 
     :param folder: the folder of the file
     :param table: the table, without ``queue_`` before it
@@ -84,6 +84,22 @@ class _Queue(SQLiteQueue):  # type: ignore[misc]
             serializer=_Texts,
             db_file_name=FILE,
         )
+        # The library deletes as it writes, with a wait for the disk each time, which
+        # callers had to wait for as well. A delete that a loss of power undoes is but
+        # a repeat, so it is done on the other connection, which does not wait.
+        self._putter.execute("PRAGMA synchronous = FULL")
+        self._getter.execute("PRAGMA synchronous = NORMAL")
+
+    def task_done(self) -> None:
+        """Take all up to the event that was got last out of the file.
+
+        :raises sqlite3.Error: if that is not possible
+        """
+        delete = self._SQL_DELETE.format(
+            table_name=self._table_name, key_column=self._key_column, op="<="
+        )
+        with self.tran_lock, self._getter:
+            self._getter.execute(delete, (self.cursor,))
 
     def append(self, event: dict[str, Any]) -> None:
         """Write an event to disk.
@@ -219,21 +235,24 @@ class Outbox:
         if self._lock is not None:
             self._lock.close()
 
-    def pending(self) -> int:
+    def pending(self) -> int | None:
         """Return how many events wait for delivery, whoever has put them.
 
-        :raises sqlite3.Error: if the file cannot be read
+        :return: None if the file cannot be read, of which :meth:`put` tells
         """
         file = self.path / FILE
-        if not file.exists():
-            return 0
-        # Counted by the ids, of which none is left out: a count of the rows
-        # would read them all.
-        with contextlib.closing(sqlite3.connect(file)) as connection:
-            (count,) = connection.execute(
-                "SELECT coalesce((SELECT max(_id) FROM queue_waiting)"
-                " - (SELECT min(_id) FROM queue_waiting) + 1, 0)"
-            ).fetchone()
+        try:
+            if not file.exists():
+                return 0
+            # Counted by the ids, of which none is left out: a count of the rows
+            # would read them all.
+            with contextlib.closing(sqlite3.connect(file)) as connection:
+                (count,) = connection.execute(
+                    "SELECT coalesce((SELECT max(_id) FROM queue_waiting)"
+                    " - (SELECT min(_id) FROM queue_waiting) + 1, 0)"
+                ).fetchone()
+        except (OSError, sqlite3.Error):
+            return None
         return int(count)
 
     def stop(self, timeout: float) -> None:
@@ -245,7 +264,8 @@ class Outbox:
         if queue is None or thread is None:
             return
         deadline = time.monotonic() + timeout
-        while (left := self.pending()) and time.monotonic() < deadline:
+        # Where it cannot be told, it may deliver all the same.
+        while (left := self.pending()) != 0 and time.monotonic() < deadline:
             time.sleep(0.05)
         self._stopping.set()
         queue.news.set()
@@ -253,11 +273,12 @@ class Outbox:
         thread.join(timeout=max(deadline - time.monotonic(), 1.0))
         # It is closed by the last who has it: a call, or the thread.
         self._queue = self._thread = None
-        if left:
+        if left != 0:
             LOG.warning(
-                "%(left)d event(s) in %(path)s are left to be delivered at the next "
+                "%(left)s event(s) in %(path)s are left to be delivered at the next "
                 "start",
-                {"left": left, "path": self.path},
+                {"left": "Unknown how many" if left is None else left}
+                | {"path": self.path},
             )
 
     # -- the thread --------------------------------------------------------------

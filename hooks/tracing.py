@@ -8,10 +8,12 @@ import logging
 import os
 import threading
 import time
+import urllib.parse
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import Token
 from typing import Any, ClassVar, NamedTuple
 
+import requests
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.http import trace_exporter
@@ -118,6 +120,47 @@ class _Seldom(logging.Filter):
         return True
 
 
+class _Discreet(logging.Filter):
+    """Takes out of messages what of the collector's URL may be a secret.
+
+    :param url: the URL
+    :raises ValueError: if it is not valid; without its text
+    """
+
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        # As it is sent, which is how errors and urllib3's debug lines tell it.
+        try:
+            sent = requests.Request("POST", url).prepare().path_url
+        except requests.RequestException:
+            raise ValueError(
+                "tracing_endpoint: not a valid http:// or https:// URL"
+            ) from None
+        parts = urllib.parse.urlsplit(url)
+        login = parts.netloc.rpartition("@")[0]
+        told = (url, sent, parts.path, parts.query, login)
+        self._secrets = sorted({each for each in told if len(each) > 1}, key=len)[::-1]
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        text = record.getMessage()
+        for secret in self._secrets:
+            if secret in text:
+                text = text.replace(secret, "***")
+                record.msg, record.args = text, ()
+        return True
+
+
+def _filters(url: str) -> list[tuple[str, logging.Filter]]:
+    """Return what keeps the log fit to read, and the loggers that it is for."""
+    discreet = _Discreet(url)
+    exporter = trace_exporter.__name__
+    return [
+        (exporter, _Seldom()),
+        (exporter, discreet),
+        ("urllib3.connectionpool", discreet),
+    ]
+
+
 class TracingHook(aspects.HookBase):
     """Send spans of each join point to a collector, with OpenTelemetry's OTLP.
 
@@ -127,6 +170,8 @@ class TracingHook(aspects.HookBase):
 
     It needs ``enable_pre_hooks`` and ``enable_post_hooks``. Have it first: a pre
     action before its own has no join point yet.
+
+    :raises ValueError: if the collector's URL is not valid
     """
 
     options = (
@@ -134,7 +179,9 @@ class TracingHook(aspects.HookBase):
             "tracing_endpoint",
             default="http://127.0.0.1:4318/v1/traces",
             schemes=["http", "https"],
-            help="Where the collector takes OTLP over HTTP.",
+            secret=True,
+            help="Where the collector takes OTLP over HTTP. With user:password@ before "
+            "the host, they are sent as basic authentication.",
         ),
         cfg.StrOpt(
             "tracing_service_name",
@@ -166,14 +213,15 @@ class TracingHook(aspects.HookBase):
         self._provider: TracerProvider | None = None
         self._exporter: Any = None
         self._process: int | None = None
-        self._seldom = _Seldom()
+        self._filters = _filters(self.get_config_option("tracing_endpoint"))
 
     def start(self) -> None:
         """Begin to send spans, in the process that calls; again after a fork."""
         if self._provider and self._process == os.getpid():
             return
         self.stop()
-        logging.getLogger(trace_exporter.__name__).addFilter(self._seldom)
+        for name, each in self._filters:
+            logging.getLogger(name).addFilter(each)
         self._process = os.getpid()
         self._exporter = trace_exporter.OTLPSpanExporter(
             endpoint=self.get_config_option("tracing_endpoint"),
@@ -204,7 +252,8 @@ class TracingHook(aspects.HookBase):
                 {"timeout": timeout},
             )
             self._exporter.shutdown()
-        logging.getLogger(trace_exporter.__name__).removeFilter(self._seldom)
+        for name, each in self._filters:
+            logging.getLogger(name).removeFilter(each)
 
     # -- what it watches ---------------------------------------------------------
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import hmac
 import http.client
@@ -45,8 +46,6 @@ _THREAD = "webhook"
 logging.getLogger("urllib3.connectionpool").addFilter(
     lambda record: record.threadName != _THREAD
 )
-# urllib3 would warn at each request.
-warnings.filterwarnings("once", category=urllib3.exceptions.InsecureRequestWarning)
 
 
 class WebhookHook(DeliveryHook):
@@ -165,6 +164,8 @@ class WebhookHook(DeliveryHook):
             digest = hmac.digest(secret.encode(), body, hashlib.sha256)
             headers[SIGNATURE] = f"sha256={digest.hex()}"
         verify = self.get_config_option("webhook_verify")
+        if not verify:
+            _warn_once()
         # Of all that is done on the connection; requests' own is of each step.
         left: Any = urllib3.Timeout(total=max(deadline - time.monotonic(), 0.001))
         try:
@@ -216,6 +217,16 @@ def _pause(state: tenacity.RetryCallState) -> float:
 
 def _error_of(state: tenacity.RetryCallState) -> BaseException | None:
     return state.outcome.exception() if state.outcome else None
+
+
+@functools.cache
+def _warn_once() -> None:
+    """Have urllib3 warn of a server that is not verified once, not at each request.
+
+    It is a setting of the whole process, for all that is in it: so not before it is
+    needed.
+    """
+    warnings.filterwarnings("once", category=urllib3.exceptions.InsecureRequestWarning)
 
 
 def _origin(url: str | None) -> str:

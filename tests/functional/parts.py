@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import re
 import shutil
@@ -14,7 +15,7 @@ import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from oslo_config import cfg
@@ -34,12 +35,26 @@ def need(program: str, package: str) -> str:
     :returns: its path
     """
     found = shutil.which(program)
-    if found is None:
-        text = f"no {program}: apt-get install {package}"
-        if os.environ.get("CI"):
-            pytest.fail(text)
-        pytest.skip(text)
-    return found
+    return found or _not_there(f"no {program}: apt-get install {package}")
+
+
+def need_module(name: str, package: str) -> Any:
+    """Import a module that a test needs; without it as :func:`need`.
+
+    :param name: the module's
+    :param package: what pip installs
+    :returns: the module
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        _not_there(f"no {name}: pip install '{package}'")
+
+
+def _not_there(text: str) -> NoReturn:
+    if os.environ.get("CI"):
+        pytest.fail(text)
+    pytest.skip(text)
 
 
 def free_port() -> int:

@@ -142,12 +142,7 @@ def driver(
     """A driver with the hook around it."""
     text = parts.example(
         "hooks/automount.rst",
-        {
-            URL: broker.url,
-            "automount_web1, automount_web2": topic,
-            # So that a test knows when something was sent.
-            "= background": "= inline",
-        },
+        {URL: broker.url, "automount_web1, automount_web2": topic},
     )
     with parts.woven_by(text, folder, dummy) as woven:
         yield woven

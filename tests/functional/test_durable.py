@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """What ``hook_dispatch = durable`` promises, while both ends are killed.
 
-It prints its figures, for doc/source/durable.rst: ``pytest -s`` shows them.
+What is promised of events is checked always, and what callers wait in a test of its
+own: the machine may be too busy for that. They print their figures, for
+doc/source/durable.rst: ``pytest -s`` shows them.
 """
 
 from __future__ import annotations
 
 import abc
+import contextlib
 import itertools
 import operator
 import re
@@ -16,7 +19,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -177,15 +180,37 @@ class Worker:
         parts.wait_for(lambda: self.count() >= count, text, timeout=200)
 
 
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize("new_end", [Server, Broker])
-def test_every_event_of_a_join_point_that_returned_arrives(
-    new_end: Callable[[Path], End],
-    tmp_path: Path,
-    record_property: Callable[[str, object], None],
-) -> None:
-    end = new_end(tmp_path)
-    worker = Worker(end.configuration(tmp_path / "outbox") + MORE, tmp_path)
+class Run(NamedTuple):
+    """What came of it."""
+
+    #: The join points that have returned to their callers.
+    made: list[durable_worker.Returned]
+    #: What has arrived, in order, with repeats.
+    events: list[dict[str, Any]]
+    #: Seconds that the longest sync of another file took meanwhile.
+    sync: float
+    #: Seconds in all.
+    seconds: float
+
+    def expected(self) -> set[tuple[str, str]]:
+        """Return what the events are of that have to arrive."""
+        names = [f"{each.share}.{each.sequence}" for each in self.made]
+        return {(name, phase) for name in names for phase in ("start", "end")}
+
+    def first(self) -> dict[str, dict[str, Any]]:
+        """Return the events in the order of their first arrivals, by their ids."""
+        first: dict[str, dict[str, Any]] = {}
+        for event in self.events:
+            first.setdefault(event["id"], event)
+        return first
+
+
+@pytest.fixture(scope="module", params=[Server, Broker])
+def run(request: pytest.FixtureRequest, tmp_path_factory: Any) -> Run:
+    """What came of it with one kind of other end."""
+    folder = tmp_path_factory.mktemp("durable")
+    end: End = request.param(folder)
+    worker = Worker(end.configuration(folder / "outbox") + MORE, folder)
     began = time.monotonic()
     try:
         end.start()
@@ -202,52 +227,71 @@ def test_every_event_of_a_join_point_that_returned_arrives(
                 worker.kill()
                 worker.start()
         parts.wait_for(worker.ended, "all is made and delivered", timeout=320)
-        made = [each for t in durable_worker.returned_in(tmp_path) for each in t]
-        expected = {
-            (f"{each.share}.{each.sequence}", phase)
-            for each in made
-            for phase in ("start", "end")
-        }
-        assert len(expected) == 2 * durable_worker.JOIN_POINTS
-        parts.wait_for(
-            lambda: expected <= {what_of(event) for event in end.events()},
-            "every event of every join point that returned has arrived",
-            timeout=120,
-            pause=1,
-        )
-        events = end.events()
+        made = [each for t in durable_worker.returned_in(folder) for each in t]
+        syncs = map(float, (folder / "syncs").read_text().split("\n")[:-1])
+        done = Run(made, [], max(syncs), time.monotonic() - began)
+        # The consumer may need a moment; if it is not enough, the test says so.
+        with contextlib.suppress(AssertionError):
+            parts.wait_for(
+                lambda: done.expected() <= {what_of(event) for event in end.events()},
+                "every event of every join point that returned has arrived",
+                timeout=120,
+                pause=1,
+            )
+        return done._replace(events=end.events())
     finally:
         worker.kill()
         end.close()
 
-    first: dict[str, dict[str, Any]] = {}
-    for event in events:
-        # One that comes again is the same.
-        assert first.setdefault(event["id"], event) == event
-    check_order(first.values())
 
-    seconds = sorted(each.seconds for each in made)
-    late = max(each.late for each in made)
-    sync = max(map(float, (tmp_path / "syncs").read_text().split("\n")[:-1]))
+@pytest.mark.timeout(600)
+def test_every_event_of_a_join_point_that_returned_arrives_in_order(
+    run: Run, record_property: Callable[[str, object], None]
+) -> None:
+    first = run.first()
+    expected = run.expected()
+    assert len(expected) == 2 * durable_worker.JOIN_POINTS
+    assert expected - {what_of(event) for event in first.values()} == set()
+    # One that comes again is the same.
+    assert [each for each in run.events if first[each["id"]] != each] == []
+    check_order(first.values())
+    tell(
+        record_property,
+        {
+            "join points": len(run.made),
+            "events that arrived": len(first),
+            "of them of calls that were killed": len(first) - len(expected),
+            "events that came again": len(run.events) - len(first),
+            "seconds in all": round(run.seconds, 1),
+        },
+    )
+
+
+@pytest.mark.timeout(600)
+def test_no_caller_waits_long_for_hooks(
+    run: Run, record_property: Callable[[str, object], None]
+) -> None:
+    seconds = sorted(each.seconds for each in run.made)
+    late = max(each.late for each in run.made)
     figures = {
-        "join points": len(made),
-        "events that arrived": len(first),
-        "of them of calls that were killed": len(first) - len(expected),
-        "events that came again": len(events) - len(first),
         "hooks, median, ms": round(statistics.median(seconds) * 1000, 2),
         "hooks, 99 %, ms": round(seconds[len(seconds) * 99 // 100] * 1000, 2),
         "hooks, longest, ms": round(seconds[-1] * 1000, 2),
-        "longest sync of another file, ms": round(sync * 1000, 2),
+        "longest sync of another file, ms": round(run.sync * 1000, 2),
         "longest that a sleep was late, ms": round(late * 1000, 2),
-        "seconds in all": round(time.monotonic() - began, 1),
     }
+    tell(record_property, figures)
+    if seconds[-1] > LONGEST and max(run.sync, late) > LONGEST:
+        pytest.skip(f"this machine itself takes longer than {LONGEST} s: {figures}")
+    assert seconds[-1] <= LONGEST, figures
+
+
+def tell(
+    record_property: Callable[[str, object], None], figures: dict[str, float]
+) -> None:
     for name, value in figures.items():
         record_property(name, value)
-        print(f"{new_end.__name__}: {name}: {value}")  # noqa: T201
-    # A call waits for the disk up to six times.
-    if seconds[-1] > LONGEST and (late > LONGEST / 2 or sync > LONGEST / 6):
-        pytest.skip(f"all but the times: this machine is too busy for them: {figures}")
-    assert seconds[-1] <= LONGEST
+        print(f"{name}: {value}")  # noqa: T201
 
 
 def what_of(event: dict[str, Any]) -> tuple[str, str]:

@@ -10,6 +10,7 @@ there; and all that it sent, wrote and logged is looked through.
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import re
 import urllib.request
@@ -120,8 +121,29 @@ CALLS: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
     ),
 ]
 
+#: What update_access returns.
+KEYS = {"r1": {"access_key": planted("made"), "state": "active"}}
+
 #: Where something goes wrong in the calls.
 FAULTS = ("nowhere", "driver", "pre", "post", "error", "veto", "periodic")
+
+
+#: How texts of drivers and of what they talk to have secrets in them that are in no
+#: argument. It is x-Zq9 in each.
+FORMS = ", ".join(
+    (
+        "{'password': 'x-Zq9'}",
+        "access_key=x-Zq9",
+        "secret_key: x-Zq9",
+        "X-Auth-Token: x-Zq9",
+        "Authorization: Basic x-Zq9",
+        "Bearer x-Zq9",
+        "-o user=joe,pass=x-Zq9",
+        "https://nas.example.com/a?sig=x-Zq9&X-Amz-Signature=x-Zq9&n=1",
+        '{"r1": {"access_key": "x-Zq9", "state": "active"}}',
+        "amqp://joe:p@x-Zq9@10.0.0.1/",
+    )
+)
 
 
 class Fault:
@@ -140,7 +162,7 @@ class Fault:
             elif isinstance(each, manila_context.RequestContext):
                 known.append(each.auth_token)
         found = re.findall(PLANTED.format(r"\w+"), " ".join(known))
-        cls.texts.append(f"tried {' and '.join(found)}, as {{'password': 'x-Zq9'}}")
+        cls.texts.append(f"tried {' and '.join(found)}, as {FORMS}")
         return cls.texts[-1]
 
 
@@ -177,7 +199,9 @@ def _failing(name: str) -> Callable[..., Any]:
         if Fault.where in ("driver", "error"):
             text = Fault.text(*args, *kwargs.values())
             raise exception.ShareBackendException(msg=text)
-        return getattr(super(Driver, self), name)(*args, **kwargs)
+        result = getattr(super(Driver, self), name)(*args, **kwargs)
+        # As drivers for CephFS answer, with keys that are made by then.
+        return KEYS if name == "update_access" else result
 
     method.__name__ = name
     # Whose parameters the hooks see.
@@ -204,6 +228,11 @@ class Faulty(aspects.HookBase):
     def _execute_post_hook(
         self, context, func_name, pre_hook_data, driver_action_results, *args, **kwargs
     ):
+        # Whatever goes wrong by now, where it runs in the background.
+        if Fault.where != "nowhere" and driver_action_results == KEYS:
+            text = f"{json.dumps(KEYS)} or {KEYS}"
+            Fault.texts.append(text)
+            raise OSError(f"cannot store {text}")
         self._fail("post", context, *args, *kwargs.values())
 
     def _execute_error_hook(
@@ -330,8 +359,10 @@ def automount(folder: Path, broken: bool, broker: Any) -> Iterator[Sink]:
 @contextlib.contextmanager
 def tracing(folder: Path, broken: bool, broker: Any) -> Iterator[Sink]:
     with otlp.Collector(lambda path: 400 if broken else 200) as collector:
+        login, key = f"joe:{OWN.format('login')}", OWN.format("api_key")
+        url = f"http://{login}@127.0.0.1:{collector.port}/v1/traces?api_key={key}"
         yield Sink(
-            f"tracing_endpoint = http://127.0.0.1:{collector.port}/v1/traces\n",
+            f"tracing_endpoint = {url}\n",
             lambda: repr(collector.bodies),
             (SHARE_ID, "tried ***"),
         )
@@ -494,7 +525,10 @@ def test_nothing_that_a_hook_puts_out_has_a_secret_in_it(
     # The test is of something.
     assert secrets_in(" ".join(Fault.texts)) >= {
         planted(each)
-        for each in ("token", "key_new", "key_old", "metadata", "details", "service")
+        for each in (
+            *("token", "key_new", "key_old", "metadata", "details", "service"),
+            "made",
+        )
     }
     log = everything_logged.text
     assert "tried *** and ***" in log

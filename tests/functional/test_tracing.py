@@ -12,6 +12,7 @@ from opentelemetry import trace
 from oslo_context import context as oslo_context
 
 import aspects
+from hooks import tracing
 from tests.unit.fixtures_hooks.threads import in_a_thread
 
 from . import parts
@@ -246,6 +247,31 @@ def test_an_outage_does_not_fill_the_log(woven, caplog, context):
     assert SECRET not in caplog.text
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_what_of_the_endpoint_may_be_a_secret_is_not_told(
+    woven, collector, caplog, context, there
+):
+    caplog.set_level(logging.DEBUG)
+    port = collector.port if there else parts.free_port()
+    login, query = f"joe:{SECRET}@127.0.0.1", f"?api_key={SECRET}&x=ü-{SECRET}"
+    replace = {"127.0.0.1": login, "/v1/traces": f"/v1/{SECRET}{query}"}
+    with woven(Driver(), port, **replace) as share_driver:
+        share_driver.create_share(context, SHARE)
+        # A debug line of urllib3's, or the exporter's warning.
+        told = "POST ***" if there else "Transient error"
+        parts.wait_for(lambda: told in caplog.text, told)
+    assert str(port) in caplog.text
+    assert SECRET not in caplog.text
+    assert bool(collector.bodies) == there
+    # Once it has stopped it is no longer asked.
+    for name in (tracing.trace_exporter.__name__, "urllib3.connectionpool"):
+        assert not [
+            each
+            for each in logging.getLogger(name).filters
+            if isinstance(each, (tracing._Discreet, tracing._Seldom))
+        ]
+
+
 # Other processes
 
 
@@ -421,7 +447,7 @@ trace.get_tracer_provider().shutdown()
 
 
 def test_in_the_trace_of_the_request(tmp_path, collector):
-    pytest.importorskip("oslo_messaging._tracing")
+    parts.need_module("oslo_messaging._tracing", "oslo.messaging")
     run(RPC, tmp_path, collector.port, f"http://127.0.0.1:{collector.port}")
     sent, received = "share.create_share_instance", "create_share_instance receive"
     assert collector.tree() == [

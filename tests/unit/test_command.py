@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command hook: a program of the operator's for each action."""
 
+import datetime
 import json
 import logging
 import os
 import signal
 import stat
+import time
 
 import pytest
 from oslo_context import context as oslo_context
@@ -140,6 +142,57 @@ def test_each_action_runs_it_with_its_event(woven, recorded, context):
     assert post["event"]["data"]["duration"] >= 0
     assert error["event"]["data"]["error"] == "no space"
     assert periodic["event"]["data"]["share_instance_ids"] == ["i1"]
+
+
+def test_in_the_background_it_is_told_of_the_moment(
+    woven, program, recorded, context, tmp_path
+):
+    path, options, records = recorded
+    waits = program(
+        f'[ "$MANILA_ASPECTS_PHASE" = pre ] || until [ -e {tmp_path}/go ]\n'
+        f"do sleep 0.05; done\nexec {path}\n"
+    )
+    driver = woven(waits, f"{options}hook_dispatch = background\n")
+    share = dict(SHARE)
+    # By the driver's end, and on a tick.
+    driver.create_share(context, share)
+    with pytest.raises(TypeError):
+        driver.create_share(context, share, None, "one too many")
+    aspects.tick(driver, context, [share])
+    share["share_id"] = share["id"] = "changed later"
+    returned = datetime.datetime.now(datetime.timezone.utc)
+    time.sleep(0.5)
+    (tmp_path / "go").touch()
+    aspects.weaving(driver).stop()
+    told = [each["event"] for each in records()]
+    assert [each["type"].rpartition(".")[2] for each in told] == [
+        *("start", "start", "end", "error", "periodic")
+    ]
+    for each in told:
+        assert datetime.datetime.fromisoformat(each["time"]) < returned
+        assert each["data"].get("duration", 0) < 0.5
+        assert "changed later" not in json.dumps(each)
+    assert told[2]["data"]["share_id"] == "s1"
+    # A decision was waited for.
+    assert driver.calls == 1
+
+
+def test_in_the_background_its_failure_is_logged_without_secrets(
+    woven, program, context, caplog
+):
+    path = program(
+        '[ "$MANILA_ASPECTS_PHASE" = pre ] && exit 0\n'
+        f'echo "{SECRET} k-e-y" >&2; exit 3\n'
+    )
+    driver = woven(path, "hook_dispatch = background\n")
+    rule = {"access_to": "joe", "access_type": "cephx", "access_key": "k-e-y"}
+    driver.update_access(context, SHARE, [rule], [rule], [])
+    aspects.tick(driver, context, [])
+    aspects.weaving(driver).stop()
+    assert "post action of hook own of backend alpha in allow_access" in caplog.text
+    assert "periodic action of hook own of backend alpha in periodic" in caplog.text
+    assert "CommandError: program: exit status 3: *** ***" in caplog.text
+    assert SECRET not in caplog.text
 
 
 def test_environment_is_small_and_tells_of_the_action(

@@ -176,6 +176,13 @@ def test_counts(weave, context, tmp_path):
     hook.error = None
     wait_for(lambda: not hook.counts()["pending"], "both are delivered", 20)
     assert hook.counts()["delivered"] == 2
+    # What cannot be known is left out.
+    aspects.weaving(driver).stop()
+    shutil.rmtree(tmp_path / "alpha.ops")
+    (tmp_path / "alpha.ops" / "events.sqlite").mkdir(parents=True)
+    counts = hook.counts()
+    assert "pending" not in counts
+    assert counts["delivered"] == 2
 
 
 # Where the events are

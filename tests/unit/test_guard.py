@@ -110,6 +110,21 @@ def test_end_of_a_window(window, now, end):
     assert (found and found.isoformat(timespec="minutes")) == end
 
 
+def test_a_long_window_takes_no_longer(monkeypatch):
+    begins = []
+
+    class Cron(guard.CronSim):
+        def __next__(self):
+            begins.append(super().__next__())
+            return begins[-1]
+
+    monkeypatch.setattr(guard, "CronSim", Cron)
+    window = guard.Window.parse("0 * * * * 365d UTC")
+    end = window.end(at("2026-11-13T12:30"))
+    assert end == at("2027-11-13T12:00")
+    assert len(begins) < 10
+
+
 class Cron:
     """A cron expression with numbers alone, read the simple way."""
 

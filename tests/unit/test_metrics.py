@@ -14,6 +14,7 @@ import aspects
 
 pytest.importorskip("prometheus_client")
 from hooks import metrics
+from hooks.outbox import Outbox
 
 from .fixtures_hooks.config_file import ConfigFile
 from .helpers import PlainRecorder, Recorder
@@ -350,6 +351,16 @@ def test_queues(figures):
         "hook_outbox_refused_total": [None, 7],
     }
     assert figures("hook_queue_pending", hook="inline") is None
+
+
+def test_an_outbox_that_cannot_be_read_takes_no_other_figure_away(figures, tmp_path):
+    one, other = Recorder("one"), Recorder("other")
+    one.outbox, other.outbox = Outbox(tmp_path / "one", print), Queue()
+    (tmp_path / "one" / "events.sqlite").mkdir(parents=True)
+    figures.weave(Driver(), one, other)
+    assert figures("hook_outbox_pending", hook="one") is None
+    assert figures("hook_outbox_delivered_total", hook="one") == 0
+    assert figures("hook_outbox_pending", hook="other") == 2
 
 
 def test_queue_of_a_hook_that_has_gone(figures):

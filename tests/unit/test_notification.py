@@ -6,6 +6,7 @@ real broker are in the functional tests.
 """
 
 import socket
+import sys
 import threading
 import time
 import uuid
@@ -18,6 +19,7 @@ from oslo_config import cfg
 import aspects
 from hooks import event
 from hooks.notification import NotificationHook
+from tests.functional import parts
 
 from .fixtures_hooks.config_file import ConfigFile
 
@@ -263,6 +265,25 @@ def test_durable_events_in_queues_that_are_not(
     assert SECRET not in caplog.text
 
 
+@pytest.mark.parametrize("url", ["kafka://h:9092/", "fake://"])
+def test_durable_is_refused_where_nobody_knows_what_arrives(configured, tmp_path, url):
+    if url.startswith("kafka"):
+        parts.need_module("confluent_kafka", "oslo.messaging[kafka]")
+    file = configured(
+        "hook_drivers = tell=notification",
+        "hook_dispatch = durable",
+        f"hook_outbox_path = {tmp_path / 'outbox'}",
+        f"notification_transport_url = {url}",
+    )
+    section = aspects.BackendSection(file.conf, "alpha")
+    with pytest.raises(aspects.HookConfigError) as caught:
+        aspects.weave_from_config(Driver(), section, "node1")
+    (problem,) = caught.value.problems
+    driver = url.partition(":")[0]
+    assert f"hook_dispatch = durable: the driver {driver} of oslo" in str(problem)
+    assert "does not tell" in str(problem)
+
+
 def test_no_such_warning_where_events_are_not_durable(hook, silent, caplog):
     made = hook(url=silent)
     made.start()
@@ -275,6 +296,16 @@ def test_no_such_warning_where_events_are_not_durable(hook, silent, caplog):
 class Driver:
     def create_snapshot(self, context, snapshot):
         pass
+
+
+def test_driver_whose_library_is_not_there(hook, monkeypatch):
+    monkeypatch.setitem(sys.modules, "confluent_kafka", None)
+    monkeypatch.delitem(sys.modules, "oslo_messaging._drivers.impl_kafka", False)
+    with pytest.raises(ValueError, match="needs the module confluent_kafka") as caught:
+        hook(url=f"kafka://u:{SECRET}@h:9092/")
+    assert str(caught.value).startswith("notification_transport_url: ")
+    assert "pip install 'oslo.messaging[kafka]'" in str(caught.value)
+    assert SECRET not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -198,6 +198,29 @@ def test_what_is_put_is_on_disk(new, path, receiver):
         assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
 
 
+def test_the_disk_is_waited_for_by_writes_and_not_by_deletes(
+    new, receiver, monkeypatch
+):
+    connect, ran = sqlite3.connect, []
+
+    def traced(*args, **kwargs):
+        connection = connect(*args, **kwargs)
+        connection.set_trace_callback(lambda told: ran.append((connection, told)))
+        return connection
+
+    def levels(word):
+        made = [connection for connection, statement in ran if word in statement]
+        query = "PRAGMA synchronous"
+        return {connection.execute(query).fetchone() for connection in made}
+
+    monkeypatch.setattr(sqlite3, "connect", traced)
+    outbox = new()
+    outbox.put(event("a"))
+    wait_for(lambda: levels("DELETE"), "it is delivered and deleted")
+    assert levels("INSERT") == {(2,)}
+    assert levels("DELETE") == {(1,)}
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -374,6 +397,31 @@ def test_a_folder_that_cannot_be_made(tmp_path, receiver, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)
     with pytest.raises(PermissionError, match=f"cannot write to {tmp_path}"):
         Outbox(tmp_path / "state" / "alpha.ops", receiver)
+
+
+def broken(path):
+    """Have the file of a path in a way that nobody can read."""
+    for each in path.iterdir():
+        each.unlink()
+    (path / FILE).mkdir()
+
+
+def test_how_many_are_pending_is_unknown_in_a_file_that_cannot_be_read(new, path):
+    path.mkdir(parents=True)
+    (path / FILE).write_text("no database " * 100)
+    assert new().pending() is None
+    broken(path)
+    assert new().pending() is None
+
+
+def test_stop_with_a_file_that_cannot_be_read(new, path, receiver, caplog):
+    receiver.errors["a"] = ConnectionError("refused")
+    outbox = new()
+    outbox.put(event("a"))
+    wait_for(lambda: receiver.attempts, "it is tried")
+    broken(path)
+    outbox.stop(0.2)
+    assert "Unknown how many event(s)" in caplog.text
 
 
 # Start and stop

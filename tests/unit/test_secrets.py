@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The one place where secrets are taken out of what is written."""
 
+import json
 import logging
 from types import SimpleNamespace
 
@@ -96,6 +97,11 @@ def test_token_of_the_service_that_asks():
         "Password",
         "ACCESS_KEY",
         "accessKey",
+        "access-key",
+        "private key",
+        "pass",
+        "user_pass",
+        "sig",
     ],
 )
 def test_secrets_are_known_by_their_names(kind, key):
@@ -163,10 +169,95 @@ def test_argument_that_fits_no_parameter():
         f"--password {SECRET}",
         f"cannot reach amqp://guest:{SECRET}@127.0.0.1:5672/",
         f"https://joe:{SECRET}@nas.example.com/v1: 401",
+        f"redis://:{SECRET}@10.0.0.1/0",
+        f"amqp://guest:@{SECRET}@10.0.0.1:5672/",
+        f"access_key={SECRET}, state=active",
+        f"secret_key: {SECRET}",
+        f"API key: {SECRET}",
+        f"accessKey = {SECRET}",
+        f"X-Auth-Token: {SECRET}",
+        f"mount -o user=joe,pass={SECRET} //nas/a",
+        f"PUT https://nas.example.com/x?sig={SECRET}&se=1: 403",
+        f"GET /x?X-Amz-Signature={SECRET}&X-Amz-Credential={SECRET}/s3",
+        f"Authorization: Bearer {SECRET}",
+        f"Bearer {SECRET}",
+        f"{{'Authorization': 'Basic {SECRET}'}}",
+        f"curl -H 'authorization: {SECRET}'",
+        f'{{"r1": {{"access_key": "{SECRET}", "state": "active"}}}}',
+        f"{{'r1': {{'access_key': '{SECRET}', 'state': 'active'}}}}",
+        f"{{'secret_key': b'it is {SECRET}'}}",
+        json.dumps({"body": json.dumps({"body": json.dumps({"api_key": SECRET})})}),
+        f"token='it\\'s {SECRET}'",
+        f"passphrase='{SECRET}",
     ],
 )
 def test_secrets_that_a_text_calls_so(text):
     assert SECRET not in without(text)
+    assert "***" in without(text)
+
+
+def test_keys_of_ceph_are_known_by_their_shape():
+    key = f"AQ{'Bc4/+9' * 6}=="
+    assert without(f"client.joe ({key}) has no caps") == "client.joe (***) has no caps"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "webhook_url: not a valid http:// or https:// URL",
+        "KeyError: 'key'",
+        "KeyError: 'access_key'",
+        "token expired",
+        "invalid token: expired",
+        "Bearer token expired",
+        "password: must be at least 8 characters",
+        "access_key: None, state: active",
+        "Authorization: failed for joe",
+        "bypass=1, 3 passed: all, compass: north, signal=9",
+        "share_type: tape, user_key: of joe",
+        "cannot reach http://nas.example.com:8080/v1: 401",
+        "10.0.0.1:/shares/a: mounted by joe@example.com",
+    ],
+)
+def test_what_is_no_secret_stays_as_it_is(text):
+    assert without(text) == text
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a",
+        "token",
+        "pass_",
+        "token==",
+        "token ",
+        "token='",
+        "'token': '",
+        "bearer ",
+        "authorization: a ",
+        "AQ",
+        "://a:",
+        "\\",
+        " ",
+    ],
+)
+def test_a_long_text_takes_no_time(text):
+    """One that is read again from each of its letters would take for ever."""
+    for begin in ("", "token", "'token", "authorization: ", "://a:"):
+        without(begin + text * (200_000 // len(text)))
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (123456, "tried ***, 123 of 1"),
+        (123, "tried 123456, 123 of 1"),
+        (True, "tried 123456, 123 of 1"),
+    ],
+)
+def test_numbers_under_a_secret_name(value, told):
+    assert without("tried 123456, 123 of 1", {"share": {"password": value}}) == told
 
 
 @pytest.mark.parametrize("secret", [SECRET.encode(), b"\xff\x00" + SECRET.encode()])

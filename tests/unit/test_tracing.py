@@ -498,7 +498,8 @@ def test_no_thread_is_left(traced):
     "line",
     [
         "tracing_endpoint = collector",
-        "tracing_endpoint = ftp://127.0.0.1/v1/traces",
+        f"tracing_endpoint = ftp://joe:{SECRET}@127.0.0.1/v1/traces",
+        f"tracing_endpoint = http://joe:{SECRET}@/v1/traces",
         "tracing_timeout = 0",
         "tracing_timeout = soon",
         "hook_dispatch = durable",
@@ -511,3 +512,4 @@ def test_wrong_option(tmp_path, line):
         aspects.weave_from_config(Driver(), section, "node1")
     (problem,) = caught.value.problems
     assert line.partition(" ")[0] in str(problem)
+    assert SECRET not in str(problem)

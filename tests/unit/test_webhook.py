@@ -7,6 +7,8 @@ import json
 import logging
 import pathlib
 import re
+import subprocess
+import sys
 import textwrap
 import threading
 import time
@@ -396,3 +398,37 @@ def test_the_constructor_connects_to_nothing(new_hook, receiver):
 def test_body_is_plain_json(hook, receiver):
     hook.deliver(EVENT)
     assert json.loads(receiver.requests[0].body) == EVENT
+
+
+def test_the_process_warns_as_before_where_servers_are_verified():
+    """In a process of its own, where nothing has changed it yet."""
+    code = """
+        import warnings
+        import requests
+
+        before = list(warnings.filters)
+        from hooks.webhook import WebhookHook
+        from tests.functional.receiver import Receiver
+
+        class Section:
+            config_group = "alpha"
+
+            def safe_get(self, name):
+                return self.values.get(name)
+
+            def append_config_values(self, options):
+                self.values = {each.name: each.default for each in options}
+                self.values["webhook_url"] = server.url
+
+        with Receiver() as server:
+            WebhookHook(Section(), "node1").deliver({"id": "e1"})
+            assert server.events == [{"id": "e1"}]
+        print(warnings.filters == before)
+    """
+    ran = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+    assert ran.stdout == "True\n", ran.stderr
