@@ -136,7 +136,9 @@ class Operation(str):
         self.host = host
         self.by_rules = None
         self._new_context = new_context
-        self._signature, self.context_at, self._context_name = _read(function)
+        self._signature, self.context_at, self._context_name = _read(
+            self.method, function
+        )
         return self
 
     def take_context(
@@ -192,13 +194,13 @@ class Operation(str):
 
 
 def _read(
-    function: Callable[..., Any] | None,
+    method: str, function: Callable[..., Any] | None
 ) -> tuple[inspect.Signature | None, int | None, str]:
     """Read off a method's signature which parameter is the context.
 
     :return: the signature without it, its position, its name
     """
-    signature = _declared(function)
+    signature = _declared(method, function)
     if signature is None:
         return None, None, "context"
     parameters = list(signature.parameters.values())
@@ -217,15 +219,17 @@ def _read(
     return signature, None, "context"
 
 
-def _declared(function: Callable[..., Any] | None) -> inspect.Signature | None:
+def _declared(
+    method: str, function: Callable[..., Any] | None
+) -> inspect.Signature | None:
     """Return a method's signature, or that of the base class where it has no names.
 
     Drivers that pass calls on declare ``delete_share(self, *args, **kwargs)``, as
-    those of GlusterFS do: what the arguments are then stands in the base class.
+    those of GlusterFS do, or have it decorated so, as Tegile's: what the arguments
+    are then stands in the base class.
     """
     owner = getattr(function, "__self__", None)
-    name = getattr(function, "__name__", "")
-    found = [vars(cls).get(name) for cls in type(owner).__mro__]
+    found = [vars(cls).get(method) for cls in type(owner).__mro__]
     declared = [each.__get__(owner) for each in found if inspect.isfunction(each)]
     signatures = []
     for each in (function, *declared):

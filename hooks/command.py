@@ -57,6 +57,7 @@ class CommandHook(EventHook):
 
     #: It is the program that is deferred: what it is told is of the moment.
     deferred_actions: ClassVar = ()
+    dispatching_actions: ClassVar = ("post", "error", "periodic")
 
     options = (
         cfg.StrOpt(

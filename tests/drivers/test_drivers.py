@@ -17,7 +17,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from manila.share import configuration, driver, drivers
+from manila.share import driver, drivers
 from manila.tests.share.drivers import dummy
 
 import aspects
@@ -73,6 +73,8 @@ def constructed(cls: type) -> Any:
     for handles_share_servers in (False, True):
         section = mock.MagicMock(config_group="alpha", network_config_group=None)
         section.driver_handles_share_servers = handles_share_servers
+        section.dummy_driver_default_driver_method_delay = 0
+        section.dummy_driver_driver_methods_delays = {}
         section.safe_get = functools.partial(getattr, section)
         with mock.patch("manila.network.API"), contextlib.suppress(Exception):
             return cls(configuration=section)

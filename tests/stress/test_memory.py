@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import itertools
 import logging
 import resource
 import sys
@@ -140,7 +141,7 @@ def check_growth(
         measured.append(taken())
     grown = [
         (after[0] - before[0], after[1] - before[1])
-        for before, after in zip(measured, measured[1:])
+        for before, after in itertools.pairwise(measured)
     ]
     assert min(blocks for blocks, _ in grown) < noise(calls // 3), grown
     assert min(kib for _, kib in grown) < KIB, grown

@@ -175,7 +175,7 @@ class World:
         self.switched += 1
 
     def reload(self) -> None:
-        """Have the chain follow an edited file: the hooks, their order, all switches."""
+        """Have the chain follow an edited file: hooks, their order, all switches."""
         names = self._random.sample(HOOKS, self._random.randint(1, len(HOOKS)))
         state = tuple(
             (name, Switches(*(self._random.random() < 0.5 for _ in OPTIONS)))
