@@ -245,7 +245,7 @@ def test_what_is_no_secret_stays_as_it_is(text):
 def test_a_long_text_takes_no_time(text):
     """One that is read again from each of its letters would take for ever."""
     for begin in ("", "token", "'token", "authorization: ", "://a:"):
-        without(begin + text * (200_000 // len(text)))
+        without(begin + text * (50_000 // len(text)))
 
 
 @pytest.mark.parametrize(
