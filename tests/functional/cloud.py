@@ -42,7 +42,7 @@ api_paste_config = {paste}
 auth_strategy = noauthv2
 enabled_share_backends = alpha,beta
 enabled_share_protocols = NFS
-share_manager = aspects.manila.ShareManager
+share_manager = {manager}
 periodic_interval = 5
 periodic_fuzzy_delay = 0
 # So few that a share's life has all of them begin: each message begins one.
@@ -129,13 +129,15 @@ class Cloud:
         """The URL of the share API's version 2."""
         return f"http://127.0.0.1:{self.port}/v2"
 
-    def configure(self, backends: Mapping[str, str]) -> None:
+    def configure(self, backends: Mapping[str, str], manager: str) -> None:
         """Write ``manila.conf``.
 
         :param backends: the text of each backend section, less the driver's lines
+        :param manager: the class of the share manager
         """
         text = COMMON.format(
             folder=self.folder,
+            manager=manager,
             port=self.port,
             paste=paste_file(),
             broker=self.broker.url,
