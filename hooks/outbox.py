@@ -75,15 +75,18 @@ class _Queue(SQLiteQueue):  # type: ignore[misc]
         self._puts: list[_Put] = []
         self._writing = False
         self._written = threading.Condition()
-        super().__init__(
-            str(folder),
-            name=table,
-            # What was got stays until task_done(); what is put is there at once.
-            auto_commit=False,
-            multithreading=True,
-            serializer=_Texts,
-            db_file_name=FILE,
-        )
+        # Of two processes that make the file at once, SQLite refuses one.
+        with open(folder / "opening", "w") as opening:
+            fcntl.flock(opening, fcntl.LOCK_EX)
+            super().__init__(
+                str(folder),
+                name=table,
+                # What was got stays until task_done(); what is put is there at once.
+                auto_commit=False,
+                multithreading=True,
+                serializer=_Texts,
+                db_file_name=FILE,
+            )
         # The library deletes as it writes, with a wait for the disk each time, which
         # callers had to wait for as well. A delete that a loss of power undoes is but
         # a repeat, so it is done on the other connection, which does not wait.
