@@ -483,7 +483,7 @@ def test_what_waits_for_room_while_it_stops_is_done_nevertheless(
     assert hook.dispatcher.dropped == 1
     gate.set()
     late.join(10)
-    hook.dispatcher.stop()
+    wait_for(lambda: len(hook.trace) == 2, "the late action")
     assert [seen.args for seen in hook.trace] == [(0,), (1,)]
 
 
