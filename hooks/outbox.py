@@ -76,7 +76,8 @@ class _Queue(SQLiteQueue):  # type: ignore[misc]
         self._writing = False
         self._written = threading.Condition()
         # Of two processes that make the file at once, SQLite refuses one.
-        with open(folder / "opening", "w") as opening:
+        opening = os.open(folder, os.O_RDONLY)
+        try:
             fcntl.flock(opening, fcntl.LOCK_EX)
             super().__init__(
                 str(folder),
@@ -87,6 +88,8 @@ class _Queue(SQLiteQueue):  # type: ignore[misc]
                 serializer=_Texts,
                 db_file_name=FILE,
             )
+        finally:
+            os.close(opening)
         # The library deletes as it writes, with a wait for the disk each time, which
         # callers had to wait for as well. A delete that a loss of power undoes is but
         # a repeat, so it is done on the other connection, which does not wait.
