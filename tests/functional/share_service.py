@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterator, Mapping
@@ -62,6 +63,25 @@ from manila.db.sqlalchemy import api, models
 models.BASE.metadata.create_all(api.get_engine())
 migration.stamp("head")
 """
+
+
+def tracebacks_of_ours(log: str) -> list[str]:
+    """Return the tracebacks in a log that are this project's fault.
+
+    That is so where a hook of it has a frame, whatever it has called, or where its
+    machinery has the innermost. An error of a driver's or a broker's only passes
+    through, and Manila has some of its own, as two backends that start at once.
+
+    :param log: the text of the log
+    """
+    found = []
+    for part in log.split("Traceback (most recent call last):")[1:]:
+        # Nothing but a traceback has such lines.
+        files = re.findall(r'File "([^"]+)", line', part) or [""]
+        in_hooks = any(file.startswith(str(ROOT / "hooks")) for file in files)
+        if in_hooks or files[-1].startswith(str(ROOT / "aspects")):
+            found.append(part[:4000])
+    return found
 
 
 class ShareService:

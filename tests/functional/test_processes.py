@@ -39,8 +39,8 @@ which the first of these is checked, and the resources:
     files and sockets than after the first, in which nothing happened. In the end there
     is no process and no port left.
 
-*the log* has no traceback whose innermost frame is of this project, and no hook that
-    did not start or stop.
+*the log* has no traceback with a frame of a hook of this project, or whose innermost
+    frame is of its machinery, and no hook that did not start or stop.
 """
 
 from __future__ import annotations
@@ -49,7 +49,6 @@ import contextlib
 import datetime
 import itertools
 import json
-import re
 import socket
 import threading
 import time
@@ -66,7 +65,7 @@ import requests
 from .cloud import BACKENDS, DEAD_SOCKET, HEADERS, Cloud, processes_of
 from .parts import free_port, wait_for
 from .rabbit import Inbox
-from .share_service import EVENTLET, NATIVE, ROOT
+from .share_service import EVENTLET, NATIVE, tracebacks_of_ours
 
 # It is Manila that works: seconds of a processor for each share.
 pytestmark = pytest.mark.timeout(3600)
@@ -489,21 +488,6 @@ class Evidence:
 def _twice(lines: list[Line]) -> list[Key]:
     counts = Counter(line.key for line in lines)
     return [key for key, count in counts.items() if count > 1]
-
-
-def tracebacks_of_ours(log: str) -> list[str]:
-    """Return the tracebacks whose innermost frame is of this project.
-
-    That of a driver's or a broker's error that only passes through is not.
-    """
-    ours = (str(ROOT / "aspects"), str(ROOT / "hooks"))
-    found = []
-    for part in log.split("Traceback (most recent call last):")[1:]:
-        # Nothing but a traceback has such lines.
-        *_, innermost = re.findall(r'File "([^"]+)", line', part) or [""]
-        if innermost.startswith(ours):
-            found.append(part[:4000])
-    return found
 
 
 # -- the test ------------------------------------------------------------------------

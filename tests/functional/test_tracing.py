@@ -252,6 +252,9 @@ def test_what_of_the_endpoint_may_be_a_secret_is_not_told(
     woven, collector, caplog, context, there
 ):
     caplog.set_level(logging.DEBUG)
+    # Which oslo.log keeps quiet, where it was set up by another test.
+    caplog.set_level(logging.DEBUG, "urllib3")
+    caplog.set_level(logging.DEBUG, "urllib3.connectionpool")
     port = collector.port if there else parts.free_port()
     login, query = f"joe:{SECRET}@127.0.0.1", f"?api_key={SECRET}&x=ü-{SECRET}"
     replace = {"127.0.0.1": login, "/v1/traces": f"/v1/{SECRET}{query}"}
