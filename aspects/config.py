@@ -403,8 +403,8 @@ def _installed(what: str) -> type:
 
     def failed(manager: Any, entry_point: Any, error: BaseException) -> None:
         # That of stevedore's cache does not know its distribution.
-        known = (each for each in installed() if each.name == what)
-        raise not_loaded(next(known, entry_point), error)
+        (known, *_) = (each for each in installed() if each.name == what)
+        raise not_loaded(known, error)
 
     try:
         found: Any = DriverManager(

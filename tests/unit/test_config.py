@@ -1172,11 +1172,25 @@ def test_what_a_driver_is_made_of_is_no_method_of_it(configured, method):
         def _self_weaving(self):
             pass
 
+    why = "it is what an object is made of, and no call of a driver"
     file = configured(section_with([RECORDER], f"hook_methods = {method}\n"))
-    with pytest.raises(aspects.HookConfigError, match="what an object is made of"):
+    with pytest.raises(aspects.HookConfigError) as told:
         woven_in(file, driver=Odd())
-    with pytest.raises(ValueError, match="what an object is made of"):
+    assert str(told.value) == f"[alpha] hook_methods = {method}: {why}"
+    with pytest.raises(ValueError, match=f"^hook_methods: '{method}': {why}$"):
         aspects.weave(Odd(), [], hook_methods=[method])
+
+
+def test_what_is_no_name_is_no_method():
+    with pytest.raises(ValueError, match="hook_methods") as told:
+        aspects.weave(recording.Driver(), [], hook_methods=["a b"])
+    assert str(told.value) == "hook_methods: 'a b': it is no name of a method"
+
+
+def test_a_kind_of_operation_that_is_nearly_one(configured):
+    file = configured(section_with([RECORDER], "hook_operations = creat_*\n"))
+    (problem,) = advised_in(file)
+    assert problem.advice == "write create_*"
 
 
 def test_methods_are_those_of_the_start(configured, caplog):

@@ -506,3 +506,14 @@ def test_share_instances_are_fetched_for_a_tick_that_hooks_run_on_alone():
 def test_a_tick_in_none_is_refused():
     with pytest.raises(ValueError, match="periodic_hooks_ticks = 0"):
         aspects.weave(recording.Driver(), [], periodic_hooks_ticks=0)
+
+
+def test_a_suppressed_error_is_told_as_that_of_a_tick(caplog):
+    hook = Hook("ops", fails=OSError("down"), suppress=True)
+    woven = aspects.weave(recording.Driver(), [hook], "alpha")
+    with caplog.at_level(logging.WARNING):
+        aspects.tick(woven, CONTEXT, SHARES)
+    assert [record.getMessage() for record in caplog.records] == [
+        "Suppressed an error of the periodic action of hook ops of backend alpha in "
+        "periodic: OSError: down"
+    ]
