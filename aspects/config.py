@@ -710,7 +710,7 @@ def _follow(configuration: Configuration, planned: Plan, woven: Weaving) -> None
         about = reference()
         if about is None:
             return False
-        new = plan(configuration, about.host, about.driver, about.instances)
+        new = plan(configuration, about.host, before=about.instances)
         if new.problems:
             log_refusal(new.problems)
             return True

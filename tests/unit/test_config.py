@@ -1188,9 +1188,9 @@ def test_what_is_no_name_is_no_method():
 
 
 def test_a_kind_of_operation_that_is_nearly_one(configured):
-    file = configured(section_with([RECORDER], "hook_operations = creat_*\n"))
+    file = configured(section_with([RECORDER], "hook_operations = publis_*\n"))
     (problem,) = advised_in(file)
-    assert problem.advice == "write create_*"
+    assert problem.advice == "write publish_*"
 
 
 def test_methods_are_those_of_the_start(configured, caplog):

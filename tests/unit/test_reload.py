@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -64,6 +65,9 @@ class Told(aspects.HookBase):
 
 class OfUpstream:
     """As a hook of Manila's own: its switches are plain attributes."""
+
+    pre_hooks_enabled = post_hooks_enabled = True
+    periodic_hooks_enabled = False
 
     def __init__(self, configuration: Any, host: str | None) -> None:
         self.configuration = configuration
@@ -261,28 +265,73 @@ def test_hooks_left_out_are_stopped_after_their_last_ending(file, woven):
     ]
 
 
+class Calls:
+    """Calls that are in the driver until each is let go on."""
+
+    def __init__(self, woven: Any) -> None:
+        self._woven = woven
+        self._inside = threading.Semaphore(0)
+        self._go_on: list[threading.Event] = []
+        self._callers: list[threading.Thread] = []
+        woven.create_share = self._create_share
+
+    def _create_share(self, context: Any, share: int) -> None:
+        self._inside.release()
+        assert self._go_on[share].wait(10)
+
+    def begin(self) -> None:
+        """Begin a call, and return when it is in the driver."""
+        number = len(self._callers)
+        self._go_on.append(threading.Event())
+        caller = threading.Thread(
+            target=self._woven.create_share, args=(CONTEXT, number)
+        )
+        self._callers.append(caller)
+        caller.start()
+        assert self._inside.acquire(timeout=10)
+
+    def end(self, number: int) -> None:
+        """End a call, and return when it has."""
+        self._go_on[number].set()
+        self._callers[number].join(10)
+
+
 def test_so_they_are_where_a_hook_of_upstreams_is_in_the_chain(file, woven):
-    inside, go_on = threading.Event(), threading.Event()
-
-    def create_share(context: Any, share: Any) -> None:
-        inside.set()
-        assert go_on.wait(10)
-
     def with_upstreams(entries: str) -> str:
         return text(entries).replace("drivers = ", f"drivers = u={HERE}:OfUpstream, ")
 
-    file.mutate(with_upstreams("a"))
-    woven.create_share = create_share
-    caller = threading.Thread(target=woven.create_share, args=(CONTEXT, {}))
-    caller.start()
-    assert inside.wait(10)
+    file.mutate(with_upstreams("ab"))
+    calls = Calls(woven)
+    calls.begin()
+    calls.begin()
     done.clear()
     file.mutate(with_upstreams("").replace("Upstream, ", "Upstream"))
-    assert done == []
-    go_on.set()
-    caller.join(10)
+    calls.end(1)
+    assert done == [("post", "a"), ("post", "b")]
+    done.clear()
+    # The first one has them still.
+    assert not _stopped_soon()
+    calls.end(0)
     aspects.weaving(woven).stop()
-    assert done == [("post", "a"), ("stop", "a")]
+    assert done == [("post", "a"), ("post", "b"), ("stop", "b"), ("stop", "a")]
+
+
+def _stopped_soon() -> bool:
+    """Tell whether hooks are stopped now; they are looked after 20 times a second."""
+    time.sleep(0.2)
+    return any(action == "stop" for action, _ in done)
+
+
+def test_calls_of_another_driver_do_not_keep_them_from_being_stopped(file, woven):
+    section = aspects.BackendSection(file.conf, "alpha")
+    other = aspects.weave_from_config(Driver(), section, "node1@alpha")
+    upstreams = OfUpstream(None, None)
+    calls = Calls(aspects.weave(Driver(), [upstreams, *aspects.weaving(other).hooks]))
+    calls.begin()
+    done.clear()
+    file.mutate(text("b"))
+    assert ("stop", "a") in done
+    calls.end(0)
 
 
 def test_who_keeps_an_error_does_not_keep_hooks_from_being_stopped(file, woven):
