@@ -253,8 +253,18 @@ def test_slow_tick(clock, caplog):
     woven = aspects.weave(Driver(), [hook], "alpha")
     with caplog.at_level(logging.WARNING):
         aspects.tick(woven, CONTEXT, [])
-    assert "periodic action of hook Sender" in caplog.text
+    assert "periodic action of hook Sender of backend alpha" in caplog.text
     assert "in a tick" in caplog.text
+
+
+def test_slow_tick_of_a_hook_that_defers_other_actions(clock, caplog):
+    hook = Sender(clock, hook_slow_seconds=0.5, seconds=1.0)
+    hook.deferred_actions = ("post", "error")
+    hook.dispatcher = aspects.Background("sender of alpha")
+    woven = aspects.weave(Driver(), [hook], "alpha")
+    with caplog.at_level(logging.WARNING):
+        aspects.tick(woven, CONTEXT, [])
+    assert "periodic action of hook Sender of backend alpha" in caplog.text
 
 
 def test_options_follow_while_the_driver_is_woven(clock):
