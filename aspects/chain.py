@@ -243,9 +243,10 @@ class Chain:
 
     def _keep(self, steps: tuple[Step, ...] | None) -> None:
         picky = any(step.operations for step in steps or ())
-        # The steps of all hooks and, by operation, those that are for it; in one
+        # The steps of any call; by operation where some are not for all of them, and
+        # under no name all; None where they are to be read each time. In one
         # attribute, so that a call finds them to be of the same moment.
-        self._all: tuple[Any, dict[str, tuple[Step, ...]]] = (steps, {})
+        self._all: Any = {"": steps} if picky else steps
         #: The steps of any call; None where only :meth:`steps_for` tells them.
         self.steps = None if picky else steps
         #: Whether there are none, so that a call is the driver's own.
@@ -256,15 +257,17 @@ class Chain:
 
         :param operation: the operation
         """
-        steps, known = self._all
-        if steps is None:
+        known = self._all
+        if known is None:
             # The switches of a hook are plain attributes: read them each time.
-            steps, known = steps_of(self.hooks), {}
-            for step in steps:
+            known = {"": steps_of(self.hooks)}
+            for step in known[""]:
                 _made[id(step)] = step
+        if isinstance(known, tuple):
+            return known
         if operation not in known:
-            known[operation] = tuple(step for step in steps if step.is_for(operation))
-        return known[operation]
+            known[operation] = tuple(s for s in known[""] if s.is_for(operation))
+        return known[operation]  # type: ignore[no-any-return]
 
     def wrapped(self, operation: Operation | _Settled, method: Action) -> Action:
         """Return a driver's method with what the hooks want around it.
@@ -281,7 +284,9 @@ class Chain:
         """Return the steps: once replaced, they go with the last call that has them."""
         made = [ref() for ref in _made.valuerefs()]
         used = [s for s in made if s and any(s.hook is each for each in self.hooks)]
-        return [weakref.ref(step) for step in (*(self._all[0] or ()), *used)]
+        known = self._all or ()
+        kept = known[""] if isinstance(known, dict) else known
+        return [weakref.ref(step) for step in (*kept, *used)]
 
     @contextlib.contextmanager
     def replaced(self) -> Iterator[None]:

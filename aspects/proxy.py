@@ -88,7 +88,7 @@ class Weaving:
         self.new_context = new_context
         self.ticks = 0
         self._running = False
-        self._leaving: list[threading.Thread] = []
+        self._leaving: tuple[threading.Thread, ...] = ()
         #: What the backend's section says of its hooks, where they came from one.
         self.instances: Sequence[Any] = ()
         self.chain = Chain(hooks)
@@ -155,7 +155,8 @@ class Weaving:
         if any(step() for step in in_use):
             # Their endings are still to come, for which nobody here is to wait.
             leaving = threading.Thread(target=stop, daemon=True)
-            self._leaving = [*filter(threading.Thread.is_alive, self._leaving), leaving]
+            alive = filter(threading.Thread.is_alive, self._leaving)
+            self._leaving = (*alive, leaving)
             leaving.start()
         else:
             stop()
