@@ -176,5 +176,4 @@ def test_a_hook_that_cannot_start_is_one_line_and_the_service_runs(
         (line,) = (line for line in lines if f"backend {section} " in line)
         assert " ERROR " in line
         assert "did not start: OSError: nobody answers" in line
-    assert service.log().count("nobody answers") == len(told.backends)
     assert tracebacks_of_ours(service.log()) == []
