@@ -242,6 +242,9 @@ class Chain:
         self._keep(steps_of(self.hooks) if self._observed else None)
 
     def _keep(self, steps: tuple[Step, ...] | None) -> None:
+        # Calls in flight have those of before.
+        known = getattr(self, "_all", None) or ()
+        in_use(known[""] if isinstance(known, dict) else known)
         picky = any(step.operations for step in steps or ())
         # The steps of any call; by operation where some are not for all of them, and
         # under no name all; None where they are to be read each time. In one
@@ -260,9 +263,7 @@ class Chain:
         known = self._all
         if known is None:
             # The switches of a hook are plain attributes: read them each time.
-            known = {"": steps_of(self.hooks)}
-            for step in known[""]:
-                _made[id(step)] = step
+            known = {"": in_use(steps_of(self.hooks))}
         if isinstance(known, tuple):
             return known
         if operation not in known:
@@ -279,14 +280,6 @@ class Chain:
             if isinstance(hook, HookBase):
                 method = hook.wrap_driver(operation, method)
         return method
-
-    def steps_in_use(self) -> list[weakref.ref[Step]]:
-        """Return the steps: once replaced, they go with the last call that has them."""
-        made = [ref() for ref in _made.valuerefs()]
-        used = [s for s in made if s and any(s.hook is each for each in self.hooks)]
-        known = self._all or ()
-        kept = known[""] if isinstance(known, dict) else known
-        return [weakref.ref(step) for step in (*kept, *used)]
 
     @contextlib.contextmanager
     def replaced(self) -> Iterator[None]:
@@ -347,8 +340,33 @@ class Step:
         return any(fnmatch.fnmatchcase(operation, each) for each in self.operations)
 
 
-# The steps that were made for one call each, of all chains, by their ids.
-_made: weakref.WeakValueDictionary[int, Step] = weakref.WeakValueDictionary()
+# The steps that calls in flight alone have, of all chains, by their ids.
+_in_use: weakref.WeakValueDictionary[int, Step] = weakref.WeakValueDictionary()
+
+
+def in_use(steps: Iterable[Step]) -> tuple[Step, ...]:
+    """Have steps be found by :func:`in_flight` for as long as somebody has them.
+
+    :param steps: steps that a chain has no more, or never had
+    :return: the steps
+    """
+    steps = tuple(steps)
+    for step in steps:
+        _in_use[id(step)] = step
+    return steps
+
+
+def in_flight(hooks: Iterable[Any]) -> list[weakref.ref[Step]]:
+    """Return the steps of hooks that are in use: each goes with its last call.
+
+    A call that began after its chain was refreshed is not among them.
+
+    :param hooks: the hooks
+    """
+    hooks = tuple(hooks)
+    steps = (ref() for ref in _in_use.valuerefs())
+    of_these = (s for s in steps if s and any(s.hook is each for each in hooks))
+    return list(map(weakref.ref, of_these))
 
 
 def steps_of(hooks: tuple[Any, ...]) -> tuple[Step, ...]:

@@ -6,10 +6,10 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from aspects.chain import action_of
+from aspects.chain import Step, action_of, in_use
 from aspects.hook import suppressed
 from aspects.operations import Operation
-from aspects.proxy import weaving
+from aspects.proxy import Weaving, weaving
 
 _counting = threading.Lock()
 
@@ -41,6 +41,16 @@ def tick(woven: Any, context: Any, share_instances: Any) -> bool:
     hooks = [hook for hook in about.hooks if hook.periodic_hooks_enabled]
     if not hooks:
         return False
+    # None of them is stopped before.
+    busy = in_use(Step(hook, None, None, None) for hook in hooks)
+    try:
+        _run(about, hooks, context, share_instances)
+    finally:
+        del busy
+    return True
+
+
+def _run(about: Weaving, hooks: list[Any], context: Any, share_instances: Any) -> None:
     if context is None:
         context = about.new_context()
     data = share_instances() if callable(share_instances) else share_instances
@@ -57,4 +67,3 @@ def tick(woven: Any, context: Any, share_instances: Any) -> bool:
             switch = getattr(hook, "suppress_periodic_hooks_errors", False)
             if not suppressed(switch, hook, "periodic", error, operation, context):
                 raise
-    return True

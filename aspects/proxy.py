@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import math
 import operator
 import threading
 import time
@@ -16,7 +17,7 @@ from typing import Any
 import wrapt
 from oslo_log import log
 
-from aspects.chain import Chain, around, around_coroutine
+from aspects.chain import Chain, Step, around, around_coroutine, in_flight
 from aspects.health import hook_name
 from aspects.hook import HookBase, secret_options
 from aspects.operations import (
@@ -37,7 +38,8 @@ class AlreadyWoven(TypeError):
     """The driver is woven already: its hooks would silently run twice."""
 
 
-#: Seconds that the end of a process waits for hooks that a reload has left out.
+#: Seconds that the end of a process waits for calls in flight, and for hooks that a
+#: reload has left out.
 LEAVING = 10.0
 
 # What a driver has that was not called yet; not to be written to.
@@ -113,10 +115,16 @@ class Weaving:
             self._start(hook)
 
     def stop(self) -> None:
-        """Have the hooks end what they began, once no call is made any more."""
+        """Have the hooks end what they began.
+
+        Calls and ticks in flight have :data:`LEAVING` seconds in all for it.
+        """
         started, self._running = self._running, False
+        self.chain.refresh()
+        end = time.monotonic() + LEAVING
+        _wait(in_flight(self.hooks), end)
         for leaving in self._leaving:
-            leaving.join(LEAVING)
+            leaving.join(max(0, end - time.monotonic()))
         # A hook may watch those after it to their end.
         for hook in reversed(self.hooks):
             self._stop(hook, started)
@@ -135,9 +143,7 @@ class Weaving:
             for hook in hooks:
                 if not any(hook is each for each in before):
                     self._start(hook)
-        in_use = self.chain.steps_in_use()
         with self.chain.replaced():
-            in_use += self.chain.steps_in_use()
             set_switches()
             self.chain.take(hooks)
         # What the hooks want around the driver's methods is in them.
@@ -145,14 +151,14 @@ class Weaving:
         left_out = [hook for hook in before if not any(hook is each for each in hooks)]
         if not (self._running and left_out):
             return
+        in_use = in_flight(left_out)
 
         def stop() -> None:
-            while any(step() for step in in_use):
-                time.sleep(0.05)
+            _wait(in_use)
             for hook in reversed(left_out):
                 self._stop(hook)
 
-        if any(step() for step in in_use):
+        if in_use:
             # Their endings are still to come, for which nobody here is to wait.
             leaving = threading.Thread(target=stop, daemon=True)
             alive = filter(threading.Thread.is_alive, self._leaving)
@@ -217,6 +223,12 @@ class Weaving:
         woven._self_call = way(self.chain, operation, method)
         methods[name] = (method, woven)
         return woven
+
+
+def _wait(steps: Iterable[weakref.ref[Step]], end: float = math.inf) -> None:
+    """Wait until the last call that has one of some steps has ended, or time has."""
+    while any(step() for step in steps) and time.monotonic() < end:
+        time.sleep(0.05)
 
 
 class WovenMethod(wrapt.ObjectProxy):  # type: ignore

@@ -32,6 +32,14 @@ class Driver(dummy.DummyDriver):  # type: ignore[misc]
         tell(self.configuration, "do_setup")
         super().do_setup(context)
 
+    def get_share_stats(self, refresh=False):
+        hold = Path(os.environ[FOLDER], "hold")
+        if hold.exists():
+            tell(self.configuration, "held")
+        while hold.exists():
+            time.sleep(0.01)
+        return super().get_share_stats(refresh)
+
 
 class Broken(aspects.HookBase):
     def start(self):

@@ -119,9 +119,20 @@ def test_hooks_run_from_the_start_of_a_process_to_its_end(
 ) -> None:
     told = started()
     service = told.service
+    # Each is in the middle of a call.
+    (service.folder / "hold").touch()
+    for backend in told.backends:
+        wait_for(lambda backend=backend: told.of("held", backend), backend)
     terminate(service)
     # Not one action is done before the service stops.
     (service.folder / "go").touch()
+    for backend in told.backends:
+        calls = told.of("call", backend)
+        wait_for(
+            lambda backend=backend, due=calls[:-1]: told.of("did", backend) == due,
+            f"actions of {backend}",
+        )
+    (service.folder / "hold").unlink()
     assert service.program is not None
     assert service.program.process.wait(60) == 0
 
