@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import aspects
+from aspects import proxy
 
 CONTEXT = object()
 
@@ -279,7 +280,9 @@ def test_an_error_without_a_text_is_logged_all_the_same(caplog):
 # Locks
 
 
-def test_a_hook_that_waits_holds_nothing_that_others_need():
+def test_a_hook_that_waits_holds_nothing_that_others_need(monkeypatch):
+    # The end of a process gives it some time.
+    monkeypatch.setattr(proxy, "LEAVING", 0.01)
     entered, free = threading.Event(), threading.Lock()
 
     def wait(*args: Any) -> None:
