@@ -1455,6 +1455,10 @@ WRONG_ENTRIES = {
         f"module '{FIXTURES}.recording' has no class 'Recoder'",
         "write Recorder",
     ),
+    "no such class, and near it only what is no hook": (
+        f"{FIXTURES}.recording:Drivers",
+        f"module '{FIXTURES}.recording' has no class 'Drivers'",
+    ),
     "two colons": (f"{RECORDER}:Actions", LOOK),
     "a colon for the =": ("own:my.hooks:Hook", LOOK, "write own=my.hooks:Hook"),
     "a file": ("./my/hooks.py:Hook", LOOK, "write my.hooks:Hook"),
