@@ -414,7 +414,11 @@ class HookBase(abc.ABC):
         """
 
     def stop(self) -> None:  # noqa: B027 (optional)
-        """End what :meth:`start` began; no call has the hook any more. Optional."""
+        """End what :meth:`start` began. Optional.
+
+        No call or tick has the hook any more, but for one that takes longer than the
+        end of a process waits for.
+        """
 
     def counts(self) -> dict[str, int]:
         """Return how often something happened that an operator wants to know of.
