@@ -252,10 +252,8 @@ class InstanceSection:
         for group in self.groups:
             try:
                 value, is_set = _value(self.conf, group, key, self.options.get(key))
-            except (cfg.NoSuchOptError, cfg.NoSuchGroupError, KeyError):
-                continue
-            except _NOT_VALID:
-                # Told by problems().
+            except (KeyError, *_NOT_VALID):
+                # There is none; what is wrong with one is told by problems().
                 continue
             if is_set:
                 if value is None and key in self.options:

@@ -11,7 +11,7 @@ import sys
 import threading
 import weakref
 from importlib.metadata import entry_points
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import example, given, settings
@@ -1082,6 +1082,15 @@ def test_a_class_says_how_it_can_be_run(configured):
     assert problem.advice == "write inline or durable"
 
 
+def test_so_it_is_after_an_edit(configured):
+    entry = f"{__name__}:Delivering"
+    text = section_with([entry], f"hook_dispatch = durable\n{ON}")
+    file = configured(text)
+    woven = woven_in(file)
+    file.mutate(text.replace("enable_post_hooks = True", ""))
+    assert acted(woven) == [["pre"]]
+
+
 def test_a_wrong_dispatch_is_told_beside_what_the_constructor_refuses(configured):
     entry = "tests.unit.fixtures_hooks.recording:Choosy"
     file = configured(section_with([entry], "[alpha:a]\nhook_dispatch = durable\n"))
@@ -1110,6 +1119,21 @@ class Demanding(recording.Recorder):
 
 
 DEMANDING = f"{__name__}:Demanding"
+
+
+def _hexadecimal(value: str) -> int:
+    return int(value, 16)
+
+
+class Masked(recording.Recorder):
+    options = (cfg.Opt("mask", type=_hexadecimal),)
+
+
+def test_a_type_of_its_own_is_applied_once(configured):
+    # int(255, 16) is a TypeError.
+    file = configured(section_with([f"{__name__}:Masked"], "mask = ff\n"))
+    (hook,) = hooks_in(file)
+    assert hook.get_config_option("mask") == 255
 
 
 @pytest.mark.parametrize("section", ["alpha:a", "alpha", "DEFAULT"])
@@ -1527,6 +1551,16 @@ def test_wrong_entry(configured, case):
     assert problems == (("alpha", "hook_drivers", entry, cause, "".join(advice)),)
 
 
+def test_comma_too_many_between_entries(configured):
+    text = f"[alpha]\nhook_drivers = a={RECORDER},, b={RECORDER}\n"
+    problem = (
+        *("alpha", "hook_drivers", ""),
+        "there is nothing between two commas",
+        "take one of them out",
+    )
+    assert advised_in(configured(text)) == (problem,)
+
+
 def test_comma_too_many_is_no_entry(configured):
     text = f"[alpha]\nhook_drivers = a={RECORDER},\n  b={RECORDER},\n"
     assert [hook.instance_name for hook in hooks_in(configured(text))] == ["a", "b"]
@@ -1856,6 +1890,21 @@ def test_any_text_for_hook_drivers(tmp_path_factory, entry):
         assert problem[:2] == ("alpha", "hook_drivers")
         assert problem.cause
     assert str(wrong).count("\n") == len(wrong.problems) - 1
+
+
+class Counting(recording.Recorder):
+    options = (cfg.IntOpt("slots", default=5),)
+
+    def __init__(self, configuration: Any, host: str | None) -> None:
+        super().__init__(configuration, host)
+        self.slots = [None] * self.get_config_option("slots")
+
+
+def test_a_number_that_is_none_is_told_once(configured):
+    text = section_with([f"{__name__}:Counting"], "slots =\n[DEFAULT]\nslots = 7\n")
+    (problem,) = problems_in(configured(text))
+    # Not also that its constructor cannot do with it.
+    assert problem == ("alpha", "slots", "", "there is no value")
 
 
 @pytest.mark.parametrize(
