@@ -4,6 +4,7 @@
 from aspects.config import BackendSection, HookConfigError, weave_from_config
 from aspects.decorators import add_hooks
 from aspects.dispatch import Background
+from aspects.health import hook_name
 from aspects.hook import HookBase, UpdatedResults, Veto
 from aspects.operations import Operation, is_coroutine
 from aspects.periodic import tick
@@ -21,6 +22,7 @@ __all__ = [
     "Veto",
     "Weaving",
     "add_hooks",
+    "hook_name",
     "is_coroutine",
     "is_woven",
     "tick",

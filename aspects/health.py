@@ -165,5 +165,9 @@ def _log_slow(hook: Any, kind: str, operation: str, seconds: float) -> None:
 
 
 def hook_name(hook: object) -> str:
-    """Return the name of a hook instance as an operator knows it."""
+    """Return the name of a hook instance as an operator knows it.
+
+    :param hook: a hook; also one of Manila's contract
+    :return: what it is called in ``hook_drivers``, else the name of its class
+    """
     return getattr(hook, "instance_name", None) or type(hook).__name__

@@ -275,7 +275,7 @@ class MetricsHook(aspects.HookBase):
         """Time an action of another hook, and count its errors and vetoes."""
         if hook is self or not self._is_on():
             return action
-        name = getattr(hook, "instance_name", None) or type(hook).__name__
+        name = aspects.hook_name(hook)
         if getattr(hook, "dispatcher", None) or getattr(hook, "outbox", None):
             self.queues[name] = hook
         duration, errors, vetoes = self._metrics_of(name, kind)

@@ -16,6 +16,7 @@ import oslo_messaging
 from oslo_config import cfg
 from oslo_log import log
 
+import aspects
 from hooks.delivery import DeliveryHook
 from hooks.event import ERROR, TYPE_PREFIX
 
@@ -141,7 +142,7 @@ class NotificationHook(DeliveryHook):
                 "Hook %(hook)s: hook_dispatch is durable, but the queues of the "
                 "broker are not: set amqp_durable_queues or rabbit_quorum_queue in "
                 "[oslo_messaging_rabbit], or it loses them when it restarts",
-                {"hook": self.instance_name or type(self).__name__},
+                {"hook": aspects.hook_name(self)},
             )
         super().start()
 

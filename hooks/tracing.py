@@ -267,7 +267,7 @@ class TracingHook(aspects.HookBase):
             return action if endings or kind != "pre" else _nothing
         if kind not in _CALL_AT or not (self.pre_hooks_enabled and endings):
             return action
-        name = getattr(hook, "instance_name", None) or type(hook).__name__
+        name = aspects.hook_name(hook)
         attributes = {f"{PREFIX}hook": name, f"{PREFIX}action": kind}
 
         def traced(*args: Any, **kwargs: Any) -> Any:
