@@ -1856,7 +1856,7 @@ NAMES = st.text(
 ENTRY = st.lists(NAMES | st.sampled_from(".:=, $\"'{}#;%[]"), max_size=6).map("".join)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(ENTRY)
 @example("$nobody")
 @example("$alpha")
