@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from .parts import Program, wait_for
+from .postgres import Postgres
 
 ROOT = Path(__file__).parents[2]
 
@@ -35,7 +36,7 @@ periodic_fuzzy_delay = 0
 periodic_hooks_interval = 1
 
 [database]
-connection = sqlite:///{folder}/manila.sqlite
+connection = {database}
 
 [oslo_concurrency]
 lock_path = {folder}/locks
@@ -54,10 +55,11 @@ dummy_driver_default_driver_method_delay = 0
 dummy_driver_driver_methods_delays =
 """
 
-_MAKE_DATABASE = """
+# Manila's migrations do not run on SQLite.
+_MAKE_SQLITE = """
 import sys
 from oslo_config import cfg
-cfg.CONF(["--config-file", sys.argv[1]], project="manila", default_config_dirs=[])
+cfg.CONF(sys.argv[1:], project="manila", default_config_dirs=[])
 from manila.db import migration
 from manila.db.sqlalchemy import api, models
 models.BASE.metadata.create_all(api.get_engine())
@@ -87,6 +89,10 @@ def tracebacks_of_ours(log: str) -> list[str]:
 class ShareService:
     """``manila-share``: a parent process, and one for each backend.
 
+    Its database is SQLite for one backend, PostgreSQL for more. SQLite refuses a
+    transaction that has read and would write while another one writes, and Manila
+    does that for each backend when it starts: one in thirty did not.
+
     :param folder: where to write
     :param backends: the text of each backend section, less the driver's lines
     :param environment: :data:`NATIVE` or :data:`EVENTLET`, and more
@@ -105,15 +111,19 @@ class ShareService:
             "PYTHONPATH": str(ROOT),
             "PYTHONUNBUFFERED": "1",
         }
-        self.configure(backends)
         self.program: Program | None = None
+        self._postgres = Postgres() if len(backends) > 1 else None
+        if self._postgres is not None:
+            self._postgres.start()
+        self._made = False
+        self.configure(backends)
 
     def configure(self, backends: Mapping[str, str]) -> None:
         """Write ``manila.conf``.
 
         :param backends: the text of each backend section, less the driver's lines
         """
-        text = COMMON.format(folder=self.folder, backends=",".join(backends))
+        text = self.common(",".join(backends))
         for name, lines in backends.items():
             text += f"\n[{name}]\nshare_backend_name = {name}\n{DRIVER}{lines}\n"
         # As an editor does it: a reader sees the old file or the new one.
@@ -121,18 +131,32 @@ class ShareService:
         new.write_text(text, "utf-8")
         new.rename(self.config_file)
 
+    def common(self, backends: str) -> str:
+        """Return what stands before the backend sections.
+
+        :param backends: the value of ``enabled_share_backends``
+        """
+        database = f"sqlite:///{self.folder}/manila.sqlite"
+        if self._postgres is not None:
+            database = self._postgres.url
+        return COMMON.format(folder=self.folder, backends=backends, database=database)
+
     def start(self) -> None:
-        """Start it; return when it asks its drivers for statistics."""
-        if not (self.folder / "manila.sqlite").exists():
+        """Start it; do not wait until it does something."""
+        config = ["--config-file", str(self.config_file)]
+        if not self._made:
+            command = [sys.executable, "-c", _MAKE_SQLITE, *config]
+            if self._postgres is not None:
+                command = [_beside("manila-manage"), *config, "db", "sync"]
             made = Program(
-                [sys.executable, "-c", _MAKE_DATABASE, str(self.config_file)],
+                command,
                 self.folder / "database.out",
                 {**self.environment, **NATIVE},
             )
             assert made.process.wait(120) == 0, made.log.read_text()
-        command = Path(sys.executable).with_name("manila-share")
+            self._made = True
         self.program = Program(
-            [str(command), "--config-file", str(self.config_file)],
+            [_beside("manila-share"), *config],
             self.folder / "manila-share.out",
             self.environment,
         )
@@ -169,6 +193,17 @@ class ShareService:
         assert self.program is not None
         return self.program.stop(timeout)
 
+    def kill(self) -> None:
+        """End what still runs of it, its database too."""
+        if self.program is not None:
+            self.program.kill()
+        if self._postgres is not None:
+            self._postgres.stop()
+
+
+def _beside(program: str) -> str:
+    return str(Path(sys.executable).with_name(program))
+
 
 @contextmanager
 def share_service(
@@ -176,9 +211,8 @@ def share_service(
 ) -> Iterator[ShareService]:
     """Run a :class:`ShareService`."""
     service = ShareService(folder, backends, environment)
-    service.start()
     try:
+        service.start()
         yield service
     finally:
-        if service.program is not None:
-            service.program.kill()
+        service.kill()

@@ -12,7 +12,6 @@ import pytest
 
 from .parts import wait_for
 from .share_service import (
-    COMMON,
     DRIVER,
     EVENTLET,
     NATIVE,
@@ -45,8 +44,7 @@ class OneBackend(ShareService):
 
     def configure(self, backends: Mapping[str, str]) -> None:
         (lines,) = backends.values()
-        common = COMMON.format(folder=self.folder, backends="")
-        self.config_file.write_text(f"{common}\n[DEFAULT]\n{DRIVER}{lines}\n")
+        self.config_file.write_text(f"{self.common('')}\n[DEFAULT]\n{DRIVER}{lines}\n")
 
 
 class Told:
@@ -89,8 +87,8 @@ def started(
             dict.fromkeys(backends, BACKEND + more),
             {**environment, FOLDER: str(tmp_path), "PYTHONWARNINGS": "ignore"},
         )
-        service.start()
         services.append(service)
+        service.start()
         told = Told(service, backends)
         for backend in backends:
             wait_for(
@@ -103,8 +101,7 @@ def started(
 
     yield start
     for service in services:
-        assert service.program is not None
-        service.program.kill()
+        service.kill()
 
 
 def terminate(service: ShareService) -> None:
