@@ -131,9 +131,10 @@ class WebhookHook(DeliveryHook):
         failures: list[Any] = [NotDelivered(f"{origin}: no answer in {timeout:g} s")]
         # The outbox does not stop trying.
         attempts = tenacity.Retrying(
-            stop=tenacity.stop_after_attempt(1)
-            if self.outbox
-            else tenacity.stop_before_delay(timeout),
+            stop=lambda state: (
+                bool(self.outbox)
+                or time.monotonic() + state.upcoming_sleep >= deadline
+            ),
             wait=_pause,
             retry=tenacity.retry_if_exception_type(NotDelivered),
             after=lambda state: failures.append(_error_of(state)),

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -235,6 +236,22 @@ def test_a_server_that_hangs(new_hook: Any, server: Receiver) -> None:
     fails_in_time(hook)
     ends()
     hook.deliver(EVENT)
+
+
+def test_no_attempt_begins_when_the_time_is_over(
+    new_hook: Any, server: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Late(threading.Thread):
+        def run(self) -> None:
+            time.sleep(0.3 * BOUND)
+            super().run()
+
+    # As on a machine that is busy with other things.
+    monkeypatch.setattr("hooks.webhook.threading", SimpleNamespace(Thread=Late))
+    server.answers = [server.hang]
+    fails_in_time(new_hook(webhook_url=server.url))
+    ends()
+    assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
