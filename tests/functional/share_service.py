@@ -194,7 +194,11 @@ class ShareService:
         return self.program.stop(timeout)
 
     def kill(self) -> None:
-        """End what still runs of it, its database too."""
+        """End what still runs of it, its database too.
+
+        What it wrote is in the report of a test that fails.
+        """
+        sys.stdout.write(self.log())
         if self.program is not None:
             self.program.kill()
         if self._postgres is not None:
