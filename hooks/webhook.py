@@ -132,8 +132,7 @@ class WebhookHook(DeliveryHook):
         # The outbox does not stop trying.
         attempts = tenacity.Retrying(
             stop=lambda state: (
-                bool(self.outbox)
-                or time.monotonic() + state.upcoming_sleep >= deadline
+                bool(self.outbox) or time.monotonic() + state.upcoming_sleep >= deadline
             ),
             wait=_pause,
             retry=tenacity.retry_if_exception_type(NotDelivered),
