@@ -112,9 +112,8 @@ class ShareService:
             "PYTHONUNBUFFERED": "1",
         }
         self.program: Program | None = None
-        self._postgres = Postgres() if len(backends) > 1 else None
-        if self._postgres is not None:
-            self._postgres.start()
+        # Ended by kill, and by itself where it does not start.
+        self._postgres = Postgres().__enter__() if len(backends) > 1 else None
         self._made = False
         self.configure(backends)
 
