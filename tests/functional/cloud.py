@@ -17,7 +17,7 @@ import requests
 
 from aspects.demo.service import paste_file
 
-from .parts import Program, free_port, wait_for
+from .parts import Program, free_port, installed, wait_for
 from .postgres import Postgres
 from .rabbit import Rabbit
 from .share_service import DRIVER, NATIVE, ROOT
@@ -271,7 +271,7 @@ class Cloud:
         return texts
 
     def _run(self, name: str, *arguments: str) -> Program:
-        command = [str(Path(sys.executable).with_name(name))]
+        command = [installed(name)]
         if name == "manila-api" and self.native:
             command = [sys.executable, "-c", _SERVE, str(self.port)]
         command += ["--config-file", str(self.config_file)]

@@ -11,6 +11,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -36,6 +37,14 @@ def need(program: str, package: str) -> str:
     """
     found = shutil.which(program)
     return found or _not_there(f"no {program}: apt-get install {package}")
+
+
+def installed(program: str) -> str:
+    """Return the path of a program that is installed beside this Python.
+
+    :param program: its name
+    """
+    return str(Path(sys.executable).with_name(program))
 
 
 def need_module(name: str, package: str) -> Any:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from .parts import Program, wait_for
+from .parts import Program, installed, wait_for
 from .postgres import Postgres
 
 ROOT = Path(__file__).parents[2]
@@ -114,7 +114,6 @@ class ShareService:
         self.program: Program | None = None
         # Ended by kill, and by itself where it does not start.
         self._postgres = Postgres().__enter__() if len(backends) > 1 else None
-        self._made = False
         self.configure(backends)
 
     def configure(self, backends: Mapping[str, str]) -> None:
@@ -141,21 +140,19 @@ class ShareService:
         return COMMON.format(folder=self.folder, backends=backends, database=database)
 
     def start(self) -> None:
-        """Start it; do not wait until it does something."""
+        """Make its database, and start it; do not wait until it does something."""
         config = ["--config-file", str(self.config_file)]
-        if not self._made:
-            command = [sys.executable, "-c", _MAKE_SQLITE, *config]
-            if self._postgres is not None:
-                command = [_beside("manila-manage"), *config, "db", "sync"]
-            made = Program(
-                command,
-                self.folder / "database.out",
-                {**self.environment, **NATIVE},
-            )
-            assert made.process.wait(120) == 0, made.log.read_text()
-            self._made = True
+        command = [sys.executable, "-c", _MAKE_SQLITE, *config]
+        if self._postgres is not None:
+            command = [installed("manila-manage"), *config, "db", "sync"]
+        made = Program(
+            command,
+            self.folder / "database.out",
+            {**self.environment, **NATIVE},
+        )
+        assert made.process.wait(120) == 0, made.log.read_text()
         self.program = Program(
-            [_beside("manila-share"), *config],
+            [installed("manila-share"), *config],
             self.folder / "manila-share.out",
             self.environment,
         )
@@ -202,10 +199,6 @@ class ShareService:
             self.program.kill()
         if self._postgres is not None:
             self._postgres.stop()
-
-
-def _beside(program: str) -> str:
-    return str(Path(sys.executable).with_name(program))
 
 
 @contextmanager

@@ -7,7 +7,6 @@ import os
 import shlex
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -155,7 +154,7 @@ Start = Callable[..., parts.Program]
 def start(broker: rabbit.Rabbit, folder: Path, topic: str) -> Iterator[Start]:
     """What starts the program with the example's file, and further arguments."""
     started: list[parts.Program] = []
-    script = Path(sys.executable).with_name("manila-aspects-automount")
+    script = parts.installed("manila-aspects-automount")
 
     def run(*arguments: str) -> parts.Program:
         text = parts.example(
@@ -165,7 +164,7 @@ def start(broker: rabbit.Rabbit, folder: Path, topic: str) -> Iterator[Start]:
         )
         file = folder / "automount.conf"
         file.write_text(text)
-        command = [str(script), "--config-file", str(file), *arguments]
+        command = [script, "--config-file", str(file), *arguments]
         # Its output goes to one file, also when it is started again.
         program = parts.Program(command, folder / "automount.log")
         started.append(program)
@@ -381,8 +380,8 @@ def test_dry_run(
 def test_broker_of_the_environment(
     broker: rabbit.Rabbit, driver: Any, folder: Path, topic: str
 ) -> None:
-    script = Path(sys.executable).with_name("manila-aspects-automount")
-    command = [str(script), "--topic", topic, "--address", "10.0.0.7", "--dry-run"]
+    script = parts.installed("manila-aspects-automount")
+    command = [script, "--topic", topic, "--address", "10.0.0.7", "--dry-run"]
     program = parts.Program(
         [*command, "--root", str(folder / "mounts")],
         folder / "automount.log",
