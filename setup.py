@@ -49,8 +49,14 @@ setuptools.setup(
     long_description_content_type="text/x-rst",
     license="Apache-2.0",
     python_requires=">=3.10",
-    packages=setuptools.find_packages(include=["aspects", "aspects.*", "hooks"]),
-    package_data={"aspects": ["py.typed", "templates/*"], "hooks": ["py.typed"]},
+    packages=setuptools.find_packages(
+        include=["aspects", "aspects.*", "hooks", "hooks.*"]
+    ),
+    package_data={
+        "aspects": ["py.typed"],
+        "aspects.cli": ["templates/*"],
+        "hooks": ["py.typed"],
+    },
     install_requires=[
         "decorator>=5.1",
         "oslo.config>=9.4",
@@ -84,7 +90,7 @@ setuptools.setup(
             "manila-aspects = aspects.cli:main",
             "manila-aspects-automount = hooks.automount:main",
         ],
-        "oslo.config.opts": ["manila_aspects = aspects.opts:list_opts"],
+        "oslo.config.opts": ["manila_aspects = aspects.config.options:list_opts"],
         "manila_aspects.hooks": [
             "audit = hooks.audit:AuditHook",
             "automount = hooks.automount:AutomountHook",

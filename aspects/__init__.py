@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Hooks around the calls of an OpenStack share driver, woven in from outside."""
 
-from aspects.config import BackendSection, HookConfigError, weave_from_config
+from aspects.config.sections import BackendSection
+from aspects.config.weave import weave_from_config
+from aspects.core.breaker import hook_name
+from aspects.core.dispatch import Background
 from aspects.decorators import add_hooks
-from aspects.dispatch import Background
-from aspects.health import hook_name
-from aspects.hook import HookBase, UpdatedResults, Veto
+from aspects.errors import AlreadyWoven, HookConfigError, Veto
+from aspects.hook import HookBase, UpdatedResults
 from aspects.operations import Operation, is_coroutine
 from aspects.periodic import tick
-from aspects.proxy import AlreadyWoven, Weaving, is_woven, unweave, weave, weaving
 from aspects.secrets import without_secrets
+from aspects.weaving import Weaving, is_woven, unweave, weave, weaving
 
 __all__ = [
     "AlreadyWoven",

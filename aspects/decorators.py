@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import decorator
 
-from aspects.chain import Chain, around, around_coroutine
+from aspects.core.chain import Chain, around, around_coroutine
 from aspects.operations import operation_of
 
 F = TypeVar("F", bound=Callable[..., Any])

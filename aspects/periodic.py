@@ -6,10 +6,10 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from aspects.chain import Step, action_of, in_use
-from aspects.hook import suppressed
+from aspects.core.log import suppressed
+from aspects.core.step import Step, action_of, in_use
 from aspects.operations import Operation
-from aspects.proxy import Weaving, weaving
+from aspects.weaving import Weaving, weaving
 
 _counting = threading.Lock()
 

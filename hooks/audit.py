@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from oslo_config import cfg
 
-from hooks.event import EventHook
+from hooks.events.hook import EventHook
 
 
 class AuditHook(EventHook):
@@ -66,7 +66,7 @@ class AuditHook(EventHook):
         _check_writable(path)
         if self.get_config_option("audit_format") == "cadf":
             try:
-                importlib.import_module("hooks.cadf")
+                importlib.import_module("hooks.events.cadf")
             except ImportError as error:
                 raise ValueError(
                     f"audit_format = cadf: {error}: pip install 'manila-aspects[audit]'"
@@ -88,7 +88,7 @@ class AuditHook(EventHook):
         data = told["data"]
         if self.get_config_option("audit_format") == "cadf":
             # Needs a library that the other format does without.
-            from hooks import cadf
+            from hooks.events import cadf
 
             data = cadf.event_of(data)
         line = json.dumps(data).encode() + b"\n"

@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 from oslo_config import cfg
 
 import aspects
-from hooks.event import EventHook
+from hooks.events.hook import EventHook
 
 #: The program's PATH; that of the service may be anything.
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

@@ -14,7 +14,7 @@ from cronsim import CronSim, CronSimError
 from oslo_config import cfg
 
 import aspects
-from hooks.event import value_of
+from hooks.events.event import value_of
 
 UTC = datetime.timezone.utc
 

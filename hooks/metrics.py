@@ -24,7 +24,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 import aspects
-from hooks import event
+from hooks.events import event
 
 LOG = log.getLogger(__name__)
 

@@ -17,8 +17,8 @@ from oslo_config import cfg
 from oslo_log import log
 
 import aspects
-from hooks.delivery import DeliveryHook
-from hooks.event import ERROR, TYPE_PREFIX
+from hooks.events.delivery import DeliveryHook
+from hooks.events.event import ERROR, TYPE_PREFIX
 
 LOG = log.getLogger(__name__)
 

@@ -24,7 +24,7 @@ from oslo_config import cfg
 from oslo_log import log
 
 import aspects
-from hooks import event
+from hooks.events import event
 
 LOG = log.getLogger(__name__)
 

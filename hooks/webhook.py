@@ -28,7 +28,8 @@ from oslo_config import cfg
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
-from hooks.delivery import DeliveryHook, NotDelivered, Refused
+from hooks.events.delivery import DeliveryHook
+from hooks.events.errors import NotDelivered, Refused
 
 #: The header with the signature of the body.
 SIGNATURE = "X-Manila-Aspects-Signature"

@@ -36,7 +36,8 @@ from oslo_config import cfg
 
 import aspects
 from aspects import cli
-from aspects.config import plan, section_options
+from aspects.config.options import section_options
+from aspects.config.plan import plan
 from aspects.operations import METHODS
 
 from .pages import ROOT, Block, blocks_of, commands_of

@@ -377,7 +377,7 @@ class ManilaService:
         from manila import rpc, service
         from oslo_config import cfg
 
-        from aspects.config import HookConfigError
+        from aspects.errors import HookConfigError
 
         rpc.init(cfg.CONF)
         self._exit.callback(rpc.cleanup)

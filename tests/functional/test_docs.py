@@ -19,8 +19,8 @@ from oslo_config import cfg, validator
 from oslo_context import context as oslo_context
 
 import aspects
-from aspects.config import BackendSection
-from aspects.opts import BACKEND, list_opts
+from aspects.config.options import BACKEND, list_opts
+from aspects.config.sections import BackendSection
 
 from ..pages import DOCS, ROOT, Block, blocks_of, commands_of, needs_manila, pages
 from ..reader import Driver, Reader, left_out

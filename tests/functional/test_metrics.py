@@ -10,7 +10,8 @@ import urllib.request
 import pytest
 
 import aspects
-from hooks.delivery import DeliveryHook, Refused
+from hooks.events.delivery import DeliveryHook
+from hooks.events.errors import Refused
 
 from . import parts
 from .prometheus import Prometheus, problems

@@ -20,7 +20,7 @@ import pytest
 import trustme
 
 import aspects
-from hooks.delivery import NotDelivered
+from hooks.events.errors import NotDelivered
 
 from . import parts, receiver
 from .receiver import Receiver, Silent
@@ -347,7 +347,7 @@ EVENTLET = """
     from pathlib import Path
 
     import aspects
-    from hooks.delivery import NotDelivered
+    from hooks.events.delivery import NotDelivered
     from tests.functional import parts
 
 

@@ -27,7 +27,7 @@ WORKS = {
     "command": "import hooks.command",
     "demo": "import aspects.demo.run",
     "docs": "import sphinx, openstackdocstheme",
-    "durable": "import hooks.outbox",
+    "durable": "import hooks.events.outbox",
     "guard": "import hooks.guard",
     "manila": "import manila.share.manager, aspects.manila",
     "metrics": "import hooks.metrics",

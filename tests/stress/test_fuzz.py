@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 from oslo_config import cfg
 
 import aspects
-from aspects.config import section_options
-from aspects.hook import hook_options, instance_options
+from aspects.config.options import hook_options, instance_options, section_options
 from tests.unit.fixtures_hooks.recording import Driver
 
 OPTIONS = [option.name for option in section_options + hook_options + instance_options]

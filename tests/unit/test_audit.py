@@ -762,7 +762,7 @@ def names_of(function):
 
 
 def test_every_operation_has_an_action_of_cadf():
-    cadf_module = pytest.importorskip("hooks.cadf")
+    cadf_module = pytest.importorskip("hooks.events.cadf")
     data = {"time": "2026-01-01T00:00:00+00:00", "host": None, "backend": "alpha"}
     data |= dict.fromkeys(("request_id", "project_id", "user_id"))
     for operation in METHODS.values():
@@ -794,7 +794,7 @@ def test_format_follows_the_file(configured, path, context):
 
 def test_cadf_without_its_library(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pycadf", None)
-    monkeypatch.delitem(sys.modules, "hooks.cadf", raising=False)
+    monkeypatch.delitem(sys.modules, "hooks.events.cadf", raising=False)
     problem = wrong(tmp_path, f"audit_log_path = {tmp_path}/a.log\naudit_format = cadf")
     for part in ("audit_format = cadf", "pycadf", "manila-aspects[audit]"):
         assert part in problem.cause
@@ -803,7 +803,7 @@ def test_cadf_without_its_library(tmp_path, monkeypatch):
 
 def test_the_library_of_cadf_is_only_needed_for_it(configured, path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pycadf", None)
-    monkeypatch.delitem(sys.modules, "hooks.cadf", raising=False)
+    monkeypatch.delitem(sys.modules, "hooks.events.cadf", raising=False)
     section = aspects.BackendSection(configured().conf, "alpha")
     aspects.weave_from_config(Driver(), section, "node1@alpha").get_share_stats()
     assert len(lines_in(path)) == 1

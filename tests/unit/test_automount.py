@@ -13,7 +13,8 @@ from types import SimpleNamespace
 import pytest
 
 import aspects
-from hooks import automount, event
+from hooks import automount
+from hooks.events import event
 
 pytestmark = pytest.mark.timeout(60)
 

@@ -18,8 +18,9 @@ import pytest
 from oslo_config import cfg
 
 import aspects
-from aspects import check, cli
-from aspects.names import ENTRY_POINTS
+from aspects import cli
+from aspects.cli import check
+from aspects.config.options import ENTRY_POINTS
 
 from .fixtures_hooks import recording
 

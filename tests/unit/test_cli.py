@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 import aspects
-from aspects import cli, new_hook
+from aspects import cli
+from aspects.cli import new_hook
 
 COMMAND = [sys.executable, "-m", "aspects.cli"]
 

@@ -20,7 +20,7 @@ from oslo_config import cfg
 from stevedore.extension import ExtensionManager
 
 import aspects
-from aspects.config import is_mutable
+from aspects.config.options import is_mutable
 
 from .fixtures_hooks import recording
 from .fixtures_hooks.config_file import ConfigFile

@@ -12,7 +12,7 @@ from oslo_config import cfg
 from oslo_context import context as oslo_context
 
 import aspects
-from hooks import delivery
+from hooks.events import delivery, errors
 from tests.functional.parts import wait_for
 
 from .fixtures_hooks.config_file import ConfigFile
@@ -167,7 +167,7 @@ def test_no_error_of_the_outbox_is_lost(weave, context, tmp_path):
 
 def test_counts(weave, context, tmp_path):
     driver, hook = weave(f"hook_dispatch = durable\nhook_outbox_path = {tmp_path}")
-    hook.error = delivery.Refused("never")
+    hook.error = errors.Refused("never")
     driver.create_share(context, SHARE)
     wait_for(lambda: hook.counts()["refused"] == 2, "both are refused", 20)
     hook.error = ConnectionError("refused")

@@ -11,7 +11,7 @@ import pytest
 from oslo_context import context as oslo_context
 
 import aspects
-from hooks import event
+from hooks.events import event
 
 from .fixtures_hooks.threads import in_a_thread
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import aspects
-from aspects import health
+from aspects.core import breaker as health
 from tests.unit.fixtures_hooks.recording import Driver
 
 CONTEXT = object()

@@ -14,7 +14,7 @@ import aspects
 
 pytest.importorskip("prometheus_client")
 from hooks import metrics
-from hooks.outbox import Outbox
+from hooks.events.outbox import Outbox
 
 from .fixtures_hooks.config_file import ConfigFile
 from .helpers import PlainRecorder, Recorder

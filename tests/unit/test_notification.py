@@ -17,7 +17,7 @@ import pytest
 from oslo_config import cfg
 
 import aspects
-from hooks import event
+from hooks.events import event
 from hooks.notification import NotificationHook
 from tests.functional import parts
 

@@ -18,8 +18,8 @@ import threading
 import pytest
 from persistqueue import SQLiteQueue
 
-from hooks.delivery import NotDelivered, Refused
-from hooks.outbox import FILE, Outbox
+from hooks.events.errors import NotDelivered, Refused
+from hooks.events.outbox import FILE, Outbox
 from tests.functional.parts import wait_for
 
 pytestmark = pytest.mark.timeout(60)
@@ -319,7 +319,7 @@ def test_a_caller_that_is_killed_does_not_take_others_with_it(
 def test_what_a_killed_process_has_left_is_delivered(new, path, receiver):
     code = """
         import os, pathlib, sys, threading
-        from hooks.outbox import Outbox
+        from hooks.events.outbox import Outbox
 
         taken = []
 
@@ -344,7 +344,7 @@ def test_what_a_killed_process_has_left_is_delivered(new, path, receiver):
 def test_put_fails_on_a_full_disk_and_what_is_on_it_is_delivered(path):
     code = """
         import pathlib, resource, sqlite3, sys, threading
-        from hooks.outbox import Outbox
+        from hooks.events.outbox import Outbox
 
         allowed, delivered = threading.Event(), []
 
@@ -495,7 +495,7 @@ def test_a_child_process_delivers_when_the_parent_is_gone(path, tmp_path):
     # The parent has it all open when it forks, and is killed.
     code = """
         import os, pathlib, signal, sys, time
-        from hooks.outbox import Outbox
+        from hooks.events.outbox import Outbox
 
         def deliver(event):
             with open(sys.argv[2], "a") as file:
@@ -535,7 +535,7 @@ def test_a_child_process_delivers_when_the_parent_is_gone(path, tmp_path):
 def test_many_processes_that_start_at_once(path, tmp_path):
     code = """
         import os, pathlib, sys
-        from hooks.outbox import Outbox
+        from hooks.events.outbox import Outbox
 
         def deliver(event):
             file = os.open(sys.argv[2], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
@@ -577,7 +577,7 @@ def test_under_eventlet(path):
         import eventlet
         eventlet.monkey_patch()
         import pathlib, sys, time
-        from hooks.outbox import Outbox
+        from hooks.events.outbox import Outbox
 
         delivered, turns = [], []
 

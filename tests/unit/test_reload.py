@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import time
 from typing import Any
@@ -12,8 +13,7 @@ import pytest
 from oslo_config import cfg
 
 import aspects
-from aspects import proxy
-from aspects.config import follow
+from aspects.config.reload import follow
 from tests.unit.fixtures_hooks.config_file import ConfigFile
 from tests.unit.fixtures_hooks.recording import Driver
 
@@ -409,7 +409,7 @@ def test_who_keeps_an_error_does_not_keep_hooks_from_being_stopped(file, woven):
 def test_a_call_that_does_not_end_hinders_the_end_of_the_process_no_longer_than_that(
     file, woven, left_out, monkeypatch
 ):
-    monkeypatch.setattr(proxy, "LEAVING", 0.01)
+    monkeypatch.setattr(sys.modules["aspects.weaving"], "LEAVING", 0.01)
     inside, go_on, stopped = (threading.Event() for _ in range(3))
 
     def create_share(context: Any, share: Any) -> None:

@@ -4,7 +4,7 @@
 import json
 
 import aspects
-from aspects.report import report
+from aspects.manila.report import report
 
 from .fixtures_hooks.config_file import ConfigFile
 from .helpers import Driver

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from oslo_config import cfg
 
 import aspects
-from hooks import event
+from hooks.events import event
 
 from .fixtures_hooks.config_file import ConfigFile
 from .helpers import WAYS, Driver, Recorder

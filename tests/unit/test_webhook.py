@@ -23,7 +23,7 @@ from oslo_context import context as oslo_context
 
 import aspects
 from hooks import webhook
-from hooks.delivery import NotDelivered, Refused
+from hooks.events.errors import NotDelivered, Refused
 from tests.functional.receiver import Receiver, close, status
 
 from .fixtures_hooks.config_file import ConfigFile

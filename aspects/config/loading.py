@@ -1,91 +1,128 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Names in a configuration: what they name, and what they were meant to be.
-
-It serves start-up and the commands, which tell the same of a name that is wrong.
-"""
+"""Resolve an entry of ``hook_drivers`` to a class."""
 
 from __future__ import annotations
 
 import contextlib
-import difflib
-import importlib
 import importlib.metadata
 import inspect
 import pkgutil
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from aspects.secrets import text_of
+from stevedore.driver import DriverManager
+from stevedore.exception import NoMatches
 
-#: Where installed hooks are found by their short names.
-ENTRY_POINTS = "manila_aspects.hooks"
+from aspects.config.options import ENTRY_POINTS
+from aspects.config.problems import instead, nearest, one_line
+from aspects.core.signature import never_runs
+from aspects.errors import UnresolvedName
+
+
+def class_named(what: str) -> type:
+    """Import the class that an entry of ``hook_drivers`` names.
+
+    :param what: ``path.to:Class``, ``path.to.Class`` or a short name
+    :raises UnresolvedName: saying what is wrong with it
+    """
+    if ":" in what:
+        module, _, name = what.partition(":")
+    elif "." in what:
+        module, _, name = what.rpartition(".")
+    else:
+        return _installed(what)
+    if not is_path(module) or not is_path(name):
+        meant = entry_meant(what)
+        advice = "" if meant == what else f"write {meant}"
+        raise UnresolvedName(
+            "it is no path.to:Class, path.to.Class or short name", advice
+        )
+    return class_at(module, name, _is_hook)
+
+
+def entry_meant(entry: str) -> str:
+    """Return the entry that one that is no path was meant to be.
+
+    :param entry: e.g. ``./my/hooks.py:Hook`` or ``name:my.hooks:Hook``
+    """
+    path = re.sub(r"(^|=)\./|\.py(?=:|$)", r"\1", entry).replace("/", ".")
+    return re.sub(r"^(\w+):(?=.*:)", r"\1=", path)
+
+
+def _installed(what: str) -> type:
+    """Import an installed hook by its short name."""
+
+    def failed(manager: Any, entry_point: Any, error: BaseException) -> None:
+        # That of stevedore's cache does not know its distribution.
+        (known, *_) = (each for each in installed() if each.name == what)
+        raise not_loaded(known, error)
+
+    try:
+        found: Any = DriverManager(
+            ENTRY_POINTS, what, on_load_failure_callback=failed
+        ).driver
+    except NoMatches:
+        names = [entry_point.name for entry_point in installed()]
+        raise UnresolvedName(
+            f"there is no installed hook of that name (installed: {', '.join(names)})",
+            instead(what, names),
+        ) from None
+    if not inspect.isclass(found):
+        raise UnresolvedName(f"it is a {type(found).__name__}, not a class")
+    return found
+
+
+def _is_hook(value: object) -> bool:
+    return inspect.isclass(value) and hasattr(value, "_execute_pre_hook")
+
+
+def _hook_class(what: str) -> type:
+    """Import the class of a hook.
+
+    :raises UnresolvedName: saying what is wrong with it
+    """
+    cls: Any = class_named(what)
+    if not _is_hook(cls):
+        raise UnresolvedName("it is not a hook", "see aspects.HookBase")
+    if inspect.isabstract(cls):
+        missing = ", ".join(sorted(cls.__abstractmethods__))
+        raise UnresolvedName(
+            f"class {cls.__name__!r} leaves out {missing}",
+            "give it one, even if it does nothing",
+        )
+    if wrong := never_runs(cls):
+        raise UnresolvedName(f"class {cls.__name__!r}: {wrong}")
+    return cls  # type: ignore[no-any-return]
+
+
+def parse_entry(entry: str) -> tuple[str, str]:
+    """Split an entry of ``hook_drivers`` into the instance's name and what.
+
+    :raises UnresolvedName: if it is none
+    """
+    name, named, what = (part.strip() for part in entry.rpartition("="))
+    if not entry:
+        raise UnresolvedName(
+            "there is nothing between two commas", "take one of them out"
+        )
+    if not what or (named and not name):
+        side = "before" if what else "after"
+        raise UnresolvedName("it is no [name=]what", f"write something {side} the =")
+    if re.search(r"[\s=]", name):
+        # As where a comma between two entries is lost.
+        raise UnresolvedName(f"the instance would be called {name!r}")
+    return name or what.rpartition(":")[2].rpartition(".")[2], what
+
 
 DISTRIBUTION = "manila-aspects"
 
 _PYTHON = f"Python {sys.version_info.major}.{sys.version_info.minor}"
 
 
-class Wrong(Exception):
-    """Why a name names nothing.
-
-    :param cause: in one line
-    :param advice: what to write or do instead, if that is known
-    """
-
-    def __init__(self, cause: str, advice: str = "") -> None:
-        super().__init__(f"{cause}: {advice}" if advice else cause)
-        self.cause = cause
-        self.advice = advice
-
-
-# -- near misses ---------------------------------------------------------------
-
-
-def nearest(name: str, names: Iterable[str], cutoff: float = 0.6) -> str:
-    """Return which of some names another name is nearly, whatever its case.
-
-    :param name: the name
-    :param names: the names that it may be meant to be
-    :param cutoff: how near it has to be: 1 if it is the same, 0 if there is nothing
-        in common
-    :return: empty if it is none of them
-    """
-    by_lower = {each.lower(): each for each in names}
-    near = difflib.get_close_matches(name.lower(), by_lower, 1, cutoff)
-    return by_lower[near[0]] if near else ""
-
-
-def instead(name: str, names: Iterable[str], cutoff: float = 0.6) -> str:
-    """Return the advice for a name that is none of some names.
-
-    :param name: the name, or several without the comma between them
-    :param names: the names that it may be meant to be
-    :param cutoff: as for :func:`nearest`
-    :return: empty if there is none
-    """
-    if len(several := re.split(r"[\s;]+", name)) > 1:
-        return f"write {', '.join(filter(None, several))}"
-    near = nearest(name, names, cutoff)
-    return f"write {near}" if near else ""
-
-
-# -- errors --------------------------------------------------------------------
-
-
-def one_line(error: BaseException, secrets: dict[str, Any] | None = None) -> str:
-    """Return an error's type and text, in one line and without secrets.
-
-    :param error: the error
-    :param secrets: what else its text is not to have, as for ``without_secrets``
-    """
-    text = f"{type(error).__name__}: {text_of(error, None, secrets)}"
-    return " ".join(text.split())
-
-
-def failed(what: str, error: BaseException) -> Wrong:
+def failed(what: str, error: BaseException) -> UnresolvedName:
     """Return why an import failed, and what helps.
 
     :param what: the module, or the entry point
@@ -98,7 +135,7 @@ def failed(what: str, error: BaseException) -> Wrong:
         advice = _of_missing(error.name or "")
     elif "circular import" in str(error):
         advice = "import it in the function that needs it"
-    return Wrong(f"importing {what!r} failed: {one_line(error)}", advice)
+    return UnresolvedName(f"importing {what!r} failed: {one_line(error)}", advice)
 
 
 def _of_missing(module: str) -> str:
@@ -144,7 +181,7 @@ def class_at(
     :param module: the path of its module
     :param name: its name there; that of a class in a class has dots
     :param like: whether something is what may be meant, for a near miss
-    :raises Wrong: if there is no such class
+    :raises UnresolvedName: if there is no such class
     """
     found: Any = _module_at(module)
     for part in name.split("."):
@@ -156,38 +193,40 @@ def class_at(
     if not inspect.isclass(found):
         comma = isinstance(found, tuple) and len(found) == 1
         advice = f"take the comma after {name} = ... out" if comma else ""
-        raise Wrong(f"it is a {type(found).__name__}, not a class", advice)
+        raise UnresolvedName(f"it is a {type(found).__name__}, not a class", advice)
     return found
 
 
 def _module_at(path: str) -> Any:
     """Import a module.
 
-    :raises Wrong: if that fails
+    :raises UnresolvedName: if that fails
     """
     try:
         return importlib.import_module(path)
     except ModuleNotFoundError as error:
         if error.name and f"{path}.".startswith(f"{error.name}."):
             cause = f"there is no module {error.name!r}"
-            raise Wrong(cause, _of_missing(error.name)) from None
+            raise UnresolvedName(cause, _of_missing(error.name)) from None
         raise failed(path, error) from error
     except (Exception, SystemExit) as error:
         raise failed(path, error) from error
 
 
-def _no_class(module: str, name: str, where: Any, like: Callable[[Any], bool]) -> Wrong:
+def _no_class(
+    module: str, name: str, where: Any, like: Callable[[Any], bool]
+) -> UnresolvedName:
     """Return what is wrong with the name of a class."""
-    with contextlib.suppress(Wrong):
+    with contextlib.suppress(UnresolvedName):
         return _is_module(_module_at(f"{module}.{name}"), like)
     # A value in a module need not have names of its own.
     there = getattr(where, "__dict__", {})
     names = [each for each, value in there.items() if like(value)]
     cause = f"module {module!r} has no class {name!r}"
-    return Wrong(cause, instead(name, names))
+    return UnresolvedName(cause, instead(name, names))
 
 
-def _is_module(module: Any, like: Callable[[Any], bool]) -> Wrong:
+def _is_module(module: Any, like: Callable[[Any], bool]) -> UnresolvedName:
     """Return what is wrong with a module in the place of a class."""
     path = module.__name__
     own = [
@@ -196,14 +235,14 @@ def _is_module(module: Any, like: Callable[[Any], bool]) -> Wrong:
         if like(value) and value.__module__ == path
     ]
     advice = f"write {own[0]}" if len(own) == 1 else ""
-    return Wrong(f"{path!r} is a module, not a class", advice)
+    return UnresolvedName(f"{path!r} is a module, not a class", advice)
 
 
 def driver_at(path: str) -> type:
     """Import a class as Manila does it.
 
     :param path: ``path.to.Class``
-    :raises Wrong: saying what is wrong with the path
+    :raises UnresolvedName: saying what is wrong with the path
     """
     module, _, name = path.rpartition(".")
     if not module or not is_path(path):
@@ -211,7 +250,7 @@ def driver_at(path: str) -> type:
         advice = "write its module and its class, with a dot between them"
         if ":" in path and is_path(meant):
             advice = f"write {meant}"
-        raise Wrong("it is no path.to.Class", advice)
+        raise UnresolvedName("it is no path.to.Class", advice)
     return class_at(module, name)
 
 
@@ -231,14 +270,16 @@ def installed() -> list[importlib.metadata.EntryPoint]:
 
 def not_loaded(
     entry_point: importlib.metadata.EntryPoint, error: BaseException
-) -> Wrong:
+) -> UnresolvedName:
     """Return why an installed hook cannot be imported, and what helps.
 
     :param entry_point: that of the hook
     :param error: what its import raised
     """
     wrong = failed(entry_point.value, error)
-    return Wrong(wrong.cause, _install_line(entry_point, error) or wrong.advice)
+    return UnresolvedName(
+        wrong.cause, _install_line(entry_point, error) or wrong.advice
+    )
 
 
 def _install_line(

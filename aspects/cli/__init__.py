@@ -15,9 +15,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from aspects.config import HookConfigError
-from aspects.names import Wrong
-from aspects.show import Table
+from aspects.cli.show import Table
+from aspects.errors import HookConfigError, UnresolvedName
 
 #: Exit status of a command that could not do what it was asked for.
 FAILED = 1
@@ -30,7 +29,7 @@ class CommandError(Exception):
 # -- the commands --------------------------------------------------------------
 
 
-def demo(arguments: argparse.Namespace) -> int:
+def run_demo(arguments: argparse.Namespace) -> int:
     """Run ``manila-aspects demo``.
 
     :param arguments: the parsed command line
@@ -63,7 +62,7 @@ def show_hooks(arguments: argparse.Namespace) -> int:
     :param arguments: the parsed command line
     :returns: the exit status
     """
-    from aspects import show
+    from aspects.cli import show
 
     with _progress() as progress:
         tables = list(show.hooks(progress))
@@ -78,7 +77,7 @@ def show_operations(arguments: argparse.Namespace) -> int:
     :returns: the exit status
     :raises CommandError: if there is no such driver
     """
-    from aspects import show
+    from aspects.cli import show
 
     if arguments.driver is None:
         _print_tables([show.operations()])
@@ -88,13 +87,13 @@ def show_operations(arguments: argparse.Namespace) -> int:
         with _progress() as progress:
             progress(f"importing {arguments.driver}")
             tables = list(show.operations_of_driver(arguments.driver))
-    except Wrong as error:
+    except UnresolvedName as error:
         raise CommandError(f"--driver {arguments.driver}: {error}") from error
     _print_tables(tables)
     return 0
 
 
-def check(arguments: argparse.Namespace) -> int:
+def run_check(arguments: argparse.Namespace) -> int:
     """Run ``manila-aspects check``.
 
     :param arguments: the parsed command line
@@ -103,7 +102,7 @@ def check(arguments: argparse.Namespace) -> int:
     """
     from oslo_config import cfg
 
-    from aspects import check
+    from aspects.cli import check
 
     # Nothing is imported from the current folder that manila-share could not import.
     try:
@@ -123,14 +122,14 @@ def check(arguments: argparse.Namespace) -> int:
     return FAILED if report.problems else 0
 
 
-def new_hook(arguments: argparse.Namespace) -> int:
+def run_new_hook(arguments: argparse.Namespace) -> int:
     """Run ``manila-aspects new-hook``.
 
     :param arguments: the parsed command line
     :returns: the exit status
     :raises CommandError: if the skeleton cannot be written
     """
-    from aspects import new_hook
+    from aspects.cli import new_hook
 
     try:
         folder, files = new_hook.write(arguments.name, arguments.directory)
@@ -145,7 +144,7 @@ def new_hook(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def completion(arguments: argparse.Namespace) -> int:
+def run_completion(arguments: argparse.Namespace) -> int:
     """Run ``manila-aspects completion``.
 
     :param arguments: the parsed command line
@@ -306,7 +305,7 @@ def _add_demo(commands: Any) -> None:
     parser = _command(
         commands,
         "demo",
-        demo,
+        run_demo,
         "run a woven driver in a real Manila",
         "Start a real Manila in this process and take a share through "
         "its life, with hooks around its driver. Ends with 0 if every share "
@@ -356,7 +355,7 @@ def _add_check(commands: Any) -> None:
     parser = _command(
         commands,
         "check",
-        check,
+        run_check,
         "say what a configuration will do, and what is wrong with it",
         "Read a configuration as Manila would, import every hook and driver that "
         "it names, and say for each enabled backend what will happen. Hooks are "
@@ -440,7 +439,7 @@ def _add_new_hook(commands: Any) -> None:
     parser = _command(
         commands,
         "new-hook",
-        new_hook,
+        run_new_hook,
         "write the skeleton of a hook of your own",
         "Write a folder with a package: a hook with an option, its entry point, a "
         "test that passes, a configuration to begin with, and one that runs it in "
@@ -465,7 +464,7 @@ def _add_completion(commands: Any) -> None:
     parser = _command(
         commands,
         "completion",
-        completion,
+        run_completion,
         "print what completes this command in a shell",
         "Print a script with which a shell completes the commands, options and "
         "files of this command.",
@@ -526,7 +525,3 @@ def main(argv: Sequence[str] | None = None) -> int:
         # As of `| head`. Python would write the rest when it ends, and fail.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return FAILED
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -15,9 +15,15 @@ from typing import NamedTuple
 
 from oslo_config import cfg, types
 
-from aspects.config import Problem, entry_meant, section_options
-from aspects.hook import SWITCHES, SharedOpt, hook_options, instance_options
-from aspects.names import nearest
+from aspects.config.loading import entry_meant
+from aspects.config.options import (
+    SWITCHES,
+    SharedOpt,
+    hook_options,
+    instance_options,
+    section_options,
+)
+from aspects.config.problems import Problem, nearest
 from aspects.secrets import without_secrets
 
 

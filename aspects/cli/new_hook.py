@@ -11,7 +11,7 @@ import string
 import tempfile
 from pathlib import Path
 
-from aspects.names import installed
+from aspects.config.loading import installed
 
 #: What is a name of a distribution, and of a module once - is _.
 _NAME = re.compile(r"[a-z]([a-z0-9_-]*[a-z0-9])?", re.IGNORECASE)
@@ -49,7 +49,7 @@ def write(name: str, directory: Path) -> tuple[Path, list[Path]]:
         "cls": _class(name),
         "underline": "=" * len(name),
     }
-    templates = importlib.resources.files("aspects") / "templates"
+    templates = importlib.resources.files("aspects.cli") / "templates"
     directory.mkdir(parents=True, exist_ok=True)
     # All of it or nothing: it gets its name when it is whole.
     with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=directory) as unfinished:

@@ -17,17 +17,14 @@ from oslo_reports import guru_meditation_report
 from oslo_reports.models import with_default_views
 from oslo_service import periodic_task
 
-from aspects.config import (
-    HookConfigError,
-    Problem,
-    follow,
-    log_refusal,
-    weave_from_config,
-)
+from aspects.config.problems import Problem
+from aspects.config.reload import follow, log_refusal
+from aspects.config.weave import weave_from_config
+from aspects.errors import HookConfigError
+from aspects.manila.report import report
 from aspects.operations import ForHooksAlone
 from aspects.periodic import tick
-from aspects.proxy import is_woven, weaving
-from aspects.report import report
+from aspects.weaving import is_woven, weaving
 
 LOG = log.getLogger(__name__)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from aspects.health import health_of, hook_name
+from aspects.core.breaker import health_of, hook_name
 from aspects.hook import HookBase
-from aspects.proxy import Weaving
+from aspects.weaving import Weaving
 
 _ACTIONS = ("pre", "post", "periodic")
 

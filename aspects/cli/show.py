@@ -9,9 +9,8 @@ from typing import Any, NamedTuple
 
 from oslo_config import cfg
 
-from aspects.config import is_mutable
-from aspects.hook import hook_options, instance_options
-from aspects.names import driver_at, installed, not_loaded
+from aspects.config.loading import driver_at, installed, not_loaded
+from aspects.config.options import hook_options, instance_options, is_mutable
 from aspects.operations import METHODS, OPERATIONS
 
 Rows = list[tuple[str, ...]]
@@ -105,7 +104,7 @@ def operations_of_driver(path: str) -> Iterator[Table]:
     """Yield which methods of a driver class would be woven, and what it lacks.
 
     :param path: ``path.to.Driver``
-    :raises Wrong: if there is no such class
+    :raises UnresolvedName: if there is no such class
     """
     cls = driver_at(path)
     woven = woven_methods(cls)

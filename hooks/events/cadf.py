@@ -14,7 +14,7 @@ from typing import Any
 
 from pycadf import attachment, cadftaxonomy, event, reason, resource
 
-from hooks.event import TYPE_PREFIX
+from hooks.events.event import TYPE_PREFIX
 
 #: The type of the service, and of what its operations are on.
 SERVICE = "service/storage/share"
@@ -54,7 +54,7 @@ _TOLD = ("time", "request_id", "project_id", "user_id", "operation", "outcome")
 def event_of(data: Mapping[str, Any]) -> dict[str, Any]:
     """Return the CADF event for a join point.
 
-    :param data: what :func:`hooks.event.data_of` told of it
+    :param data: what :func:`hooks.events.event.data_of` told of it
     :return: the event, ready for JSON
     """
     operation = data["operation"]

@@ -19,7 +19,7 @@ from oslo_log import log
 from persistqueue import Empty, SQLiteQueue
 
 from aspects import without_secrets
-from hooks.delivery import Refused
+from hooks.events.errors import Refused
 
 LOG = log.getLogger(__name__)
 

@@ -7,9 +7,7 @@ JSON: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md
 
 from __future__ import annotations
 
-import abc
 import datetime
-import time
 import urllib.parse
 import uuid
 from collections.abc import Iterable, Mapping
@@ -225,68 +223,3 @@ def _each(value: Any) -> Iterable[Any]:
         return list(value)
     except Exception:
         return ()
-
-
-class EventHook(aspects.HookBase):
-    """Base of the hooks that tell an event for each action."""
-
-    @abc.abstractmethod
-    def _tell(
-        self, kind: str, told: dict[str, Any], context: Any, operation: Any, *call: Any
-    ) -> None:
-        """Tell an event.
-
-        :param kind: ``pre``, ``post``, ``error`` or ``periodic``
-        :param told: the event
-        :param context: the context of the action
-        :param operation: the operation; that of a tick is ``periodic``
-        :param call: the ``args`` and ``kwargs`` that the action got
-        """
-
-    def _execute_pre_hook(
-        self, context: Any, func_name: Any, *args: Any, **kwargs: Any
-    ) -> float:
-        data = data_of(context, func_name, args, kwargs)
-        # Neither is known yet.
-        del data["outcome"], data["duration"]
-        self._tell("pre", event_of(START, data), context, func_name, args, kwargs)
-        return time.monotonic()
-
-    def _execute_post_hook(
-        self,
-        context: Any,
-        func_name: Any,
-        pre_hook_data: Any,
-        driver_action_results: Any,
-        *args: Any,
-        **kwargs: Any,
-    ) -> None:
-        duration = _since(pre_hook_data)
-        data = data_of(context, func_name, args, kwargs, None, duration)
-        self._tell("post", event_of(END, data), context, func_name, args, kwargs)
-
-    def _execute_error_hook(
-        self,
-        context: Any,
-        func_name: Any,
-        pre_hook_data: Any,
-        error: BaseException,
-        *args: Any,
-        **kwargs: Any,
-    ) -> None:
-        duration = _since(pre_hook_data)
-        data = data_of(context, func_name, args, kwargs, error, duration)
-        self._tell("error", event_of(ERROR, data), context, func_name, args, kwargs)
-
-    def _execute_periodic_hook(
-        self, context: Any, periodic_hook_data: Any, *args: Any, **kwargs: Any
-    ) -> None:
-        backend = getattr(self.configuration, "config_group", None)
-        tick = aspects.Operation("periodic", backend=backend, host=self.host)
-        told = periodic_event_of(context, periodic_hook_data, backend, self.host)
-        self._tell("periodic", told, context, tick, (), {})
-
-
-def _since(began: Any) -> float | None:
-    # It is the error of the pre action where that was suppressed.
-    return time.monotonic() - began if isinstance(began, float) else None

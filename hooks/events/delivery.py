@@ -11,25 +11,7 @@ from typing import Any, ClassVar
 
 from oslo_config import cfg
 
-from hooks.event import EventHook
-
-
-class Refused(Exception):
-    """The other end will never take this event: it is no use to try again."""
-
-
-class NotDelivered(Exception):
-    """The event was not delivered this time.
-
-    Any other exception says the same; this one may also tell when to try again.
-
-    :param text: why, without secrets
-    :param retry_after: seconds that the other end asks to wait
-    """
-
-    def __init__(self, text: str, retry_after: float = 0.0) -> None:
-        super().__init__(text)
-        self.retry_after = retry_after
+from hooks.events.hook import EventHook
 
 
 class DeliveryHook(EventHook):
@@ -37,7 +19,7 @@ class DeliveryHook(EventHook):
 
     An event is made in the caller's thread, of what is known then. What delivers
     it depends on ``hook_dispatch``: the caller's thread, one in the background, or
-    the thread that empties an :class:`~hooks.outbox.Outbox`.
+    the thread that empties an :class:`~hooks.events.outbox.Outbox`.
     """
 
     dispatches: ClassVar = (*EventHook.dispatches, "durable")
@@ -64,7 +46,7 @@ class DeliveryHook(EventHook):
     def _new_outbox(self) -> Any:
         try:
             # Needs libraries that the other ways do without.
-            from hooks.outbox import Outbox
+            from hooks.events.outbox import Outbox
         except ImportError as error:
             raise ValueError(
                 f"hook_dispatch = durable: {error}: "

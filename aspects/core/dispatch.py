@@ -12,8 +12,10 @@ from typing import Any
 
 from oslo_log import log
 
-from aspects.health import guarded, hook_name
-from aspects.hook import PROTOCOLS, Action, UpdatedResults, log_failure
+from aspects.core.breaker import guarded, hook_name
+from aspects.core.log import log_failure
+from aspects.core.signature import PROTOCOLS
+from aspects.hook import Action, UpdatedResults
 
 LOG = log.getLogger(__name__)
 

@@ -18,19 +18,8 @@ from typing import Any, NamedTuple
 from oslo_config import cfg
 from oslo_log import log
 
-from aspects import mistakes
-from aspects.config import (
-    BackendSection,
-    Instance,
-    InstanceSection,
-    Plan,
-    Problem,
-    class_named,
-    parse_entry,
-    plan,
-)
-from aspects.hook import SWITCHES, error_action
-from aspects.mistakes import (
+from aspects.cli.check import rules
+from aspects.cli.check.rules import (
     Finding,
     Index,
     Known,
@@ -42,8 +31,14 @@ from aspects.mistakes import (
     normalized,
     shown,
 )
-from aspects.names import Wrong, driver_at, instead, nearest
-from aspects.show import Table, lacking, text_of_value, woven_methods
+from aspects.cli.show import Table, lacking, text_of_value, woven_methods
+from aspects.config.loading import class_named, driver_at, parse_entry
+from aspects.config.options import SWITCHES
+from aspects.config.plan import Instance, Plan, plan
+from aspects.config.problems import Problem, instead, nearest
+from aspects.config.sections import BackendSection, InstanceSection
+from aspects.core.step import error_action
+from aspects.errors import UnresolvedName
 
 MANAGER = "aspects.manila.ShareManager"
 
@@ -217,7 +212,7 @@ def check(
     if not sources:
         raise ValueError("there is no configuration: name one with --config-file")
     read = [*_files(sources)]
-    lines, findings = mistakes.read(read)
+    lines, findings = rules.read(read)
     index = _index(lines)
     for option, path in sources:
         if option == FOLDER and not path.is_dir():
@@ -233,10 +228,10 @@ def check(
         return Report(read, [], [_placed(finding, index) for finding in findings])
     # Where a value is wrong, the default stands in for it.
     manila = InstanceSection(BackendSection(conf, None), None)
-    manila.append_config_values(mistakes.manila_options)
+    manila.append_config_values(rules.manila_options)
     for problem in manila.problems():
         spoils = (key_of_option("DEFAULT", problem.option),)
-        findings.append(mistakes.finding_of(problem)._replace(spoils=spoils))
+        findings.append(rules.finding_of(problem)._replace(spoils=spoils))
     enabled = manila.safe_get("enabled_share_backends") or []
     if backend is not None and backend not in enabled and not findings:
         near = nearest(backend, enabled)
@@ -258,7 +253,7 @@ def check(
     findings += _enabled(enabled, index)
     findings += _manager(manila, [each for each in known if each.instances])
     findings += _interval(manila, backends)
-    findings += mistakes.mistakes(lines, known, functools.cache(_names_of_manila))
+    findings += rules.mistakes(lines, known, functools.cache(_names_of_manila))
     findings = [_placed(finding, index) for finding in _first_causes(findings)]
     if backend is not None:
         backends = [each for each in backends if each.name == backend]
@@ -402,7 +397,7 @@ def _with_reference(
     for line in _index(lines).values():
         if line.option in options and reference.search(line.value):
             problem = Problem(line.section, line.option, line.value, str(error))
-            yield mistakes.finding_of(problem)
+            yield rules.finding_of(problem)
 
 
 def _enabled(enabled: Sequence[str], index: Index) -> Iterator[Finding]:
@@ -450,7 +445,7 @@ def _manager(
         bases = [base.__module__ for base in driver_at(path).__mro__]
         if MANAGER.rpartition(".")[0] in bases:
             return
-    except Wrong as error:
+    except UnresolvedName as error:
         cause = error.cause
     if not _is_set(manila.conf, "share_manager"):
         path = ""
@@ -506,7 +501,7 @@ def _backend(
     planned = plan(BackendSection(conf, name), host, cls)
     known = _known(section, planned)
     for problem in (*planned.problems, *_misnamed(planned, known)):
-        findings.append(mistakes.finding_of(problem, known, index))
+        findings.append(rules.finding_of(problem, known, index))
     woven = {}
     lacks = []
     if cls is not None and planned.instances:
@@ -538,10 +533,10 @@ def _driver(
     """Import the driver class of a backend."""
     section = name or "DEFAULT"
     own = InstanceSection(BackendSection(conf, name), None)
-    own.append_config_values([mistakes.driver_option])
+    own.append_config_values([rules.driver_option])
     path = own.safe_get("share_driver")
     if wrong := list(own.problems()):
-        findings += map(mistakes.finding_of, wrong)
+        findings += map(rules.finding_of, wrong)
         return path, None
     if not _is_set(conf, "share_driver", name):
         cause = f"it is not set, so Manila takes {path}"
@@ -550,7 +545,7 @@ def _driver(
     progress(f"importing {path}")
     try:
         return path, driver_at(path)
-    except Wrong as error:
+    except UnresolvedName as error:
         findings.append(
             Finding(section, "share_driver", path, error.cause, error.advice)
         )
@@ -565,9 +560,9 @@ def _known(section: str, planned: Plan) -> Known:
     made = {each.section.name: each.section.options for each in planned.instances}
     for entry in planned.own.safe_get("hook_drivers"):
         for meant in entries_meant(entry):
-            options: list[Any] = [*mistakes.COMMON.values()]
+            options: list[Any] = [*rules.COMMON.values()]
             # What is wrong was told by the plan.
-            with contextlib.suppress(Wrong):
+            with contextlib.suppress(UnresolvedName):
                 name, what = parse_entry(meant)
                 unnamed[parse_entry(what)[0]] = name
                 instances[name] = _by_name(options)

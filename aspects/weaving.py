@@ -3,25 +3,24 @@
 
 from __future__ import annotations
 
-import copy
-import inspect
 import math
-import operator
 import threading
 import time
-import types
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-import wrapt
 from oslo_log import log
 
-from aspects.chain import Chain, Step, around, around_coroutine, in_flight
-from aspects.health import hook_name
-from aspects.hook import HookBase, secret_options
+from aspects.core.breaker import hook_name
+from aspects.core.chain import Chain, around, around_coroutine
+from aspects.core.log import secret_options
+from aspects.core.proxy import WovenClass, WovenDriver, WovenMethod, _class_of
+from aspects.core.signature import ACTIONS, never_runs
+from aspects.core.step import Step, in_flight
+from aspects.errors import AlreadyWoven
+from aspects.hook import HookBase
 from aspects.operations import (
-    METHODS,
     ContextFactory,
     Operation,
     is_coroutine,
@@ -32,10 +31,6 @@ from aspects.operations import (
 from aspects.secrets import text_of
 
 LOG = log.getLogger(__name__)
-
-
-class AlreadyWoven(TypeError):
-    """The driver is woven already: its hooks would silently run twice."""
 
 
 #: Seconds that the end of a process waits for calls in flight, and for hooks that a
@@ -197,6 +192,21 @@ class Weaving:
                 },
             )
 
+    def rewoven(self, driver: object) -> Any:
+        """Weave another driver as this one is woven.
+
+        :param driver: e.g. a copy of this one
+        """
+        return weave(
+            driver,
+            self.hooks,
+            self.backend,
+            self.host,
+            hook_methods=self.hook_methods,
+            periodic_hooks_ticks=self.periodic_hooks_ticks,
+            new_context=self.new_context,
+        )
+
     def is_mine(self, method: Any) -> bool:
         """Tell whether a method has these hooks around it."""
         mine = isinstance(method, WovenMethod)
@@ -229,186 +239,6 @@ def _wait(steps: Iterable[weakref.ref[Step]], end: float = math.inf) -> None:
     """Wait until the last call that has one of some steps has ended, or time has."""
     while any(step() for step in steps) and time.monotonic() < end:
         time.sleep(0.05)
-
-
-class WovenMethod(wrapt.ObjectProxy):  # type: ignore
-    """A driver's method, with the hooks around each call of it.
-
-    It passes for the method, since Manila and its tests treat methods as
-    objects: mocks with assertions, partials, attributes.
-    """
-
-    __slots__ = ("_self_call", "_self_chain")
-    _self_call: Callable[..., Any]
-    _self_chain: Chain
-
-    def __repr__(self) -> str:
-        return repr(self.__wrapped__)
-
-    def __copy__(self) -> WovenMethod:
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        return copy.deepcopy(self.__wrapped__, memo)
-
-
-# The slot itself stands for the method: to call the proxy is to call what is in
-# it, without the cost of a method that passes its arguments on.
-WovenMethod.__call__ = WovenMethod._self_call  # type: ignore[method-assign]
-
-
-class WovenClass(WovenMethod):
-    """The same for a class in place of a method."""
-
-    __slots__ = ()
-
-    @property
-    def __signature__(self) -> inspect.Signature:
-        # Of what looks like a class, Python 3.13 wants to bind the slot above.
-        return inspect.signature(self.__wrapped__)
-
-
-class WovenDriver(wrapt.ObjectProxy):  # type: ignore
-    """A driver with its hooks around it: the woven driver."""
-
-    __slots__ = ("_self_weaving",)
-    _self_weaving: Weaving
-
-    # ObjectProxy's own would raise and clear an AttributeError in C for every
-    # attribute of the driver, and again be called through a slot wrapper in a
-    # subclass. The semantics are the same, and what stands on the class, as
-    # the properties made below, is found several times faster.
-    __getattribute__ = object.__getattribute__
-
-    def __repr__(self) -> str:
-        return repr(self.__wrapped__)
-
-    # What a driver returns of itself would be the way around its hooks.
-
-    def __enter__(self) -> Any:
-        entered = self.__wrapped__.__enter__()
-        return self if entered is self.__wrapped__ else entered
-
-    async def __aenter__(self) -> Any:
-        entered = await self.__wrapped__.__aenter__()
-        return self if entered is self.__wrapped__ else entered
-
-    def __copy__(self) -> Any:
-        return _rewoven(self, copy.copy(self.__wrapped__))
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        return _rewoven(self, copy.deepcopy(self.__wrapped__, memo))
-
-
-def _property(name: str, get: Callable[[WovenDriver], Any]) -> property:
-    """Make an attribute of the driver one of the proxy's class."""
-
-    def set_(self: WovenDriver, value: Any) -> None:
-        # Putting back what was read from here must not weave it twice.
-        if self._self_weaving.is_mine(value):
-            value = value.__wrapped__
-        setattr(self.__wrapped__, name, value)
-
-    def delete(self: WovenDriver) -> None:
-        delattr(self.__wrapped__, name)
-
-    return property(get, set_, delete)
-
-
-def _method(name: str) -> property:
-    """Make a woven method: looked up on the driver at each call."""
-    bound = types.MethodType
-
-    def get(self: WovenDriver) -> Any:
-        weaving = self._self_weaving
-        method = getattr(weaving.driver, name)
-        if weaving.chain.idle:
-            return method
-        try:
-            known, woven = weaving.methods[name]
-        except KeyError:
-            return weaving.method_of(name, method)
-        # Each look-up makes a new bound method, equal to the last.
-        if known is method or (type(method) is bound and known == method):
-            return woven
-        return weaving.method_of(name, method)
-
-    return _property(name, get)
-
-
-def _passed(name: str) -> property:
-    """Make an attribute that passes straight through."""
-    return _property(name, operator.attrgetter(f"__wrapped__.{name}"))
-
-
-def _special(name: str) -> Callable[..., Any]:
-    """Make a special method that wrapt's proxy lacks and the driver has."""
-
-    def call(self: WovenDriver, /, *args: Any, **kwargs: Any) -> Any:
-        wrapped = self.__wrapped__
-        return getattr(type(wrapped), name)(wrapped, *args, **kwargs)
-
-    return call
-
-
-# Special methods that make a difference to have, as what has one can be called,
-# iterated, awaited. wrapt's proxy has some of them for every object.
-_SPECIAL = (
-    *("__call__", "__hash__", "__len__", "__contains__", "__iter__", "__next__"),
-    *("__reversed__", "__enter__", "__exit__", "__await__", "__aiter__", "__anext__"),
-    *("__aenter__", "__aexit__"),
-)
-
-
-def _has(cls: type, special: str) -> bool:
-    """Tell whether a class has a special method for its instances."""
-    for base in cls.__mro__:
-        if special in vars(base):
-            return vars(base)[special] is not None
-    return False
-
-
-# What Python does where a special method is missing: wrapt's own comes to that.
-_INSTEAD = {
-    "__contains__": ("__iter__", "__getitem__"),
-    "__iter__": ("__getitem__",),
-    "__reversed__": ("__getitem__",),
-}
-
-
-def _specials(cls: type) -> dict[str, Any]:
-    """Make the special methods that a proxy for instances of a class needs."""
-    # None is how Python says that an instance has no such method.
-    return {
-        name: _special(name) if _has(cls, name) else None
-        for name in _SPECIAL
-        if _has(cls, name) != _has(WovenDriver, name)
-        and not any(_has(cls, each) for each in _INSTEAD.get(name, ()))
-    }
-
-
-_classes: weakref.WeakKeyDictionary[type, dict[Any, type[WovenDriver]]] = (
-    weakref.WeakKeyDictionary()
-)
-
-
-def _class_of(driver: object, hook_methods: tuple[str, ...]) -> type[WovenDriver]:
-    """Return the proxy class for a driver: one for all drivers of its class."""
-    cls = type(driver)
-    classes = _classes.setdefault(cls, {})
-    woven = classes.get(hook_methods)
-    if woven is None:
-        members = {"__slots__": (), **_specials(cls)}
-        woven = type("WovenDriver", (WovenDriver,), members)
-        for name in (*METHODS, *hook_methods):
-            setattr(woven, name, _method(name))
-        # An attribute that only later drivers have passes as well, but slower.
-        for name in {*dir(cls), *getattr(driver, "__dict__", ())}:
-            mine = name.startswith(("__", "_self_")) or hasattr(woven, name)
-            if name.isidentifier() and not mine:
-                setattr(woven, name, _passed(name))
-        classes[hook_methods] = woven
-    return woven
 
 
 def weave(
@@ -475,42 +305,10 @@ def no_driver_method(name: str) -> str | None:
     return None
 
 
-def never_runs(hook: object) -> str | None:
-    """Return why an action of a hook would never run; None if all would.
-
-    To call a coroutine or generator function is not to run it.
-
-    :param hook: a hook, or its class
-    """
-    for name in (*_ACTIONS, "_execute_error_hook"):
-        action = getattr(hook, name, None)
-        if (
-            is_coroutine(action)
-            or inspect.isgeneratorfunction(action)
-            or inspect.isasyncgenfunction(action)
-        ):
-            return f"{name} would never run: it is a coroutine or generator function"
-    return None
-
-
-_ACTIONS = ("_execute_pre_hook", "_execute_post_hook", "_execute_periodic_hook")
 _CONTRACT = (
-    *_ACTIONS,
+    *ACTIONS,
     *("pre_hooks_enabled", "post_hooks_enabled", "periodic_hooks_enabled"),
 )
-
-
-def _rewoven(woven: WovenDriver, driver: object) -> Any:
-    old = woven._self_weaving
-    return weave(
-        driver,
-        old.hooks,
-        old.backend,
-        old.host,
-        hook_methods=old.hook_methods,
-        periodic_hooks_ticks=old.periodic_hooks_ticks,
-        new_context=old.new_context,
-    )
 
 
 def unweave(woven: Any) -> Any:

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Weave the hooks of a backend section."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aspects.config.plan import _set_switches, plan
+from aspects.config.reload import _follow
+from aspects.errors import HookConfigError
+from aspects.hook import Configuration
+from aspects.operations import ContextFactory, new_admin_context
+from aspects.weaving import weave, weaving
+
+
+def weave_from_config(
+    driver: Any,
+    configuration: Configuration,
+    host: str | None,
+    *,
+    new_context: ContextFactory = new_admin_context,
+) -> Any:
+    """Weave the hooks that a backend section names into a driver.
+
+    :param driver: any share driver instance
+    :param configuration: the backend's section: Manila's or Cinder's own
+        ``Configuration``, or a :class:`BackendSection`
+    :param host: the share service's host, e.g. ``node1@alpha``
+    :param new_context: see :func:`aspects.weave`
+    :return: the woven driver; the driver itself if the section names no hooks
+    :raises HookConfigError: if anything is wrong in the section, with all of it
+    :raises AlreadyWoven: if the driver is woven
+    """
+    planned = plan(configuration, host, driver)
+    if planned.problems:
+        raise HookConfigError(planned.problems)
+    if not planned.instances:
+        return driver
+    _set_switches(planned)
+    woven = weave(
+        driver,
+        planned.hooks,
+        configuration.config_group,
+        host,
+        hook_methods=planned.own.safe_get("hook_methods"),
+        periodic_hooks_ticks=planned.own.safe_get("periodic_hooks_ticks"),
+        new_context=new_context,
+    )
+    _follow(configuration, planned, weaving(woven))
+    return woven
