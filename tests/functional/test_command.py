@@ -21,8 +21,11 @@ import pytest
 
 import aspects
 from hooks import command
-
-from . import parts
+from tests.support import pages
+from tests.support.config import woven_by
+from tests.support.pages import DOCS
+from tests.support.programs import need
+from tests.support.wait import wait_for
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -86,7 +89,7 @@ def woven(tmp_path: Path, mark: str) -> Weave:
             f"command = {path} {mark}",
             *options,
         ]
-        return parts.woven_by("\n".join(lines), tmp_path, Driver())
+        return woven_by("\n".join(lines), tmp_path, Driver())
 
     return weave
 
@@ -107,19 +110,19 @@ def child_processes() -> set[str]:
 
 
 def gone(mark: str) -> None:
-    parts.wait_for(lambda: not marked(mark), "its processes are gone", timeout=10)
+    wait_for(lambda: not marked(mark), "its processes are gone", timeout=10)
 
 
 class TestExample:
     def test_program_of_the_documentation(self, tmp_path: Path) -> None:
-        page = (parts.DOCS / PAGE).read_text("utf-8")
+        page = (DOCS / PAGE).read_text("utf-8")
         (block,) = re.findall(r"code-block:: sh\n\n((?:    .*\n|\n)+)", page)
         path, flag = tmp_path / "check-share", tmp_path / "backup-runs"
         text = re.sub("^    ", "", block, flags=re.MULTILINE)
         path.write_text(text.replace("/run/backup-runs", str(flag)))
         path.chmod(0o755)
-        example = parts.example(PAGE, {"/etc/manila/check-share": str(path)})
-        with parts.woven_by(example, tmp_path, Driver()) as driver:
+        example = pages.example(PAGE, {"/etc/manila/check-share": str(path)})
+        with woven_by(example, tmp_path, Driver()) as driver:
             driver.create_share(None, SHARE)
             flag.touch()
             driver.update_access(None, SHARE, [])
@@ -160,8 +163,8 @@ class TestHanging:
         echo ready >&2
         wait
         """
-        bash = f"#!{parts.need('bash', 'bash')}"
-        parts.need("setsid", "util-linux")
+        bash = f"#!{need('bash', 'bash')}"
+        need("setsid", "util-linux")
         errors: list[Exception] = []
         with woven(text, "command_timeout = 5", start=bash) as driver:
 
@@ -173,7 +176,7 @@ class TestHanging:
 
             thread = threading.Thread(target=call)
             thread.start()
-            parts.wait_for(lambda: len(marked(mark)) >= 6, "all run", timeout=5)
+            wait_for(lambda: len(marked(mark)) >= 6, "all run", timeout=5)
             thread.join(30)
         (error,) = errors
         assert str(error).endswith("ready")
@@ -214,8 +217,8 @@ class TestBackground:
     def test_child_of_its_own_session_goes_on(
         self, woven: Weave, mark: str, tmp_path: Path
     ) -> None:
-        bash = f"#!{parts.need('bash', 'bash')}"
-        parts.need("setsid", "util-linux")
+        bash = f"#!{need('bash', 'bash')}"
+        need("setsid", "util-linux")
         text = f"""
         setsid bash -c 'touch {tmp_path}/begun; exec -a MARK sleep 1000' &
         until [ -e {tmp_path}/begun ]; do sleep 0.01; done

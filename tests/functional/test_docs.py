@@ -21,10 +21,17 @@ from oslo_context import context as oslo_context
 import aspects
 from aspects.config.options import BACKEND, list_opts
 from aspects.config.sections import BackendSection
-
-from ..pages import DOCS, ROOT, Block, blocks_of, commands_of, needs_manila, pages
-from ..reader import Driver, Reader, left_out
-from .parts import example
+from tests.support.pages import (
+    DOCS,
+    ROOT,
+    Block,
+    blocks_of,
+    commands_of,
+    example,
+    needs_manila,
+    pages,
+)
+from tests.support.reader import Driver, Reader, left_out
 
 BIN = Path(sys.executable).parent
 

@@ -62,8 +62,10 @@ from typing import Any
 import pytest
 import requests
 
+from tests.support.programs import free_port
+from tests.support.wait import wait_for
+
 from .cloud import BACKENDS, DEAD_SOCKET, HEADERS, Cloud, processes_of
-from .parts import free_port, wait_for
 from .rabbit import Inbox
 from .share_service import EVENTLET, NATIVE, tracebacks_of_ours
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from .parts import wait_for
+from tests.support.wait import wait_for
+
 from .share_service import (
     DRIVER,
     EVENTLET,

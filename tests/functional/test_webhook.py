@@ -21,9 +21,12 @@ import trustme
 
 import aspects
 from hooks.events.errors import NotDelivered
-
-from . import parts, receiver
-from .receiver import Receiver, Silent
+from tests.support import receiver
+from tests.support.config import woven_by
+from tests.support.pages import example
+from tests.support.programs import Program, free_port
+from tests.support.receiver import Receiver, Silent
+from tests.support.wait import wait_for
 
 EVENT = {"id": "e1", "type": "t", "data": {"share_id": "s1"}}
 
@@ -80,7 +83,7 @@ def new_hook(tmp_path: Path) -> Iterator[Callable[..., Any]]:
                 ["[alpha]", "hook_drivers = webhook", f"webhook_timeout = {BOUND}"]
                 + [f"{name} = {value}" for name, value in options.items()]
             )
-            woven = stack.enter_context(parts.woven_by(text, tmp_path, Driver()))
+            woven = stack.enter_context(woven_by(text, tmp_path, Driver()))
             return aspects.weaving(woven).hooks[0]
 
         yield new
@@ -88,14 +91,14 @@ def new_hook(tmp_path: Path) -> Iterator[Callable[..., Any]]:
 
 def test_the_documented_example(tmp_path: Path, tls: TLS) -> None:
     with Receiver(tls.server("127.0.0.1")) as server:
-        text = parts.example(
+        text = example(
             "hooks/webhook.rst",
             {
                 "https://ops.example.com/manila": server.url,
                 "/etc/ssl/certs/ops-ca.pem": str(tls.ca_file),
             },
         )
-        with parts.woven_by(text, tmp_path, Driver()) as driver:
+        with woven_by(text, tmp_path, Driver()) as driver:
             driver.create_share(None, {"id": "i1", "share_id": "s1"})
             driver.extend_share({"id": "i1", "share_id": "s1"}, 2)
             driver.delete_share(None, {"id": "i1", "share_id": "s1"})
@@ -132,11 +135,11 @@ def test_a_server_of_another_name(new_hook: Any, tls: TLS) -> None:
 UNVERIFIED_DELIVERIES = """
 import sys
 from pathlib import Path
-from tests.functional import parts
+from tests.support.config import woven_by
 from tests.functional.test_webhook import Driver
 
 file, folder = map(Path, sys.argv[1:])
-with parts.woven_by(file.read_text(), folder, Driver()) as driver:
+with woven_by(file.read_text(), folder, Driver()) as driver:
     for n in range(3):
         driver.create_share(None, {"id": str(n)})
 """
@@ -180,7 +183,7 @@ def fails_in_time(hook: Any) -> NotDelivered:
 
 def ends(thread_name: str = "webhook") -> None:
     """Wait until no thread of a delivery is left."""
-    parts.wait_for(
+    wait_for(
         lambda: thread_name not in [each.name for each in threading.enumerate()],
         "the threads of all deliveries end",
         timeout=10,
@@ -297,11 +300,11 @@ def test_a_body_without_an_end(new_hook: Any, server: Receiver) -> None:
 
 
 def test_a_server_that_is_restarted(new_hook: Any, tmp_path: Path) -> None:
-    port, taken = parts.free_port(), tmp_path / "taken"
+    port, taken = free_port(), tmp_path / "taken"
     command = [sys.executable, str(receiver.__file__), str(port), str(taken)]
 
-    def start() -> parts.Program:
-        return parts.Program(command, tmp_path / "receiver.log")
+    def start() -> Program:
+        return Program(command, tmp_path / "receiver.log")
 
     hook = new_hook(webhook_url=f"http://127.0.0.1:{port}/", webhook_timeout=30)
     first = start()
@@ -347,8 +350,8 @@ EVENTLET = """
     from pathlib import Path
 
     import aspects
-    from hooks.events.delivery import NotDelivered
-    from tests.functional import parts
+    from hooks.events.errors import NotDelivered
+    from tests.support.config import woven_by
 
 
     class Driver:
@@ -375,11 +378,11 @@ EVENTLET = """
     eventlet.spawn(others)
     for dispatch in ("inline", "background", "durable"):
         more = f"hook_dispatch = {dispatch}"
-        with parts.woven_by(text + more, Path(folder), Driver()) as driver:
+        with woven_by(text + more, Path(folder), Driver()) as driver:
             for n in range(10):
                 driver.create_share(None, {"id": f"{dispatch}-{n}"})
     text = text.replace(url, hanging)
-    with parts.woven_by(text, Path(folder), Driver()) as driver:
+    with woven_by(text, Path(folder), Driver()) as driver:
         turns.clear()
         try:
             driver.create_share(None, {"id": "late"})

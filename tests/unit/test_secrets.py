@@ -12,40 +12,13 @@ from oslo_config import cfg
 
 import aspects
 from hooks.events import event
-
-from .fixtures_hooks.config_file import ConfigFile
-from .helpers import WAYS, Driver, Recorder
+from tests.support.config import ConfigFile
+from tests.support.drivers import Driver
+from tests.support.hooks import Recorder
+from tests.support.models import Model, Unloaded, kinds
+from tests.support.ways import WAYS
 
 HERE = __name__
-
-
-class Model:
-    """An object-style model, as a database has: attributes, and to_dict()."""
-
-    def __init__(self, **columns):
-        vars(self).update(columns)
-
-    def to_dict(self):
-        return dict(vars(self))
-
-
-class Indexed(Model):
-    """A model that can be indexed too, as Manila's can."""
-
-    def __getitem__(self, key):
-        return getattr(self, key)
-
-
-class Unloaded(Model):
-    """A model that is no longer attached to its session."""
-
-    def __getattribute__(self, name):
-        if not name.startswith("__") and name != "to_dict":
-            raise LookupError(f"{name} is not loaded")
-        return super().__getattribute__(name)
-
-
-kinds = pytest.mark.parametrize("kind", [dict, Model, Indexed, SimpleNamespace])
 
 # In a text
 

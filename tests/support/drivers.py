@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Drivers to put hooks around."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import aspects
+
+
+class Driver:
+    """A share driver of a few methods; ``body`` is what each of them does."""
+
+    def __init__(self, body: Callable[..., Any] | None = None) -> None:
+        self.body = body or (lambda *args, **kwargs: "result")
+
+    def create_share(
+        self, context: Any, share: Any, share_server: Any = None, **more: Any
+    ) -> Any:
+        """Create a share."""
+        return self.body(context, share, share_server, **more)
+
+    def delete_share(self, context: Any, share: Any, share_server: Any = None) -> Any:
+        return self.body(context, share, share_server)
+
+    def extend_share(self, share: Any, new_size: int, share_server: Any = None) -> Any:
+        return self.body(share, new_size, share_server)
+
+    def helper(self, *args: Any) -> Any:
+        return self.body(*args)
+
+
+class CoroutineDriver(Driver):
+    async def create_share(  # type: ignore[override]
+        self, context: Any, share: Any, share_server: Any = None, **more: Any
+    ) -> Any:
+        await asyncio.sleep(0)
+        return self.body(context, share, share_server, **more)
+
+
+class OwnDriver(Driver):
+    """A driver whose source one owns."""
+
+    hooks: tuple[Any, ...] = ()
+    backend = "alpha"
+    host = "node@alpha"
+
+    create_share = aspects.add_hooks(Driver.create_share)
+
+
+class OwnCoroutineDriver(CoroutineDriver):
+    hooks: tuple[Any, ...] = ()
+    backend = "alpha"
+    host = "node@alpha"
+
+    create_share = aspects.add_hooks(CoroutineDriver.create_share)

@@ -1,0 +1,430 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which driver methods are which operations, and what an operation tells."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import pytest
+
+import aspects
+from tests.support.drivers import CoroutineDriver, Driver
+from tests.support.hooks import Recorder
+from tests.support.ways import finish
+
+CONTEXT = object()
+
+DOCUMENTED = {
+    "allow_access": ["allow_access"],
+    "deny_access": ["deny_access"],
+    "create_share_instance": ["create_share", "create_share_from_snapshot"],
+    "create_snapshot": ["create_snapshot"],
+    "delete_share_instance": ["delete_share"],
+    "delete_share_server": ["teardown_server"],
+    "delete_snapshot": ["delete_snapshot"],
+    "extend_share": ["extend_share"],
+    "init_host": ["do_setup"],
+    "manage_share": ["manage_existing", "manage_existing_with_server"],
+    "publish_service_capabilities": ["get_share_stats"],
+    "shrink_share": ["shrink_share"],
+    "unmanage_share": ["unmanage", "unmanage_with_server"],
+    "create_share_replica": ["create_replica"],
+    "promote_share_replica": ["promote_replica"],
+    "delete_share_replica": ["delete_replica"],
+    "update_share_replica": ["update_replica_state"],
+    "create_replicated_snapshot": ["create_replicated_snapshot"],
+    "delete_replicated_snapshot": ["delete_replicated_snapshot"],
+    "update_replicated_snapshot": ["update_replicated_snapshot"],
+}
+ADDED = {
+    "update_access": ["update_access"],
+    "manage_snapshot": [
+        "manage_existing_snapshot",
+        "manage_existing_snapshot_with_server",
+    ],
+    "unmanage_snapshot": ["unmanage_snapshot", "unmanage_snapshot_with_server"],
+    "revert_to_snapshot": ["revert_to_snapshot", "revert_to_replicated_snapshot"],
+    "manage_share_server": ["manage_server"],
+    "unmanage_share_server": ["unmanage_server"],
+    "share_server_migration_check": ["share_server_migration_check_compatibility"],
+    "share_server_migration_start": ["share_server_migration_start"],
+    "share_server_migration_driver_continue": ["share_server_migration_continue"],
+    "share_server_migration_complete": ["share_server_migration_complete"],
+    "share_server_migration_cancel": ["share_server_migration_cancel"],
+    "share_server_migration_get_progress": ["share_server_migration_get_progress"],
+}
+TABLE = {**DOCUMENTED, **ADDED}
+#: (driver method, operation); an operation's own name is a driver method too.
+PAIRS = sorted(
+    {
+        (method, operation)
+        for operation, methods in TABLE.items()
+        for method in (operation, *methods)
+    }
+)
+
+
+def driver_with(*names: str) -> Any:
+    """Return a plain object that has these methods."""
+
+    def method(self: Any, context: Any, *args: Any, **kwargs: Any) -> str:
+        return "result"
+
+    return type("Plain", (), dict.fromkeys(names, method))()
+
+
+@pytest.fixture
+def hook() -> Recorder:
+    return Recorder()
+
+
+def test_there_are_twenty_documented_operations() -> None:
+    assert len(DOCUMENTED) == 20
+
+
+@pytest.mark.parametrize(("method", "operation"), PAIRS)
+def test_a_driver_method_is_its_operation(
+    hook: Recorder, method: str, operation: str
+) -> None:
+    woven = aspects.weave(driver_with(method), [hook])
+    assert getattr(woven, method)(CONTEXT, "argument") == "result"
+    assert [seen.action for seen in hook.trace] == ["pre", "post"]
+    for seen in hook.trace:
+        assert seen.func_name == operation
+        assert seen.func_name.method == method
+        assert seen.context is CONTEXT
+        assert seen.args == ("argument",)
+    assert dict(aspects.weaving(woven).operations) == {method: operation}
+
+
+def test_a_driver_may_have_both_an_operations_own_name_and_a_method_behind_it(
+    hook: Recorder,
+) -> None:
+    woven = aspects.weave(driver_with("create_share", "create_share_instance"), [hook])
+    woven.create_share(CONTEXT)
+    woven.create_share_instance(CONTEXT)
+    assert {seen.func_name for seen in hook.trace} == {"create_share_instance"}
+    assert {seen.func_name.method for seen in hook.trace} == {
+        "create_share",
+        "create_share_instance",
+    }
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "check_for_setup_error",
+        "ensure_share",
+        "ensure_shares",
+        "get_periodic_hook_data",
+        "get_pool",
+        "migration_start",
+        "setup_server",
+        "update_replica",
+    ],
+)
+def test_other_driver_methods_are_no_operations(hook: Recorder, name: str) -> None:
+    woven = aspects.weave(driver_with(name), [hook])
+    getattr(woven, name)(CONTEXT)
+    assert hook.trace == []
+
+
+# Access rules.
+
+
+class AccessDriver:
+    def update_access(
+        self,
+        context: Any,
+        share: Any,
+        access_rules: Any,
+        add_rules: Any,
+        delete_rules: Any,
+        update_rules: Any = None,
+        share_server: Any = None,
+    ) -> str:
+        return "result"
+
+
+@pytest.mark.parametrize(
+    ("add", "delete", "update", "operation"),
+    [
+        (["a"], [], [], "allow_access"),
+        (["a", "b"], None, None, "allow_access"),
+        ([], ["d"], [], "deny_access"),
+        (None, ["d"], None, "deny_access"),
+        (["a"], ["d"], [], "update_access"),
+        ([], [], [], "update_access"),
+        (None, None, None, "update_access"),
+        ([], [], ["u"], "update_access"),
+        (["a"], [], ["u"], "update_access"),
+        ([], ["d"], ["u"], "update_access"),
+    ],
+)
+@pytest.mark.parametrize("by", ["position", "keyword"])
+def test_update_access_is_what_its_rules_say(
+    hook: Recorder, add: Any, delete: Any, update: Any, operation: str, by: str
+) -> None:
+    woven = aspects.weave(AccessDriver(), [hook], "alpha", "node@alpha")
+    if by == "position":
+        woven.update_access(CONTEXT, "share", ["x"], add, delete, update)
+    else:
+        woven.update_access(
+            CONTEXT,
+            "share",
+            ["x"],
+            add_rules=add,
+            delete_rules=delete,
+            update_rules=update,
+            share_server=None,
+        )
+    assert len(hook.trace) == 2
+    for seen in hook.trace:
+        assert seen.func_name == operation
+        assert isinstance(seen.func_name, aspects.Operation)
+        assert seen.func_name.method == "update_access"
+        assert seen.func_name.backend == "alpha"
+        assert seen.func_name.host == "node@alpha"
+        assert seen.func_name.arguments(seen.args, seen.kwargs)["add_rules"] == add
+
+
+def test_update_access_of_a_driver_without_update_rules(hook: Recorder) -> None:
+    class Older:
+        def update_access(
+            self, context: Any, share: Any, access_rules: Any, add_rules: Any,
+            delete_rules: Any, share_server: Any = None,
+        ) -> None: ...  # fmt: skip
+
+    woven = aspects.weave(Older(), [hook])
+    woven.update_access(CONTEXT, "share", [], [], ["d"])
+    assert {seen.func_name for seen in hook.trace} == {"deny_access"}
+
+
+def test_a_call_has_one_operation_whatever_the_driver_does_to_the_rules(
+    hook: Recorder,
+) -> None:
+    class Emptying(AccessDriver):
+        def update_access(self, *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
+            kwargs["add_rules"].clear()
+
+    woven = aspects.weave(Emptying(), [hook])
+    woven.update_access(CONTEXT, "share", [], add_rules=["a"], delete_rules=[])
+    assert [seen.func_name for seen in hook.trace] == ["allow_access"] * 2
+
+
+def test_one_hook_may_veto_access_alone() -> None:
+    def refuse(seen: Any) -> None:
+        if seen.func_name == "allow_access":
+            raise aspects.Veto("no access")
+
+    woven = aspects.weave(AccessDriver(), [Recorder(pre=refuse)])
+    with pytest.raises(aspects.Veto):
+        woven.update_access(CONTEXT, "share", [], ["a"], [])
+    assert woven.update_access(CONTEXT, "share", [], [], ["d"]) == "result"
+
+
+# An operation.
+
+
+def func_name(hook: Recorder, driver: Any, method: str, *args: Any) -> Any:
+    woven = aspects.weave(driver, [hook], "alpha", "node@alpha")
+    getattr(woven, method)(*args)
+    return hook.trace[-1].func_name
+
+
+def test_an_operation_is_a_str_equal_to_its_name(hook: Recorder) -> None:
+    operation = func_name(hook, Driver(), "create_share", CONTEXT, "share")
+    assert isinstance(operation, aspects.Operation)
+    assert isinstance(operation, str)
+    assert operation == "create_share_instance"
+    assert hash(operation) == hash("create_share_instance")
+    assert str(operation) == f"{operation}" == "create_share_instance"
+    assert operation in {"create_share_instance"}
+    assert operation.startswith("create")
+
+
+def test_an_operation_carries_method_backend_and_host(hook: Recorder) -> None:
+    operation = func_name(hook, Driver(), "create_share", CONTEXT, "share")
+    assert operation.method == "create_share"
+    assert operation.backend == "alpha"
+    assert operation.host == "node@alpha"
+
+
+def test_an_operation_without_backend_and_host_has_none(hook: Recorder) -> None:
+    aspects.weave(Driver(), [hook]).create_share(CONTEXT, "share")
+    assert hook.trace[0].func_name.backend is None
+    assert hook.trace[0].func_name.host is None
+
+
+def test_two_backends_of_one_class_have_operations_of_their_own() -> None:
+    hooks = Recorder(), Recorder()
+    for hook, backend in zip(hooks, ("alpha", "beta")):
+        woven = aspects.weave(Driver(), [hook], backend, f"node@{backend}")
+        woven.create_share(CONTEXT, "share")
+    for hook, backend in zip(hooks, ("alpha", "beta")):
+        assert hook.trace[0].func_name.backend == backend
+        assert hook.trace[0].func_name.host == f"node@{backend}"
+
+
+@pytest.mark.parametrize("driver", [Driver, CoroutineDriver])
+def test_an_operation_is_made_once_per_woven_method(
+    hook: Recorder, driver: Any
+) -> None:
+    woven = aspects.weave(driver(), [hook])
+    for _ in range(2):
+        result = woven.create_share(CONTEXT, "share")
+        if driver is CoroutineDriver:
+            finish(result)
+    operation = aspects.weaving(woven).operations["create_share"]
+    assert len(hook.trace) == 4
+    assert all(seen.func_name is operation for seen in hook.trace)
+
+
+class Shapes:
+    def create_share(
+        self, context: Any, share: Any, share_server: Any = None, **more: Any
+    ) -> None: ...
+
+    def delete_share(
+        self, share: Any, context: Any, /, *, force: bool = False
+    ) -> None: ...
+
+    def create_snapshot(self, context: Any = None, *snapshots: Any) -> None: ...
+
+    def extend_share(self, share: Any, new_size: int) -> None: ...
+
+    def do_setup(self, context: Any) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("method", "args", "kwargs", "arguments"),
+    [
+        ("create_share", (CONTEXT, 1), {}, {"share": 1}),
+        ("create_share", (CONTEXT, 1, 2), {}, {"share": 1, "share_server": 2}),
+        (
+            "create_share",
+            (CONTEXT,),
+            {"share_server": 2, "share": 1},
+            {"share": 1, "share_server": 2},
+        ),
+        ("create_share", (), {"context": CONTEXT, "share": 1}, {"share": 1}),
+        ("create_share", (CONTEXT, 1), {"extra": 3}, {"share": 1, "extra": 3}),
+        ("delete_share", (1, CONTEXT), {"force": True}, {"share": 1, "force": True}),
+        ("create_snapshot", (CONTEXT, 1, 2), {}, {"snapshots": (1, 2)}),
+        ("extend_share", (1, 2), {}, {"share": 1, "new_size": 2}),
+        ("do_setup", (CONTEXT,), {}, {}),
+    ],
+)
+def test_arguments_are_those_of_the_call_by_parameter_name_without_the_context(
+    hook: Recorder, method: str, args: Any, kwargs: Any, arguments: Any
+) -> None:
+    getattr(aspects.weave(Shapes(), [hook]), method)(*args, **kwargs)
+    for seen in hook.trace:
+        got = seen.func_name.arguments(seen.args, seen.kwargs)
+        assert got == arguments
+        assert type(got) is dict
+
+
+def test_arguments_of_a_call_that_does_not_fit_are_still_told(hook: Recorder) -> None:
+    woven = aspects.weave(Shapes(), [hook])
+    with pytest.raises(TypeError):
+        woven.extend_share(1, 2, 3, other=4)
+    seen = hook.trace[0]
+    arguments = seen.func_name.arguments(seen.args, seen.kwargs)
+    assert arguments == {"args": (1, 2, 3), "other": 4}
+
+
+def test_a_method_without_a_signature_has_a_context_by_keyword(hook: Recorder) -> None:
+    driver = Shapes()
+    driver.create_share = dict  # type: ignore[assignment,method-assign]
+    woven = aspects.weave(driver, [hook])
+    assert woven.create_share(context=CONTEXT, share=1) == {
+        "context": CONTEXT,
+        "share": 1,
+    }
+    seen = hook.trace[0]
+    assert seen.context is CONTEXT
+    assert seen.func_name.arguments(seen.args, seen.kwargs) == {"share": 1}
+
+
+def test_a_decorated_method_has_the_signature_of_what_it_wraps(hook: Recorder) -> None:
+    def decorate(method: Any) -> Any:
+        @functools.wraps(method)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            return method(*args, **kwargs)
+
+        return wrapper
+
+    class Decorated:
+        @decorate
+        def create_share(self, context: Any, share: Any) -> None: ...
+
+    aspects.weave(Decorated(), [hook]).create_share(CONTEXT, 1)
+    seen = hook.trace[0]
+    assert seen.context is CONTEXT
+    assert seen.func_name.arguments(seen.args, seen.kwargs) == {"share": 1}
+
+
+def passing_on(self: Any, *args: Any, **kwargs: Any) -> None: ...
+
+
+class PassesOn(Shapes):
+    """As the GlusterFS drivers: the names of the arguments are the base class's."""
+
+    def create_share(self, *args: Any, **kwargs: Any) -> None: ...
+
+    # As those of Tegile's: a decorator has put something else there.
+    extend_share = passing_on  # type: ignore[assignment]
+
+    def shrink_share(self, *args: Any, **kwargs: Any) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("call", "context", "arguments"),
+    [
+        (lambda d: d.create_share(CONTEXT, "share", "server"), CONTEXT, ("share",)),
+        (lambda d: d.create_share(CONTEXT, share="share"), CONTEXT, ("share",)),
+        (lambda d: d.extend_share("share", 2), None, ("share", "new_size")),
+        # Nobody says what these are.
+        (lambda d: d.shrink_share("share", 1), None, ("args",)),
+    ],
+)
+def test_a_method_that_passes_on_what_it_gets_has_the_names_of_its_base_class(
+    hook: Recorder, call: Any, context: Any, arguments: tuple[str, ...]
+) -> None:
+    call(aspects.weave(PassesOn(), [hook]))
+    for seen in hook.trace:
+        if context is not None:
+            assert seen.context is context
+        assert context not in seen.args
+        told = seen.func_name.arguments(seen.args, seen.kwargs)
+        assert set(arguments) <= set(told) <= {*arguments, "share_server"}
+
+
+def test_arguments_change_neither_the_hooks_nor_the_callers(hook: Recorder) -> None:
+    aspects.weave(Shapes(), [hook]).create_share(CONTEXT, share=1)
+    seen = hook.trace[0]
+    seen.func_name.arguments(seen.args, seen.kwargs)["share"] = 2
+    assert seen.kwargs == {"share": 1}
+
+
+def test_drivers_of_one_class_with_other_methods_have_operations_of_their_own() -> None:
+    def delete_share(share: Any, force: bool, context: Any) -> None: ...
+
+    hook, driver = Recorder(), Driver()
+    aspects.weave(Driver(), [])
+    driver.delete_share = delete_share  # type: ignore[assignment,method-assign]
+    aspects.weave(driver, [hook]).delete_share("share", True, CONTEXT)
+    seen = hook.trace[0]
+    assert seen.context is CONTEXT
+    assert seen.func_name.arguments(seen.args, seen.kwargs) == {
+        "share": "share",
+        "force": True,
+    }
+
+
+def test_operations_cannot_be_changed() -> None:
+    operations = aspects.weaving(aspects.weave(Driver(), [])).operations
+    with pytest.raises(TypeError):
+        operations["helper"] = "helper"  # type: ignore[index]
