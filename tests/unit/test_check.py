@@ -19,7 +19,7 @@ from oslo_config import cfg
 
 import aspects
 from aspects import cli
-from aspects.cli import check
+from aspects.cli.check import facts
 from aspects.config.options import ENTRY_POINTS
 
 from .fixtures_hooks import recording
@@ -109,7 +109,7 @@ def run(
 ) -> Check:
     """Return what writes a configuration and checks it."""
     # The same with Manila installed and without.
-    monkeypatch.setattr(check, "_of_manila", lambda group: None)
+    monkeypatch.setattr(facts, "load_from_manila", lambda group: None)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(Path(__file__).parents[2])
     monkeypatch.syspath_prepend(tmp_path / "site")
@@ -1255,7 +1255,7 @@ class TestWarnings:
             options = [(None, [cfg.StrOpt("failingg")])]
             return (lambda: options) if group == "oslo.config.opts" else None
 
-        monkeypatch.setattr(check, "_of_manila", of_manila)
+        monkeypatch.setattr(facts, "load_from_manila", of_manila)
         assert run(text).problems == []
 
     def test_a_share_manager_of_ones_own(
