@@ -1468,3 +1468,12 @@ class TestReport:
         assert len(told.problems) == len(lines) == 2
         for problem, line in zip(told.problems, lines):
             assert problem.startswith(line)
+
+
+def test_an_option_of_a_backend_where_no_backend_has_a_section(run: Check) -> None:
+    told = run(RIGHT.replace("[alpha]\n", ""))
+    assert told.err == ""
+    assert told.problems == [
+        "[DEFAULT] enabled_share_backends = alpha: there is no section [alpha]: write "
+        "[alpha], with a share_driver (manila.conf:2)"
+    ]

@@ -343,7 +343,8 @@ def _right_section(line: Line, backends: Sequence[str]) -> str:
     """Return the section for an option that is not read where it is; empty if it is."""
     if line.option in DEFAULT_ONLY and line.key != "DEFAULT":
         return "DEFAULT"
-    if line.option in BACKEND_ONLY and line.key not in backends:
+    # Without any backend, the error is in enabled_share_backends.
+    if line.option in BACKEND_ONLY and backends and line.key not in backends:
         own = backend_of(line.key)
         return own if own in backends else backends[0]
     return ""
