@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import types
 import weakref
@@ -63,7 +64,20 @@ METHODS: Mapping[str, str] = types.MappingProxyType(
     }
 )
 
+#: The driver methods that Manila calls by itself, without a user's request.
+ROUTINE_METHODS = frozenset(
+    (
+        "do_setup",
+        "get_share_stats",
+        "update_replica_state",
+        "update_replicated_snapshot",
+    )
+)
+
 ContextFactory = Callable[[], Any]
+
+_POSITIONAL_ONLY = inspect.Parameter.POSITIONAL_ONLY
+_POSITIONAL_OR_KEYWORD = inspect.Parameter.POSITIONAL_OR_KEYWORD
 
 
 class ForHooksAlone:
@@ -102,17 +116,26 @@ class Operation(str):
     __slots__ = (
         "_context_name",
         "_new_context",
+        "_plain",
         "_signature",
         "backend",
         "by_rules",
         "context_at",
         "host",
         "method",
+        "requested",
+        "vetoes",
     )
 
     method: str
     backend: str | None
     host: str | None
+    #: Whether a user requested it; false for a routine operation.
+    requested: bool
+    #: The vetoes of this call that are not enforced: pairs of hook name and veto.
+    vetoes: tuple[tuple[str, BaseException], ...]
+    # Whether the context comes first, and no rules decide the operation.
+    _plain: bool
     #: For ``update_access``: finds the operation of one call by its rules.
     by_rules: Callable[[tuple[Any, ...], dict[str, Any]], Operation] | None
     _new_context: ContextFactory
@@ -135,11 +158,88 @@ class Operation(str):
         self.backend = backend
         self.host = host
         self.by_rules = None
+        self.requested = self.method not in ROUTINE_METHODS
+        self.vetoes = ()
+        self._plain = False
         self._new_context = new_context
         self._signature, self.context_at, self._context_name = _read(
             self.method, function
         )
+        self._plain = self.context_at == 0 and self.method != "update_access"
         return self
+
+    def of_call(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Operation, Any, tuple[Any, ...], dict[str, Any]]:
+        """Return the operation of one call, its context and its other arguments.
+
+        :param args: the caller's positional arguments
+        :param kwargs: the caller's keyword arguments
+        :return: the operation, the context, the rest of ``args``, the rest of
+            ``kwargs``
+        """
+        if self._plain and args and args[0] is not None:
+            return self, args[0], args[1:], kwargs
+        context, args, kwargs = self.take_context(args, kwargs)
+        if self.by_rules is None:
+            return self, context, args, kwargs
+        return self.by_rules(args, kwargs), context, args, kwargs
+
+    def with_veto(self, hook: str, veto: BaseException) -> Operation:
+        """Return this operation for the rest of a call that a hook would have denied.
+
+        :param hook: the name of the hook
+        :param veto: its veto, which is not enforced
+        """
+        noted = copy.copy(self)
+        noted.vetoes = (*self.vetoes, (hook, veto))
+        return noted
+
+    def with_changes(
+        self,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        changes: Mapping[str, Any],
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Replace arguments of a call by parameter name.
+
+        :param args: the caller's positional arguments
+        :param kwargs: the caller's keyword arguments
+        :param changes: the new values; a parameter that the caller left out is added
+        :return: the arguments for the driver's method
+        :raises TypeError: if the method has no such parameter, or it is the context
+        """
+        _, given, named = self.take_context(args, kwargs)
+        parameters = dict(self._signature.parameters) if self._signature else {}
+        by_position = [
+            name
+            for name, parameter in parameters.items()
+            if parameter.kind in (_POSITIONAL_ONLY, _POSITIONAL_OR_KEYWORD)
+        ]
+        takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+        values, named = list(given), dict(named)
+        for name, value in changes.items():
+            parameter = parameters.get(name)
+            if name in by_position[: len(values)]:
+                values[by_position.index(name)] = value
+            elif parameter is not None and parameter.kind is parameter.VAR_POSITIONAL:
+                values[len(by_position) :] = value
+            elif name in named or (
+                name != self._context_name
+                and (
+                    takes_any or (parameter and parameter.kind is not _POSITIONAL_ONLY)
+                )
+            ):
+                named[name] = value
+            else:
+                raise TypeError(
+                    f"UpdatedArguments: {self.method}() has no argument {name!r}"
+                )
+        if self.context_at is not None and len(args) > self.context_at:
+            values.insert(self.context_at, args[self.context_at])
+        elif self._context_name in kwargs:
+            named[self._context_name] = kwargs[self._context_name]
+        return tuple(values), named
 
     def take_context(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]

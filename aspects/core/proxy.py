@@ -13,7 +13,7 @@ from typing import Any
 
 import wrapt
 
-from aspects.core.chain import Chain
+from aspects.core.snapshot import Chain
 from aspects.operations import METHODS
 
 
