@@ -127,6 +127,14 @@ def data_of(
         "outcome": outcome_of(error),
         "duration": None if duration is None else round(duration, 6),
     }
+    if operation.vetoes:
+        data["would_deny"] = [
+            {
+                "hook": hook,
+                "reason": without_secrets(_text(veto), context, arguments),
+            }
+            for hook, veto in operation.vetoes
+        ]
     if error is not None:
         data["error_type"] = type(error).__name__
         data["error"] = without_secrets(_text(error), context, arguments)
@@ -144,7 +152,7 @@ def outcome_of(error: BaseException | None) -> str:
     """Return ``success``, ``veto`` or ``failure``."""
     if error is None:
         return "success"
-    return "veto" if isinstance(error, aspects.Veto) else "failure"
+    return "veto" if aspects.Veto.within(error) else "failure"
 
 
 def ids_of(arguments: Mapping[str, Any]) -> dict[str, str]:
