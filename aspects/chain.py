@@ -38,7 +38,7 @@ def around(chain: Chain, operation: Operation | _Settled, method: Action) -> Act
     :param method: the driver's method
     """
     at_first = operation.context_at == 0
-    by_rules: Any = operation.by_rules
+    varies = type(operation) is not Operation
     method = chain.wrapped(operation, method)
 
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -49,8 +49,8 @@ def around(chain: Chain, operation: Operation | _Settled, method: Action) -> Act
             context, given, named = name.take_context(args, kwargs)
         if context is None:
             context = name.current_context()
-        if by_rules:
-            name = by_rules(given, named)
+        if varies:
+            name = name.for_call(given, named)
         steps = chain.steps
         if steps is None:
             steps = chain.steps_for(name)
@@ -198,13 +198,12 @@ class _Settled:
         self, operation: Operation, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
         self.taken = operation.take_context(args, kwargs)
-        by_rules = operation.by_rules
-        self.operation = by_rules(*self.taken[1:]) if by_rules else operation
+        self.operation = operation.for_call(*self.taken[1:])
 
     def take_context(self, *call: Any) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
         return self.taken
 
-    def by_rules(self, *call: Any) -> Operation:
+    def for_call(self, *call: Any) -> Operation:
         return self.operation
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import types
 import weakref
@@ -12,7 +13,7 @@ from typing import Any
 from oslo_context import context as oslo_context
 
 #: Operation -> the driver methods behind it, beside a method of its own name.
-#: The first twenty are those that Manila documents, the rest it has added.
+#: Manila documents the first twenty.
 OPERATIONS: Mapping[str, tuple[str, ...]] = types.MappingProxyType(
     {
         "allow_access": (),
@@ -35,7 +36,8 @@ OPERATIONS: Mapping[str, tuple[str, ...]] = types.MappingProxyType(
         "create_replicated_snapshot": (),
         "delete_replicated_snapshot": (),
         "update_replicated_snapshot": (),
-        # update_access is allow_access, deny_access or itself: see by_rules.
+        # Manila has hooks for these too, but does not document them.
+        # update_access is allow_access, deny_access or itself: see AccessOperation.
         "update_access": (),
         "manage_snapshot": (
             "manage_existing_snapshot",
@@ -89,7 +91,9 @@ def new_admin_context() -> oslo_context.RequestContext:
 class Operation(str):
     """The name of an operation, as a hook receives it in ``func_name``.
 
-    It is equal to the plain name and made once per woven method.
+    It is equal to the plain name and made once per woven method. A copy is the
+    operation itself. It can be pickled with the names of the method's parameters, so
+    that reading it needs neither the driver nor Manila.
 
     :param name: the operation's name
     :param method: the driver method's name
@@ -104,22 +108,22 @@ class Operation(str):
         "_new_context",
         "_signature",
         "backend",
-        "by_rules",
         "context_at",
         "host",
         "method",
     )
 
+    #: The driver method's name.
     method: str
+    #: The backend section, or None.
     backend: str | None
+    #: The share service's host, or None.
     host: str | None
-    #: For ``update_access``: finds the operation of one call by its rules.
-    by_rules: Callable[[tuple[Any, ...], dict[str, Any]], Operation] | None
-    _new_context: ContextFactory
-    _signature: inspect.Signature | None
     #: The position of the context among the driver method's parameters.
     context_at: int | None
     _context_name: str
+    _signature: inspect.Signature | None
+    _new_context: ContextFactory
 
     def __new__(
         cls,
@@ -134,11 +138,36 @@ class Operation(str):
         self.method = method or name
         self.backend = backend
         self.host = host
-        self.by_rules = None
         self._new_context = new_context
         self._signature, self.context_at, self._context_name = _read(
             self.method, function
         )
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The context factory is left out: it may be any function, and an unpickled
+        # operation is not called.
+        known = {
+            name: getattr(self, name)
+            for cls in type(self).__mro__
+            for name in getattr(cls, "__slots__", ())
+            if name != "_new_context"
+        }
+        return type(self), (str(self),), (None, known)
+
+    def __copy__(self) -> Operation:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Operation:
+        return self
+
+    def for_call(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Operation:
+        """Return the operation of one call.
+
+        :param args: the positional arguments that a hook gets
+        :param kwargs: the keyword arguments that a hook gets
+        :return: itself; that of ``update_access`` depends on the rules of the call
+        """
         return self
 
     def take_context(
@@ -193,17 +222,53 @@ class Operation(str):
         return dict(bound)
 
 
+class AccessOperation(Operation):
+    """The operation of ``update_access``, which depends on the rules of a call."""
+
+    __slots__ = ("_allow", "_deny")
+    _allow: Operation
+    _deny: Operation
+
+    def __new__(cls, name: str, *args: Any, **kwargs: Any) -> AccessOperation:
+        self: Any = super().__new__(cls, name, *args, **kwargs)
+        self._allow = Operation("allow_access", *args, **kwargs)
+        self._deny = Operation("deny_access", *args, **kwargs)
+        return self  # type: ignore[no-any-return]
+
+    def for_call(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Operation:
+        """Return the operation of one call.
+
+        :param args: the positional arguments that a hook gets
+        :param kwargs: the keyword arguments that a hook gets
+        :return: ``allow_access`` if rules are only added, ``deny_access`` if they are
+            only deleted, else itself
+        """
+        rules = self.arguments(args, kwargs)
+        adds, deletes, updates = (
+            bool(rules.get(f"{kind}_rules")) for kind in ("add", "delete", "update")
+        )
+        if adds and not deletes and not updates:
+            return self._allow
+        if deletes and not adds and not updates:
+            return self._deny
+        return self
+
+
 def _read(
     method: str, function: Callable[..., Any] | None
 ) -> tuple[inspect.Signature | None, int | None, str]:
     """Read off a method's signature which parameter is the context.
 
-    :return: the signature without it, its position, its name
+    :return: the names and kinds of the other parameters, its position, its name
     """
     signature = _declared(method, function)
     if signature is None:
         return None, None, "context"
-    parameters = list(signature.parameters.values())
+    # Any object may be a default or an annotation: names and kinds can be pickled.
+    parameters = [
+        inspect.Parameter(parameter.name, parameter.kind)
+        for parameter in signature.parameters.values()
+    ]
     for at, parameter in enumerate(parameters):
         if parameter.name in ("context", "ctxt", "ctx"):
             del parameters[at]
@@ -212,11 +277,11 @@ def _read(
                 parameter.POSITIONAL_OR_KEYWORD,
             )
             return (
-                signature.replace(parameters=_valid(parameters)),
+                inspect.Signature(parameters),
                 at if by_position else None,
                 parameter.name,
             )
-    return signature, None, "context"
+    return inspect.Signature(parameters), None, "context"
 
 
 def _declared(
@@ -228,26 +293,19 @@ def _declared(
     those of GlusterFS do, or have it decorated so, as Tegile's: what the arguments
     are then stands in the base class.
     """
-    owner = getattr(function, "__self__", None)
+    owner = attribute(function, "__self__")
     found = [vars(cls).get(method) for cls in type(owner).__mro__]
     declared = [each.__get__(owner) for each in found if inspect.isfunction(each)]
     signatures = []
     for each in (function, *declared):
-        try:
+        # Whatever is in place of a method may raise anything.
+        with contextlib.suppress(Exception):
             signatures.append(inspect.signature(each))  # type: ignore[arg-type]
-        except (TypeError, ValueError):
-            continue
     for signature in signatures:
         kinds = [parameter.kind for parameter in signature.parameters.values()]
         if kinds[:1] != [inspect.Parameter.VAR_POSITIONAL]:
             return signature
     return signatures[0] if signatures else None
-
-
-def _valid(parameters: list[inspect.Parameter]) -> list[inspect.Parameter]:
-    # Without its context a signature may have a parameter with a default
-    # before one without; only the names matter here.
-    return [p.replace(default=inspect.Parameter.empty) for p in parameters]
 
 
 def operation_of(
@@ -265,27 +323,9 @@ def operation_of(
     :param host: the share service's host, or None
     :param new_context: makes the context of a call that has none
     """
-
-    def named(name: str) -> Operation:
-        return Operation(name, method, backend, host, function, new_context)
-
-    operation = named(METHODS.get(method, method))
-    if method == "update_access":
-        allow, deny = named("allow_access"), named("deny_access")
-
-        def by_rules(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Operation:
-            given = operation.arguments(args, kwargs)
-            adds, deletes, updates = (
-                bool(given.get(f"{kind}_rules")) for kind in ("add", "delete", "update")
-            )
-            if adds and not deletes and not updates:
-                return allow
-            if deletes and not adds and not updates:
-                return deny
-            return operation
-
-        operation.by_rules = by_rules
-    return operation
+    kind = AccessOperation if method == "update_access" else Operation
+    name = METHODS.get(method, method)
+    return kind(name, method, backend, host, function, new_context)
 
 
 def is_coroutine(method: Any) -> bool:
@@ -328,7 +368,7 @@ def operations_of(
     found = {
         name: function
         for name in {**METHODS, **dict.fromkeys(hook_methods)}
-        if callable(function := getattr(driver, name, None))
+        if callable(function := _found(driver, name))
     }
     shared = _tables.setdefault(type(driver), {})
     key = (backend, host, hook_methods, new_context)
@@ -347,6 +387,27 @@ def operations_of(
     return table
 
 
+def _found(driver: object, name: str) -> Any:
+    """Return what a driver has under a name before it is set up; None if nothing.
+
+    A property is left alone, as it may need ``do_setup`` first: what it returns
+    becomes an operation when it is called.
+    """
+    # A class returns its properties themselves, but methods ready to be called.
+    of_class = attribute(type(driver), name)
+    if not callable(of_class) and hasattr(type(of_class), "__get__"):
+        return None
+    return attribute(driver, name)
+
+
+def attribute(thing: object, name: str) -> Any:
+    """Return an attribute; None without it, or if it raises anything."""
+    try:
+        return getattr(thing, name, None)
+    except Exception:
+        return None
+
+
 def _functions(
     cls: type, methods: Mapping[str, Any]
 ) -> tuple[weakref.ref[Any], ...] | None:
@@ -357,8 +418,8 @@ def _functions(
     """
     functions = []
     for name, method in methods.items():
-        function = getattr(method, "__func__", None)
-        if not inspect.isfunction(function) or getattr(cls, name, None) is not function:
+        function = attribute(method, "__func__")
+        if not inspect.isfunction(function) or attribute(cls, name) is not function:
             return None
         functions.append(weakref.ref(function))
     return tuple(functions)

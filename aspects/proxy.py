@@ -24,6 +24,7 @@ from aspects.operations import (
     METHODS,
     ContextFactory,
     Operation,
+    attribute,
     is_coroutine,
     new_admin_context,
     operation_of,
@@ -214,9 +215,15 @@ class Weaving:
         methods = self.methods
         if methods is _no_methods:
             methods = self.methods = {}
-        operation = self.operations.get(name) or operation_of(
-            name, method, self.backend, self.host, self.new_context
-        )
+        operation = self.operations.get(name)
+        if operation is None:
+            # The driver did not have the method yet when it was woven.
+            operation = operation_of(
+                name, method, self.backend, self.host, self.new_context
+            )
+            self.operations = types.MappingProxyType(
+                {**self.operations, name: operation}
+            )
         way = around_coroutine if is_coroutine(method) else around
         woven = (WovenClass if isinstance(method, type) else WovenMethod)(method)
         woven._self_chain = self.chain
@@ -403,7 +410,7 @@ def _class_of(driver: object, hook_methods: tuple[str, ...]) -> type[WovenDriver
         for name in (*METHODS, *hook_methods):
             setattr(woven, name, _method(name))
         # An attribute that only later drivers have passes as well, but slower.
-        for name in {*dir(cls), *getattr(driver, "__dict__", ())}:
+        for name in {*dir(cls), *(attribute(driver, "__dict__") or ())}:
             mine = name.startswith(("__", "_self_")) or hasattr(woven, name)
             if name.isidentifier() and not mine:
                 setattr(woven, name, _passed(name))

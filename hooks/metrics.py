@@ -356,9 +356,9 @@ class MetricsHook(aspects.HookBase):
         patterns = self.hook_operations
         if "*" in patterns:
             return True
-        if call and operation.by_rules:
+        if call:
             _context, args, kwargs = operation.take_context(*call)
-            operation = operation.by_rules(args, kwargs)
+            operation = operation.for_call(args, kwargs)
         return any(fnmatch.fnmatchcase(operation, each) for each in patterns)
 
     # -- the actions -------------------------------------------------------------
