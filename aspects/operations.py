@@ -13,7 +13,7 @@ from typing import Any
 from oslo_context import context as oslo_context
 
 #: Operation -> the driver methods behind it, beside a method of its own name.
-#: Manila documents the first twenty.
+#: Manila documents the first twenty. A test compares them with its share manager.
 OPERATIONS: Mapping[str, tuple[str, ...]] = types.MappingProxyType(
     {
         "allow_access": (),
@@ -53,6 +53,56 @@ OPERATIONS: Mapping[str, tuple[str, ...]] = types.MappingProxyType(
         "share_server_migration_complete": (),
         "share_server_migration_cancel": (),
         "share_server_migration_get_progress": (),
+        # Manila has no hooks for the rest.
+        "create_share_server": ("setup_server",),
+        "create_share_group": ("create_share_group_from_share_group_snapshot",),
+        "delete_share_group": (),
+        "create_share_group_snapshot": (),
+        "delete_share_group_snapshot": (),
+        "create_backup": (),
+        "create_backup_continue": (),
+        "delete_backup": (),
+        "restore_backup": (),
+        "restore_backup_continue": (),
+        "migration_start": (),
+        "migration_driver_continue": ("migration_continue",),
+        "migration_complete": (),
+        "migration_cancel": (),
+        "snapshot_update_access": (),
+        "transfer_accept": (),
+        "ensure_shares": ("ensure_share",),
+        # With it, drivers continue a creation or a revert that is not finished.
+        "get_share_status": (),
+        "update_share_network_security_service": (
+            "update_share_server_security_service",
+        ),
+        "update_share_server_network_allocations": (),
+        "allocate_network": (),
+        "allocate_admin_network": (),
+        "update_network_allocation": (),
+        "update_admin_network_allocation": (),
+        "deallocate_network": (),
+        "update_share_from_metadata": (),
+        "update_share_network_subnet_from_metadata": (),
+    }
+)
+
+#: Operations that Manila runs by itself, at its start and on timers, and the ticks.
+#: A hook must not keep a backend, a replica, a migration or a backup from working.
+ROUTINE = frozenset(
+    {
+        "init_host",
+        "publish_service_capabilities",
+        "ensure_shares",
+        "update_share_replica",
+        "update_replicated_snapshot",
+        "get_share_status",
+        "migration_driver_continue",
+        "share_server_migration_driver_continue",
+        "share_server_migration_get_progress",
+        "create_backup_continue",
+        "restore_backup_continue",
+        "periodic",
     }
 )
 
@@ -111,6 +161,7 @@ class Operation(str):
         "context_at",
         "host",
         "method",
+        "requested",
     )
 
     #: The driver method's name.
@@ -119,6 +170,9 @@ class Operation(str):
     backend: str | None
     #: The share service's host, or None.
     host: str | None
+    #: Whether a user's request is behind the call. False for a routine operation:
+    #: Manila runs it by itself, at its start or on a timer.
+    requested: bool
     #: The position of the context among the driver method's parameters.
     context_at: int | None
     _context_name: str
@@ -138,6 +192,7 @@ class Operation(str):
         self.method = method or name
         self.backend = backend
         self.host = host
+        self.requested = name not in ROUTINE
         self._new_context = new_context
         self._signature, self.context_at, self._context_name = _read(
             self.method, function
