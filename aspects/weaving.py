@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -143,9 +144,15 @@ class Weaving:
             return method
         if self.methods is _no_methods:
             self.methods = {}
-        operation = self.operations.get(name) or operation_of(
-            name, method, self.backend, self.host, self.new_context
-        )
+        operation = self.operations.get(name)
+        if operation is None:
+            # The driver did not have the method yet when it was woven.
+            operation = operation_of(
+                name, method, self.backend, self.host, self.new_context
+            )
+            self.operations = types.MappingProxyType(
+                {**self.operations, name: operation}
+            )
         woven = (WovenClass if isinstance(method, type) else WovenMethod)(method)
         woven._self_chain = self.chain
         woven._self_call = around(self.chain, operation, method)

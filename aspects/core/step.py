@@ -297,7 +297,14 @@ class Step:
         veto = Veto.within(error)
         if veto is None or self.switches.hook_enforcement != "warn":
             return operation
-        return operation.with_veto(hook_name(self.hook), veto)
+        return operation.with_veto(hook_name(self.hook), _text(veto))
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:
+        return ""
 
 
 def _deferred(

@@ -29,6 +29,14 @@ _IDS = (
     ("replica", "share_id", "replica_id"),
     ("new_replica", "share_id", "replica_id"),
     ("replica_snapshots", "snapshot_id", None),
+    ("share_instance", "share_id", "share_instance_id"),
+    ("source_share", "share_id", "share_instance_id"),
+    ("share_group_dict", None, "share_group_id"),
+    ("share_group_snapshot_dict", None, "share_group_snapshot_id"),
+    ("snap_dict", None, "share_group_snapshot_id"),
+    ("backup", None, "backup_id"),
+    ("share_network", None, "share_network_id"),
+    ("share_network_subnet", None, "share_network_subnet_id"),
     ("share_server", None, "share_server_id"),
     ("src_share_server", None, "share_server_id"),
 )
@@ -131,9 +139,9 @@ def data_of(
         data["would_deny"] = [
             {
                 "hook": hook,
-                "reason": without_secrets(_text(veto), context, arguments),
+                "reason": without_secrets(reason, context, arguments),
             }
-            for hook, veto in operation.vetoes
+            for hook, reason in operation.vetoes
         ]
     if error is not None:
         data["error_type"] = type(error).__name__
