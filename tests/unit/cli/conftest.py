@@ -9,7 +9,7 @@ import pytest
 from oslo_config import cfg
 
 from aspects import cli
-from aspects.cli import check
+from aspects.cli.check import facts
 
 from .common import MODULES, Check, Told
 
@@ -20,7 +20,7 @@ def run(
 ) -> Check:
     """Return what writes a configuration and checks it."""
     # The same with Manila installed and without.
-    monkeypatch.setattr(check, "_of_manila", lambda group: None)
+    monkeypatch.setattr(facts, "load_from_manila", lambda group: None)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(Path(__file__).parents[3])
     monkeypatch.syspath_prepend(tmp_path / "site")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from oslo_config import cfg
 
-from aspects.cli import check
+from aspects.cli.check import facts
 from tests.support.entries import recording
 
 from .common import HOOKS, MANAGER, RIGHT, SWITCH, Check, row
@@ -153,7 +153,7 @@ class TestWarnings:
             options = [(None, [cfg.StrOpt("failingg")])]
             return (lambda: options) if group == "oslo.config.opts" else None
 
-        monkeypatch.setattr(check, "_of_manila", of_manila)
+        monkeypatch.setattr(facts, "load_from_manila", of_manila)
         assert run(text).problems == []
 
     def test_a_share_manager_of_ones_own(

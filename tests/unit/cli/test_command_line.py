@@ -17,7 +17,7 @@ import pytest
 
 import aspects
 from aspects import cli
-from aspects.cli import new_hook
+from aspects.cli import new_hook, output
 
 COMMAND = [sys.executable, "-m", "aspects.cli"]
 
@@ -283,7 +283,7 @@ class TestEnd:
         def interrupted(tables: object) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(cli, "_print_tables", interrupted)
+        monkeypatch.setattr(output, "print_tables", interrupted)
         assert cli.main(["show", "operations"]) == 130
         assert capsys.readouterr().err == "manila-aspects: interrupted\n"
 
