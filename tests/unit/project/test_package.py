@@ -95,3 +95,9 @@ def test_each_short_name_is_a_hook():
 @pytest.mark.parametrize("package", [ASPECTS, HOOKS], ids=lambda path: path.name)
 def test_type_hints_are_shipped(package):
     assert (package / "py.typed").exists()
+
+
+def test_every_public_name_has_an_example_that_mypy_checks():
+    text = (pathlib.Path(__file__).parents[2] / "typing" / "api.py").read_text("utf-8")
+    for name in aspects.__all__:
+        assert re.search(rf"\baspects\.{name}\b", text), name

@@ -48,7 +48,11 @@ def test_pre_commit_runs_what_tox_runs() -> None:
     (environment,) = words[words.index("-e") + 1 :]
     assert environment in re.split(r"[,\s]+", tox["tox"]["env_list"])
     commands = tox[f"testenv:{environment}"]["commands"]
-    for command in ("ruff check .", "ruff format --check .", "mypy aspects hooks"):
+    for command in (
+        "ruff check .",
+        "ruff format --check .",
+        "mypy aspects hooks tests/typing",
+    ):
         assert command in commands.splitlines()
     assert not hook["pass_filenames"]
 

@@ -6,6 +6,7 @@ from oslo_context import context as oslo_context
 
 import aspects
 from hooks import audit
+from tests.support.clock import Clock
 from tests.support.config import ConfigFile
 from tests.support.threads import in_a_thread
 
@@ -21,6 +22,15 @@ def context():
         request_id="req-1",
         auth_token=SECRET,
     )
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """The clock of the durations in the lines."""
+    clock = Clock()
+    monkeypatch.setattr("hooks.audit.time", clock)
+    monkeypatch.setattr("hooks.events.hook.time", clock)
+    return clock
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ from oslo_config import cfg
 import aspects
 from hooks import audit
 from tests.support.config import ConfigFile
-from tests.support.wait import wait_for
 
 from .common import ON, SHARE, Driver, lines_in, wrong
 
@@ -249,28 +248,27 @@ def test_path_may_be_relative(tmp_path, path, context, monkeypatch):
 
 
 def test_a_line_of_the_background_tells_of_the_callers_moment(
-    configured, path, context
+    configured, path, context, clock
 ):
     file = configured(f"{ON}hook_dispatch = background\n")
     section = aspects.BackendSection(file.conf, "alpha")
-    driver = aspects.weave_from_config(Driver(), section, "node1@alpha")
+    plain = Driver(during=lambda: clock.advance(1.5))
+    driver = aspects.weave_from_config(plain, section, "node1@alpha")
     (hook,) = aspects.weaving(driver).hooks
     gate = threading.Event()
     # What is before the lines in the queue.
     hook.dispatcher.put(hook, "post", "any", lambda _: gate.wait(30), None)
-    began = time.monotonic()
     for number in range(5):
         driver.create_share(context, {"id": str(number)})
     ended = datetime.datetime.now(datetime.timezone.utc)
-    longest = time.monotonic() - began
-    wait_for(lambda: time.monotonic() > began + longest + 0.05, "some time")
+    clock.advance(60)
     assert not path.exists()
     gate.set()
     aspects.weaving(driver).stop()
     lines = lines_in(path)
     assert [line["share_id"] for line in lines] == list("01234")
     for line in lines:
-        assert line["duration"] <= longest
+        assert line["duration"] == 1.5
         assert datetime.datetime.fromisoformat(line["time"]) <= ended
 
 

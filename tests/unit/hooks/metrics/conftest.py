@@ -5,6 +5,8 @@ import socket
 
 import pytest
 
+from tests.support.clock import Clock
+
 
 @pytest.fixture
 def figures(tmp_path):
@@ -12,6 +14,14 @@ def figures(tmp_path):
     from .common import Figures
 
     return Figures(tmp_path)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """The clock of all that is timed."""
+    clock = Clock()
+    monkeypatch.setattr("hooks.metrics.time", clock)
+    return clock
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from oslo_context import context as oslo_context
 
 import aspects
 from hooks import webhook
+from tests.support.clock import Clock
 from tests.support.config import ConfigFile
 from tests.support.receiver import Receiver
 from tests.support.threads import in_a_thread
@@ -48,9 +49,18 @@ def new_hook(file):
         hook.stop()
 
 
+@pytest.fixture(autouse=True)
+def clock(monkeypatch):
+    """The clock of the deliveries, which nobody waits for."""
+    clock = Clock()
+    monkeypatch.setattr("hooks.webhook.time", clock)
+    monkeypatch.setattr("tenacity.nap.time", clock)
+    return clock
+
+
 @pytest.fixture
 def hook(new_hook, receiver):
-    return new_hook(f"webhook_url = {receiver.url}\nwebhook_timeout = 2")
+    return new_hook(f"webhook_url = {receiver.url}\nwebhook_timeout = 60")
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import pathlib
 import re
 import textwrap
 import threading
-import time
 
 import pytest
 from cloudevents.core.bindings import http as cloudevents_http
@@ -165,7 +164,7 @@ def test_tried_again(hook, receiver, code):
 
 @pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
 def test_a_redirect_is_not_followed(new_hook, receiver, code):
-    hook = new_hook(f"webhook_url = {receiver.url}\nwebhook_timeout = 0.5")
+    hook = new_hook(f"webhook_url = {receiver.url}\nwebhook_timeout = 60")
     with Receiver() as other:
         receiver.answers = [status(code, Location=other.url)] * 100
         with pytest.raises(NotDelivered, match=f"status {code}"):
@@ -173,11 +172,10 @@ def test_a_redirect_is_not_followed(new_hook, receiver, code):
         assert other.requests == []
 
 
-def test_retry_after_is_heeded(hook, receiver):
-    receiver.answers = [status(429, Retry_After="1")]
-    began = time.monotonic()
+def test_retry_after_is_heeded(hook, receiver, clock):
+    receiver.answers = [status(429, Retry_After="30")]
     hook.deliver(EVENT)
-    assert time.monotonic() - began >= 1
+    assert clock.slept == [30]
     assert len(receiver.requests) == 2
 
 
@@ -211,11 +209,9 @@ def test_with_an_outbox_one_attempt_at_a_time(new_hook, receiver, tmp_path):
 def test_a_name_that_is_not_resolved_in_time(new_hook, monkeypatch):
     hook = new_hook("webhook_url = http://ops.example.com/\nwebhook_timeout = 0.3")
     resolved = threading.Event()
-    monkeypatch.setattr("socket.getaddrinfo", lambda *args, **kwargs: resolved.wait(20))
-    began = time.monotonic()
+    monkeypatch.setattr("socket.getaddrinfo", lambda *args, **kwargs: resolved.wait())
     try:
         with pytest.raises(NotDelivered, match=re.escape("no answer in 0.3 s")):
             hook.deliver(EVENT)
-        assert time.monotonic() - began < 5
     finally:
         resolved.set()
