@@ -159,6 +159,7 @@ def observe(way: Way, driver: Any, trace: list[Any]) -> tuple[list[Any], Any]:
     return short, outcome
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.name)
 @settings(max_examples=150, deadline=None)
 @given(plans=st.lists(plans, max_size=6), outcome=drivers, later=st.data())
