@@ -98,6 +98,16 @@ instance_options: list[cfg.Opt] = [
         "in create_*, delete_*. Ticks are not among them: they have a switch.",
     ),
     cfg.StrOpt(
+        "hook_enforcement",
+        default="deny",
+        choices=[
+            ("deny", "the call is denied"),
+            ("warn", "the veto is reported, and the call goes on"),
+        ],
+        mutable=True,
+        help="Effect of a veto of the hook.",
+    ),
+    cfg.StrOpt(
         "hook_dispatch",
         default="inline",
         choices=[
@@ -165,6 +175,7 @@ instance_options: list[cfg.Opt] = [
 #: The attributes of a hook that make its part in a chain, and the option of each.
 SWITCHES = {
     "hook_operations": "hook_operations",
+    "hook_enforcement": "hook_enforcement",
     "hook_slow_seconds": "hook_slow_seconds",
     "hook_failure_limit": "hook_failure_limit",
     "hook_failure_pause": "hook_failure_pause",

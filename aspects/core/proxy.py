@@ -13,8 +13,8 @@ from typing import Any
 
 import wrapt
 
-from aspects.core.chain import Chain
-from aspects.operations import METHODS
+from aspects.core.snapshot import Chain
+from aspects.operations import METHODS, attribute
 
 
 class WovenMethod(wrapt.ObjectProxy):  # type: ignore
@@ -189,7 +189,7 @@ def _class_of(driver: object, hook_methods: tuple[str, ...]) -> type[WovenDriver
         for name in (*METHODS, *hook_methods):
             setattr(woven, name, _method(name))
         # An attribute that only later drivers have passes as well, but slower.
-        for name in {*dir(cls), *getattr(driver, "__dict__", ())}:
+        for name in {*dir(cls), *(attribute(driver, "__dict__") or ())}:
             mine = name.startswith(("__", "_self_")) or hasattr(woven, name)
             if name.isidentifier() and not mine:
                 setattr(woven, name, _passed(name))

@@ -24,6 +24,7 @@ from aspects.errors import HookConfigError
 from aspects.manila.report import report
 from aspects.operations import ForHooksAlone
 from aspects.periodic import tick
+from aspects.secrets import text_of
 from aspects.weaving import is_woven, weaving
 
 LOG = log.getLogger(__name__)
@@ -147,15 +148,27 @@ def _stop_hooks(
 ) -> None:
     """Stop the hooks when a share service has stopped.
 
-    Manila tells no manager of that, and its processes leave with ``os._exit`` as
-    soon as this returns. The last call has to have returned before.
+    Manila does not notify managers of that, and its processes leave with
+    ``os._exit`` as soon as this returns. No error keeps the hooks from stopping.
     """
-    stop(*args, **kwargs)
-    if stopped.rpcserver is not None:
-        stopped.rpcserver.wait()
-    driver = getattr(stopped.manager, "driver", None)
-    if driver is not None and is_woven(driver):
-        weaving(driver).stop()
+    try:
+        stop(*args, **kwargs)
+        if stopped.rpcserver is not None:
+            _wait_for_last_call(stopped.rpcserver)
+    finally:
+        driver = getattr(stopped.manager, "driver", None)
+        if driver is not None and is_woven(driver):
+            weaving(driver).stop()
+
+
+def _wait_for_last_call(rpcserver: Any) -> None:
+    try:
+        rpcserver.wait()
+    except Exception as error:
+        LOG.warning(
+            "Stopping the hooks without waiting for the last call: %(type)s: %(error)s",
+            {"type": type(error).__name__, "error": text_of(error)},
+        )
 
 
 def _report() -> with_default_views.ModelWithDefaultViews:

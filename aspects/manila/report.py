@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from aspects.core.breaker import health_of, hook_name
+from aspects.core.breaker import breaker_of
+from aspects.core.log import hook_name
 from aspects.hook import HookBase
 from aspects.weaving import Weaving
 
@@ -36,11 +37,11 @@ def report(weaving: Weaving) -> dict[str, Any]:
 
 def _hook(hook: Any) -> dict[str, Any]:
     on = [action for action in _ACTIONS if getattr(hook, f"{action}_hooks_enabled")]
-    counts = hook.counts() if isinstance(hook, HookBase) else health_of(hook).counts
+    counts = hook.counts() if isinstance(hook, HookBase) else breaker_of(hook).counts
     return {
         "class": f"{type(hook).__module__}:{type(hook).__qualname__}",
         "on": ", ".join(on) or "nothing",
-        "operations": ", ".join(getattr(hook, "hook_operations", ()) or "*"),
+        "operations": ", ".join(getattr(hook, "hook_operations", "*")) or "none",
         "dispatch": dispatch_of(hook),
         "counts": {**dict.fromkeys(_COUNTS, 0), **counts},
     }

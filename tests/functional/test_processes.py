@@ -686,8 +686,8 @@ def test_a_day_of_a_cloud(
         logs = cloud.logs()
         for log in logs.values():
             assert tracebacks_of_ours(log) == []
-            assert "did not start" not in log
-            assert "did not stop" not in log
+            assert "Failed to start" not in log
+            assert "Failed to stop" not in log
         if cloud.native:
             assert statuses["manila-share"] == 0, statuses
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -30,3 +31,11 @@ def wait_for(
             last = error
         time.sleep(pause)
     raise AssertionError(f"not in {timeout:g} s: {text} (last: {last!r})")
+
+
+def wait_for_stops() -> None:
+    """Wait until no thread stops hooks that have left their chain."""
+    for thread in threading.enumerate():
+        if thread.name == "manila-aspects-stop":
+            thread.join(30)
+            assert not thread.is_alive()

@@ -15,7 +15,7 @@ from aspects.cli.output import Table
 from aspects.cli.values import formatted, redacted
 from aspects.config.plan import Instance
 from aspects.config.sections import InstanceSection
-from aspects.core.step import error_action
+from aspects.core.step import error_method
 
 
 class Setting(NamedTuple):
@@ -191,7 +191,7 @@ def _hook(instance: Instance, index: Index) -> Hook:
         for action in ("pre", "post", "periodic")
     }
     actions = [action for action in enabled if enabled[action]]
-    if enabled["post"] and error_action(hook):
+    if enabled["post"] and error_method(hook):
         actions.insert(actions.index("post") + 1, "error")
     return Hook(
         str(section.name),

@@ -126,10 +126,10 @@ def test_a_call_has_all_actions_of_a_hook_or_none(clock, paused_before):
             if paused_before:
                 clock.now += 31.0
             else:
-                health.health_of(hook).failed("post")
+                health.breaker_of(hook).failed("post")
 
     if paused_before:
-        health.health_of(hook).failed("post")
+        health.breaker_of(hook).failed("post")
     aspects.weave(Slow(), [hook], "alpha").create_share(CONTEXT, {})
     assert hook.since() == ([] if paused_before else ["pre", "post"])
 
@@ -226,7 +226,7 @@ def test_slow_action_is_told_and_counted(clock, caplog):
     with caplog.at_level(logging.WARNING):
         calls(hook)
     assert [record.getMessage() for record in caplog.records] == [
-        f"The {action} action of hook ops of backend alpha took 0.600 s in "
+        f"The {action} method of hook ops of backend alpha took 0.600 s in "
         "create_share_instance"
         for action in ("pre", "post")
     ]
@@ -253,7 +253,7 @@ def test_slow_tick(clock, caplog):
     woven = aspects.weave(Driver(), [hook], "alpha")
     with caplog.at_level(logging.WARNING):
         aspects.tick(woven, CONTEXT, [])
-    assert "periodic action of hook Sender of backend alpha" in caplog.text
+    assert "periodic method of hook Sender of backend alpha" in caplog.text
     assert "in a tick" in caplog.text
 
 
@@ -264,7 +264,7 @@ def test_slow_tick_of_a_hook_that_defers_other_actions(clock, caplog):
     woven = aspects.weave(Driver(), [hook], "alpha")
     with caplog.at_level(logging.WARNING):
         aspects.tick(woven, CONTEXT, [])
-    assert "periodic action of hook Sender of backend alpha" in caplog.text
+    assert "periodic method of hook Sender of backend alpha" in caplog.text
 
 
 def test_options_follow_while_the_driver_is_woven(clock):
@@ -307,7 +307,7 @@ def test_slow_work_of_a_hook_that_dispatches_itself(clock, caplog):
         hook.dispatcher.stop()
     assert hook.since() == ["pre", "post"]
     assert [record.getMessage() for record in caplog.records] == [
-        f"The {action} action of hook ops of backend alpha took 0.600 s in "
+        f"The {action} method of hook ops of backend alpha took 0.600 s in "
         "create_share_instance"
         for action in ("pre", "post")
     ]

@@ -121,7 +121,7 @@ def test_an_error_hook_that_raises_is_logged_and_never_replaces_the_error(
     (record,) = caplog.records
     assert record.levelno >= logging.WARNING
     for part in (
-        *("error action of hook two", "backend alpha", "create_share_instance"),
+        *("error method of hook two", "backend alpha", "create_share_instance"),
         *("ValueError", "of the hook"),
     ):
         assert part in record.getMessage()

@@ -119,6 +119,8 @@ def test_an_error_that_a_hook_makes_the_result_keeps_nothing_alive(
     driver.create_share(CONTEXT, "share")
     references = [weakref.ref(hook), weakref.ref(driver)]
     del hook, driver
+    # The error and the frame that it has passed refer to each other.
+    gc.collect()
     assert [each() for each in references if each() is not None] == []
 
 
@@ -182,8 +184,8 @@ def test_a_hook_that_cannot_start_or_stop_is_one_error_and_no_hindrance(
     assert record.levelno == logging.ERROR
     # In one line, without the secret.
     assert record.getMessage() == (
-        f"Hook wrong of backend alpha did not {what}: OSError: cannot bind: port 80, "
-        "password=***"
+        f"Failed to {what} hook wrong of backend alpha: OSError: cannot bind: port "
+        "80, password=***"
     )
     assert record.exc_info is None
 
@@ -211,4 +213,14 @@ def test_calls_do_not_wait_for_a_start(trace: list[Any]) -> None:
     aspects.weaving(driver).stop()
     driver.create_share(CONTEXT, "share")
     pair = ["one.pre", "one.post"]
-    assert actions_of(trace) == [*pair, "one.start", "one.stop", *pair]
+    assert actions_of(trace) == [*pair, "one.start", "one.stop"]
+
+
+def test_a_chain_runs_again_after_another_start(trace: list[Any]) -> None:
+    driver = aspects.weave(Driver(), [Living("one", trace)])
+    for _ in range(2):
+        aspects.weaving(driver).start()
+        driver.create_share(CONTEXT, "share")
+        aspects.weaving(driver).stop()
+    once = ["one.start", "one.pre", "one.post", "one.stop"]
+    assert actions_of(trace) == once * 2

@@ -281,7 +281,7 @@ def test_an_error_without_a_text_is_logged_all_the_same(caplog):
 
 def test_a_hook_that_waits_holds_nothing_that_others_need(monkeypatch):
     # The end of a process gives it some time.
-    monkeypatch.setattr(sys.modules["aspects.weaving"], "LEAVING", 0.01)
+    monkeypatch.setattr(sys.modules["aspects.weaving"], "DRAIN_TIMEOUT", 0.01)
     entered, free = threading.Event(), threading.Lock()
 
     def wait(*args: Any) -> None:

@@ -86,7 +86,7 @@ def test_a_suppressed_error_is_logged_with_hook_backend_and_operation(
         "quota of ops",
         "alpha",
         "create_share_instance",
-        f"{action} action",
+        f"{action} method",
         "ValueError",
         "no such server",
     ):

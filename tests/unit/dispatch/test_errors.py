@@ -86,7 +86,7 @@ def test_an_error_of_a_periodic_action_is_logged_without_the_token(
     )
     assert aspects.tick(aspects.weave(Driver(), [hook], "alpha"), CONTEXT, [])
     hook.dispatcher.stop()
-    assert "periodic action of hook hook of backend alpha in periodic" in caplog.text
+    assert "periodic method of hook hook of backend alpha in periodic" in caplog.text
     assert "tried ***" in caplog.text
     assert "Zq9" not in caplog.text
 

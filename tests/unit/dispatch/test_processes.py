@@ -85,7 +85,7 @@ def test_the_end_of_the_interpreter_waits_so_long_and_no_longer(run: Any) -> Non
         """,
         timeout=10,
     )
-    assert "Dropped 1 action(s) of hook hook of alpha" in said[-1]
+    assert "Abandoned a method of hook hook of alpha" in said[-1]
 
 
 def test_after_a_fork_each_process_does_its_own(run: Any) -> None:

@@ -156,8 +156,10 @@ def test_durable_what_was_not_delivered_is_after_a_restart(weave, context, tmp_p
 
 
 def test_no_error_of_the_outbox_is_lost(weave, context, tmp_path):
-    driver, _ = weave(f"hook_dispatch = durable\nhook_outbox_path = {tmp_path}/outbox")
-    aspects.weaving(driver).stop()
+    driver, hook = weave(
+        f"hook_dispatch = durable\nhook_outbox_path = {tmp_path}/outbox"
+    )
+    hook.stop()
     shutil.rmtree(tmp_path / "outbox")
     (tmp_path / "outbox").write_text("")
     with pytest.raises(OSError, match="outbox"):

@@ -217,29 +217,6 @@ def test_a_woven_method_of_another_driver_keeps_its_own_hooks() -> None:
         assert actions_of(inner.trace) == ["inner.pre", "inner.post"]
 
 
-@pytest.mark.parametrize("kind", ["method", "function", "replaced"])
-def test_what_a_hook_wants_around_a_method_is_made_once(kind: str) -> None:
-    made: list[str] = []
-
-    class Around(Recorder):
-        def wrap_driver(self, operation: Any, method: Any) -> Any:
-            made.append(operation)
-            return method
-
-    driver = type("Own", (Driver,), {})()
-    if kind == "function":
-        driver.create_share = other
-    woven = aspects.weave(driver, [Around()])
-    for _ in range(3):
-        woven.create_share(CONTEXT, "share")
-    assert made == ["create_share_instance"]
-    if kind == "replaced":
-        driver.create_share = other
-        for _ in range(3):
-            woven.create_share(CONTEXT, "share")
-        assert made == ["create_share_instance"] * 2
-
-
 def test_a_method_put_on_the_driver_itself_is_woven_once(hook: Recorder) -> None:
     driver = Driver()
     woven = aspects.weave(driver, [hook])

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from oslo_config import cfg
@@ -47,12 +48,11 @@ class Told(aspects.HookBase):
     def _execute_periodic_hook(self, context, periodic_hook_data, *args, **kwargs):
         self.tell("periodic")
 
-    def wrap_driver(self, operation, method):
-        def wrapped(*args: Any, **kwargs: Any) -> Any:
+    @contextlib.contextmanager
+    def observe(self, observed):
+        if observed.kind == "driver":
             self.tell("driver")
-            return method(*args, **kwargs)
-
-        return wrapped
+        yield
 
 
 class OfUpstream:

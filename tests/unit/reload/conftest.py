@@ -8,6 +8,7 @@ import pytest
 import aspects
 from tests.support.config import ConfigFile
 from tests.support.entries.recording import Driver
+from tests.support.wait import wait_for_stops
 
 from .common import done, text
 
@@ -15,7 +16,15 @@ from .common import done, text
 @pytest.fixture
 def file(tmp_path):
     done.clear()
-    return ConfigFile(tmp_path / "service.conf", text("ab"))
+    file = ConfigFile(tmp_path / "service.conf", text("ab"))
+    mutate = file.mutate
+
+    def mutate_and_wait(text: str) -> None:
+        mutate(text)
+        wait_for_stops()
+
+    file.mutate = mutate_and_wait
+    return file
 
 
 @pytest.fixture

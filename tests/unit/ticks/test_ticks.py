@@ -369,6 +369,6 @@ def test_a_suppressed_error_is_told_as_that_of_a_tick(caplog):
     with caplog.at_level(logging.WARNING):
         aspects.tick(woven, CONTEXT, SHARES)
     assert [record.getMessage() for record in caplog.records] == [
-        "Suppressed an error of the periodic action of hook ops of backend alpha in "
+        "Suppressed an error of the periodic method of hook ops of backend alpha in "
         "periodic: OSError: down"
     ]

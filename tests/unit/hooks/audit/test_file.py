@@ -78,7 +78,7 @@ class Given:
     values = {"audit_log_path": path, "enable_pre_hooks": True,
               "enable_post_hooks": True}
     def safe_get(self, key):
-        return self.values.get(key, False)
+        return self.values.get(key)
     def append_config_values(self, options):
         pass
 
@@ -233,6 +233,7 @@ def test_nothing_is_written_before_the_first_line(woven, path, context, there):
     if there:
         assert (path.read_text(), path.stat().st_mtime) == ("old\n", 1)
     assert path.exists() == there
+    about.start()
     driver.create_share(context, SHARE)
     assert len(path.read_text().splitlines()) == 1 + there
 

@@ -122,8 +122,8 @@ def test_in_the_background_its_failure_is_logged_without_secrets(
     driver.update_access(context, SHARE, [rule], [rule], [])
     aspects.tick(driver, context, [])
     aspects.weaving(driver).stop()
-    assert "post action of hook own of backend alpha in allow_access" in caplog.text
-    assert "periodic action of hook own of backend alpha in periodic" in caplog.text
+    assert "post method of hook own of backend alpha in allow_access" in caplog.text
+    assert "periodic method of hook own of backend alpha in periodic" in caplog.text
     assert "CommandError: program: exit status 3: *** ***" in caplog.text
     assert SECRET not in caplog.text
 

@@ -205,11 +205,6 @@ def test_nothing_is_watched_with_all_switches_off(figures):
     driver.create_share(None, SHARE)
     assert not figures.timed("other", "pre")
     assert not figures("driver_duration_seconds_count", method="create_share")
-
-    def action():
-        """Any action of another hook."""
-
-    assert figures.hook.wrap_action(Recorder(), "pre", action) is action
     figures.hook.post_hooks_enabled = True
     driver.create_share(None, SHARE)
     assert figures.timed("other", "pre") == 1
@@ -230,7 +225,7 @@ def test_operations_are_chosen(tmp_path):
     assert figures.calls("allow_access", "update_access") == 1
     assert figures.calls("delete_share_instance", "delete_share") is None
     assert figures("driver_duration_seconds_count", method="create_share") == 1
-    assert figures("driver_duration_seconds_count", method="delete_share") == 0
+    assert figures("driver_duration_seconds_count", method="delete_share") is None
     assert figures("driver_duration_seconds_count", method="update_access") == 1
     assert figures.timed("other", "pre") == figures.timed("other", "post") == 2
 

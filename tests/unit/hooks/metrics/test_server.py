@@ -129,7 +129,7 @@ def test_port_in_use(tmp_path, caplog):
         with pytest.raises(OSError, match="in use"):
             figures.hook.start()
         aspects.weaving(driver).start()
-    assert "did not start" in caplog.text
+    assert "Failed to start hook" in caplog.text
     assert driver.create_share(None, SHARE) == "result"
     assert figures.timed("other", "pre") == 1
     # It is free by now.
