@@ -271,7 +271,8 @@ class Step:
         :param kwargs: the keyword arguments of the call, less the context
         """
         call = (context, args, kwargs)
-        routine = not getattr(operation, "requested", True)
+        # A tick has a switch of its own.
+        routine = kind != "periodic" and not getattr(operation, "requested", True)
         if kind == "pre" and (veto := Veto.within(error)):
             if self.switches.hook_enforcement == "warn":
                 reason = "hook_enforcement = warn"

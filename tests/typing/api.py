@@ -23,7 +23,7 @@ class QuotaHook(aspects.HookBase):
 
     def _execute_pre_hook(
         self, context: Any, func_name: Any, *args: Any, **kwargs: Any
-    ) -> None:
+    ) -> Any:
         arguments: dict[str, Any] = func_name.arguments(args, kwargs)
         if arguments["share"]["size"] > self.get_config_option("quota_limit"):
             raise aspects.Veto("over quota")
@@ -44,6 +44,19 @@ class QuotaHook(aspects.HookBase):
     ) -> None:
         counts: dict[str, int] = self.counts()
         print(counts)  # noqa: T201
+
+
+class CompletingHook(QuotaHook):
+    """A hook that replaces arguments, and one that observes the others."""
+
+    def _execute_pre_hook(
+        self, context: Any, func_name: Any, *args: Any, **kwargs: Any
+    ) -> aspects.UpdatedArguments:
+        return aspects.UpdatedArguments({"share": {"size": 1}}, pre_hook_data="one")
+
+    def observe(self, observed: aspects.Observed) -> None:
+        kind: str = observed.kind
+        print(kind, observed.hook, observed.operation)  # noqa: T201
 
 
 class Unfinished(aspects.HookBase):
@@ -102,7 +115,8 @@ def operation(one: aspects.Operation) -> None:
     method: str = one.method
     backend: str | None = one.backend
     arguments: dict[str, Any] = one.arguments(({"id": "1"},), {})
-    print(name, method, backend, arguments, one.host)  # noqa: T201
+    requested: bool = one.requested
+    print(name, method, backend, arguments, requested, one.host)  # noqa: T201
 
 
 def errors() -> None:
@@ -112,6 +126,9 @@ def errors() -> None:
         print([str(problem) for problem in error.problems])  # noqa: T201
     except (aspects.AlreadyWoven, aspects.Veto):
         pass
+    except aspects.AspectsError as error:
+        veto: aspects.Veto | None = aspects.Veto.within(error)
+        print(veto)  # noqa: T201
 
 
 def beside(context: object) -> None:

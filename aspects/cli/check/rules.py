@@ -188,8 +188,7 @@ def share_manager(facts: Facts) -> Iterator[Diagnostic]:
     cause = f"it does not weave the hooks of {names}"
     try:
         # An operator's own share manager may inherit it.
-        bases = [base.__module__ for base in driver_at(path).__mro__]
-        if MANAGER.rpartition(".")[0] in bases:
+        if any(map(_is_share_manager, driver_at(path).__mro__)):
             return
     except UnresolvedName as error:
         cause = error.cause
@@ -203,6 +202,12 @@ def share_manager(facts: Facts) -> Iterator[Diagnostic]:
         *("DEFAULT", option, path, cause, f"write {option} = {MANAGER}"),
         depends_on=(key_of_option("DEFAULT", option),),
     )
+
+
+def _is_share_manager(cls: type) -> bool:
+    """Return whether a class is :data:`MANAGER`, in whichever module of its package."""
+    package, _, name = MANAGER.rpartition(".")
+    return cls.__name__ == name and f"{cls.__module__}.".startswith(f"{package}.")
 
 
 def interval_of_ticks(facts: Facts) -> Iterator[Diagnostic]:
