@@ -28,6 +28,12 @@ class Driver:
     def extend_share(self, share: Any, new_size: int, share_server: Any = None) -> Any:
         return self.body(share, new_size, share_server)
 
+    def update_replica_state(
+        self, context: Any, share: Any, share_server: Any = None, **more: Any
+    ) -> Any:
+        """Be a routine operation, with the arguments of ``create_share``."""
+        return self.body(context, share, share_server, **more)
+
     def helper(self, *args: Any) -> Any:
         return self.body(*args)
 
@@ -39,6 +45,11 @@ class CoroutineDriver(Driver):
         await asyncio.sleep(0)
         return self.body(context, share, share_server, **more)
 
+    async def update_replica_state(  # type: ignore[override]
+        self, context: Any, share: Any, share_server: Any = None, **more: Any
+    ) -> Any:
+        return self.body(context, share, share_server, **more)
+
 
 class OwnDriver(Driver):
     """A driver whose source one owns."""
@@ -48,6 +59,7 @@ class OwnDriver(Driver):
     host = "node@alpha"
 
     create_share = aspects.add_hooks(Driver.create_share)
+    update_replica_state = aspects.add_hooks(Driver.update_replica_state)
 
 
 class OwnCoroutineDriver(CoroutineDriver):
@@ -56,3 +68,4 @@ class OwnCoroutineDriver(CoroutineDriver):
     host = "node@alpha"
 
     create_share = aspects.add_hooks(CoroutineDriver.create_share)
+    update_replica_state = aspects.add_hooks(CoroutineDriver.update_replica_state)

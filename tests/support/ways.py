@@ -36,9 +36,11 @@ class Way(NamedTuple):
         plain = (CoroutineDriver if self.coroutine else Driver)(body)
         return aspects.weave(plain, hooks, backend="alpha", host="node@alpha")
 
-    def call(self, driver: Any, *args: Any, **kwargs: Any) -> Any:
-        """Call the driver's ``create_share``."""
-        result = driver.create_share(*args, **kwargs)
+    def call(
+        self, driver: Any, *args: Any, method: str = "create_share", **kwargs: Any
+    ) -> Any:
+        """Call a method of the driver."""
+        result = getattr(driver, method)(*args, **kwargs)
         return finish(result) if self.coroutine else result
 
 
