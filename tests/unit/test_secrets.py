@@ -280,6 +280,7 @@ NESTED = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(
     around=st.lists(st.text(max_size=20), min_size=2, max_size=4),

@@ -289,6 +289,7 @@ class TestMakeHook:
         assert hook.suppress_post_hooks_errors
 
 
+@pytest.mark.slow
 def test_it_needs_neither_manila_nor_pytest():
     code = (
         "import sys\n"

@@ -228,6 +228,7 @@ def check(way: Way, driver: Any, trace: list[Any], model: Model, method: str) ->
     assert same(got, model.outcome)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.name)
 @settings(max_examples=150, deadline=None)
 @given(

@@ -234,6 +234,7 @@ def test_no_folder_is_made_before_the_start(tmp_path):
     assert not (tmp_path / "outbox").exists()
 
 
+@pytest.mark.slow
 def test_the_library_that_durable_needs(tmp_path):
     code = """
         import sys

@@ -206,6 +206,7 @@ def test_broker_that_is_down(hook):
                 made.deliver(end())
 
 
+@pytest.mark.slow
 def test_broker_that_is_silent(hook, silent):
     made = hook("notification_timeout = 0.2", url=silent)
     threads = set(threading.enumerate())

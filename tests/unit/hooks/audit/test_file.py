@@ -103,6 +103,7 @@ for thread in threads: thread.join()
 """
 
 
+@pytest.mark.slow
 def test_processes_write_whole_lines(path):
     processes = [
         subprocess.Popen(

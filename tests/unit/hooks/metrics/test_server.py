@@ -81,6 +81,7 @@ def read(port):
         return reply.read().decode()
 
 
+@pytest.mark.slow
 def test_life_of_the_server(tmp_path, port):
     before = threading.active_count()
     figures = Figures(tmp_path, port=port)
@@ -99,6 +100,7 @@ def test_life_of_the_server(tmp_path, port):
     aspects.weaving(driver).stop()
 
 
+@pytest.mark.slow
 def test_backends_of_one_process_share_a_server(tmp_path, port):
     alpha = Figures(tmp_path, port=port)
     beta = Figures(tmp_path, backend="beta", port=port)
@@ -116,6 +118,7 @@ def test_backends_of_one_process_share_a_server(tmp_path, port):
         read(port)
 
 
+@pytest.mark.slow
 def test_port_in_use(tmp_path, caplog):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -135,6 +138,7 @@ def test_port_in_use(tmp_path, caplog):
     figures.hook.stop()
 
 
+@pytest.mark.slow
 def test_any_free_port_is_told(tmp_path, caplog):
     caplog.set_level("INFO")
     figures = Figures(tmp_path)

@@ -116,6 +116,7 @@ def test_body_is_plain_json(hook, receiver):
     assert json.loads(receiver.requests[0].body) == EVENT
 
 
+@pytest.mark.slow
 def test_the_process_warns_as_before_where_servers_are_verified():
     """In a process of its own, where nothing has changed it yet."""
     code = """

@@ -206,6 +206,7 @@ def test_with_an_outbox_one_attempt_at_a_time(new_hook, receiver, tmp_path):
     assert len(receiver.requests) == 1
 
 
+@pytest.mark.slow
 def test_a_name_that_is_not_resolved_in_time(new_hook, monkeypatch):
     hook = new_hook("webhook_url = http://ops.example.com/\nwebhook_timeout = 0.3")
     resolved = threading.Event()
