@@ -165,7 +165,7 @@ class TestRecorder:
         woven = aspects.weave(testing.FakeDriver(create_share=1), [hook])
         assert woven.create_share(CONTEXT, {}) == 1
         assert not aspects.tick(woven, CONTEXT, [])
-        assert [call.method for call in hook.calls] == ["post"]
+        assert [call.kind for call in hook.calls] == ["post"]
 
     def test_it_can_be_named_in_a_file(self, tmp_path):
         file = ConfigFile(
@@ -244,7 +244,7 @@ class TestMakeHook:
         aspects.weaving(woven).start()
         woven.create_share(CONTEXT, {})
         aspects.weaving(woven).stop()
-        assert [call.method for call in hook.calls] == ["pre", "post"]
+        assert [call.kind for call in hook.calls] == ["pre", "post"]
 
     def test_all_that_is_wrong_is_told_at_once(self):
         assert problems_of(alias_port=0, alias_prot=7, enable_pre_hooks="maybe") == [

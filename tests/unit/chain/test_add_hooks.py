@@ -149,7 +149,7 @@ def test_the_hooks_may_be_any_iterable() -> None:
 def test_decorated_methods_that_call_each_other_are_join_points_each() -> None:
     hook = Recorder()
     Own(hook).delete_share(CONTEXT, {})
-    assert [f"{seen.action} {seen.func_name}" for seen in hook.trace] == [
+    assert [f"{seen.kind} {seen.func_name}" for seen in hook.trace] == [
         "pre delete_share_instance",
         "pre create_share_instance",
         "post create_share_instance",

@@ -118,7 +118,7 @@ def test_a_hook_that_switches_itself_off_gets_its_ending(
     way: Way, trace: list[Any]
 ) -> None:
     hook = Recorder("once", trace)
-    hook.answers["pre"] = lambda seen: setattr(hook, "post_hooks_enabled", False)
+    hook.answer(pre=lambda seen: setattr(hook, "post_hooks_enabled", False))
     driver = way.driver([hook])
     way.call(driver, CONTEXT, "share")
     assert actions_of(trace) == ["once.pre", "once.post"]

@@ -132,7 +132,7 @@ def test_no_secret_is_in_a_span(traced, spans):
     last = Recorder("last", error=OSError(text))
     hook, driver = traced(Driver(fail(OSError(text))), last)
     call(driver.update_access, context, SHARE, rules, rules, [])
-    last.answers["pre"] = OSError(text)
+    last.answer(pre=OSError(text))
     call(driver.update_access, context, SHARE, rules, rules, [])
     hook.stop()
     told = [span.to_json() for span in spans()]

@@ -104,7 +104,7 @@ def test_hooks_before_it(traced, spans):
     hook, driver = traced(Driver(), Recorder(), before=[first])
     for _ in range(2):
         driver.create_share(None, SHARE)
-    first.answers["pre"] = aspects.Veto("x")
+    first.answer(pre=aspects.Veto("x"))
     call(driver.create_share, None, SHARE)
     hook.stop()
     once = [*SUCCESS[:2], "create_share_instance / first.post", *SUCCESS[2:]]
