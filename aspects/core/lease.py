@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -22,15 +23,24 @@ changed = threading.Condition(threading.RLock())
 class Lease:
     """The use of one hook by snapshots, of whichever chains."""
 
-    __slots__ = ("holders", "running", "transition")
+    __slots__ = ("_process", "holders", "transition")
 
     def __init__(self) -> None:
         #: The number of snapshots that hold the hook. Guarded by :data:`changed`.
         self.holders = 0
-        #: Whether the hook was started and not stopped since.
-        self.running = False
         #: Held during a start or a stop, so that one waits for the other.
         self.transition = threading.Lock()
+        # The process that started the hook: threads and servers do not survive a fork.
+        self._process: int | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether this process started the hook, and has not stopped it since."""
+        return self._process == os.getpid()
+
+    @running.setter
+    def running(self, running: bool) -> None:
+        self._process = os.getpid() if running else None
 
 
 def lease_of(hook: Any) -> Lease:
