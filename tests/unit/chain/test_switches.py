@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from aspects.config.options import SWITCHES
+from aspects.core.step import Switches
 from tests.support.hooks import (
     Recorder,
     actions_of,
@@ -135,3 +137,7 @@ def test_one_hook_in_two_woven_drivers_is_switched_in_both(
     for driver in drivers:
         woven_way.call(driver, CONTEXT, "share")
     assert actions_of(trace) == ["hook.pre", "hook.pre"]
+
+
+def test_a_snapshot_has_every_switch_of_a_hook() -> None:
+    assert set(Switches._fields) == set(SWITCHES)
