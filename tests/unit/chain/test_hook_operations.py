@@ -253,4 +253,4 @@ def test_a_pattern_with_an_exclamation_mark_excludes(trace: list[Any]) -> None:
         hook.hook_operations = patterns
         woven.create_share(CONTEXT, "share")
         woven.delete_share(CONTEXT, "share")
-        assert [seen.func_name for seen in trace if seen.action == "pre"] == runs
+        assert [seen.func_name for seen in trace if seen.kind == "pre"] == runs
