@@ -145,6 +145,7 @@ def test_a_repr_of_an_update_has_no_values() -> None:
 NAMES = ("first", "share", "more", "size", "other", "another")
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(
     more=st.lists(st.integers(), max_size=2),

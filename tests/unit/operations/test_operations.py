@@ -709,6 +709,7 @@ def test_an_operation_of_access_that_was_pickled_still_follows_the_rules(
     assert other.for_call(("share", [], ["a"], []), {}) == "allow_access"
 
 
+@pytest.mark.slow
 def test_an_operation_is_unpickled_without_the_driver_and_manila() -> None:
     woven = aspects.weave(Odd(), [], "alpha", "node@alpha")
     operation = aspects.weaving(woven).operations["get_share_stats"]
