@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from oslo_config import cfg, sources
 
 from aspects.config.options import SWITCHES
-from aspects.config.plan import _make_hook
+from aspects.config.plan import _make_hook, _wrong_dispatch
 from aspects.config.problems import Problem, instead
 from aspects.config.sections import BackendSection, InstanceSection
 from aspects.errors import HookConfigError, UnresolvedName
@@ -419,6 +419,8 @@ def make_hook(
     except UnresolvedName as error:
         cause = error.__cause__
         problems.append(Problem(backend, "hook_drivers", name, error.cause))
+    # Whether there are its hook_operations depends on the hook_methods of a section.
+    problems += _wrong_dispatch(cls, section)
     problems += [_with_value(problem, values) for problem in section.problems()]
     for option in options:
         if option not in section.options:

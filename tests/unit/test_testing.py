@@ -254,6 +254,12 @@ class TestMakeHook:
             "[alpha:AliasHook] alias_prot = 7: unknown option: write alias_port",
         ]
 
+    def test_a_dispatch_that_the_class_cannot_do_is_told(self):
+        assert problems_of(hook_dispatch="durable") == [
+            "[alpha:AliasHook] hook_dispatch = durable: AliasHook delivers no events: "
+            "write inline or background",
+        ]
+
     def test_a_secret_is_not_told(self):
         (problem,) = problems_of(alias_key="hunter2-Zq9")
         assert problem == "[alpha:AliasHook] alias_key = ***: not a valid value"
