@@ -15,7 +15,7 @@ from oslo_log import log
 from aspects.core.breaker import hook_name
 from aspects.core.chain import Chain, around, around_coroutine
 from aspects.core.log import secret_options
-from aspects.core.proxy import WovenClass, WovenDriver, WovenMethod, _class_of
+from aspects.core.proxy import WovenClass, WovenDriver, WovenMethod, woven_driver
 from aspects.core.signature import ACTIONS, never_runs
 from aspects.core.step import Step, in_flight
 from aspects.errors import AlreadyWoven
@@ -209,7 +209,7 @@ class Weaving:
 
     def is_mine(self, method: Any) -> bool:
         """Tell whether a method has these hooks around it."""
-        mine = isinstance(method, WovenMethod)
+        mine = issubclass(type(method), WovenMethod)
         return mine and method._self_chain is self.chain
 
     def method_of(self, name: str, method: Any) -> Any:
@@ -286,7 +286,7 @@ def weave(
     for name in hook_methods:
         if wrong := no_driver_method(name):
             raise ValueError(f"hook_methods: {name!r}: {wrong}")
-    woven = _class_of(driver, hook_methods)(driver)
+    woven: Any = woven_driver(driver, hook_methods)
     woven._self_weaving = Weaving(
         driver, hooks, backend, host, hook_methods, periodic_hooks_ticks, new_context
     )
