@@ -128,6 +128,7 @@ class HookBase(abc.ABC):
     may_veto: ClassVar[bool] = True
 
     hook_operations: Sequence[str] = _Switch(("*",))  # type: ignore[assignment]
+    hook_enforcement: str = _Switch("deny")  # type: ignore[assignment]
     hook_slow_seconds: float = _Switch(0.0)  # type: ignore[assignment]
     hook_failure_limit: int = _Switch(0)  # type: ignore[assignment]
     hook_failure_pause: float = _Switch(60.0)  # type: ignore[assignment]

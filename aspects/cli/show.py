@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from oslo_config import cfg
 
 from aspects.config.loading import driver_at, installed, not_loaded
-from aspects.config.options import hook_options, instance_options, is_mutable
+from aspects.config.options import hook_options, instance_options
 from aspects.operations import METHODS, OPERATIONS
 
 Rows = list[tuple[str, ...]]
@@ -63,7 +63,7 @@ def _rows(options: Iterable[Any]) -> Rows:
             option.name,
             str(option.type),
             text_of_value(option, option.default),
-            "yes" if is_mutable(option) else "no",
+            "yes" if option.mutable else "no",
             " ".join((option.help or "").split()),
         )
         for option in options

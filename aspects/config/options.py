@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import weakref
 from typing import Any
 
 from oslo_config import cfg
@@ -94,8 +93,20 @@ instance_options: list[cfg.Opt] = [
         "hook_operations",
         default=["*"],
         mutable=True,
-        help="The operations that the hook is run for: names or glob patterns, as "
-        "in create_*, delete_*. Ticks are not among them: they have a switch.",
+        help="Operations that the hook runs for: names or glob patterns, e.g. "
+        "create_*, delete_*. A pattern that begins with ! excludes operations; "
+        "exclusions alone exclude them from all. An empty list is no operation. "
+        "Ticks are not operations: enable_periodic_hooks enables them.",
+    ),
+    cfg.StrOpt(
+        "hook_enforcement",
+        default="deny",
+        choices=[
+            ("deny", "the call is denied"),
+            ("warn", "the veto is reported, and the call goes on"),
+        ],
+        mutable=True,
+        help="Effect of a veto of the hook.",
     ),
     cfg.StrOpt(
         "hook_dispatch",
@@ -165,6 +176,7 @@ instance_options: list[cfg.Opt] = [
 #: The attributes of a hook that make its part in a chain, and the option of each.
 SWITCHES = {
     "hook_operations": "hook_operations",
+    "hook_enforcement": "hook_enforcement",
     "hook_slow_seconds": "hook_slow_seconds",
     "hook_failure_limit": "hook_failure_limit",
     "hook_failure_pause": "hook_failure_pause",
@@ -206,19 +218,7 @@ section_options: list[cfg.Opt] = [
 
 
 #: Read once, when the service starts: by Manila itself, and for the proxy's class.
-_AT_START = ("periodic_hooks_interval", "hook_methods")
-
-
-# Whether an option was declared mutable.
-_declared: weakref.WeakKeyDictionary[cfg.Opt, bool] = weakref.WeakKeyDictionary()
-
-
-def is_mutable(option: cfg.Opt) -> bool:
-    """Tell whether an option was declared mutable.
-
-    One that was not has the hook instance made anew when its value changes.
-    """
-    return _declared.get(option, option.mutable)
+AT_START = ("periodic_hooks_interval", "hook_methods")
 
 
 #: The name that stands for the operator's own.

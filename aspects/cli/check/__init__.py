@@ -110,7 +110,7 @@ class Backend(NamedTuple):
                     ", ".join(hook.actions) or "nothing",
                     ", ".join(hook.suppressed) or "-",
                     hook.dispatch,
-                    ", ".join(hook.operations),
+                    ", ".join(hook.operations) or "none",
                 )
                 for number, hook in enumerate(self.chain, 1)
             ],
@@ -621,26 +621,15 @@ def _hook(instance: Instance, index: Index) -> Hook:
 def _settings(section: InstanceSection, index: Index) -> Iterator[Setting]:
     """Yield the options that are not left at their defaults."""
     for option in section.options.values():
-        for group in section.groups:
-            try:
-                location = section.conf.get_location(option.dest, group)
-            except (ValueError, cfg.Error):
-                # Told by the plan.
-                continue
-            if location is None or location.location is cfg.Locations.opt_default:
-                continue
-            value = text_of_value(option, section.safe_get(option.dest))
-            name = group or "DEFAULT"
-            lines = [
-                line
-                for each in _by_name([option])
-                if (line := index.get((normalized(name), each)))
-            ]
-            place = f"{lines[0].file}:{lines[0].number}" if lines else location.detail
-            if location.location is cfg.Locations.environment:
-                place = location.detail
-            yield Setting(option.name, shown(option, value), name, str(place))
-            break
+        origin = section.origin(option.dest)
+        if origin is None:
+            continue
+        value = text_of_value(option, section.safe_get(option.dest))
+        line = index.get((normalized(origin.section), origin.name))
+        place = origin.detail
+        if line and not origin.in_environment:
+            place = f"{line.file}:{line.number}"
+        yield Setting(option.name, shown(option, value), origin.section, place)
 
 
 # -- what may not be meant -----------------------------------------------------
@@ -656,7 +645,7 @@ def _idle(instance: Instance, operations: Sequence[str]) -> Iterator[Finding]:
         yield Finding(own, "", "", cause, f"write {switches[1]} = True", True)
     patterns = section.safe_get("hook_operations")
     for pattern in patterns if operations else ():
-        if not fnmatch.filter(operations, pattern):
+        if not pattern.startswith("!") and not fnmatch.filter(operations, pattern):
             name = "hook_operations"
             cause = "the driver lacks what it matches"
             yield Finding(section.where(name), name, pattern, cause, "", True)
