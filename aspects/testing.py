@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from oslo_config import cfg, sources
 
+from aspects.config import plan
 from aspects.config.options import SWITCHES
-from aspects.config.plan import _make_hook, _wrong_dispatch
 from aspects.config.problems import Problem, instead
 from aspects.config.sections import BackendSection, InstanceSection
 from aspects.errors import HookConfigError, UnresolvedName
@@ -415,12 +415,12 @@ def make_hook(
     section.append_config_values(getattr(cls, "options", ()))
     problems, cause = [], None
     try:
-        hook: Any = _make_hook(cls, section, host)
+        hook: Any = plan.make_hook(cls, section, host)
     except UnresolvedName as error:
         cause = error.__cause__
         problems.append(Problem(backend, "hook_drivers", name, error.cause))
     # Whether there are its hook_operations depends on the hook_methods of a section.
-    problems += _wrong_dispatch(cls, section)
+    problems += plan.dispatch_problems(cls, section)
     problems += [_with_value(problem, values) for problem in section.problems()]
     for option in options:
         if option not in section.options:

@@ -19,7 +19,7 @@ from aspects.cli.drivers import defined_in, missing_operations, woven_methods
 from aspects.cli.output import Progress, Table
 from aspects.cli.values import formatted
 from aspects.config.loading import driver_at, installed, not_loaded
-from aspects.config.options import hook_options, instance_options, is_mutable
+from aspects.config.options import hook_options, instance_options
 from aspects.errors import UnresolvedName
 from aspects.operations import OPERATIONS
 
@@ -128,7 +128,7 @@ def _option_rows(options: Iterable[Any]) -> list[tuple[str, ...]]:
             option.name,
             str(option.type),
             formatted(option, option.default),
-            "yes" if is_mutable(option) else "no",
+            "yes" if option.mutable else "no",
             " ".join((option.help or "").split()),
         )
         for option in options

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import weakref
 from typing import Any
 
 from oslo_config import cfg
@@ -94,8 +93,10 @@ instance_options: list[cfg.Opt] = [
         "hook_operations",
         default=["*"],
         mutable=True,
-        help="The operations that the hook is run for: names or glob patterns, as "
-        "in create_*, delete_*. Ticks are not among them: they have a switch.",
+        help="Operations that the hook runs for: names or glob patterns, e.g. "
+        "create_*, delete_*. A pattern that begins with ! excludes operations; "
+        "exclusions alone exclude them from all. An empty list is no operation. "
+        "Ticks are not operations: enable_periodic_hooks enables them.",
     ),
     cfg.StrOpt(
         "hook_enforcement",
@@ -217,19 +218,7 @@ section_options: list[cfg.Opt] = [
 
 
 #: Read once, when the service starts: by Manila itself, and for the proxy's class.
-_AT_START = ("periodic_hooks_interval", "hook_methods")
-
-
-# Whether an option was declared mutable.
-_declared: weakref.WeakKeyDictionary[cfg.Opt, bool] = weakref.WeakKeyDictionary()
-
-
-def is_mutable(option: cfg.Opt) -> bool:
-    """Tell whether an option was declared mutable.
-
-    One that was not has the hook instance made anew when its value changes.
-    """
-    return _declared.get(option, option.mutable)
+AT_START = ("periodic_hooks_interval", "hook_methods")
 
 
 #: The name that stands for the operator's own.

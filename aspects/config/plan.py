@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read a backend section and make its hooks."""
+"""Read a backend section: construct its hooks, and collect all its problems."""
 
 from __future__ import annotations
 
 import contextlib
 import fnmatch
 import importlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from aspects.config.loading import _hook_class, parse_entry
@@ -21,10 +21,155 @@ from aspects.operations import METHODS
 from aspects.weaving import no_driver_method
 
 
-def _make_hook(cls: type, section: InstanceSection, host: str | None) -> Any:
-    """Make one hook instance.
+class Instance(NamedTuple):
+    """A hook instance of a section."""
 
-    :raises UnresolvedName: saying why that is not possible
+    what: str
+    """the class, as its entry in ``hook_drivers`` names it"""
+    section: InstanceSection
+    """the hook's configuration"""
+    hook: Any
+    """the hook, None if it could not be constructed"""
+
+    @property
+    def key(self) -> tuple[str, str | None]:
+        """Two entries of ``hook_drivers`` with one key are for the same hook."""
+        return self.what, self.section.name
+
+
+class Plan(NamedTuple):
+    """The hooks of a backend section."""
+
+    own: InstanceSection
+    """the configuration of the backend itself: :data:`section_options`"""
+    instances: list[Instance]
+    """the hooks that could be constructed, in order"""
+    problems: list[Problem]
+    """all errors in the section"""
+
+    @property
+    def hooks(self) -> tuple[Any, ...]:
+        """The hooks, in order."""
+        return tuple(instance.hook for instance in self.instances)
+
+    @property
+    def sections(self) -> list[InstanceSection]:
+        """The configurations of the hooks, in order."""
+        return [instance.section for instance in self.instances]
+
+    def set_switches(self) -> None:
+        """Set the switches of all hooks to the values of their options."""
+        for _, section, hook in self.instances:
+            values = {
+                switch: section.safe_get(option) for switch, option in SWITCHES.items()
+            }
+            if isinstance(hook, HookBase):
+                # Each setter would renew the chain, which is replaced as a whole.
+                vars(hook).update(values)
+            else:
+                for switch, value in values.items():
+                    setattr(hook, switch, value)
+
+
+def plan(
+    configuration: Configuration,
+    host: str | None,
+    driver: Any = None,
+    before: Sequence[Instance] = (),
+) -> Plan:
+    """Read a backend section and construct its hooks; change nothing else.
+
+    :param configuration: the backend's section
+    :param host: the share service's host
+    :param driver: the driver or its class, to look for ``hook_methods``; None to
+        skip that
+    :param before: the instances of the running chain; one of them is kept if at most
+        mutable options of it have changed
+    :return: the hooks, and all errors in the section
+    """
+    own = InstanceSection(configuration, None)
+    own.append_config_values(section_options)
+    problems = [*own.problems()]
+    instances: dict[str, Instance] = {}
+    for entry in own.safe_get("hook_drivers"):
+        try:
+            name, what = parse_entry(entry)
+            # oslo.config compares the names of sections in lower case.
+            key = name.lower()
+            if key in instances:
+                # An error in the class is reported with this one.
+                _hook_class(what)
+                raise UnresolvedName(
+                    f"there are two instances of the name {name!r}",
+                    "give each its own, as in name=what",
+                )
+            instance = Instance(what, InstanceSection(configuration, name), None)
+            # Its options are checked even if there is no such hook.
+            instances[key] = instance
+            old = next((old for old in before if old.key == instance.key), None)
+            cls = type(old.hook) if old else _hook_class(what)
+            problems += dispatch_problems(cls, instance.section)
+            hook = _hook_of(cls, instance.section, host, old)
+            instances[key] = instance._replace(hook=hook)
+        except UnresolvedName as error:
+            problems.append(_problem(own, "hook_drivers", entry, error))
+    _share_secrets([instance.section for instance in instances.values()])
+    methods = own.safe_get("hook_methods")
+    operations = {*METHODS.values(), *methods}
+    for instance in instances.values():
+        problems += instance.section.problems()
+        problems += _operation_problems(instance.section, operations)
+    problems += _method_problems(own, methods, driver)
+    made = [instance for instance in instances.values() if instance.hook is not None]
+    return Plan(own, made, list(dict.fromkeys(problems)))
+
+
+def _problem(
+    own: InstanceSection, option: str, value: str, error: UnresolvedName
+) -> Problem:
+    """Return the problem for a name in the backend's section."""
+    return Problem(own.where(option), option, value, error.cause, error.advice)
+
+
+def _share_secrets(sections: Collection[InstanceSection]) -> None:
+    """Hide an option of all hooks if it is secret for one of them.
+
+    Hooks that have an option of the same name may read the same line.
+    """
+    for section in sections:
+        secret = [option.dest for option in section.options.values() if option.secret]
+        for other in sections:
+            other.hide(secret)
+
+
+# -- the hooks -----------------------------------------------------------------
+
+
+def _hook_of(
+    cls: type, section: InstanceSection, host: str | None, old: Instance | None
+) -> Any:
+    """Return the hook for an entry: a new one, or the one that it has already.
+
+    :param cls: its class
+    :param section: its configuration
+    :param host: the share service's host
+    :param old: the instance that runs now, if there is one
+    :raises UnresolvedName: if it cannot be constructed
+    """
+    if old is None:
+        return make_hook(cls, section, host)
+    section.append_config_values(old.section.options.values())
+    if section.values == old.section.values:
+        return old.hook
+    # Also where the old one is kept: the constructor checks the new values.
+    new = make_hook(cls, section, host)
+    return old.hook if section.same_but_mutable(old.section) else new
+
+
+def make_hook(cls: type, section: InstanceSection, host: str | None) -> Any:
+    """Construct a hook.
+
+    :raises UnresolvedName: if its constructor raises
     """
     try:
         hook: Any = cls(configuration=section, host=host)
@@ -33,7 +178,7 @@ def _make_hook(cls: type, section: InstanceSection, host: str | None) -> Any:
         text = one_line(error, {"secrets": secret_options(section)})
         raise UnresolvedName(f"making the hook failed: {text}") from error
     if section.safe_get("hook_dispatch") == "background":
-        # Told by _wrong_dispatch().
+        # Without its library there is a problem: see dispatch_problems().
         with contextlib.suppress(ImportError):
             hook.dispatcher = Background(
                 f"{section.name} of {section.config_group or 'DEFAULT'}",
@@ -44,8 +189,11 @@ def _make_hook(cls: type, section: InstanceSection, host: str | None) -> Any:
     return hook
 
 
-def _wrong_dispatch(cls: type, section: InstanceSection) -> Iterator[Problem]:
-    """Yield what is wrong with the way in which a hook is to be run."""
+# -- the problems --------------------------------------------------------------
+
+
+def dispatch_problems(cls: type, section: InstanceSection) -> Iterator[Problem]:
+    """Yield the errors in the way a hook is to be dispatched."""
     dispatch = section.safe_get("hook_dispatch")
     dispatches = getattr(cls, "dispatches", HookBase.dispatches)
     cause = advice = ""
@@ -62,161 +210,43 @@ def _wrong_dispatch(cls: type, section: InstanceSection) -> Iterator[Problem]:
         yield Problem(where, "hook_dispatch", dispatch, cause, advice)
 
 
-class Instance(NamedTuple):
-    """A hook instance of a section."""
-
-    what: str
-    """what the entry of ``hook_drivers`` names"""
-    section: InstanceSection
-    """what it is configured by"""
-    hook: Any
-    """the hook"""
-
-
-class Plan(NamedTuple):
-    """What a backend section says of its hooks."""
-
-    own: InstanceSection
-    """the options of :data:`section_options`"""
-    instances: list[Instance]
-    """the hooks that could be made, in order"""
-    problems: list[Problem]
-    """everything that is wrong"""
-
-    @property
-    def hooks(self) -> tuple[Any, ...]:
-        """The hooks, in order."""
-        return tuple(instance.hook for instance in self.instances)
-
-    @property
-    def sections(self) -> list[InstanceSection]:
-        """What each of the hooks is configured by."""
-        return [instance.section for instance in self.instances]
-
-
-def plan(
-    configuration: Configuration,
-    host: str | None,
-    driver: Any = None,
-    before: Sequence[Instance] = (),
-) -> Plan:
-    """Read a backend section and make its hooks; change nothing else.
-
-    :param configuration: the backend's section
-    :param host: the share service's host
-    :param driver: the driver or its class, to look for ``hook_methods``; None to
-        do without
-    :param before: the instances that run now: one that only has mutable options
-        changed, or none, is kept
-    :return: the hooks, and everything that is wrong
-    """
-    own = InstanceSection(configuration, None)
-    own.append_config_values(section_options)
-    problems = list(own.problems())
-    instances: dict[str, Instance] = {}
-    group = own.config_group or "DEFAULT"
-    for entry in own.safe_get("hook_drivers"):
-        try:
-            name, what = parse_entry(entry)
-            # As oslo.config compares the names of sections.
-            key = name.lower()
-            if key in instances:
-                # What else is wrong is to be told at once.
-                _hook_class(what)
-                raise UnresolvedName(
-                    f"there are two instances of the name {name!r}",
-                    "give each its own, as in name=what",
-                )
-            section = InstanceSection(configuration, name)
-            # Even if there is no hook: its options are to be checked.
-            instances[key] = Instance(what, section, None)
-            old = _instance_before(instances[key], before)
-            cls = type(old.hook) if old else _hook_class(what)
-            problems += _wrong_dispatch(cls, section)
-            hook = (
-                _hook_as_before(old, section, host)
-                if old
-                else _make_hook(cls, section, host)
-            )
-            instances[key] = Instance(what, section, hook)
-        except UnresolvedName as error:
-            problems.append(
-                Problem(group, "hook_drivers", entry, error.cause, error.advice)
-            )
-    methods = tuple(own.safe_get("hook_methods"))
-    operations = {*METHODS.values(), *methods}
-    for instance in instances.values():
-        problems += instance.section.problems()
-        problems += _unknown_operations(instance.section, operations)
-    for method in methods:
-        if driver is not None and not callable(getattr(driver, method, None)):
-            cause = "unknown operation: the driver has no such method"
-            advice = instead(method, {*dir(driver)} - {method})
-            problems.append(Problem(group, "hook_methods", method, cause, advice))
-        elif wrong := no_driver_method(method):
-            problems.append(Problem(group, "hook_methods", method, wrong))
-    made = [instance for instance in instances.values() if instance.hook is not None]
-    return Plan(own, made, list(dict.fromkeys(problems)))
-
-
-def _instance_before(instance: Instance, before: Sequence[Instance]) -> Instance | None:
-    """Return the instance that an entry has already, or None."""
-    for old in before:
-        if old.what == instance.what and old.section.name == instance.section.name:
-            return old
-    return None
-
-
-def _hook_as_before(old: Instance, section: InstanceSection, host: str | None) -> Any:
-    """Return the hook for an entry that has one already.
-
-    Where options have changed, a new one is made, since a constructor checks them.
-    It takes the place of the old one if one of them was not declared mutable.
-
-    :param old: what there is
-    :param section: what the hook is configured by now
-    :raises UnresolvedName: if the new values are no good
-    """
-    section.append_config_values(list(old.section.options.values()))
-    if section.values != old.section.values:
-        new = _make_hook(type(old.hook), section, host)
-        if not section.same_but_mutable(old.section):
-            return new
-    return old.hook
-
-
-def _unknown_operations(
+def _operation_problems(
     section: InstanceSection, operations: Iterable[str]
 ) -> Iterator[Problem]:
-    """Yield the patterns of a hook that no operation matches."""
+    """Yield the patterns of a hook that match no operation."""
     option = "hook_operations"
     for pattern in section.safe_get(option):
-        if not fnmatch.filter(operations, pattern):
+        name = pattern.removeprefix("!")
+        if not fnmatch.filter(operations, name):
             cause = "unknown operation: no operation matches"
-            advice = _operation_meant(pattern, operations)
+            advice = _suggested_operation(name, operations)
+            if name != pattern:
+                advice = advice.replace("write ", "write !", 1)
             yield Problem(section.where(option), option, pattern, cause, advice)
 
 
-def _operation_meant(pattern: str, operations: Iterable[str]) -> str:
-    """Return what to write for a pattern that no operation matches."""
+def _suggested_operation(pattern: str, operations: Iterable[str]) -> str:
+    """Return the advice for a pattern that matches no operation."""
     if pattern in METHODS:
         return f"write {METHODS[pattern]}"
     kinds = {f"{operation.partition('_')[0]}_*" for operation in operations}
     return instead(pattern, {*operations, *kinds}, 0.8)
 
 
-def _set_switches(planned: Plan) -> None:
-    """Set the switches of all hooks from their sections.
+def _method_problems(
+    own: InstanceSection, methods: Iterable[str], driver: Any
+) -> Iterator[Problem]:
+    """Yield the names in ``hook_methods`` that cannot be woven.
 
-    Not through the setters, each of which would renew the chain: it is replaced
-    as a whole.
+    :param driver: the driver or its class; None if neither is known
     """
-    for _, section, hook in planned.instances:
-        values = {
-            switch: section.safe_get(option) for switch, option in SWITCHES.items()
-        }
-        if isinstance(hook, HookBase):
-            vars(hook).update(values)
+    for method in methods:
+        cause = advice = ""
+        if driver is not None and not callable(getattr(driver, method, None)):
+            cause = "unknown operation: the driver has no such method"
+            advice = instead(method, {*dir(driver)} - {method})
         else:
-            for switch, value in values.items():
-                setattr(hook, switch, value)
+            cause = no_driver_method(method) or ""
+        if cause:
+            where = own.where("hook_methods")
+            yield Problem(where, "hook_methods", method, cause, advice)

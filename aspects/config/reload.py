@@ -1,5 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hot reload: follow the configuration files."""
+"""Hot reload: follow the configuration files.
+
+On ``SIGHUP`` a service has oslo.config read its files again, with
+``mutate_config_files()``. Then, for each woven driver, in this order:
+
+1. :func:`plan` reads the backend section and constructs the hooks that are new or have
+   to be re-created. The running chain is not touched.
+2. If there is any problem, all problems are logged and nothing else is done.
+3. The hooks that are kept get the new values of their options.
+4. ``Weaving.replace`` starts the new hooks, replaces the chain as a whole, and stops
+   the hooks that were left out after their last call.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +20,7 @@ from collections.abc import Callable, Iterable
 from oslo_config import cfg
 from oslo_log import log
 
-from aspects.config.plan import Instance, Plan, _set_switches, plan
+from aspects.config.plan import Instance, Plan, plan
 from aspects.config.problems import Problem
 from aspects.errors import HookConfigError
 from aspects.hook import Configuration
@@ -18,68 +29,98 @@ from aspects.weaving import Weaving
 LOG = log.getLogger(__name__)
 
 
-def _follow(configuration: Configuration, planned: Plan, woven: Weaving) -> None:
-    """Have a chain follow the files after ``mutate_config_files()``."""
-    # What is here lives as long as the options do: nothing of the hooks is.
-    woven.instances = planned.instances
-    reference, conf = weakref.ref(woven), planned.own.conf
-    del woven, planned
+def follow_section(
+    configuration: Configuration, planned: Plan, weaving: Weaving
+) -> None:
+    """Update the hooks of a driver after each ``mutate_config_files()``.
+
+    :param configuration: the backend's section
+    :param planned: the hooks that are woven now
+    :param weaving: the hooks around the driver
+    """
+    weaving.instances = planned.instances
+    # The options outlive the driver, and must not keep it, or its hooks, alive.
+    reference = weakref.ref(weaving)
 
     def mutated() -> bool:
-        about = reference()
-        if about is None:
-            return False
-        new = plan(configuration, about.host, before=about.instances)
-        if new.problems:
-            log_refusal(new.problems)
-            return True
-        instances = []
-        for what, section, hook in new.instances:
-            # A hook that is kept has its own section, which gets the new values.
-            known = [old for old in about.instances if old.hook is hook]
-            for old in known:
-                old.section.values = section.values
-            instances.append(known[0] if known else Instance(what, section, hook))
-        about.instances = instances
-        about.periodic_hooks_ticks = new.own.safe_get("periodic_hooks_ticks")
-        about.replace(new.hooks, lambda: _set_switches(new))
-        return True
+        alive = reference()
+        if alive is not None:
+            reload(configuration, alive)
+        return alive is not None
 
-    follow(conf, mutated)
+    follow(planned.own.conf, mutated)
+
+
+def reload(configuration: Configuration, weaving: Weaving) -> None:
+    """Update the hooks of a driver to its section: as a whole, or not at all.
+
+    :param configuration: the backend's section
+    :param weaving: the hooks around the driver
+    """
+    new = plan(configuration, weaving.host, before=weaving.instances)
+    if new.problems:
+        log_refusal(new.problems)
+        return
+    weaving.instances = [_updated(each, weaving.instances) for each in new.instances]
+    weaving.periodic_hooks_ticks = new.own.safe_get("periodic_hooks_ticks")
+    weaving.replace(new.hooks, new.set_switches)
+
+
+def _updated(new: Instance, before: Iterable[Instance]) -> Instance:
+    """Return an instance of the new chain.
+
+    A hook that is kept has a configuration, which takes over the new values.
+    """
+    for old in before:
+        if old.hook is new.hook:
+            old.section.take(new.section)
+            return old
+    return new
+
+
+def log_refusal(problems: Iterable[Problem]) -> None:
+    """Log the errors in an edited configuration.
+
+    :param problems: the errors
+    """
+    for problem in HookConfigError(problems).problems:
+        LOG.error("The hooks go on as they were: %s", problem)
+
+
+# -- oslo.config's hook --------------------------------------------------------
 
 
 class _Followers:
-    """What is to be done when the options have changed; the options keep it."""
+    """The functions to call when the files were read again."""
 
     def __init__(self) -> None:
-        self.each: list[Callable[[], bool]] = []
+        self.functions: list[Callable[[], bool]] = []
 
     def mutated(self, conf: cfg.ConfigOpts, fresh: object) -> None:
-        for each in tuple(self.each):
-            if not each():
-                self.each.remove(each)
+        """Call them; oslo.config calls this.
+
+        :param conf: the options
+        :param fresh: the options that have changed
+        """
+        for function in tuple(self.functions):
+            if not function():
+                self.functions.remove(function)
 
 
-# By the options' id, since they have no hash.
+# By the id of the options, which have no hash. The options keep the followers alive.
 _followers: weakref.WeakValueDictionary[int, _Followers] = weakref.WeakValueDictionary()
 
 
 def follow(conf: cfg.ConfigOpts, mutated: Callable[[], bool]) -> None:
-    """Have something done after each ``mutate_config_files()``.
+    """Call a function after each ``mutate_config_files()``.
 
-    Unlike oslo.config's own hooks, it may be what is done that calls this again.
+    In contrast to oslo.config's own hooks, the function may call this one.
 
     :param conf: the options
-    :param mutated: what to do; false when it need not be done again
+    :param mutated: the function; it is called until it returns False
     """
     followers = _followers.get(id(conf))
     if followers is None:
         followers = _followers[id(conf)] = _Followers()
         conf.register_mutate_hook(followers.mutated)
-    followers.each.append(mutated)
-
-
-def log_refusal(problems: Iterable[Problem]) -> None:
-    """Log what is wrong with an edited configuration."""
-    for problem in HookConfigError(problems).problems:
-        LOG.error("The hooks go on as they were: %s", problem)
+    followers.functions.append(mutated)

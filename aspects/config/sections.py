@@ -1,27 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sections, and the order in which options are looked up."""
+"""The sections that hooks are configured in."""
 
 from __future__ import annotations
 
 import contextlib
 import copy
-import glob
-import math
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from oslo_config import cfg
 
-from aspects.config.options import (
-    _AT_START,
-    _declared,
-    hook_options,
-    instance_options,
-    is_mutable,
+from aspects.config.lookup import (
+    Lookup,
+    Origin,
+    cause_of,
+    followed,
+    registered,
 )
+from aspects.config.options import SharedOpt, hook_options, instance_options
 from aspects.config.problems import Problem
 from aspects.hook import Configuration
+from aspects.secrets import without_secrets
 
 
 def _group(conf: cfg.ConfigOpts, name: str | None) -> Any:
@@ -30,7 +29,7 @@ def _group(conf: cfg.ConfigOpts, name: str | None) -> Any:
 
 
 class BackendSection:
-    """The section of one backend, where there is no Manila to give it.
+    """The section of one backend, for programs without Manila's own object.
 
     :param conf: oslo.config's options, e.g. ``cfg.CONF``
     :param group: the name of the section; None for ``[DEFAULT]``
@@ -48,7 +47,7 @@ class BackendSection:
         self.conf.register_opts(options, group=self.config_group)
 
     def safe_get(self, key: str) -> Any:
-        """Return the value of an option, or None where there is none.
+        """Return the value of an option, or None if there is no such option.
 
         :param key: the option's name
         """
@@ -64,15 +63,15 @@ class BackendSection:
 
 
 class InstanceSection:
-    """What one hook instance is configured by.
+    """The configuration of one hook instance.
 
     An option is looked up in ``[backend:name]``, then ``[backend]``, then
-    ``[DEFAULT]``, then it has its default. The values are those of the moment it
-    was registered: a file that changes is followed as a whole, or not at all.
+    ``[DEFAULT]``, then it has its default. Its value is that of the moment when the
+    instance was constructed: a file that changes is followed as a whole, or not at all.
 
     :param section: the backend's section
-    :param name: the name of the instance, as in ``hook_drivers``; None for
-        what is set for the backend alone, in its section
+    :param name: the name of the instance, as in ``hook_drivers``; None for the options
+        of the backend itself, which are looked up in its section alone
     """
 
     def __init__(self, section: Configuration, name: str | None) -> None:
@@ -81,191 +80,181 @@ class InstanceSection:
         self.config_group = section.config_group
         # Manila's and Cinder's Configuration are always of the global CONF.
         self.conf: cfg.ConfigOpts = getattr(section, "conf", None) or cfg.CONF
-        #: Whether the section is known to be a group of ``conf``.
-        self.is_group = isinstance(section, BackendSection) or hasattr(
-            section, "local_conf"
-        )
         #: The sections, in the order of look-up; None is [DEFAULT].
         self.groups: tuple[str | None, ...] = (self.config_group,)
         if name is not None:
             own = f"{self.config_group or 'DEFAULT'}:{name}"
             self.groups = tuple(dict.fromkeys((own, self.config_group, None)))
-        #: The options of this instance, by name, as they were declared.
+        #: The options of this instance by name: as they were declared, but for
+        #: :meth:`hide`.
         self.options: dict[str, cfg.Opt] = {}
         #: Their values.
         self.values: dict[str, Any] = {}
-        # Before a hook of upstream's registers its immutable ones.
+        self._origins: dict[str, Origin | None] = {}
+        self._refused: dict[str, list[tuple[Origin, str]]] = {}
+        self._lookup = Lookup(
+            self.conf,
+            self.config_group or "DEFAULT",
+            [*dict.fromkeys(group or "DEFAULT" for group in self.groups)],
+        )
+        # Whether it may have options of its own, which are not those of ``conf``.
+        self._is_foreign = not (
+            isinstance(section, BackendSection) or hasattr(section, "local_conf")
+        )
+        # Before Manila's own base class adds those of the same names, not mutable.
         if name is not None:
             self.append_config_values([*hook_options, *instance_options])
 
-    def append_config_values(self, options: Sequence[cfg.Opt]) -> None:
-        """Register options everywhere where they are looked up.
+    def append_config_values(self, options: Iterable[cfg.Opt]) -> None:
+        """Add options, and read their values.
 
-        :param options: the options
+        :param options: the options; one whose name the instance has is left out
+        :raises oslo_config.cfg.DuplicateOptError: if a section that is not one of
+            :attr:`conf` has another option of that name
         """
-        if not self.is_group:
-            self.section.append_config_values(options)
+        before = len(self.options)
         for option in options:
-            if option.dest in self.options:
-                continue
-            self.options[option.dest] = option
-            for group in self.groups:
-                self._register(option, group)
-            self.values[option.dest] = self._read(option.dest)
+            if option.dest not in self.options:
+                self._register(option)
+                self._lookup.declare(option)
+                self.options[option.dest] = option
+        if len(self.options) > before:
+            # All of them: any may refer to a new one.
+            for option in [*self.options.values()]:
+                self._read(option)
 
-    def _register(self, option: cfg.Opt, group: str | None) -> None:
-        if option.required:
-            # One place is enough: problems() tells of one that has it nowhere, which
-            # oslo.config would raise for each place.
-            option = copy.copy(option)
-            option.required = False
-        # If the service has another option of that name there, it is what an
-        # operator who writes the name there means.
-        with contextlib.suppress(cfg.DuplicateOptError):
-            self.conf.register_opt(option, group=group)
-        if option.dest in _AT_START:
-            return
-        # All are followed: an instance with an option that was not declared so is
-        # made anew when it changes. Manila registers its own of these names as
-        # immutable, and an option that is registered cannot be replaced.
-        for each in (option, self.conf._get_opt_info(option.dest, group)["opt"]):
-            _declared.setdefault(each, each.mutable)
-            each.mutable = True
+    def _register(self, option: cfg.Opt) -> None:
+        """Register an option in oslo.config as well, unless it is Manila's.
+
+        Manila logs the values of all registered options, at start-up and after a
+        reload, and ends if one cannot be read. It would read the value of each section
+        alone, with the type of the hook that came first.
+        """
+        shown = followed(option)
+        # oslo.config refuses a second option of a name unless the two are equal.
+        shown._vars_for_cmp = option._vars_for_cmp  # type: ignore[method-assign]
+        groups = {self.groups[0], self.config_group}
+        if isinstance(option, SharedOpt):
+            groups.update(self.groups)
+            # Manila's own is immutable: oslo.config would warn that it ignores changes.
+            for group in groups:
+                if record := registered(self.conf, option.dest, group or "DEFAULT"):
+                    record["opt"].mutable = shown.mutable
+        if self._is_foreign:
+            self.section.append_config_values([shown])
+        # oslo.config would log the old and the new value of a secret.
+        elif isinstance(self.section, BackendSection) and not option.secret:
+            for group in groups:
+                # The program, or another hook, may have an option of that name.
+                with contextlib.suppress(cfg.DuplicateOptError):
+                    self.conf.register_opt(shown, group=group)
+
+    def _read(self, option: cfg.Opt) -> None:
+        """Look up the value of an option."""
+        dest, section = option.dest, self.config_group or "DEFAULT"
+        refused: list[tuple[Origin, str]] = []
+
+        def refuse(origin: Origin | None, error: Exception) -> None:
+            if origin is None:
+                origin = Origin(section, dest, str(option.default))
+                refused.append((origin, f"{cause_of(error)} (the default)"))
+            else:
+                refused.append((origin, cause_of(error)))
+
+        self._lookup.references.clear()
+        value, origin = self._lookup.find(option, refuse)
+        if origin is None and not refused and self._is_foreign:
+            try:
+                found = self.section.safe_get(dest)
+                value = value if found is None else found
+            except Exception as error:
+                refuse(Origin(section, dest, "?"), error)
+        if option.required and value is None and not refused:
+            nearest = Origin(self.groups[0] or "DEFAULT", dest, "")
+            refused.append((nearest, "required option is not set"))
+        self.values[dest], self._origins[dest] = value, origin
+        self._refused[dest] = refused
+        if any(reference.secret for reference in self._lookup.references):
+            self.hide([dest])
 
     def problems(self) -> Iterator[Problem]:
-        """Yield what is wrong with the values of the options now."""
-        for option in self.options.values():
-            found = [_check(self.conf, group, option) for group in self.groups]
-            yield from filter(None, found)
-            if option.required and not any(found) and self.values[option.dest] is None:
-                section = self.groups[0] or "DEFAULT"
-                yield Problem(section, option.name, "", "there is no value")
+        """Yield the errors in the values, in the order of the options."""
+        for dest, refused in self._refused.items():
+            option = self.options[dest]
+            for (section, name, text, *_), cause in refused:
+                if option.secret and text:
+                    yield Problem(section, name, "***", "not a valid value")
+                    continue
+                if name != dest:
+                    cause += f" ({name} is a deprecated name of {dest})"
+                text, cause = (
+                    without_secrets(part, None, {dest: text}) for part in (text, cause)
+                )
+                yield Problem(section, name, text, cause)
+
+    def hide(self, names: Iterable[str]) -> None:
+        """Make options secret, whatever their declarations say.
+
+        :param names: the names of the options; others may be among them
+        """
+        for dest in self.options.keys() & set(names):
+            self.options[dest] = copy.copy(self.options[dest])
+            self.options[dest].secret = True
+
+    def take(self, other: InstanceSection) -> None:
+        """Take over the options of a section that was read later.
+
+        :param other: the configuration of the same hook instance
+        """
+        self.options, self.values = other.options, other.values
+        self._origins, self._refused = other._origins, other._refused
+        self._lookup = other._lookup
 
     def safe_get(self, key: str) -> Any:
-        """Return the value of an option, or None where there is none.
+        """Return the value of an option, or None if there is no such option.
 
-        :param key: the option's name
+        :param key: the name of an option of the instance; or of another one, e.g.
+            Manila's ``state_path``, which is looked up in the same order
         """
         if key in self.values:
             return self.values[key]
-        return self._read(key)
-
-    def _read(self, key: str) -> Any:
-        """Read the value of an option in the files, or else its default."""
         for group in self.groups:
-            try:
-                value, is_set = _value(self.conf, group, key, self.options.get(key))
-            except (KeyError, *_NOT_VALID):
-                # There is none; what is wrong with one is told by problems().
-                continue
-            if is_set:
-                if value is None and key in self.options:
-                    # A number that is left empty. Told by problems(), unless the
-                    # default is none, too.
-                    break
-                return value
-        if key not in self.options or not self.is_group:
-            found = self.section.safe_get(key)
-            if found is not None:
-                return found
-        if key not in self.options:
-            # Another's option, e.g. Manila's state_path: with its default.
-            return BackendSection(self.conf, None).safe_get(key)
-        return self.options[key].default
-
-    def same_but_mutable(self, other: InstanceSection) -> bool:
-        """Tell whether all options but the mutable ones have the same values.
-
-        :param other: what an instance of the same hook is configured by
-        """
-        return all(
-            self.values[key] == other.values.get(key)
-            for key, option in self.options.items()
-            if not is_mutable(option) and key not in _AT_START
-        )
-
-    def where(self, key: str) -> str:
-        """Return the section that an option has its value from.
-
-        :param key: the option's name
-        :return: the backend's own section where it has its default
-        """
-        for group in self.groups:
-            with contextlib.suppress(*_NOT_VALID):
+            with contextlib.suppress(ValueError, RecursionError, cfg.Error):
                 location = self.conf.get_location(key, group)
                 if location and location.location is not cfg.Locations.opt_default:
-                    return group or "DEFAULT"
-        return self.config_group or "DEFAULT"
+                    return _group(self.conf, group)[key]
+        value = self.section.safe_get(key)
+        return BackendSection(self.conf, None).safe_get(key) if value is None else value
+
+    def same_but_mutable(self, other: InstanceSection) -> bool:
+        """Return whether all options but the mutable ones have the same values.
+
+        :param other: the configuration of another instance of the same hook
+        """
+        return all(
+            value == other.values.get(dest)
+            for dest, value in self.values.items()
+            if not self.options[dest].mutable
+        )
+
+    def origin(self, key: str) -> Origin | None:
+        """Return where an option is set, or None if it has its default.
+
+        :param key: the name of an option of the instance
+        """
+        return self._origins[key]
+
+    def where(self, key: str) -> str:
+        """Return the section that an option is set in.
+
+        :param key: the name of an option of the instance
+        :return: the backend's section if the option has its default
+        """
+        origin = self._origins[key]
+        return origin.section if origin else self.config_group or "DEFAULT"
 
     def __getattr__(self, key: str) -> Any:
-        if key.startswith("__") or "options" not in vars(self):
+        if key.startswith("__") or "values" not in vars(self):
             raise AttributeError(key)
         value = self.safe_get(key)
         return getattr(self.section, key) if value is None else value
-
-
-# What a value that is no good raises; a $name in it may lead to itself.
-_NOT_VALID = (ValueError, cfg.Error, RecursionError)
-
-
-def _value(
-    conf: cfg.ConfigOpts, group: str | None, key: str, option: cfg.Opt | None
-) -> tuple[Any, bool]:
-    """Return the value of an option in one section, and whether it is set there.
-
-    :param conf: the options
-    :param group: the section; None for ``[DEFAULT]``
-    :param key: the option's name
-    :param option: the option as it was declared; another hook may have one of the
-        same name and another type
-    :raises ValueError: if it is not of that type
-    """
-    location = conf.get_location(key, group)
-    value = _group(conf, group)[key]
-    is_set = location is not None and (
-        location.location is not cfg.Locations.opt_default
-    )
-    if option is not None and is_set and isinstance(value, (str, int, float)):
-        registered = conf._get_opt_info(key, group)["opt"].type
-        value = value if registered == option.type else option.type(value)
-    return value, is_set
-
-
-def _check(conf: cfg.ConfigOpts, group: str | None, option: cfg.Opt) -> Problem | None:
-    """Return what is wrong with the value of an option in one section."""
-    section = group or "DEFAULT"
-    try:
-        value, is_set = _value(conf, group, option.dest, option)
-    except _NOT_VALID as error:
-        if option.secret:
-            return Problem(section, option.name, "***", "not a valid value")
-        # oslo.config's own text goes on about the file; the cause stands last.
-        cause = str(error).rpartition(" is not valid: ")[2]
-        if isinstance(error, RecursionError):
-            cause = "a $name in it leads to itself"
-        return Problem(section, option.name, _raw_value(conf, section, option), cause)
-    if is_set:
-        # oslo.config takes both for a number.
-        if value is None and option.default is not None:
-            return Problem(section, option.name, "", "there is no value")
-        if isinstance(value, float) and not math.isfinite(value):
-            return Problem(section, option.name, str(value), "not a finite number")
-    return None
-
-
-def _raw_value(conf: cfg.ConfigOpts, section: str, option: cfg.Opt) -> str:
-    """Return what stands in the files for an option whose value is wrong."""
-    # What oslo.config reads in the environment goes before what is in files.
-    variable = f"OS_{section}__{option.dest}".upper()
-    if variable in os.environ:
-        return os.environ[variable]
-    raw = "?"
-    files = [*conf.config_file]
-    for folder in conf.config_dir or ():
-        files += sorted(glob.glob(os.path.join(folder, "*.conf")))
-    for file in files:
-        sections: dict[str, dict[str, list[str]]] = {}
-        cfg.ConfigParser(file, sections).parse()
-        for name in (option.name, option.dest):
-            raw = ", ".join(sections.get(section, {}).get(name, [raw]))
-    return raw

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Weave the hooks of a backend section."""
+"""Weave the hooks of a backend section into a driver."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from aspects.config.plan import _set_switches, plan
-from aspects.config.reload import _follow
+from aspects.config.plan import plan
+from aspects.config.reload import follow_section
 from aspects.errors import HookConfigError
 from aspects.hook import Configuration
 from aspects.operations import ContextFactory, new_admin_context
@@ -20,7 +20,7 @@ def weave_from_config(
     *,
     new_context: ContextFactory = new_admin_context,
 ) -> Any:
-    """Weave the hooks that a backend section names into a driver.
+    """Weave the hooks of a backend section into a driver, and follow the files.
 
     :param driver: any share driver instance
     :param configuration: the backend's section: Manila's or Cinder's own
@@ -28,7 +28,7 @@ def weave_from_config(
     :param host: the share service's host, e.g. ``node1@alpha``
     :param new_context: see :func:`aspects.weave`
     :return: the woven driver; the driver itself if the section names no hooks
-    :raises HookConfigError: if anything is wrong in the section, with all of it
+    :raises HookConfigError: if the section has any error, with all of them
     :raises AlreadyWoven: if the driver is woven
     """
     planned = plan(configuration, host, driver)
@@ -36,7 +36,7 @@ def weave_from_config(
         raise HookConfigError(planned.problems)
     if not planned.instances:
         return driver
-    _set_switches(planned)
+    planned.set_switches()
     woven = weave(
         driver,
         planned.hooks,
@@ -46,5 +46,5 @@ def weave_from_config(
         periodic_hooks_ticks=planned.own.safe_get("periodic_hooks_ticks"),
         new_context=new_context,
     )
-    _follow(configuration, planned, weaving(woven))
+    follow_section(configuration, planned, weaving(woven))
     return woven

@@ -44,6 +44,7 @@ _plain = st.one_of(
         ["True", "false", "ture", "", "0", "-1", "$host", "$nothing", "${", "inline"]
     ),
     st.sampled_from(["background", "durable", "create_*", "[", "*", "periodic"]),
+    st.sampled_from(["!create_*", "!", "!periodic", "deny", "warn", "$alpha.depth"]),
     st.sampled_from(["__init__", "__class__", "__getattribute__", "_self_weaving"]),
     # Also of itself.
     st.sampled_from(OPTIONS).map("${}".format),

@@ -6,10 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from oslo_config import cfg
-
 from aspects.cli.check.diagnostics import Diagnostic
-from aspects.cli.check.facts import BackendFacts, by_name
+from aspects.cli.check.facts import BackendFacts
 from aspects.cli.check.files import Index, normalized
 from aspects.cli.output import Table
 from aspects.cli.values import formatted, redacted
@@ -80,7 +78,7 @@ class Backend(NamedTuple):
                     ", ".join(hook.actions) or "nothing",
                     ", ".join(hook.suppressed) or "-",
                     hook.dispatch,
-                    ", ".join(hook.operations),
+                    ", ".join(hook.operations) or "none",
                 )
                 for number, hook in enumerate(self.chain, 1)
             ],
@@ -211,23 +209,12 @@ def _hook(instance: Instance, index: Index) -> Hook:
 def _settings(section: InstanceSection, index: Index) -> Iterator[Setting]:
     """Yield the options that are set, each from the section that takes effect."""
     for option in section.options.values():
-        for group in section.groups:
-            try:
-                location = section.conf.get_location(option.dest, group)
-            except (ValueError, cfg.Error):
-                # The plan has this error.
-                continue
-            if location is None or location.location is cfg.Locations.opt_default:
-                continue
-            value = formatted(option, section.safe_get(option.dest))
-            name = group or "DEFAULT"
-            lines = [
-                line
-                for alias in by_name([option])
-                if (line := index.get((normalized(name), alias)))
-            ]
-            place = f"{lines[0].file}:{lines[0].number}" if lines else location.detail
-            if location.location is cfg.Locations.environment:
-                place = location.detail
-            yield Setting(option.name, redacted(option, value), name, str(place))
-            break
+        origin = section.origin(option.dest)
+        if origin is None:
+            continue
+        value = formatted(option, section.safe_get(option.dest))
+        line = index.get((normalized(origin.section), origin.name))
+        place = origin.detail
+        if line and not origin.in_environment:
+            place = f"{line.file}:{line.number}"
+        yield Setting(option.name, redacted(option, value), origin.section, place)

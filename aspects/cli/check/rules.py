@@ -112,7 +112,7 @@ def idle_hooks(backend: BackendFacts, facts: Facts) -> Iterator[Diagnostic]:
             yield Diagnostic(str(section.groups[0]), "", "", cause, advice, True)
         option = "hook_operations"
         for pattern in section.safe_get(option) if implemented else ():
-            if not fnmatch.filter(implemented, pattern):
+            if not pattern.startswith("!") and not fnmatch.filter(implemented, pattern):
                 cause = "the driver lacks what it matches"
                 where = section.where(option)
                 yield Diagnostic(where, option, pattern, cause, "", True)

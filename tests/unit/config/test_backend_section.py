@@ -7,7 +7,6 @@ import pytest
 from oslo_config import cfg
 
 import aspects
-from aspects.config.options import is_mutable
 from tests.support.entries import recording
 
 from .common import RECORDER, hooks_in
@@ -84,8 +83,3 @@ def test_get_config_option_gives_the_value_of_now(configured, mutable):
     # An immutable option is one that its author does not want to follow.
     now = "8" if mutable else 7
     assert hook.get_config_option(option) == now
-
-
-def test_option_that_nobody_has_registered_is_as_it_was_declared():
-    assert not is_mutable(cfg.StrOpt("one"))
-    assert is_mutable(cfg.StrOpt("one", mutable=True))

@@ -128,9 +128,9 @@ def test_section_that_an_option_has_its_value_from(configured, monkeypatch, grou
         section,
         section,
     ]
-    # A value that is no good is none.
+    # An edit that is refused changes nothing.
     file.mutate(f"{text}depth = 4\n[{own}]\ndepth = deep\ncolour = $nobody\n")
-    assert [where(name) for name in ("colour", "depth")] == [section, section]
+    assert [where(name) for name in ("colour", "depth")] == [own, section]
     file.mutate(f"{text}depth = 4\n")
     monkeypatch.setenv(f"OS_{own.upper()}__DEPTH", "deep")
     assert where("depth") == section

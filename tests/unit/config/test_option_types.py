@@ -55,7 +55,7 @@ def test_an_option_that_has_to_be_set_may_stand_in_any_of_its_sections(
 
 def test_an_option_that_has_to_be_set_and_is_not(configured):
     (problem,) = problems_in(configured(section_with([DEMANDING])))
-    assert problem == ("alpha:a", "target", "", "there is no value")
+    assert problem == ("alpha:a", "target", "", "required option is not set")
 
 
 class WithNumber(recording.Recorder):
@@ -138,4 +138,4 @@ def test_methods_are_those_of_the_start(configured, caplog):
 def test_a_value_that_leads_to_itself(configured, option):
     file = configured(section_with([RECORDER], f"{option} = ${option}\n"))
     (problem,) = problems_in(file)
-    assert problem[1:] == (option, f"${option}", "a $name in it leads to itself")
+    assert problem[1:] == (option, f"${option}", "circular reference")

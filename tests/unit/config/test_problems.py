@@ -248,12 +248,12 @@ def test_value_that_is_written_twice(configured):
     assert problem[:3] == ("alpha", "depth", "deep, deeper")
 
 
-def test_value_that_stands_nowhere(configured):
+def test_value_that_code_has_set(configured):
     file = configured(section_with([RECORDER]))
     hooks_in(file)
     file.conf.set_override("colour", "$nobody", group="alpha")
     (problem,) = problems_in(file)
-    assert problem[:3] == ("alpha", "colour", "?")
+    assert problem[:3] == ("alpha", "colour", "$nobody")
 
 
 def test_value_may_stand_in_the_environment(configured, monkeypatch):
@@ -274,15 +274,15 @@ def test_a_number_that_is_none_is_told_once(configured):
     text = section_with([f"{__name__}:Counting"], "slots =\n[DEFAULT]\nslots = 7\n")
     (problem,) = problems_in(configured(text))
     # Not also that its constructor cannot do with it.
-    assert problem == ("alpha", "slots", "", "there is no value")
+    assert problem == ("alpha", "slots", "", "the value is empty")
 
 
 @pytest.mark.parametrize(
     ("line", "cause"),
     [
-        ("hook_queue_size =", "there is no value"),
-        ("hook_drain_timeout =", "there is no value"),
-        ("periodic_hooks_ticks =", "there is no value"),
+        ("hook_queue_size =", "the value is empty"),
+        ("hook_drain_timeout =", "the value is empty"),
+        ("periodic_hooks_ticks =", "the value is empty"),
         ("hook_queue_timeout = nan", "not a finite number"),
         ("hook_slow_seconds = inf", "not a finite number"),
         ("hook_queue_size = 1000000000000", "Should be less than or equal to 100000"),

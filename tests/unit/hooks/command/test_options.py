@@ -57,11 +57,15 @@ def test_secret_in_the_environment_option_is_not_told(tmp_path):
 
 
 def test_environment_option_is_not_in_the_log_of_options(woven, program, caplog):
-    """As Manila writes it when it starts with ``debug = True``."""
+    """As Manila writes it when it starts with ``debug = True``, and at a reload."""
     driver = woven(program(""), f"command_environment = TOKEN={SECRET}\n")
+    file = driver._self_file
     with caplog.at_level(logging.DEBUG):
-        driver._self_file.conf.log_opt_values(logging.getLogger(), logging.DEBUG)
-    assert "command_environment" in caplog.text
+        file.conf.log_opt_values(logging.getLogger(), logging.DEBUG)
+        file.mutate(file.path.read_text().replace(SECRET, f"{SECRET}-2"))
+    assert "alpha.command_timeout" in caplog.text
+    (hook,) = aspects.weaving(driver).hooks
+    assert hook.get_config_option("command_environment") == [f"TOKEN={SECRET}-2"]
     assert SECRET not in caplog.text
 
 

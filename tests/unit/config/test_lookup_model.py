@@ -1,0 +1,305 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The look-up order, compared with a model of it on random configurations.
+
+:class:`Model` is the documented order in plain words; of oslo.config it uses the types
+alone.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+from hypothesis import HealthCheck, Phase, event, given, settings
+from hypothesis import strategies as st
+from oslo_config import cfg
+
+import aspects
+from tests.support.entries.recording import Driver, Recorder
+
+#: A file: section -> option -> text.
+File = dict[str, dict[str, str]]
+
+#: The options of the service: section -> option -> value.
+SERVICE = {"alpha": {"pool": "p1"}, "DEFAULT": {"pool": "p0", "state": "/var"}}
+
+
+class Wrong(Exception):
+    """A value cannot be read."""
+
+
+class Model:
+    """The values of the options of one hook instance."""
+
+    def __init__(
+        self,
+        name: str,
+        options: Iterable[cfg.Opt],
+        files: list[File],
+        environment: Mapping[str, str],
+    ) -> None:
+        self.options = {option.name: option for option in options}
+        self.sections = (f"alpha:{name}", "alpha", "DEFAULT")
+        self.files = files
+        self.environment = environment
+        self.reading: list[str] = []
+
+    def value(self, name: str, sections: Iterable[str] = ()) -> Any:
+        """Return the value of an option: the nearest one, or else its default."""
+        option = self.options[name]
+        for section in sections or self.sections:
+            text = self.text(option, section)
+            if text is not None:
+                value = self.converted(option, text)
+                if value != value or (value is None and option.default is not None):
+                    raise Wrong(name)
+                return value
+        return (
+            None if option.default is None else self.converted(option, option.default)
+        )
+
+    def text(self, option: cfg.Opt, section: str) -> Any:
+        """Return the text in one section; the environment goes before the files."""
+        variable = f"OS_{section}__{option.name}".upper()
+        if variable in self.environment:
+            return self.environment[variable]
+        names = [(section, option.name)]
+        for old in option.deprecated_opts:
+            place = old.group or section
+            # One in a section of its own counts as one of the last section.
+            if place == section or section == "DEFAULT":
+                names.append((place, old.name))
+        every: list[str] = []
+        for file in reversed(self.files):
+            for place, name in names:
+                if name in file.get(place, {}):
+                    every.insert(0, file[place][name])
+        if not every:
+            return None
+        return every if option.multi else every[-1]
+
+    def converted(self, option: cfg.Opt, text: Any) -> Any:
+        """Return the value that a text means."""
+        text = self.substituted(text)
+        try:
+            if option.multi:
+                return [option.type(each) for each in text]
+            return option.type(text)
+        except ValueError:
+            raise Wrong(option.name) from None
+
+    def substituted(self, text: Any) -> Any:
+        """Replace each $name, ${name} and $section.name; $$ and \\$ are a $."""
+        if isinstance(text, list):
+            return [self.substituted(each) for each in text]
+        if isinstance(text, dict):
+            return {key: self.substituted(each) for key, each in text.items()}
+        if not isinstance(text, str):
+            return text
+        name = r"[_a-z][._a-z0-9]*"
+        return re.sub(
+            rf"\$(?:(?P<escaped>\$)|(?P<name>{name})|{{(?P<braced>{name})}})",
+            lambda found: (
+                "$"
+                if found["escaped"]
+                else self.referred(found["name"] or found["braced"])
+            ),
+            text.replace(r"\$", "$$"),
+            flags=re.IGNORECASE,
+        )
+
+    def referred(self, reference: str) -> str:
+        """Return the value for a reference: the hook's own, or else the service's."""
+        section, _, name = reference.rpartition(".")
+        if reference in self.reading:
+            raise Wrong(reference)
+        self.reading.append(reference)
+        try:
+            if name in self.options and section in ("", *self.sections):
+                value = self.value(name, [section] if section else ())
+                return "" if value is None else str(value)
+        finally:
+            self.reading.remove(reference)
+        for each in [section] if section else ["alpha", "DEFAULT"]:
+            if name in SERVICE.get(each, {}):
+                return SERVICE[each][name]
+        raise Wrong(reference)
+
+    def values(self) -> tuple[dict[str, Any], set[str]]:
+        """Return the values of all options, and those that cannot be read."""
+        values, wrong = {}, set()
+        for name in self.options:
+            try:
+                values[name] = self.value(name)
+            except Wrong:
+                wrong.add(name)
+        return values, wrong
+
+
+# -- random configurations -------------------------------------------------------
+
+NAMES = ("one", "two", "three")
+OLD_NAMES = ("old_one", "old_two", "old_three")
+
+#: Texts that suit most options, and others; the former more often.
+PLAIN = ["1", "0", "1", "0", "on", "$$", "$state", "$pool"]
+ODD = [
+    *("17", "2.5", "word", "x, y", "", "-1", "nan", "$one", "$two", "${one}, z"),
+    *("a${two}b", "$ONE", "$$one", r"\$one", "$pool", "$pool/$state", "$alpha.pool"),
+    *("$alpha.one", "${alpha.two}", "$none", "$none.one", "$$$one", "${one", "$1"),
+    *("$", "100%", "$state.d"),
+]
+texts = st.sampled_from(PLAIN * 9 + ODD)
+DEFAULTS: dict[Any, list[Any]] = {
+    cfg.StrOpt: [None, "", "1", "grey", "$state/x", "$pool", "$three"],
+    cfg.IntOpt: [None, 3, 4, "$two"],
+    cfg.FloatOpt: [None, 0.5, 1.5, "$one"],
+    cfg.BoolOpt: [None, True, False, "$three"],
+    cfg.ListOpt: [None, [], ["a", "$one"], "$two, b"],
+    cfg.MultiStrOpt: [None, ["a", "$one"]],
+    cfg.DictOpt: [None, {"a": "$three"}],
+}
+
+
+@st.composite
+def option_named(draw: st.DrawFn, name: str) -> cfg.Opt:
+    kind = draw(st.sampled_from([cfg.StrOpt] * 9 + [cfg.ListOpt] * 3 + [*DEFAULTS]))
+    old = st.builds(
+        cfg.DeprecatedOpt,
+        st.sampled_from([*OLD_NAMES, name]),
+        group=st.sampled_from([None, None, "legacy", "DEFAULT", "alpha"]),
+    )
+    return kind(
+        name,
+        default=draw(st.sampled_from(DEFAULTS[kind])),
+        deprecated_opts=draw(st.lists(old, max_size=2)),
+        mutable=draw(st.booleans()),
+    )
+
+
+hook_options = st.tuples(*map(option_named, NAMES))
+section = st.dictionaries(st.sampled_from(NAMES * 2 + OLD_NAMES), texts, max_size=3)
+PLACES = ["alpha:ops", "alpha:day", "alpha", "DEFAULT", "legacy"]
+file = st.dictionaries(st.sampled_from(PLACES), section, max_size=3)
+two_files = st.tuples(file, file).map(list)
+variables = st.builds(
+    "OS_{}__{}".format,
+    st.sampled_from(["ALPHA:OPS", "ALPHA", "DEFAULT", "LEGACY"]),
+    st.sampled_from(["ONE", "TWO", "OLD_ONE"]),
+)
+environments = st.dictionaries(variables, texts, max_size=1)
+
+
+def write(folder: Path, files: list[File]) -> None:
+    """Write the files, with two hooks in the first."""
+    hooks = {"hook_drivers": f"ops={__name__}:Ops, day={__name__}:Day"}
+    first, *rest = files
+    first = {**first, "alpha": {**hooks, **first.get("alpha", {})}}
+    for number, file in enumerate([first, *rest]):
+        lines: list[str] = []
+        for name, options in file.items():
+            lines += [
+                f"[{name}]",
+                *(f"{key} = {text}" for key, text in options.items()),
+            ]
+        (folder / f"{number}.conf").write_text("\n".join([*lines, ""]), "utf-8")
+
+
+def registered(folder: Path) -> cfg.ConfigOpts:
+    """Return what the service has read."""
+    conf = cfg.ConfigOpts()
+    paths = [str(folder / f"{number}.conf") for number in range(2)]
+    conf([], default_config_files=paths, default_config_dirs=[])
+    for name, values in SERVICE.items():
+        for key, value in values.items():
+            group = None if name == "DEFAULT" else name
+            conf.register_opt(cfg.StrOpt(key, default=value), group=group)
+    return conf
+
+
+@pytest.fixture(autouse=True)
+def _no_hooks_left() -> Iterator[None]:
+    """Take away the hook classes of the last example."""
+    yield
+    for name in ("Ops", "Day"):
+        vars(sys.modules[__name__]).pop(name, None)
+
+
+configurations = st.tuples(
+    hook_options, hook_options, two_files, two_files, environments
+)
+
+#: Hypothesis need not make failures small: that takes it long here.
+QUICKLY = settings(
+    deadline=None,
+    database=None,
+    derandomize=True,
+    phases=[Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+
+
+def check(configuration: tuple[Any, ...]) -> None:
+    """Compare the values of two hooks with the model, at first and after an edit.
+
+    :raises AssertionError: if they differ
+    """
+    *of_hooks, first, then, environment = configuration
+    declared = dict(zip(("ops", "day"), of_hooks))
+    for name, options in declared.items():
+        cls = type(name.title(), (Recorder,), {"options": options})
+        vars(sys.modules[__name__])[cls.__name__] = cls
+
+    def of_model(files: list[File]) -> tuple[list[dict[str, Any]], list[set[str]]]:
+        models = [Model(*each, files, environment) for each in declared.items()]
+        values, wrong = zip(*(model.values() for model in models))
+        return list(values), [
+            {name, *(old.name for old in model.options[name].deprecated_opts)}
+            for model, names in zip(models, wrong)
+            for name in names
+        ]
+
+    def of_driver(woven: Any) -> list[dict[str, Any]]:
+        return [
+            {name: hook.get_config_option(name) for name in NAMES}
+            for hook in aspects.weaving(woven).hooks
+        ]
+
+    with (
+        tempfile.TemporaryDirectory() as path,
+        mock.patch.dict(os.environ, environment),
+    ):
+        folder = Path(path)
+        write(folder, first)
+        conf = registered(folder)
+        section = aspects.BackendSection(conf, "alpha")
+        values, wrong = of_model(first)
+        if wrong:
+            event("refused")
+            with pytest.raises(aspects.HookConfigError) as refused:
+                aspects.weave_from_config(Driver(), section, "node1@alpha")
+            # Each is named, by any of its names, and nothing else is.
+            named = {problem.option for problem in refused.value.problems}
+            assert all(named & names for names in wrong)
+            assert named <= set().union(*wrong)
+            return
+        woven = aspects.weave_from_config(Driver(), section, "node1@alpha")
+        assert of_driver(woven) == values
+        write(folder, then)
+        conf.mutate_config_files()
+        new_values, wrong = of_model(then)
+        event("edit refused" if wrong else "edit followed")
+        assert of_driver(woven) == (values if wrong else new_values)
+
+
+@settings(QUICKLY, max_examples=100)
+@given(configurations)
+def test_values_are_those_of_the_model(configuration: tuple[Any, ...]) -> None:
+    check(configuration)

@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``$name`` in the values and defaults of a hook's options."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from oslo_config import cfg
+
+STATE = cfg.StrOpt("state_path", default="/var/lib/manila")
+
+
+def path(default: Any = "$h_base/log") -> list[cfg.Opt]:
+    """Return an option that refers to another one, which is declared after it."""
+    return [cfg.StrOpt("h_log", default=default), cfg.StrOpt("h_base", default="/a")]
+
+
+def test_default_refers_to_an_option_of_the_service(backend):
+    made = backend(cfg.StrOpt("h_log", default="$state_path/h.log"))
+    made.conf.register_opt(STATE)
+    made.weave()
+    assert made.values("h_log") == ["/var/lib/manila/h.log"]
+    assert made.conf.alpha.h_log == "/var/lib/manila/h.log"
+
+
+@pytest.mark.parametrize(
+    ("sections", "alpha", "value"),
+    [
+        ("", "", "/a/log"),
+        ("", "h_base = /b", "/b/log"),
+        ("[DEFAULT]\nh_base = /d", "", "/d/log"),
+        ("[DEFAULT]\nh_base = /d", "h_base = /b", "/b/log"),
+        ("[alpha:ops]\nh_base = /c", "h_base = /b", "/c/log"),
+        # Wherever the value itself is.
+        ("[alpha:ops]\nh_base = /c", "h_log = ${h_base}.x", "/c.x"),
+        ("[DEFAULT]\nh_log = $h_base/x\n[alpha:ops]\nh_base = /c", "", "/c/x"),
+        ("[alpha:ops]\nh_log = $h_base/x", "h_base = /b", "/b/x"),
+        # Of one section alone.
+        ("[alpha:ops]\nh_base = $alpha.h_base/ops", "h_base = /b", "/b/ops/log"),
+        ("[alpha:ops]\nh_base = $alpha.h_base/ops\n[DEFAULT]\nh_base = /d", "", None),
+    ],
+)
+def test_own_option_has_the_value_that_the_hook_gets(backend, sections, alpha, value):
+    made = backend(path(), sections=sections, alpha=alpha)
+    made.weave()
+    # oslo.config has the default of [alpha] there, not the value of [DEFAULT].
+    assert made.values("h_log") == [value or "/a/ops/log"]
+
+
+def test_option_of_the_service_is_that_of_the_backend(backend):
+    made = backend(
+        path("$pool, $zone"),
+        sections="[DEFAULT]\npool = p0\nzone = z0",
+        alpha="pool = p1",
+    )
+    for group in (None, "alpha"):
+        made.conf.register_opt(cfg.StrOpt("pool", default="p"), group=group)
+    made.conf.register_opt(cfg.StrOpt("zone"))
+    made.weave()
+    assert made.values("h_log") == ["p1, z0"]
+    assert made.conf.alpha.h_log == "p1, z0"
+
+
+def test_option_of_another_section_of_the_service(backend):
+    made = backend(path("$database.url"), sections="[database]\nurl = here")
+    made.conf.register_opt(cfg.StrOpt("url"), group="database")
+    made.weave()
+    assert made.values("h_log") == ["here"]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("$$h_base", "$h_base"),
+        (r"\$h_base", "$h_base"),
+        ("$$$h_base", "$/a"),
+        ("100 $", "100 $"),
+        ("$1 ${h_base", "$1 ${h_base"),
+        ("${h_base}s", "/as"),
+        ("$h_none", ""),
+    ],
+)
+def test_escapes_are_those_of_oslo_config(backend, text, value):
+    options = [*path(), cfg.StrOpt("h_none")]
+    made = backend(options, alpha=f"h_log = {text}")
+    made.weave()
+    assert made.values("h_log") == [value] == [made.conf.alpha.h_log]
+
+
+@pytest.mark.parametrize(
+    ("option", "line", "value"),
+    [
+        (cfg.ListOpt("h", default=["$h_base", "b"]), "", ["/a", "b"]),
+        (cfg.ListOpt("h", default="$h_base, b"), "", ["/a", "b"]),
+        (cfg.ListOpt("h"), "h = $h_base, b", ["/a", "b"]),
+        (cfg.DictOpt("h", default={"$h_base": "$h_base"}), "", {"/a": "/a"}),
+        (cfg.DictOpt("h"), "h = k:$h_base", {"k": "/a"}),
+        (cfg.MultiStrOpt("h", default=["$h_base", "b"]), "", ["/a", "b"]),
+        (cfg.MultiStrOpt("h"), "h = $h_base\nh = b", ["/a", "b"]),
+        (cfg.IntOpt("h", default="$h_size"), "", 4),
+        (cfg.BoolOpt("h"), "h = $h_size", None),
+    ],
+)
+def test_any_kind_of_option_can_refer_to_another(backend, option, line, value):
+    made = backend([option, *path(), cfg.IntOpt("h_size", default=4)], alpha=line)
+    if value is None:
+        (problem,) = made.problems()
+        assert problem == ("alpha", "h", "$h_size", "Unexpected boolean value '4'", "")
+        return
+    made.weave()
+    assert made.values("h") == [value] == [made.conf.alpha.h]
+
+
+@pytest.mark.parametrize(
+    ("sections", "line", "section", "text", "cause"),
+    [
+        ("", "h_log = $none", "alpha", "$none", "no such option none in group"),
+        ("[DEFAULT]\nh_log = a$none", "", "DEFAULT", "a$none", "no such option none"),
+        ("", "h_log = $none.h_log", "alpha", "$none.h_log", "no such group [none]"),
+        ("", "h_log = $alpha", "alpha", "$alpha", "substituting group alpha not"),
+        ("", "h_log = $h_log", "alpha", "$h_log", "circular reference"),
+        ("", "h_log = $alpha.h_log", "alpha", "$alpha.h_log", "circular reference"),
+        ("", "h_log = $looping", "alpha", "$looping", "circular reference"),
+        ("", "h_log = $broken", "alpha", "$broken", "broken: invalid literal for int"),
+    ],
+)
+def test_reference_that_leads_nowhere(backend, sections, line, section, text, cause):
+    made = backend(path(), sections=sections, alpha=line)
+    made.conf.register_opt(cfg.StrOpt("looping", default="$looping"))
+    made.conf.register_opt(cfg.IntOpt("broken", default="$state_path"))
+    made.conf.register_opt(STATE)
+    (problem,) = made.problems()
+    assert problem[:3] == (section, "h_log", text)
+    assert problem.cause.startswith(cause) or cause in problem.cause
+
+
+def test_two_options_that_refer_to_each_other_are_both_reported(backend):
+    made = backend(path(), sections="[alpha:ops]\nh_base = $h_log", alpha="")
+    assert [str(problem) for problem in made.problems()] == [
+        "[alpha] h_log = $h_base/log: circular reference (the default)",
+        "[alpha:ops] h_base = $h_log: circular reference",
+    ]
+
+
+def test_default_that_leads_nowhere_is_a_problem_of_the_backend(backend):
+    made = backend(cfg.StrOpt("h_log", default="$none/h.log"))
+    assert [str(problem) for problem in made.problems()] == [
+        "[alpha] h_log = $none/h.log: no such option none in group [DEFAULT] "
+        "(the default)"
+    ]
+    # Where it is set, the default is not read.
+    made.file.mutate(made.text(alpha="h_log = /h.log"))
+    made.weave()
+    assert made.values("h_log") == ["/h.log"]
+
+
+def test_error_names_the_option_that_is_referred_to(backend):
+    options = [cfg.StrOpt("h_log"), cfg.IntOpt("h_size")]
+    made = backend(options, alpha="h_log = x$h_size\nh_size = big")
+    assert [str(problem) for problem in made.problems()] == [
+        "[alpha] h_log = x$h_size: h_size: invalid literal for int() with base 10: "
+        "'big'",
+        "[alpha] h_size = big: invalid literal for int() with base 10: 'big'",
+    ]
+
+
+def test_chain_of_references_is_followed_to_its_end(backend):
+    names = [f"h_{number}" for number in range(30)]
+    options = [
+        cfg.StrOpt(name, default=f"${following}$none")
+        for name, following in zip(names, [*names[1:], "none"])
+    ]
+    (problem, *others) = backend(options).problems()
+    assert len(others) == len(names) - 1
+    # Each once: not each way to it, of which there are two to the 30.
+    assert problem.cause.startswith("h_1: h_2: h_3: ")
+
+
+def test_switches_can_refer_to_the_hooks_own_options(backend):
+    made = backend(
+        cfg.BoolOpt("h_active", default=True),
+        alpha="enable_pre_hooks = $h_active\nhook_operations = $h_which",
+        sections="[DEFAULT]\nh_which = create_*",
+    )
+    made.conf.register_opt(cfg.StrOpt("h_which"))
+    (hook,) = made.weave()
+    assert hook.pre_hooks_enabled is True
+    assert hook.hook_operations == ["create_*"]
