@@ -68,9 +68,10 @@ class Veto(AspectsError):
         """
         if isinstance(error, Veto):
             return error
-        nested = getattr(error, "exceptions", ())
-        if isinstance(nested, (list, tuple)):
-            for each in nested:
-                if isinstance(each, BaseException) and (veto := Veto.within(each)):
-                    return veto
-        return None
+        # Python 3.10 has groups from a library, and no common base class.
+        try:
+            nested = tuple(error.exceptions)  # type: ignore[attr-defined]
+        except Exception:
+            return None
+        vetoes = (Veto.within(each) for each in nested if each is not error)
+        return next(filter(None, vetoes), None)

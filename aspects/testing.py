@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from oslo_config import cfg, sources
 
 from aspects.config.options import SWITCHES
-from aspects.config.plan import _make_hook
+from aspects.config.plan import _make_hook, _wrong_dispatch
 from aspects.config.problems import Problem, instead
 from aspects.config.sections import BackendSection, InstanceSection
 from aspects.errors import HookConfigError, UnresolvedName
@@ -113,8 +113,9 @@ SIGNATURES = {
     "unmanage_snapshot": "snapshot",
     "unmanage_snapshot_with_server": "snapshot, share_server=None",
     "unmanage_with_server": "share, share_server=None",
+    # Manila 2024.1 has no rules to update.
     "update_access": "context, share, access_rules, add_rules, delete_rules, "
-    "update_rules, share_server=None",
+    "update_rules=None, share_server=None",
     "update_admin_network_allocation": "context, share_server",
     "update_network_allocation": "context, share_server",
     "update_replica_state": "context, replica_list, replica, access_rules, "
@@ -155,7 +156,7 @@ class HookCall(NamedTuple):
 
     hook: str
     """the hook's ``instance_name``"""
-    method: str
+    kind: str
     """``pre``, ``post``, ``error`` or ``periodic``"""
     context: Any
     func_name: Any
@@ -168,7 +169,7 @@ class HookCall(NamedTuple):
     kwargs: dict[str, Any]
 
     def __str__(self) -> str:
-        return f"{self.hook}.{self.method}"
+        return f"{self.hook}.{self.kind}"
 
 
 def _give(answer: Any, call: Any) -> Any:
@@ -289,9 +290,9 @@ class Recorder(HookBase):
         self._answers: dict[str, Any] = {}
         self.answer(**answers)
         if configuration is None:
-            for method in ("pre", "post", "periodic"):
-                setattr(self, f"{method}_hooks_enabled", method in enabled)
-                setattr(self, f"suppress_{method}_hooks_errors", method in suppress)
+            for kind in ("pre", "post", "periodic"):
+                setattr(self, f"{kind}_hooks_enabled", kind in enabled)
+                setattr(self, f"suppress_{kind}_hooks_errors", kind in suppress)
 
     def answer(self, **answers: Any) -> None:
         """Set what methods do from now on; one without an answer returns None.
@@ -307,7 +308,7 @@ class Recorder(HookBase):
 
     def _record(
         self,
-        method: str,
+        kind: str,
         context: Any,
         func_name: Any,
         data: Any,
@@ -316,9 +317,9 @@ class Recorder(HookBase):
         kwargs: dict[str, Any],
     ) -> Any:
         name = self.instance_name
-        call = HookCall(name, method, context, func_name, data, outcome, args, kwargs)
+        call = HookCall(name, kind, context, func_name, data, outcome, args, kwargs)
         self.calls.append(call)
-        return _give(self._answers.get(method), call)
+        return _give(self._answers.get(kind), call)
 
     def _execute_pre_hook(
         self, context: Any, func_name: Any, *args: Any, **kwargs: Any
@@ -418,6 +419,8 @@ def make_hook(
     except UnresolvedName as error:
         cause = error.__cause__
         problems.append(Problem(backend, "hook_drivers", name, error.cause))
+    # Whether there are its hook_operations depends on the hook_methods of a section.
+    problems += _wrong_dispatch(cls, section)
     problems += [_with_value(problem, values) for problem in section.problems()]
     for option in options:
         if option not in section.options:

@@ -10,7 +10,7 @@ from typing import Any
 
 from aspects.core.chain import around
 from aspects.core.log import log_failure
-from aspects.core.proxy import WovenClass, WovenDriver, WovenMethod, _class_of
+from aspects.core.proxy import WovenClass, WovenDriver, WovenMethod, woven_driver
 from aspects.core.signature import ACTIONS, never_runs
 from aspects.core.snapshot import Chain
 from aspects.errors import AlreadyWoven
@@ -131,7 +131,7 @@ class Weaving:
 
     def is_mine(self, method: Any) -> bool:
         """Return whether a method has this chain around it."""
-        mine = isinstance(method, WovenMethod)
+        mine = issubclass(type(method), WovenMethod)
         return mine and method._self_chain is self.chain
 
     def method_of(self, name: str, method: Any) -> Any:
@@ -205,7 +205,7 @@ def weave(
     for name in hook_methods:
         if wrong := no_driver_method(name):
             raise ValueError(f"hook_methods: {name!r}: {wrong}")
-    woven = _class_of(driver, hook_methods)(driver)
+    woven: Any = woven_driver(driver, hook_methods)
     woven._self_weaving = Weaving(
         driver, hooks, backend, host, hook_methods, periodic_hooks_ticks, new_context
     )

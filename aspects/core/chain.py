@@ -35,8 +35,8 @@ def around(chain: Enterable, operation: Operation, method: Method) -> Method:
 
     def run(*args: Any, **kwargs: Any) -> Any:
         name, context, given, named = operation.of_call(args, kwargs)
-        snapshot, plan = chain.enter(name)
         owed: Owed = []
+        snapshot, plan = chain.enter(name)
         try:
             call = (context, name) + given
             for step in plan.steps:
@@ -44,7 +44,7 @@ def around(chain: Enterable, operation: Operation, method: Method) -> Method:
                     continue
                 try:
                     data = step.pre(*call, **named)
-                    if data is not None and isinstance(data, UpdatedArguments):
+                    if data is not None and issubclass(type(data), UpdatedArguments):
                         args, kwargs = name.with_changes(args, kwargs, data.changes)
                         _, _, given, named = operation.of_call(args, kwargs)
                         call = (context, name) + given
@@ -65,7 +65,7 @@ def around(chain: Enterable, operation: Operation, method: Method) -> Method:
                 step, data = owed.pop(0)
                 try:
                     answer = step.post(*(context, name, data, result) + given, **named)
-                    if answer is not None and isinstance(answer, UpdatedResults):
+                    if answer is not None and issubclass(type(answer), UpdatedResults):
                         result = answer.results
                 except Exception as error:
                     if not step.suppresses("post", error, name, context, given, named):
@@ -79,8 +79,8 @@ def around(chain: Enterable, operation: Operation, method: Method) -> Method:
 
     async def run_coroutine(*args: Any, **kwargs: Any) -> Any:
         name, context, given, named = operation.of_call(args, kwargs)
-        snapshot, plan = chain.enter(name)
         owed: Owed = []
+        snapshot, plan = chain.enter(name)
         try:
             call = (context, name) + given
             for step in plan.steps:
@@ -88,7 +88,7 @@ def around(chain: Enterable, operation: Operation, method: Method) -> Method:
                     continue
                 try:
                     data = step.pre(*call, **named)
-                    if data is not None and isinstance(data, UpdatedArguments):
+                    if data is not None and issubclass(type(data), UpdatedArguments):
                         args, kwargs = name.with_changes(args, kwargs, data.changes)
                         _, _, given, named = operation.of_call(args, kwargs)
                         call = (context, name) + given
@@ -109,7 +109,7 @@ def around(chain: Enterable, operation: Operation, method: Method) -> Method:
                 step, data = owed.pop(0)
                 try:
                     answer = step.post(*(context, name, data, result) + given, **named)
-                    if answer is not None and isinstance(answer, UpdatedResults):
+                    if answer is not None and issubclass(type(answer), UpdatedResults):
                         result = answer.results
                 except Exception as error:
                     if not step.suppresses("post", error, name, context, given, named):

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from oslo_log import log
@@ -22,15 +23,24 @@ changed = threading.Condition(threading.RLock())
 class Lease:
     """The use of one hook by snapshots, of whichever chains."""
 
-    __slots__ = ("holders", "running", "transition")
+    __slots__ = ("_process", "holders", "transition")
 
     def __init__(self) -> None:
         #: The number of snapshots that hold the hook. Guarded by :data:`changed`.
         self.holders = 0
-        #: Whether the hook was started and not stopped since.
-        self.running = False
         #: Held during a start or a stop, so that one waits for the other.
         self.transition = threading.Lock()
+        # The process that started the hook: threads and servers do not survive a fork.
+        self._process: int | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether this process started the hook, and has not stopped it since."""
+        return self._process == os.getpid()
+
+    @running.setter
+    def running(self, running: bool) -> None:
+        self._process = os.getpid() if running else None
 
 
 def lease_of(hook: Any) -> Lease:
@@ -77,7 +87,12 @@ def release(hooks: Sequence[Any], backend: str | None = None) -> Any:
     thread = threading.Thread(
         target=stop, args=(unused, backend), name="manila-aspects-stop", daemon=True
     )
-    thread.start()
+    try:
+        thread.start()
+    except RuntimeError:
+        # The interpreter exits, or there are too many threads.
+        stop(unused, backend)
+        return None
     return thread
 
 
@@ -96,7 +111,8 @@ def start(hooks: Iterable[Any], backend: str | None) -> None:
         with lease.transition:
             if not lease.running:
                 lease.running = True
-                _run(hook, "start", backend)
+                if isinstance(hook, HookBase):
+                    _attempt(hook.start, hook, "start", backend)
 
 
 def stop(hooks: Sequence[Any], backend: str | None, *, forced: bool = False) -> None:
@@ -115,19 +131,21 @@ def stop(hooks: Sequence[Any], backend: str | None, *, forced: bool = False) -> 
                     continue
                 lease.running = False
             if hook.dispatcher is not None:
-                hook.dispatcher.stop()
-            _run(hook, "stop", backend)
+                _attempt(hook.dispatcher.stop, hook, "stop", backend)
+            if isinstance(hook, HookBase):
+                _attempt(hook.stop, hook, "stop", backend)
     with changed:
         changed.notify_all()
 
 
-def _run(hook: Any, what: str, backend: str | None) -> None:
-    """Call ``start()`` or ``stop()`` of a hook; log an error of it."""
-    if not isinstance(hook, HookBase):
-        return
+def _attempt(
+    method: Callable[[], None], hook: Any, what: str, backend: str | None
+) -> None:
+    """Start or stop a hook; log an error, which concerns no other hook."""
     try:
-        getattr(hook, what)()
-    except Exception as error:
+        method()
+    except (Exception, SystemExit) as error:
+        secrets = secret_options(hook.configuration)
         LOG.error(
             "Failed to %(what)s hook %(hook)s of backend %(backend)s: "
             "%(type)s: %(error)s",
@@ -136,8 +154,6 @@ def _run(hook: Any, what: str, backend: str | None) -> None:
                 "hook": hook_name(hook),
                 "backend": backend,
                 "type": type(error).__name__,
-                "error": text_of(
-                    error, None, {"secrets": secret_options(hook.configuration)}
-                ),
+                "error": text_of(error, None, {"secrets": secrets}),
             },
         )

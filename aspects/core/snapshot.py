@@ -34,9 +34,9 @@ class Snapshot:
     __slots__ = ("calls", "hooks", "idle", "owner", "plans", "switches")
 
     def __init__(self, hooks: tuple[Any, ...]) -> None:
-        hold(hooks)
         self.hooks = hooks
         self.switches = tuple(map(Switches.of, hooks))
+        hold(hooks)
         #: Whether a call runs no hook, and so is the driver's own.
         self.idle = not any(
             each.pre_hooks_enabled or each.post_hooks_enabled for each in self.switches
@@ -111,8 +111,8 @@ class Chain:
     """
 
     __slots__ = (
-        *("__weakref__", "_adapted", "_closed", "_frozen", "_polled", "_retired"),
-        *("_started", "_stopping", "backend", "hooks", "idle", "snapshot"),
+        *("__weakref__", "_adapted", "_closed", "_frozen", "_polled", "_polled_values"),
+        *("_retired", "_started", "_stopping", "backend", "hooks", "idle", "snapshot"),
     )
 
     def __init__(self, hooks: Iterable[Any], backend: str | None = None) -> None:
@@ -134,7 +134,7 @@ class Chain:
         :param operation: the operation; ``periodic`` for a tick
         :return: the snapshot, which the caller has to leave, and what the call runs
         """
-        if self._polled and self._switches_differ():
+        if self._polled and self._poll() != self._polled_values:
             self.refresh()
         while True:
             snapshot = self.snapshot
@@ -151,6 +151,7 @@ class Chain:
             if self._frozen:
                 return
             old = self.snapshot
+            self._polled_values = self._poll()
             self.snapshot = Snapshot(() if self._closed else self._adapted)
             #: Whether no call runs a hook.
             self.idle = self.snapshot.idle and not (self._polled and not self._closed)
@@ -188,8 +189,14 @@ class Chain:
     def start(self) -> None:
         """Start the hooks, in the process that runs the driver."""
         with changed:
-            self._started, self._closed = True, False
-        self.replace(self.hooks)
+            self._started = True
+            adapted = self._adapted
+            hold(adapted)
+        start(adapted, self.backend)
+        with changed:
+            self._closed = False
+            self.refresh()
+            self._release(adapted)
 
     def stop(self, end: float) -> None:
         """Run no more hooks, and stop them once the last call has left.
@@ -224,19 +231,15 @@ class Chain:
 
     def _set_hooks(self, hooks: tuple[Any, ...], adapted: tuple[Any, ...]) -> None:
         self.hooks, self._adapted = hooks, adapted
-        #: The positions of hooks whose switches have to be compared at each call.
-        self._polled = tuple(
-            at for at, hook in enumerate(hooks) if not reports_changes(hook)
-        )
+        # The hooks whose switches have to be compared at each call.
+        self._polled = tuple(hook for hook in hooks if not reports_changes(hook))
         for hook in hooks:
             if reports_changes(hook):
                 _watch(hook, self)
 
-    def _switches_differ(self) -> bool:
-        hooks, switches = self._adapted, self.snapshot.switches
-        return not self._closed and any(
-            Switches.of(hooks[at]) != switches[at] for at in self._polled
-        )
+    def _poll(self) -> list[Any]:
+        names = Switches._fields
+        return [getattr(hook, name, None) for hook in self._polled for name in names]
 
     def drained(self, snapshot: Snapshot) -> None:
         """Release the hooks of a retired snapshot that no call uses any more.

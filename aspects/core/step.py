@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from aspects.core.breaker import breaker_of, record_failure, supervised
 from aspects.core.log import hook_name, log_veto
 from aspects.core.observe import observed_method
-from aspects.core.signature import PROTOCOLS, fitted
+from aspects.core.signature import PROTOCOLS, adapt_signature
 from aspects.errors import Veto
 from aspects.hook import HookBase, Method, Switch
 
@@ -216,7 +216,7 @@ class Step:
         method = error_method(hook) if kind == "error" else getattr(hook, _NAMES[kind])
         if method is None:
             return disabled
-        method = fitted(method, PROTOCOLS[kind])
+        method = adapt_signature(method, PROTOCOLS[kind])
         if observers:
             method = observed_method(observers, hook, kind, method, operation)
         dispatcher = hook.dispatcher

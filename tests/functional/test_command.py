@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 import aspects
+from aspects.testing import FakeDriver
 from hooks import command
 from tests.support import pages
 from tests.support.clock import Clock
@@ -35,19 +36,6 @@ SHARE = {"id": "i1", "share_id": "s1"}
 
 #: Above what a pipe holds.
 LARGE = 1_000_000
-
-
-class Driver:
-    """A driver of which nothing is asked."""
-
-    def __init__(self) -> None:
-        self.calls = 0
-
-    def create_share(self, context: Any, share: Any, share_server: Any = None) -> None:
-        self.calls += 1
-
-    def update_access(self, context: Any, share: Any, access_rules: Any) -> None:
-        self.calls += 1
 
 
 #: What a program's processes are found by: nothing else has it in its arguments.
@@ -90,7 +78,7 @@ def woven(tmp_path: Path, mark: str) -> Weave:
             f"command = {path} {mark}",
             *options,
         ]
-        return woven_by("\n".join(lines), tmp_path, Driver())
+        return woven_by("\n".join(lines), tmp_path, FakeDriver())
 
     return weave
 
@@ -123,16 +111,16 @@ class TestExample:
         path.write_text(text.replace("/run/backup-runs", str(flag)))
         path.chmod(0o755)
         example = pages.example(PAGE, {"/etc/manila/check-share": str(path)})
-        with woven_by(example, tmp_path, Driver()) as driver:
+        with woven_by(example, tmp_path, FakeDriver()) as driver:
             driver.create_share(None, SHARE)
             flag.touch()
-            driver.update_access(None, SHARE, [])
+            driver.update_access(None, SHARE, [], [], [])
             with pytest.raises(aspects.Veto) as caught:
                 driver.create_share(None, SHARE)
             assert str(caught.value) == (
                 "check-share: exit status 1: no shares while a backup runs"
             )
-            assert driver.calls == 2
+            assert len(driver.calls) == 2
 
 
 class TestHanging:
@@ -211,7 +199,7 @@ class TestBackground:
         text = "sh -c 'sleep 1000; : MARK' &\nexit 0"
         with woven(text, "command_timeout = 60") as driver:
             driver.create_share(None, SHARE)
-            assert driver.calls == 1
+            assert len(driver.calls) == 1
         gone(mark)
 
     def test_child_that_floods_the_pipe(self, woven: Weave, mark: str) -> None:
@@ -251,7 +239,7 @@ class TestOutput:
         text = "yes | head -c 5000000\nyes | head -c 5000000 >&2\nexit 0"
         with woven(text, "command_timeout = 60") as driver:
             driver.create_share(None, SHARE)
-            assert driver.calls == 1
+            assert len(driver.calls) == 1
 
     def test_what_is_written_last_is_told(self, woven: Weave) -> None:
         """Right before the end, again and again: no race loses it."""
@@ -313,8 +301,8 @@ class TestInput:
     def test_program_that_ends_at_once(self, woven: Weave) -> None:
         with woven("exit 0") as driver:
             for _ in range(100):
-                driver.update_access(None, SHARE, self.RULES)
-            assert driver.calls == 100
+                driver.update_access(None, SHARE, self.RULES, [], [])
+            assert len(driver.calls) == 100
 
     def test_program_that_reads_a_part(self, woven: Weave) -> None:
         self.call(woven, "head -c 10 > /dev/null")
@@ -324,8 +312,8 @@ class TestInput:
 
     def call(self, woven: Weave, text: str) -> None:
         with woven(text) as driver:
-            driver.update_access(None, SHARE, self.RULES)
-            assert driver.calls == 1
+            driver.update_access(None, SHARE, self.RULES, [], [])
+            assert len(driver.calls) == 1
 
 
 class TestService:
@@ -403,25 +391,16 @@ class TestService:
 WEAVE = """
 import sys
 sys.path.insert(0, sys.argv[2])
-from oslo_config import cfg
 import aspects
-
-class Driver:
-    calls = 0
-    def create_share(self, context, share):
-        Driver.calls += 1
-
-class Given:
-    config_group = "alpha"
-    values = {"command": sys.argv[1], "enable_pre_hooks": True,
-              "command_timeout": 20, "command_environment": []}
-    def safe_get(self, key):
-        return self.values.get(key, False)
-    def append_config_values(self, options):
-        pass
-
+from aspects.testing import FakeDriver, make_hook
 from hooks.command import CommandError, CommandHook
-driver = aspects.weave(Driver(), [CommandHook(Given(), "node1")], "alpha")
+
+def woven(timeout):
+    options = {"enable_post_hooks": False, "command_timeout": timeout}
+    hook = make_hook(CommandHook, command=sys.argv[1], **options)
+    return aspects.weave(FakeDriver(), [hook], "alpha")
+
+driver = woven(20)
 """
 
 CALL = (
@@ -431,7 +410,7 @@ try:
     driver.create_share(None, {"id": "1"})
 except Exception as error:
     print(type(error).__name__, error)
-print("driver was called" if Driver.calls else "driver was not called")
+print("driver was called" if driver.calls else "driver was not called")
 """
 )
 
@@ -478,7 +457,7 @@ several = list(pool.imap(call, ["exit"] * 5))
 assert len(set(several)) == 1, several
 print(several[0])
 print(call("leave"))
-Given.values["command_timeout"] = 1
+driver = woven(1)
 assert call("flood") == "killed"
 print(call("hang"))
 try:

@@ -20,6 +20,7 @@ import pytest
 import trustme
 
 import aspects
+from aspects.testing import FakeDriver
 from hooks.events.errors import NotDelivered
 from tests.support import receiver
 from tests.support.config import woven_by
@@ -35,17 +36,6 @@ BOUND = 1.0
 
 #: How the versions of urllib3 tell of a certificate that is not accepted.
 UNVERIFIED = "CERTIFICATE_VERIFY_FAILED|CertificateError"
-
-
-class Driver:
-    def create_share(self, context: Any, share: Any, share_server: Any = None) -> str:
-        return "export"
-
-    def delete_share(self, context: Any, share: Any, share_server: Any = None) -> None:
-        pass
-
-    def extend_share(self, share: Any, new_size: int) -> None:
-        pass
 
 
 class TLS:
@@ -83,7 +73,7 @@ def new_hook(tmp_path: Path) -> Iterator[Callable[..., Any]]:
                 ["[alpha]", "hook_drivers = webhook", f"webhook_timeout = {BOUND}"]
                 + [f"{name} = {value}" for name, value in options.items()]
             )
-            woven = stack.enter_context(woven_by(text, tmp_path, Driver()))
+            woven = stack.enter_context(woven_by(text, tmp_path, FakeDriver()))
             return aspects.weaving(woven).hooks[0]
 
         yield new
@@ -98,7 +88,7 @@ def test_the_documented_example(tmp_path: Path, tls: TLS) -> None:
                 "/etc/ssl/certs/ops-ca.pem": str(tls.ca_file),
             },
         )
-        with woven_by(text, tmp_path, Driver()) as driver:
+        with woven_by(text, tmp_path, FakeDriver()) as driver:
             driver.create_share(None, {"id": "i1", "share_id": "s1"})
             driver.extend_share({"id": "i1", "share_id": "s1"}, 2)
             driver.delete_share(None, {"id": "i1", "share_id": "s1"})
@@ -136,10 +126,10 @@ UNVERIFIED_DELIVERIES = """
 import sys
 from pathlib import Path
 from tests.support.config import woven_by
-from tests.functional.test_webhook import Driver
+from aspects.testing import FakeDriver
 
 file, folder = map(Path, sys.argv[1:])
-with woven_by(file.read_text(), folder, Driver()) as driver:
+with woven_by(file.read_text(), folder, FakeDriver()) as driver:
     for n in range(3):
         driver.create_share(None, {"id": str(n)})
 """
@@ -348,14 +338,9 @@ EVENTLET = """
     import time
     from pathlib import Path
 
-    import aspects
+    from aspects.testing import FakeDriver
     from hooks.events.errors import NotDelivered
     from tests.support.config import woven_by
-
-
-    class Driver:
-        def create_share(self, context, share):
-            return "export"
 
 
     url, hanging, folder = sys.argv[1:]
@@ -377,11 +362,11 @@ EVENTLET = """
     eventlet.spawn(others)
     for dispatch in ("inline", "background", "durable"):
         more = f"hook_dispatch = {dispatch}"
-        with woven_by(text + more, Path(folder), Driver()) as driver:
+        with woven_by(text + more, Path(folder), FakeDriver()) as driver:
             for n in range(10):
                 driver.create_share(None, {"id": f"{dispatch}-{n}"})
     text = text.replace(url, hanging)
-    with woven_by(text, Path(folder), Driver()) as driver:
+    with woven_by(text, Path(folder), FakeDriver()) as driver:
         turns.clear()
         try:
             driver.create_share(None, {"id": "late"})

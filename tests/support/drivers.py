@@ -8,6 +8,30 @@ from collections.abc import Callable
 from typing import Any
 
 import aspects
+from aspects import testing
+
+
+class BusyDriver(testing.FakeDriver):
+    """A fake driver each of whose methods does the same.
+
+    :param does: an exception, to be raised; or a function, to be called for the result
+    """
+
+    def __init__(self, does: BaseException | Callable[[], Any] | None = None) -> None:
+        super().__init__(**dict.fromkeys(testing.SIGNATURES, self._do))
+        self.does = does
+
+    def _do(self, call: testing.DriverCall) -> Any:
+        if isinstance(self.does, BaseException):
+            raise self.does
+        return self.does and self.does()
+
+
+def create_unless_it_fails(call: testing.DriverCall) -> str:
+    """Create a share, unless it says that this fails: for a fake driver's answer."""
+    if call.arguments["share"].get("fails"):
+        raise LookupError("no such pool")
+    return "export"
 
 
 class Driver:

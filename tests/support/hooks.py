@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
-import aspects
+from aspects import testing
 
 
 class Timeout(BaseException):
@@ -18,108 +18,21 @@ class Timeout(BaseException):
 NOT_SUPPRESSED = [KeyboardInterrupt, SystemExit, Timeout, asyncio.CancelledError]
 
 
-class Seen(NamedTuple):
-    """One action of a hook, and what it was given."""
+#: One call of a hook method, and what it was given.
+Seen = testing.HookCall
 
-    hook: str
-    action: str
-    context: Any
-    func_name: Any
-    data: Any = None
-    #: The result for a post action, the error for an error action.
-    outcome: Any = None
-    args: tuple[Any, ...] = ()
-    kwargs: dict[str, Any] = {}
+#: Raises an exception, calls a function, returns anything else.
+act = testing._give
 
 
-def act(answer: Any, seen: Seen) -> Any:
-    """Raise an exception, call a function, return anything else."""
-    if isinstance(answer, BaseException):
-        raise answer
-    return answer(seen) if callable(answer) else answer
-
-
-class Actions:
-    """The actions of a hook; each is written down in ``trace``."""
-
-    instance_name: str
-    trace: list[Any]
-    answers: dict[str, Any]
-
-    def _seen(self, action: str, *given: Any) -> Any:
-        seen = Seen(self.instance_name, action, *given)
-        self.trace.append(seen)
-        return act(self.answers.get(action), seen)
-
-    def _execute_pre_hook(
-        self, context: Any, func_name: Any, *args: Any, **kwargs: Any
-    ) -> Any:
-        return self._seen("pre", context, func_name, None, None, args, kwargs)
-
-    def _execute_post_hook(
-        self,
-        context: Any,
-        func_name: Any,
-        pre_hook_data: Any,
-        driver_action_results: Any,
-        *args: Any,
-        **kwargs: Any,
-    ) -> Any:
-        return self._seen(
-            "post",
-            context,
-            func_name,
-            pre_hook_data,
-            driver_action_results,
-            args,
-            kwargs,
-        )
-
-    def _execute_periodic_hook(
-        self, context: Any, periodic_hook_data: Any, *args: Any, **kwargs: Any
-    ) -> Any:
-        return self._seen("periodic", context, None, periodic_hook_data)
-
-
-class ErrorAction(Actions):
-    def _execute_error_hook(
-        self,
-        context: Any,
-        func_name: Any,
-        pre_hook_data: Any,
-        error: BaseException,
-        *args: Any,
-        **kwargs: Any,
-    ) -> Any:
-        return self._seen(
-            "error", context, func_name, pre_hook_data, error, args, kwargs
-        )
-
-
-def _set_up(
-    hook: Any,
-    name: str,
-    trace: list[Any] | None,
-    answers: dict[str, Any] | None,
-    enabled: Iterable[str],
-    suppress: Iterable[str],
-) -> None:
-    hook.instance_name = name
-    hook.trace = [] if trace is None else trace
-    hook.answers = answers or {}
-    for action in ("pre", "post", "periodic"):
-        setattr(hook, f"{action}_hooks_enabled", action in enabled)
-        setattr(hook, f"suppress_{action}_hooks_errors", action in suppress)
-
-
-class Recorder(ErrorAction, aspects.HookBase):
-    """A hook that writes down its actions.
+class Recorder(testing.Recorder):
+    """A recorder that is enabled for calls alone.
 
     :param name: its instance name
     :param trace: what it writes to, shared with others to see the order
-    :param enabled: its actions that are on
-    :param suppress: its actions whose errors are suppressed
-    :param answers: action -> what it does: raise, call or return that
+    :param enabled: its methods that are enabled
+    :param suppress: its methods whose errors are suppressed
+    :param answers: method -> what it does: raise, call or return that
     """
 
     def __init__(
@@ -131,12 +44,20 @@ class Recorder(ErrorAction, aspects.HookBase):
         suppress: Iterable[str] = (),
         **answers: Any,
     ) -> None:
-        super().__init__(None, None)
-        _set_up(self, name, trace, answers, enabled, suppress)
+        super().__init__(
+            name=name, calls=trace, enabled=enabled, suppress=suppress, **answers
+        )
+        self.trace = self.calls
+
+    def note(self, kind: str) -> Any:
+        """Write down what no chain calls, as ``start``."""
+        return self._record(kind, None, None, None, None, (), {})
 
 
-class PlainRecorder(ErrorAction):
-    """The same, with plain attributes for switches."""
+class UpstreamRecorder:
+    """The same as Manila's own hooks are: without an error method, and with plain
+    attributes for switches.
+    """
 
     def __init__(
         self,
@@ -147,18 +68,25 @@ class PlainRecorder(ErrorAction):
         suppress: Iterable[str] = (),
         **answers: Any,
     ) -> None:
-        _set_up(self, name, trace, answers, enabled, suppress)
+        self.instance_name = name
+        self.calls = self.trace = [] if trace is None else trace
+        self._answers = answers
+        for kind in ("pre", "post", "periodic"):
+            setattr(self, f"{kind}_hooks_enabled", kind in enabled)
+            setattr(self, f"suppress_{kind}_hooks_errors", kind in suppress)
+
+    _record = testing.Recorder._record
+    _execute_pre_hook = testing.Recorder._execute_pre_hook
+    _execute_post_hook = testing.Recorder._execute_post_hook
+    _execute_periodic_hook = testing.Recorder._execute_periodic_hook
 
 
-class UpstreamRecorder(Actions):
-    """The same as Manila's own hooks are: without an error action."""
+class PlainRecorder(UpstreamRecorder):
+    """The same with an error method."""
 
-    __init__ = PlainRecorder.__init__
+    _execute_error_hook = testing.Recorder._execute_error_hook
 
 
 def actions_of(trace: Iterable[Any]) -> list[str]:
     """Return a trace in short: ``one.pre``, ``driver``, ``one.post``, ..."""
-    return [
-        f"{each.hook}.{each.action}" if isinstance(each, Seen) else each
-        for each in trace
-    ]
+    return [str(each) for each in trace]

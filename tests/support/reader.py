@@ -38,7 +38,7 @@ import aspects
 from aspects import cli
 from aspects.config.options import section_options
 from aspects.config.plan import plan
-from aspects.operations import METHODS
+from aspects.testing import FakeDriver
 
 from .pages import ROOT, Block, blocks_of, commands_of
 
@@ -86,16 +86,8 @@ PYTHON = {
 }
 
 
-class Driver:
-    """A driver that has a method for every operation."""
-
-
 def _method(self: Any, *args: Any, **kwargs: Any) -> None:
     """Do nothing."""
-
-
-for _name in METHODS:
-    setattr(Driver, _name, _method)
 
 
 class Reader:
@@ -107,7 +99,7 @@ class Reader:
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder = folder
-        self.names: dict[str, Any] = {"__name__": "page", "driver": Driver()}
+        self.names: dict[str, Any] = {"__name__": "page", "driver": FakeDriver()}
         self._monkeypatch = monkeypatch
         monkeypatch.chdir(folder)
         monkeypatch.syspath_prepend(str(folder))
@@ -185,9 +177,9 @@ class Reader:
             conf = cfg.ConfigOpts()
             conf(["--config-file", str(file)], project="manila", default_config_dirs=[])
             section = aspects.BackendSection(conf, backend)
-            planned = plan(section, "node1@alpha", Driver())
+            planned = plan(section, "node1@alpha", FakeDriver())
             assert not planned.problems, "; ".join(map(str, planned.problems))
-            woven = aspects.weave_from_config(Driver(), section, "node1@alpha")
+            woven = aspects.weave_from_config(FakeDriver(), section, "node1@alpha")
             assert len(aspects.weaving(woven).hooks) == len(planned.hooks) > 0
             known = {option.dest for option in section_options} | MANILA
             for each in planned.sections:

@@ -165,7 +165,7 @@ class TestRecorder:
         woven = aspects.weave(testing.FakeDriver(create_share=1), [hook])
         assert woven.create_share(CONTEXT, {}) == 1
         assert not aspects.tick(woven, CONTEXT, [])
-        assert [call.method for call in hook.calls] == ["post"]
+        assert [call.kind for call in hook.calls] == ["post"]
 
     def test_it_can_be_named_in_a_file(self, tmp_path):
         file = ConfigFile(
@@ -244,7 +244,7 @@ class TestMakeHook:
         aspects.weaving(woven).start()
         woven.create_share(CONTEXT, {})
         aspects.weaving(woven).stop()
-        assert [call.method for call in hook.calls] == ["pre", "post"]
+        assert [call.kind for call in hook.calls] == ["pre", "post"]
 
     def test_all_that_is_wrong_is_told_at_once(self):
         assert problems_of(alias_port=0, alias_prot=7, enable_pre_hooks="maybe") == [
@@ -252,6 +252,12 @@ class TestMakeHook:
             "'maybe'",
             "[alpha:AliasHook] alias_port = 0: Should be greater than or equal to 1",
             "[alpha:AliasHook] alias_prot = 7: unknown option: write alias_port",
+        ]
+
+    def test_a_dispatch_that_the_class_cannot_do_is_told(self):
+        assert problems_of(hook_dispatch="durable") == [
+            "[alpha:AliasHook] hook_dispatch = durable: AliasHook delivers no events: "
+            "write inline or background",
         ]
 
     def test_a_secret_is_not_told(self):
@@ -289,6 +295,7 @@ class TestMakeHook:
         assert hook.suppress_post_hooks_errors
 
 
+@pytest.mark.slow
 def test_it_needs_neither_manila_nor_pytest():
     code = (
         "import sys\n"

@@ -3,11 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from oslo_context import context as oslo_context
 
 from tests.support.ways import WAYS, Way
 
@@ -27,14 +25,3 @@ def woven_way(request: pytest.FixtureRequest) -> Way:
 @pytest.fixture
 def trace() -> list[Any]:
     return []
-
-
-@pytest.fixture(autouse=True)
-def _no_current_context() -> Iterator[None]:
-    """Leave the thread without a request context, before and after."""
-    store = oslo_context._request_store
-    before = vars(store).pop("context", None)
-    yield
-    vars(store).pop("context", None)
-    if before is not None:
-        store.context = before

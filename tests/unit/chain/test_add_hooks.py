@@ -149,7 +149,7 @@ def test_the_hooks_may_be_any_iterable() -> None:
 def test_decorated_methods_that_call_each_other_are_join_points_each() -> None:
     hook = Recorder()
     Own(hook).delete_share(CONTEXT, {})
-    assert [f"{seen.action} {seen.func_name}" for seen in hook.trace] == [
+    assert [f"{seen.kind} {seen.func_name}" for seen in hook.trace] == [
         "pre delete_share_instance",
         "pre create_share_instance",
         "post create_share_instance",
@@ -191,8 +191,8 @@ def test_a_coroutine_method_is_awaited_before_its_post_hooks() -> None:
 
 def test_a_class_with_decorated_methods_can_be_woven() -> None:
     """As a driver whose author added some hooks of his own."""
-    own, woven = Recorder("own"), Recorder("woven")
-    trace = own.trace = woven.trace
+    trace: list[Any] = []
+    own, woven = Recorder("own", trace), Recorder("woven", trace)
     driver = aspects.weave(Own(own), [woven])
     driver.create_share(CONTEXT, {})
     assert actions_of(trace) == ["woven.pre", "own.pre", "own.post", "woven.post"]

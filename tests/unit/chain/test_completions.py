@@ -31,7 +31,7 @@ def test_every_hook_whose_turn_came_before_the_driver_gets_exactly_one_ending(
         assert fails
     endings = [each for each in trace[4:] if isinstance(each, Seen)]
     assert sorted(each.hook for each in endings) == ["one", "three", "two"]
-    assert {each.action for each in endings} == {"error" if fails else "post"}
+    assert {each.kind for each in endings} == {"error" if fails else "post"}
 
 
 @pytest.mark.parametrize("fails", [False, True])
@@ -70,7 +70,7 @@ def test_a_hook_that_is_off_altogether_sees_nothing(way: Way, trace: list[Any]) 
     hooks = three(trace, enabled=[])
     way.call(way.driver(hooks), CONTEXT, "share")
     assert actions_of(trace) == ["one.pre", "three.pre", "one.post", "three.post"]
-    data = [each.data for each in trace if each.action == "post"]
+    data = [each.data for each in trace if each.kind == "post"]
     assert data == ["data of one", "data of three"]
 
 

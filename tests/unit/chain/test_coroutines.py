@@ -106,7 +106,7 @@ def test_calls_of_a_coroutine_method_do_not_mix() -> None:
         )
 
     assert asyncio.run(main()) == [0, 1, 2, 3, 4]
-    endings = [seen for seen in hook.trace if seen.action == "post"]
+    endings = [seen for seen in hook.trace if seen.kind == "post"]
     assert len(endings) == 5
     assert all(seen.data == seen.args == (seen.outcome,) for seen in endings)
 

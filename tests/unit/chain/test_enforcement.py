@@ -68,7 +68,7 @@ def test_a_group_without_a_veto_is_an_error_like_any_other(
 ) -> None:
     hook = Recorder("one", trace, pre=group("checks", [ValueError()]), suppress=["pre"])
     way.call(way.driver([hook]), CONTEXT, "share")
-    assert [seen.action for seen in trace] == ["pre", "post"]
+    assert [seen.kind for seen in trace] == ["pre", "post"]
 
 
 def test_in_warn_mode_the_call_goes_on_and_says_so(
@@ -79,7 +79,7 @@ def test_in_warn_mode_the_call_goes_on_and_says_so(
     with caplog.at_level(logging.WARNING):
         way.call(way.driver([hook, after]), CONTEXT, "share")
     post = trace[2]
-    assert (post.hook, post.action) == ("freeze", "post")
+    assert (post.hook, post.kind) == ("freeze", "post")
     assert isinstance(post.data, aspects.Veto)
     (record,) = caplog.records
     for part in ("freeze", "alpha", "would have denied", "create_share", "Monday"):
@@ -94,7 +94,7 @@ def test_in_warn_mode_the_events_of_the_call_have_the_veto(
     driver = way.driver([*hooks, Recorder("after", trace)])
     way.call(driver, CONTEXT, "share")
     noted = {
-        f"{seen.hook}.{seen.action}": data_of(
+        f"{seen.hook}.{seen.kind}": data_of(
             None, seen.func_name, seen.args, seen.kwargs
         ).get("would_deny")
         for seen in trace
@@ -109,7 +109,7 @@ def test_in_warn_mode_the_events_of_the_call_have_the_veto(
     }
     # It is of that call alone.
     trace.clear()
-    hooks[1].answers["pre"] = None
+    hooks[1].answer(pre=None)
     way.call(driver, CONTEXT, "share")
     assert "would_deny" not in data_of(None, trace[-1].func_name, (), {})
 

@@ -298,12 +298,12 @@ def test_a_hook_can_be_copied() -> None:
     woven = aspects.weave(Driver(), [hook])
     other = copy.copy(hook)
     other.instance_name = "two"
-    other.trace = []
+    other.calls = other.trace = []
     aspects.weave(Driver(), [other]).create_share(CONTEXT, "share")
     other.pre_hooks_enabled = False
     assert hook.trace == []
     woven.create_share(CONTEXT, "share")
-    assert [seen.action for seen in hook.trace] == ["pre", "post"]
+    assert [seen.kind for seen in hook.trace] == ["pre", "post"]
 
 
 def test_the_name_of_a_hook_is_what_an_operator_calls_it() -> None:

@@ -203,3 +203,54 @@ def test_ticks_are_not_among_the_operations(trace: list[Any]) -> None:
     assert aspects.tick(driver, CONTEXT, []) is True
     driver.create_share(CONTEXT, "share")
     assert actions_of(trace) == ["hook.periodic"]
+
+
+@pytest.mark.parametrize("kind", [list, tuple, set, frozenset, iter])
+def test_any_collection_of_patterns_will_do(kind: Any, trace: list[Any]) -> None:
+    hook = Recorder("one", trace)
+    hook.hook_operations = kind(["delete_*"])
+    woven = aspects.weave(Driver(), [hook])
+    woven.create_share(CONTEXT, "share")
+    assert trace == []
+    woven.delete_share(CONTEXT, "share")
+    assert actions_of(trace) == ["one.pre", "one.post"]
+
+
+@pytest.mark.parametrize("patterns", ["delete_*", b"delete_*", 5, [5], ["*", None]])
+def test_anything_else_is_refused_and_changes_nothing(
+    patterns: Any, trace: list[Any]
+) -> None:
+    hook = Recorder("one", trace)
+    woven = aspects.weave(Driver(), [hook])
+    with pytest.raises(TypeError, match="hook_operations: expected"):
+        hook.hook_operations = patterns
+    assert hook.hook_operations == ("*",)
+    woven.create_share(CONTEXT, "share")
+    assert actions_of(trace) == ["one.pre", "one.post"]
+
+
+def test_a_hook_without_patterns_runs_for_no_operation(trace: list[Any]) -> None:
+    hook = Recorder("one", trace, enabled=["pre", "post", "periodic"])
+    hook.hook_operations = []
+    woven = aspects.weave(Driver(), [hook])
+    woven.create_share(CONTEXT, "share")
+    assert trace == []
+    # A switch of its own enables ticks.
+    assert aspects.tick(woven, CONTEXT, [])
+
+
+def test_a_pattern_with_an_exclamation_mark_excludes(trace: list[Any]) -> None:
+    hook = Recorder("one", trace)
+    woven = aspects.weave(Driver(), [hook])
+    for patterns, runs in {
+        ("!create_*",): ["delete_share_instance"],
+        ("*", "!create_*"): ["delete_share_instance"],
+        ("!create_*", "*"): ["delete_share_instance"],
+        ("create_*", "!create_share_*"): [],
+        ("!*",): [],
+    }.items():
+        trace.clear()
+        hook.hook_operations = patterns
+        woven.create_share(CONTEXT, "share")
+        woven.delete_share(CONTEXT, "share")
+        assert [seen.func_name for seen in trace if seen.kind == "pre"] == runs

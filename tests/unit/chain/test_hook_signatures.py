@@ -209,7 +209,7 @@ def test_a_hook_may_take_the_protocols_arguments_in_its_kwargs(
 ) -> None:
     driver = way.driver([ByKeyword("hook", trace, pre="data")])
     way.call(driver, context=CONTEXT, share="share")
-    assert [seen.action for seen in trace] == ["pre", "post"]
+    assert [seen.kind for seen in trace] == ["pre", "post"]
     assert trace[1].context is CONTEXT
     assert trace[1].func_name == "create_share_instance"
     assert trace[1].data == "data"
@@ -281,7 +281,7 @@ def test_a_hook_may_take_the_calls_arguments_by_name(
         assert fails
     given = {"share": "share", "share_server": "server"}
     assert [(seen.args, seen.kwargs) for seen in trace] == [((), given)] * 2
-    assert trace[1].action == ("error" if fails else "post")
+    assert trace[1].kind == ("error" if fails else "post")
     assert trace[1].data == "data"
     assert fails or trace[1].outcome == "result"
     assert received == [(CONTEXT, "share", "server")]

@@ -64,8 +64,8 @@ def test_a_call_keeps_nothing_alive(
         return made
 
     class Hook(PlainRecorder):
-        def _seen(self, action: str, *given: Any) -> Any:
-            if action == where and self.instance_name == "two":
+        def _record(self, kind: str, *given: Any) -> Any:
+            if kind == where and self.instance_name == "two":
                 raise new(Fault)
             return new(Data)
 
@@ -144,13 +144,16 @@ def test_a_hook_outlives_its_woven_driver_and_can_still_be_switched(way: Way) ->
 
 
 class Living(Recorder):
-    """A hook that is told when it starts and stops."""
+    """A hook that writes down when it starts and stops, too."""
+
+    def answer(self, **answers: Any) -> None:
+        self._answers.update(answers)
 
     def start(self) -> None:
-        self._seen("start", None, None)
+        self.note("start")
 
     def stop(self) -> None:
-        self._seen("stop", None, None)
+        self.note("stop")
 
 
 def test_hooks_start_and_stop_in_order(trace: list[Any]) -> None:

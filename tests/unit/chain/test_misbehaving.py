@@ -326,3 +326,45 @@ def test_a_driver_that_holds_a_lock_of_a_background_hook_goes_on():
         woven.create_share(CONTEXT, {})
     hook.dispatcher.stop()
     assert hook.done.count("post") == 2
+
+
+# Answers and errors that break when they are looked at
+
+
+class Opaque:
+    """An object that fails whatever is asked of it."""
+
+    @property
+    def __class__(self):
+        raise LookupError("no class")
+
+    def __bool__(self):
+        raise LookupError("no truth")
+
+
+class OpaqueError(Exception):
+    """An error whose attributes cannot be read."""
+
+    @property
+    def exceptions(self):
+        raise LookupError("no exceptions")
+
+
+def test_an_answer_that_cannot_be_looked_at_changes_nothing():
+    before = Hook()
+    hook = Hook(pre=lambda *args: Opaque(), post=lambda *args: Opaque())
+    woven = aspects.weave(Driver(), [before, hook])
+    assert woven.create_share(CONTEXT, {}) == ["export"]
+    assert before.done == hook.done == ["pre", "post"]
+
+
+def test_an_error_that_cannot_be_looked_at_is_an_error_like_any_other():
+    def fail(*args: Any) -> None:
+        raise OpaqueError
+
+    hook = Hook(pre=fail)
+    woven = aspects.weave(Driver(), [hook])
+    with pytest.raises(OpaqueError):
+        woven.create_share(CONTEXT, {})
+    hook.suppress_pre_hooks_errors = True
+    assert woven.create_share(CONTEXT, {}) == ["export"]

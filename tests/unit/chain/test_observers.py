@@ -181,7 +181,7 @@ def test_an_observer_changes_nothing(
     assert len([each for each in runs(trace) if "w:driver" in each]) == 2
     completion = "error" if fails else "post"
     assert f"broken.{completion}" in [
-        f"{seen.hook}.{seen.action}" for seen in trace if not isinstance(seen, str)
+        f"{seen.hook}.{seen.kind}" for seen in trace if not isinstance(seen, str)
     ]
     logged = [record.getMessage() for record in caplog.records]
     assert bool(logged) is (at != "swallow")

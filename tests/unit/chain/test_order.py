@@ -40,7 +40,7 @@ def test_what_a_pre_hook_returns_is_its_pre_hook_data(
     way: Way, trace: list[Any]
 ) -> None:
     way.call(way.driver(three(trace)), CONTEXT, "share")
-    data = {each.hook: each.data for each in trace if each.action == "post"}
+    data = {each.hook: each.data for each in trace if each.kind == "post"}
     assert data == {hook: f"data of {hook}" for hook in ("one", "two", "three")}
 
 
@@ -76,7 +76,7 @@ def test_each_post_hook_sees_the_result_as_the_hooks_before_it_left_it(
 ) -> None:
     hooks = three(trace, post=aspects.UpdatedResults("updated"))
     assert way.call(way.driver(hooks), CONTEXT, "share") == "updated"
-    seen = [each.outcome for each in trace if each.action == "post"]
+    seen = [each.outcome for each in trace if each.kind == "post"]
     assert seen == ["result", "result", "updated"]
 
 
@@ -138,7 +138,7 @@ def test_the_error_action_gets_the_same_arguments(way: Way, trace: list[Any]) ->
     driver = way.driver([Recorder("hook", trace)], tracing([], RuntimeError()))
     with pytest.raises(RuntimeError):
         way.call(driver, CONTEXT, "share", share_server="server")
-    assert trace[-1].action == "error"
+    assert trace[-1].kind == "error"
     assert trace[-1].context is CONTEXT
     assert trace[-1].args == ("share",)
     assert trace[-1].kwargs == {"share_server": "server"}

@@ -47,7 +47,7 @@ def test_a_suppressed_error_stands_in_for_the_error_action_too(
     hook = Recorder("hook", trace, suppress=["pre"], pre=error)
     with pytest.raises(RuntimeError):
         way.call(way.driver([hook], tracing(trace, RuntimeError())), CONTEXT, "share")
-    assert trace[-1].action == "error"
+    assert trace[-1].kind == "error"
     assert trace[-1].data is error
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from aspects.config.options import SWITCHES
+from aspects.core.step import Switches
 from tests.support.hooks import (
     Recorder,
     actions_of,
@@ -118,7 +120,7 @@ def test_a_hook_that_switches_itself_off_gets_its_ending(
     way: Way, trace: list[Any]
 ) -> None:
     hook = Recorder("once", trace)
-    hook.answers["pre"] = lambda seen: setattr(hook, "post_hooks_enabled", False)
+    hook.answer(pre=lambda seen: setattr(hook, "post_hooks_enabled", False))
     driver = way.driver([hook])
     way.call(driver, CONTEXT, "share")
     assert actions_of(trace) == ["once.pre", "once.post"]
@@ -135,3 +137,7 @@ def test_one_hook_in_two_woven_drivers_is_switched_in_both(
     for driver in drivers:
         woven_way.call(driver, CONTEXT, "share")
     assert actions_of(trace) == ["hook.pre", "hook.pre"]
+
+
+def test_a_snapshot_has_every_switch_of_a_hook() -> None:
+    assert set(Switches._fields) == set(SWITCHES)

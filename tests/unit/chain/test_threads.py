@@ -45,14 +45,14 @@ def test_calls_in_many_threads_do_not_mix(woven_way: Way) -> None:
         thread.join()
     assert not wrong
     for hook in hooks:
-        endings = [seen for seen in hook.trace if seen.action != "pre"]
+        endings = [seen for seen in hook.trace if seen.kind != "pre"]
         assert len(endings) == 400
         assert len(hook.trace) == 800
         for seen in endings:
             (share,) = seen.args
             assert seen.data == (share,)
             assert seen.context == share // 50
-            assert (seen.action == "error") == (share % 3 == 0)
+            assert (seen.kind == "error") == (share % 3 == 0)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -77,8 +77,8 @@ def test_switching_in_one_thread_breaks_no_call_of_another(
         stop.set()
         switching.join()
     for hook in hooks:
-        began = {seen.args for seen in hook.trace if seen.action == "pre"}
-        endings = [seen for seen in hook.trace if seen.action == "post"]
+        began = {seen.args for seen in hook.trace if seen.kind == "pre"}
+        endings = [seen for seen in hook.trace if seen.kind == "post"]
         assert [seen.args for seen in endings] == [(i,) for i in range(300)]
         for seen in endings:
             assert seen.data == (hook.instance_name if seen.args in began else None)

@@ -56,7 +56,7 @@ def test_later_hooks_and_the_driver_get_the_new_arguments(
         Recorder("after", trace),
     ]
     assert way.call(way.driver(hooks, body), CONTEXT, "share") == "result"
-    seen = {f"{each.hook}.{each.action}": (each.args, each.kwargs) for each in trace}
+    seen = {f"{each.hook}.{each.kind}": (each.args, each.kwargs) for each in trace}
     new = ("larger",), {"share_server": "other"}
     assert seen == {
         "before.pre": (("share",), {}),
@@ -81,7 +81,7 @@ def test_the_driver_gets_the_context_where_the_caller_passed_it(
 def test_pre_hook_data_of_an_update_is_its_own(way: Way, trace: list[Any]) -> None:
     hooks = [updating("one", trace, {"share": "larger"})]
     way.call(way.driver(hooks, Call()), CONTEXT, "share")
-    assert trace[-1].action == "post"
+    assert trace[-1].kind == "post"
     assert trace[-1].data == "one"
 
 
@@ -110,7 +110,7 @@ def test_a_name_that_the_method_does_not_take_is_an_error_of_the_hook(
     with pytest.raises(TypeError, match=rf"create_share\(\) has no argument '{name}'"):
         aspects.weave(driver, hooks).create_share(CONTEXT, "share")
     assert driver.got == []
-    assert [f"{each.hook}.{each.action}" for each in trace] == [
+    assert [f"{each.hook}.{each.kind}" for each in trace] == [
         *("before.pre", "one.pre"),
         "before.error",
     ]
@@ -145,6 +145,7 @@ def test_a_repr_of_an_update_has_no_values() -> None:
 NAMES = ("first", "share", "more", "size", "other", "another")
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(
     more=st.lists(st.integers(), max_size=2),

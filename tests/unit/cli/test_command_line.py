@@ -170,6 +170,7 @@ class TestCompletion:
         assert err.count("\n") == 1
 
 
+@pytest.mark.slow
 class TestScreen:
     CYAN = "\x1b[36m"
 
@@ -263,6 +264,7 @@ def said_on_import() -> str:
 
 
 class TestEnd:
+    @pytest.mark.slow
     def test_what_is_read_no_more(self) -> None:
         process = subprocess.Popen(
             [*COMMAND, "show", "operations"],

@@ -97,6 +97,7 @@ def test_operations_of_a_call_in_flight_are_not_touched(configured, entries, to)
     assert acted(woven) == (there if to == "create_*" else not_there)
 
 
+@pytest.mark.slow
 @KINDS
 def test_operations_are_replaced_with_the_chain_as_a_whole(configured, entries):
     # The first hook and the others change places.

@@ -149,6 +149,7 @@ def test_suppression_of_a_call_in_flight_is_not_touched(configured, to):
         assert woven.create_share(CONTEXT, {}) == "export"
 
 
+@pytest.mark.slow
 @KINDS
 def test_chain_is_replaced_as_a_whole(configured, entries):
     file = configured(section_with(entries, ON))

@@ -202,6 +202,7 @@ NAMES = st.text(
 ENTRY = st.lists(NAMES | st.sampled_from(".:=, $\"'{}#;%[]"), max_size=6).map("".join)
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(ENTRY)
 @example("$nobody")

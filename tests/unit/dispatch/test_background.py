@@ -34,7 +34,7 @@ def test_pre_actions_are_in_the_callers_thread_and_endings_in_another(
     threads: list[tuple[str, Any]] = []
 
     def note(seen: Seen) -> None:
-        threads.append((seen.action, threading.current_thread()))
+        threads.append((seen.kind, threading.current_thread()))
 
     answers = {"pre": note, "post": note, "error": note}
     hook = deferred(kind("hook", **answers))
@@ -69,7 +69,7 @@ def test_actions_are_done_one_after_the_other_as_they_came(way: Way) -> None:
         except ZeroDivisionError:
             assert not number % 3
     hook.dispatcher.stop()
-    assert [(seen.action, seen.args) for seen in hook.trace] == expected
+    assert [(seen.kind, seen.args) for seen in hook.trace] == expected
     assert not running
 
 
@@ -100,8 +100,8 @@ def test_an_ending_gets_what_it_would_get_inline(way: Way) -> None:
         except RuntimeError:
             assert isinstance(outcome, RuntimeError)
     there.dispatcher.stop()
-    assert [seen._replace(hook="") for seen in there.trace if seen.action != "pre"] == [
-        seen._replace(hook="") for seen in inline.trace if seen.action != "pre"
+    assert [seen._replace(hook="") for seen in there.trace if seen.kind != "pre"] == [
+        seen._replace(hook="") for seen in inline.trace if seen.kind != "pre"
     ]
 
 
@@ -135,7 +135,7 @@ def test_periodic_actions_are_in_the_background_too(
     assert aspects.tick(driver, CONTEXT, [2]) is True
     gate.set()
     hook.dispatcher.stop()
-    assert [(seen.action, seen.data) for seen in hook.trace] == [
+    assert [(seen.kind, seen.data) for seen in hook.trace] == [
         ("periodic", [1]),
         ("periodic", [2]),
     ]
@@ -151,7 +151,7 @@ def test_a_class_says_which_actions_are_deferred(kinds: tuple[str, ...]) -> None
 
     def note(seen: Seen) -> None:
         if threading.current_thread() is here:
-            inline.append(seen.action)
+            inline.append(seen.kind)
 
     every = ("pre", "post", "error", "periodic")
     answers: dict[str, Any] = dict.fromkeys(every, note)
@@ -162,7 +162,7 @@ def test_a_class_says_which_actions_are_deferred(kinds: tuple[str, ...]) -> None
     aspects.tick(aspects.weave(Driver(), [hook]), CONTEXT, [])
     hook.dispatcher.stop()
     assert set(inline) == set(every) - set(kinds)
-    assert {seen.action for seen in hook.trace} == set(every)
+    assert {seen.kind for seen in hook.trace} == set(every)
 
 
 WHO: contextvars.ContextVar[str] = contextvars.ContextVar("who")

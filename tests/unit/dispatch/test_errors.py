@@ -119,7 +119,7 @@ def test_results_cannot_be_updated_and_that_is_told(
     hook = deferred(Recorder("late", post=aspects.UpdatedResults("new")))
     assert way.call(way.driver([hook, after]), CONTEXT, "share") == "result"
     hook.dispatcher.stop()
-    assert [s.outcome for s in after.trace if s.action == "post"] == ["result"]
+    assert [s.outcome for s in after.trace if s.kind == "post"] == ["result"]
     (message,) = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
     for part in ("late", "create_share_instance", "update", "background"):
         assert part in message

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 # A queue that nobody empties is to be seen soon.
-pytestmark = pytest.mark.timeout(60)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
 
 
 ROOT = Path(__file__).parents[3]

@@ -34,6 +34,7 @@ def filled(gate: threading.Event, size: int, timeout: float) -> tuple[Any, Any]:
     return driver, hook
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("timeout", [0, 0.3])
 @pytest.mark.parametrize("size", [1, 3])
 def test_a_caller_waits_so_long_and_then_the_action_is_dropped(
@@ -142,6 +143,7 @@ def test_what_waits_for_room_while_it_stops_is_done_nevertheless(
     assert [seen.args for seen in hook.trace] == [(0,), (1,)]
 
 
+@pytest.mark.slow
 def test_stop_waits_so_long_and_what_is_left_is_dropped(
     gate: threading.Event, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -195,6 +197,7 @@ def test_stopping_what_does_not_run_does_nothing(
     assert caplog.records == []
 
 
+@pytest.mark.slow
 def test_no_thread_before_the_first_action() -> None:
     before = set(threading.enumerate())
     hook = deferred(Recorder("hook", enabled=["post"]))
@@ -206,6 +209,7 @@ def test_no_thread_before_the_first_action() -> None:
     wait_for(lambda: set(threading.enumerate()) <= before, "the end of the thread")
 
 
+@pytest.mark.slow
 def test_a_hook_dies_with_its_driver_and_its_thread_with_it() -> None:
     before = set(threading.enumerate())
     hook = deferred(Recorder("hook", enabled=["post"]))
@@ -227,6 +231,7 @@ def test_a_hook_dies_with_its_driver_and_its_thread_with_it() -> None:
     wait_for(lambda: set(threading.enumerate()) <= before, "the end of the thread")
 
 
+@pytest.mark.slow
 def test_what_is_in_the_queue_is_done_for_a_driver_that_is_gone(
     gate: threading.Event,
 ) -> None:

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 import aspects
+from aspects.testing import FakeDriver
 from hooks import automount
 from hooks.events import event
 
@@ -99,17 +100,6 @@ def test_access_after_a_call(data, level):
     assert automount.access_of_host(data, HOST) == level
 
 
-class Driver:
-    def update_access(self, context, share, access_rules, add_rules, delete_rules):
-        pass
-
-    def allow_access(self, context, share, access, share_server=None):
-        pass
-
-    def deny_access(self, context, share, access, share_server=None):
-        pass
-
-
 @pytest.mark.parametrize(
     ("method", "rules", "level"),
     [
@@ -131,7 +121,7 @@ def test_access_by_the_events_themselves(method, rules, level):
 
     hook = Look(None, "node1")
     hook.pre_hooks_enabled = True
-    driver = aspects.weave(Driver(), [hook], "alpha", "node1")
+    driver = aspects.weave(FakeDriver(), [hook], "alpha", "node1")
     share = {"id": "i1", "share_id": "s1", "export_locations": [{"path": "h:/s1"}]}
     getattr(driver, method)(SimpleNamespace(), share, *rules)
     (data,) = seen

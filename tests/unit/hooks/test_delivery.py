@@ -12,21 +12,16 @@ from oslo_config import cfg
 from oslo_context import context as oslo_context
 
 import aspects
+from aspects.testing import FakeDriver
 from hooks.events import delivery, errors
 from tests.support.config import ConfigFile
+from tests.support.drivers import create_unless_it_fails
 from tests.support.threads import in_a_thread
 from tests.support.wait import wait_for
 
 pytestmark = pytest.mark.timeout(60)
 
 SHARE = {"id": "i1", "share_id": "s1"}
-
-
-class Driver:
-    def create_share(self, context, share, share_server=None):
-        if share.get("fails"):
-            raise LookupError("no such pool")
-        return "export"
 
 
 class DeliveringHook(delivery.DeliveryHook):
@@ -67,7 +62,8 @@ def weave(tmp_path):
         # As Manila's service has it.
         conf.register_opts([cfg.StrOpt("state_path")])
         section = aspects.BackendSection(conf, "alpha")
-        driver = aspects.weave_from_config(Driver(), section, "node1@alpha")
+        plain = FakeDriver(create_share=create_unless_it_fails)
+        driver = aspects.weave_from_config(plain, section, "node1@alpha")
         about = aspects.weaving(driver)
         about.start()
         started.append(about)
@@ -230,22 +226,23 @@ def test_no_folder_is_made_before_the_start(tmp_path):
         f"hook_outbox_path = {tmp_path}/outbox\n"
     )
     conf = ConfigFile(tmp_path / "service.conf", text).conf
-    aspects.weave_from_config(Driver(), aspects.BackendSection(conf, "alpha"), "h")
+    aspects.weave_from_config(FakeDriver(), aspects.BackendSection(conf, "alpha"), "h")
     assert not (tmp_path / "outbox").exists()
 
 
+@pytest.mark.slow
 def test_the_library_that_durable_needs(tmp_path):
     code = """
         import sys
         sys.modules["persistqueue"] = None
         import aspects
         from oslo_config import cfg
-        from tests.unit.hooks.test_delivery import Driver
+        from aspects.testing import FakeDriver
         conf = cfg.ConfigOpts()
         conf(["--config-file", sys.argv[1]], default_config_dirs=[])
         try:
             aspects.weave_from_config(
-                Driver(), aspects.BackendSection(conf, "alpha"), "h"
+                FakeDriver(), aspects.BackendSection(conf, "alpha"), "h"
             )
         except aspects.HookConfigError as error:
             print(error)

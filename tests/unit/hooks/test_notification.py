@@ -17,6 +17,7 @@ import pytest
 from oslo_config import cfg
 
 import aspects
+from aspects.testing import FakeDriver
 from hooks.events import event
 from hooks.notification import NotificationHook
 from tests.support.config import ConfigFile
@@ -206,6 +207,7 @@ def test_broker_that_is_down(hook):
                 made.deliver(end())
 
 
+@pytest.mark.slow
 def test_broker_that_is_silent(hook, silent):
     made = hook("notification_timeout = 0.2", url=silent)
     threads = set(threading.enumerate())
@@ -255,7 +257,7 @@ def test_durable_events_in_queues_that_are_not(
         *lines,
     )
     section = aspects.BackendSection(file.conf, "alpha")
-    about = aspects.weaving(aspects.weave_from_config(Driver(), section, "node1"))
+    about = aspects.weaving(aspects.weave_from_config(FakeDriver(), section, "node1"))
     about.start()
     about.stop()
     told = [r for r in caplog.records if "amqp_durable_queues" in r.getMessage()]
@@ -276,7 +278,7 @@ def test_durable_is_refused_where_nobody_knows_what_arrives(configured, tmp_path
     )
     section = aspects.BackendSection(file.conf, "alpha")
     with pytest.raises(aspects.HookConfigError) as caught:
-        aspects.weave_from_config(Driver(), section, "node1")
+        aspects.weave_from_config(FakeDriver(), section, "node1")
     (problem,) = caught.value.problems
     driver = url.partition(":")[0]
     assert f"hook_dispatch = durable: the driver {driver} of oslo" in str(problem)
@@ -287,14 +289,6 @@ def test_no_such_warning_where_events_are_not_durable(hook, silent, caplog):
     made = hook(url=silent)
     made.start()
     assert "amqp_durable_queues" not in caplog.text
-
-
-# Options that are wrong
-
-
-class Driver:
-    def create_snapshot(self, context, snapshot):
-        pass
 
 
 def test_driver_whose_library_is_not_there(hook, monkeypatch):
@@ -328,7 +322,7 @@ def test_wrong_option_is_one_line(configured, line, option, cause):
     file = configured("hook_drivers = notification", line)
     section = aspects.BackendSection(file.conf, "alpha")
     with pytest.raises(aspects.HookConfigError) as caught:
-        aspects.weave_from_config(Driver(), section, "node1")
+        aspects.weave_from_config(FakeDriver(), section, "node1")
     (problem,) = caught.value.problems
     assert (option or "notification_transport_url") in str(problem)
     assert cause in str(problem)

@@ -133,7 +133,7 @@ def test_a_driver_method_is_its_operation(
 ) -> None:
     woven = aspects.weave(driver_with(method), [hook])
     assert getattr(woven, method)(CONTEXT, "argument") == "result"
-    assert [seen.action for seen in hook.trace] == ["pre", "post"]
+    assert [seen.kind for seen in hook.trace] == ["pre", "post"]
     for seen in hook.trace:
         assert seen.func_name == operation
         assert seen.func_name.method == method
@@ -709,6 +709,7 @@ def test_an_operation_of_access_that_was_pickled_still_follows_the_rules(
     assert other.for_call(("share", [], ["a"], []), {}) == "allow_access"
 
 
+@pytest.mark.slow
 def test_an_operation_is_unpickled_without_the_driver_and_manila() -> None:
     woven = aspects.weave(Odd(), [], "alpha", "node@alpha")
     operation = aspects.weaving(woven).operations["get_share_stats"]
@@ -795,7 +796,7 @@ def test_a_method_that_is_there_after_do_setup_is_an_operation_then(
     operation = aspects.weaving(woven).operations[method]
     assert operation == METHODS[method]
     assert (operation.backend, operation.host) == ("alpha", "node@alpha")
-    assert [seen.action for seen in hook.trace] == ["pre", "post"] * 2
+    assert [seen.kind for seen in hook.trace] == ["pre", "post"] * 2
     for seen in hook.trace:
         assert seen.func_name is operation
         assert seen.context is CONTEXT

@@ -271,6 +271,7 @@ class TestCommand:
         assert "What changed" in capsys.readouterr().out
         assert figures.Figures.load(copy).checks() == figures.Figures.load(old).checks()
 
+    @pytest.mark.slow
     def test_plot(self, file, tmp_path, monkeypatch):
         pytest.importorskip("matplotlib")
         monkeypatch.setattr(command, "missing", list)

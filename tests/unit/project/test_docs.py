@@ -12,7 +12,7 @@ from tests.support.pages import Block, blocks_of, file_of, needs_manila, pages
 from tests.support.reader import LEFT_OUT, RUN_ELSEWHERE, Reader, extras, left_out
 
 # Pytest runs in pytest here and there.
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 
 @pytest.fixture

@@ -52,6 +52,7 @@ def test_package_has_the_public_names_and_nothing_else():
     assert {type(node) for node in tree.body} == {ast.Expr, ast.ImportFrom, ast.Assign}
 
 
+@pytest.mark.slow
 def test_importing_needs_no_manila():
     # Not only by the text: a library might bring Manila in.
     code = (

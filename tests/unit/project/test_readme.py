@@ -15,6 +15,7 @@ from oslo_config import cfg
 
 import aspects
 import hooks.audit
+from aspects.testing import FakeDriver
 
 ROOT = Path(__file__).parents[3]
 README = (ROOT / "README.rst").read_text("utf-8")
@@ -27,9 +28,8 @@ def blocks(language: str) -> list[str]:
     return [textwrap.dedent(block) for block in found]
 
 
-class Driver:
-    def delete_share(self, context: Any, share: Any) -> str:
-        return "deleted"
+def fake_driver() -> FakeDriver:
+    return FakeDriver(delete_share="deleted")
 
 
 def test_ci_runs_the_test_command() -> None:
@@ -71,7 +71,10 @@ def hook_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_the_hook_forbids_deletes_while_the_file_is_there(hook_class: Any) -> None:
     FreezeHook, freeze = hook_class
-    names: dict[str, Any] = {"FreezeHook": FreezeHook, "driver": Driver()}
+    names: dict[str, Any] = {
+        "FreezeHook": FreezeHook,
+        "driver": fake_driver(),
+    }
     exec(blocks("python")[1], names)
     woven = names["woven"]
     aspects.weaving(woven).hooks[0].pre_hooks_enabled = True
@@ -90,7 +93,7 @@ def test_the_section_weaves(hook_class: Any, tmp_path: Path) -> None:
     conf = cfg.ConfigOpts()
     conf(["--config-file", str(file)], default_config_files=[], default_config_dirs=[])
     configuration = aspects.BackendSection(conf, "alpha")
-    woven = aspects.weave_from_config(Driver(), configuration, "node1@alpha")
+    woven = aspects.weave_from_config(fake_driver(), configuration, "node1@alpha")
     audit, freezes = aspects.weaving(woven).hooks
     assert isinstance(audit, hooks.audit.AuditHook)
     assert (audit.suppress_post_hooks_errors, freezes.suppress_post_hooks_errors) == (

@@ -102,6 +102,7 @@ def test_weaving_tells_hooks_operations_and_ticks(hook: Recorder) -> None:
         "create_share": "create_share_instance",
         "delete_share": "delete_share_instance",
         "extend_share": "extend_share",
+        "update_replica_state": "update_share_replica",
     }
 
 

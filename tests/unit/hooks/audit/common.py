@@ -7,38 +7,10 @@ import pytest
 
 import aspects
 from tests.support.config import ConfigFile
+from tests.support.drivers import BusyDriver
 
 SECRET = "hunter2-Zq9"
 SHARE = {"id": "i1", "share_id": "s1"}
-
-
-class Driver:
-    def __init__(self, fails=None, during=lambda: None):
-        self.fails = fails
-        self.during = during
-
-    def _do(self):
-        self.during()
-        if self.fails:
-            raise self.fails
-
-    def create_share(self, context, share, share_server=None):
-        self._do()
-
-    def create_share_from_snapshot(self, context, share, snapshot, share_server=None):
-        self._do()
-
-    def update_access(self, context, share, access_rules, add_rules, delete_rules):
-        self._do()
-
-    def create_replica(self, context, replica_list, new_replica, access_rules):
-        self._do()
-
-    def get_share_stats(self, refresh=False):
-        self._do()
-
-    def teardown_server(self, server_details, security_services=None):
-        self._do()
 
 
 class Next(aspects.HookBase):
@@ -75,7 +47,7 @@ def wrong(tmp_path, line):
     file = ConfigFile(tmp_path / "service.conf", text)
     section = aspects.BackendSection(file.conf, "alpha")
     with pytest.raises(aspects.HookConfigError) as caught:
-        aspects.weave_from_config(Driver(), section, "node1@alpha")
+        aspects.weave_from_config(BusyDriver(), section, "node1@alpha")
     (problem,) = caught.value.problems
     assert problem.section == "alpha"
     assert problem.value

@@ -8,9 +8,10 @@ import aspects
 from hooks import audit
 from tests.support.clock import Clock
 from tests.support.config import ConfigFile
+from tests.support.drivers import BusyDriver
 from tests.support.threads import in_a_thread
 
-from .common import SECRET, Driver
+from .common import SECRET
 
 
 @pytest.fixture
@@ -55,6 +56,6 @@ def woven(configured):
         section = aspects.BackendSection((file or configured()).conf, "alpha")
         host = "node1@alpha"
         hook = audit.AuditHook(section, host)
-        return aspects.weave(driver or Driver(), [hook, *others], "alpha", host)
+        return aspects.weave(driver or BusyDriver(), [hook, *others], "alpha", host)
 
     return weave

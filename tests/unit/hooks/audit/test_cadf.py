@@ -12,9 +12,10 @@ from oslo_context import context as oslo_context
 import aspects
 from aspects.operations import METHODS
 from hooks import audit
+from tests.support.drivers import BusyDriver
 from tests.support.threads import in_a_thread
 
-from .common import ON, SECRET, SHARE, Driver, Next, lines_in, wrong
+from .common import ON, SECRET, SHARE, Next, lines_in, wrong
 
 # A lock that nobody gives back is to be seen soon.
 pytestmark = pytest.mark.timeout(60)
@@ -33,7 +34,7 @@ def cadf(configured):
         section = aspects.BackendSection(file.conf, "alpha")
         hook = audit.AuditHook(section, "node1@alpha")
         return aspects.weave(
-            driver or Driver(), [hook, *others], "alpha", "node1@alpha"
+            driver or BusyDriver(), [hook, *others], "alpha", "node1@alpha"
         )
 
     return weave
@@ -143,7 +144,7 @@ SNAPSHOT = {"id": OTHER_ID, "snapshot_id": OTHER_ID, "share_id": SHARE_ID}
         ),
         (
             "create_replica",
-            [[], {"id": OTHER_ID, "share_id": SHARE_ID}, []],
+            [[], {"id": OTHER_ID, "share_id": SHARE_ID}, [], []],
             *("create", "storage/share/replica", OTHER_ID),
         ),
         (
@@ -172,13 +173,7 @@ def test_cadf_of_each_operation(
 ):
     pytest.importorskip("pycadf")
 
-    class Whole(Driver):
-        def create_snapshot(self, context, snapshot, share_server=None):
-            pass
-
-        def extend_share(self, share, new_size, share_server=None):
-            pass
-
+    class Whole(BusyDriver):
         def further(self, context):
             pass
 
@@ -223,7 +218,7 @@ def test_format_follows_the_file(configured, path, context):
     pytest.importorskip("pycadf")
     file = configured()
     section = aspects.BackendSection(file.conf, "alpha")
-    driver = aspects.weave_from_config(Driver(), section, "node1@alpha")
+    driver = aspects.weave_from_config(BusyDriver(), section, "node1@alpha")
     text = file.path.read_text()
     for more in ("", "audit_format = cadf\n", "audit_format = json\n"):
         file.mutate(text + more)
@@ -244,7 +239,7 @@ def test_the_library_of_cadf_is_only_needed_for_it(configured, path, monkeypatch
     monkeypatch.setitem(sys.modules, "pycadf", None)
     monkeypatch.delitem(sys.modules, "hooks.events.cadf", raising=False)
     section = aspects.BackendSection(configured().conf, "alpha")
-    aspects.weave_from_config(Driver(), section, "node1@alpha").get_share_stats()
+    aspects.weave_from_config(BusyDriver(), section, "node1@alpha").get_share_stats()
     assert len(lines_in(path)) == 1
 
 

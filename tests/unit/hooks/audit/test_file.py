@@ -14,8 +14,9 @@ from oslo_config import cfg
 import aspects
 from hooks import audit
 from tests.support.config import ConfigFile
+from tests.support.drivers import BusyDriver
 
-from .common import ON, SHARE, Driver, lines_in, wrong
+from .common import ON, SHARE, lines_in, wrong
 
 # A lock that nobody gives back is to be seen soon.
 pytestmark = pytest.mark.timeout(60)
@@ -68,25 +69,12 @@ def test_write_that_the_system_cuts_short(woven, path, context, monkeypatch):
 PROCESS = """
 import os, sys, threading
 import aspects
-from aspects.operations import METHODS
+from aspects.testing import FakeDriver, make_hook
 from hooks import audit
 
 path, name = sys.argv[1:]
-
-class Given:
-    config_group = "alpha"
-    values = {"audit_log_path": path, "enable_pre_hooks": True,
-              "enable_post_hooks": True}
-    def safe_get(self, key):
-        return self.values.get(key)
-    def append_config_values(self, options):
-        pass
-
-class Driver:
-    def create_share(self, context, share):
-        pass
-
-driver = aspects.weave(Driver(), [audit.AuditHook(Given(), "node1")], "alpha")
+hook = make_hook(audit.AuditHook, audit_log_path=path)
+driver = aspects.weave(FakeDriver(), [hook], "alpha")
 write = os.write
 # In pieces, so that processes that do not wait for each other are seen to.
 os.write = lambda file, data: write(file, data[:100])
@@ -103,6 +91,7 @@ for thread in threads: thread.join()
 """
 
 
+@pytest.mark.slow
 def test_processes_write_whole_lines(path):
     processes = [
         subprocess.Popen(
@@ -155,7 +144,7 @@ def test_file_is_not_for_everybody(woven, path, context):
 def test_path_follows_the_file(configured, path, context):
     file = configured()
     section = aspects.BackendSection(file.conf, "alpha")
-    driver = aspects.weave_from_config(Driver(), section, "node1@alpha")
+    driver = aspects.weave_from_config(BusyDriver(), section, "node1@alpha")
     driver.create_share(context, {"id": "1"})
     other = path.with_name("other.log")
     file.mutate(file.path.read_text().replace(str(path), str(other)))
@@ -178,7 +167,7 @@ def test_each_instance_has_a_path_of_its_own(tmp_path, context):
     )
     file = ConfigFile(tmp_path / "service.conf", text)
     section = aspects.BackendSection(file.conf, "alpha")
-    driver = aspects.weave_from_config(Driver(), section, "node1@alpha")
+    driver = aspects.weave_from_config(BusyDriver(), section, "node1@alpha")
     driver.create_share(context, SHARE)
     for name in ("all.log", "second.log"):
         assert len(lines_in(tmp_path / name)) == 1
@@ -242,7 +231,7 @@ def test_path_may_be_relative(tmp_path, path, context, monkeypatch):
     text = "[alpha]\nhook_drivers = audit\naudit_log_path = audit.log\n"
     file = ConfigFile(tmp_path / "service.conf", f"{text}enable_post_hooks = True\n")
     section = aspects.BackendSection(file.conf, "alpha")
-    driver = aspects.weave_from_config(Driver(), section, "node1@alpha")
+    driver = aspects.weave_from_config(BusyDriver(), section, "node1@alpha")
     driver.create_share(context, SHARE)
     assert len(lines_in(path)) == 1
 
@@ -252,7 +241,7 @@ def test_a_line_of_the_background_tells_of_the_callers_moment(
 ):
     file = configured(f"{ON}hook_dispatch = background\n")
     section = aspects.BackendSection(file.conf, "alpha")
-    plain = Driver(during=lambda: clock.advance(1.5))
+    plain = BusyDriver(lambda: clock.advance(1.5))
     driver = aspects.weave_from_config(plain, section, "node1@alpha")
     (hook,) = aspects.weaving(driver).hooks
     gate = threading.Event()
@@ -277,7 +266,7 @@ def test_a_line_of_the_background_that_cannot_be_written_is_logged(
 ):
     file = configured(f"{ON}hook_dispatch = background\n")
     section = aspects.BackendSection(file.conf, "alpha")
-    driver = aspects.weave_from_config(Driver(), section, "node1@alpha")
+    driver = aspects.weave_from_config(BusyDriver(), section, "node1@alpha")
     path.mkdir()
     driver.create_share(context, SHARE)
     aspects.weaving(driver).stop()

@@ -7,8 +7,9 @@ import pytest
 from oslo_context import context as oslo_context
 
 import aspects
+from tests.support.drivers import BusyDriver
 
-from .common import SECRET, SHARE, Driver, Next, lines_in
+from .common import SECRET, SHARE, Next, lines_in
 
 # A lock that nobody gives back is to be seen soon.
 pytestmark = pytest.mark.timeout(60)
@@ -30,7 +31,7 @@ FIELDS = {
 
 def test_success(woven, path, context, clock):
     before = datetime.datetime.now(datetime.timezone.utc)
-    woven(Driver(during=lambda: clock.advance(1.5))).create_share(context, SHARE)
+    woven(BusyDriver(lambda: clock.advance(1.5))).create_share(context, SHARE)
     (line,) = lines_in(path)
     assert set(line) == FIELDS | {"share_id", "share_instance_id"}
     ended = datetime.datetime.fromisoformat(line.pop("time"))
@@ -52,7 +53,7 @@ def test_success(woven, path, context, clock):
 
 def test_failure_of_the_driver(woven, path, context):
     with pytest.raises(LookupError):
-        woven(Driver(LookupError("no such pool"))).create_share(context, SHARE)
+        woven(BusyDriver(LookupError("no such pool"))).create_share(context, SHARE)
     (line,) = lines_in(path)
     assert set(line) == FIELDS | {
         "share_id",
@@ -93,7 +94,7 @@ def test_suppressed_error_of_a_later_hook_is_no_failure(woven, path, context, wh
 
 def test_what_is_no_exception_is_told_too(woven, path, context):
     with pytest.raises(KeyboardInterrupt):
-        woven(Driver(KeyboardInterrupt())).create_share(context, SHARE)
+        woven(BusyDriver(KeyboardInterrupt())).create_share(context, SHARE)
     (line,) = lines_in(path)
     assert (line["outcome"], line["error_type"]) == ("failure", "KeyboardInterrupt")
 
@@ -108,7 +109,7 @@ def test_a_line_for_each_join_point(woven, path, context, monkeypatch):
     driver.create_share(context, share={"id": "s1"})
     driver.create_share_from_snapshot(context, SHARE, snapshot)
     driver.update_access(context, SHARE, [rule], [rule], [])
-    driver.create_replica(context, [replica], replica, [rule])
+    driver.create_replica(context, [replica], replica, [rule], [])
     driver.get_share_stats(True)
     told = [
         {
@@ -175,7 +176,7 @@ def test_lines_are_appended_to_what_is_there(woven, path, context):
 def test_text_of_several_lines_is_one_line(woven, path, context):
     text = "first\nsecond\r\u2028third é"
     with pytest.raises(OSError, match="first"):
-        woven(Driver(OSError(text))).create_share(context, SHARE)
+        woven(BusyDriver(OSError(text))).create_share(context, SHARE)
     assert path.read_bytes().count(b"\n") == 1
     (line,) = lines_in(path)
     assert line["error"] == text

@@ -5,9 +5,10 @@ import pytest
 from oslo_context import context as oslo_context
 
 import aspects
+from tests.support.drivers import BusyDriver
 from tests.support.threads import in_a_thread
 
-from .common import ON, SECRET, SHARE, Driver, Next, lines_in
+from .common import ON, SECRET, SHARE, Next, lines_in
 
 # A lock that nobody gives back is to be seen soon.
 pytestmark = pytest.mark.timeout(60)
@@ -50,11 +51,11 @@ def test_no_secret_is_ever_in_a_line(
     text = text.replace(secrets["text"], f"password={secrets['text']}")
     error = {"veto": aspects.Veto}.get(ending, OSError)(text)
     others = [Next({"veto": "pre"}.get(ending, ending), error)]
-    inner = Driver(error if ending == "failure" else None)
+    inner = BusyDriver(error if ending == "failure" else None)
     driver = woven(inner, *others, file=configured(f"{ON}audit_format = {format_}\n"))
     calls = [
         ("update_access", (SHARE, rules, rules, []), ("share", *RULES)),
-        ("create_replica", ([], kind(id="r1"), rules), REPLICA),
+        ("create_replica", ([], kind(id="r1"), rules, []), REPLICA),
         ("create_share", (SHARE, server), ("share", "share_server")),
     ]
     for method, args, names in calls:
@@ -74,7 +75,7 @@ def test_no_secret_is_ever_in_a_line(
 
 
 RULES = ("access_rules", "add_rules", "delete_rules")
-REPLICA = ("replica_list", "new_replica", "access_rules")
+REPLICA = ("replica_list", "new_replica", "access_rules", "replica_snapshots")
 KNOWN = {
     "update_access": ("token", "rule"),
     "create_replica": ("token", "rule"),

@@ -8,17 +8,3 @@ ALL = """
     enable_post_hooks = True
     enable_periodic_hooks = True
 """
-
-
-class Driver:
-    def __init__(self, fails=None):
-        self.fails = fails
-        self.calls = 0
-
-    def create_share(self, context, share, share_server=None):
-        self.calls += 1
-        if self.fails:
-            raise self.fails
-
-    def update_access(self, context, share, access_rules, add_rules, delete_rules):
-        self.calls += 1

@@ -6,9 +6,10 @@ from oslo_context import context as oslo_context
 
 import aspects
 from tests.support.config import ConfigFile
+from tests.support.drivers import BusyDriver
 from tests.support.threads import in_a_thread
 
-from .common import ALL, SECRET, Driver
+from .common import ALL, SECRET
 
 
 @pytest.fixture
@@ -44,7 +45,9 @@ def woven(tmp_path):
         text += switches.replace("    ", "") + options
         file = ConfigFile(tmp_path / "service.conf", text)
         section = aspects.BackendSection(file.conf, "alpha")
-        woven = aspects.weave_from_config(driver or Driver(), section, "node1@alpha")
+        woven = aspects.weave_from_config(
+            driver or BusyDriver(), section, "node1@alpha"
+        )
         woven._self_file = file
         return woven
 

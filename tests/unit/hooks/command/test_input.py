@@ -10,8 +10,9 @@ import pytest
 import aspects
 from hooks import command
 from tests.support.clock import Clock
+from tests.support.drivers import BusyDriver
 
-from .common import SECRET, SHARE, Driver
+from .common import SECRET, SHARE
 
 # A program that nobody waits for is to be seen soon.
 pytestmark = pytest.mark.timeout(60)
@@ -52,7 +53,7 @@ def recorded(tmp_path, program):
 def test_each_action_runs_it_with_its_event(woven, recorded, context):
     path, options, records = recorded
     woven(f"{path} 'two words' $$HOME `id`", options).create_share(context, SHARE)
-    driver = woven(path, options, Driver(OSError("no space")))
+    driver = woven(path, options, BusyDriver(OSError("no space")))
     with pytest.raises(OSError, match="no space"):
         driver.create_share(context, SHARE)
     aspects.tick(driver, context, [SHARE])
@@ -107,7 +108,7 @@ def test_in_the_background_it_is_told_of_the_moment(
         assert "changed later" not in json.dumps(each)
     assert told[2]["data"]["share_id"] == "s1"
     # A decision was waited for.
-    assert driver.calls == 1
+    assert len(driver.calls) == 1
 
 
 def test_in_the_background_its_failure_is_logged_without_secrets(

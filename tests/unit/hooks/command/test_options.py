@@ -8,8 +8,9 @@ import pytest
 
 import aspects
 from tests.support.config import ConfigFile
+from tests.support.drivers import BusyDriver
 
-from .common import SECRET, SHARE, Driver
+from .common import SECRET, SHARE
 
 # A program that nobody waits for is to be seen soon.
 pytestmark = pytest.mark.timeout(60)
@@ -36,7 +37,7 @@ def test_what_is_wrong_is_told_at_the_start(tmp_path, options, cause):
     file = ConfigFile(tmp_path / "service.conf", text)
     with pytest.raises(aspects.HookConfigError) as caught:
         aspects.weave_from_config(
-            Driver(), aspects.BackendSection(file.conf, "alpha"), "node1@alpha"
+            BusyDriver(), aspects.BackendSection(file.conf, "alpha"), "node1@alpha"
         )
     (problem,) = caught.value.problems
     assert problem.section == "alpha"
@@ -49,7 +50,7 @@ def test_secret_in_the_environment_option_is_not_told(tmp_path):
     file = ConfigFile(tmp_path / "service.conf", text)
     with pytest.raises(aspects.HookConfigError) as caught:
         aspects.weave_from_config(
-            Driver(), aspects.BackendSection(file.conf, "alpha"), "node1@alpha"
+            BusyDriver(), aspects.BackendSection(file.conf, "alpha"), "node1@alpha"
         )
     assert "'TO KEN' is not a name" in str(caught.value)
     assert SECRET not in str(caught.value)
@@ -86,7 +87,7 @@ def test_program_that_is_gone_is_an_error(woven, program, context):
     path.unlink()
     with pytest.raises(ValueError, match="is not there"):
         driver.create_share(context, SHARE)
-    assert driver.calls == 0
+    assert len(driver.calls) == 0
 
 
 def test_program_that_cannot_be_run_is_an_error(woven, program, context):
@@ -94,4 +95,4 @@ def test_program_that_cannot_be_run_is_an_error(woven, program, context):
     driver = woven(program("\0nothing", start=""))
     with pytest.raises(OSError, match="Exec format error"):
         driver.create_share(context, SHARE)
-    assert driver.calls == 0
+    assert len(driver.calls) == 0

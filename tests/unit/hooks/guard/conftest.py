@@ -5,10 +5,9 @@ import pytest
 from oslo_context import context as oslo_context
 
 import aspects
+from aspects.testing import FakeDriver
 from tests.support.config import ConfigFile
 from tests.support.threads import in_a_thread
-
-from .common import Driver
 
 
 @pytest.fixture
@@ -29,7 +28,7 @@ def configured(tmp_path):
 def woven(configured):
     def weave(*options, driver=None):
         section = aspects.BackendSection(configured(*options).conf, "alpha")
-        driver = driver or Driver()
+        driver = driver or FakeDriver()
         return aspects.weave_from_config(driver, section, "node1@alpha")
 
     return weave

@@ -4,10 +4,11 @@
 import pytest
 
 import aspects
+from aspects.testing import FakeDriver
 from hooks import guard
 from tests.support.config import ConfigFile
 
-from .common import ALWAYS, Driver, share_of, vetoed
+from .common import ALWAYS, share_of, vetoed
 
 
 def test_no_rule_no_veto(woven, context):
@@ -42,7 +43,7 @@ def test_what_is_wrong_is_told_at_the_start(woven, options, told):
 def test_rules_follow_the_file(configured, context):
     file = configured("guard_max_size = 20")
     section = aspects.BackendSection(file.conf, "alpha")
-    driver = aspects.weave_from_config(Driver(), section, "node1@alpha")
+    driver = aspects.weave_from_config(FakeDriver(), section, "node1@alpha")
     assert vetoed(driver.create_share, context, share_of()) is None
     before = file.path.read_text()
     file.mutate(f"{before}\nguard_freeze = {ALWAYS}\n")
@@ -56,7 +57,7 @@ def test_rules_follow_the_file(configured, context):
 def test_last_good_rules_stay(configured, context, caplog):
     file = configured(f"guard_freeze = {ALWAYS}")
     section = aspects.BackendSection(file.conf, "alpha")
-    driver = aspects.weave_from_config(Driver(), section, "node1@alpha")
+    driver = aspects.weave_from_config(FakeDriver(), section, "node1@alpha")
     before = file.path.read_text()
     file.mutate(before.replace(ALWAYS, "* * * * * 90m Europe/Berlinn"))
     for _ in range(3):
@@ -73,7 +74,7 @@ def test_last_good_rules_stay(configured, context, caplog):
 def test_value_of_a_wrong_type_leaves_the_rest(configured, context, caplog):
     file = configured("guard_max_size = 5")
     section = aspects.BackendSection(file.conf, "alpha")
-    driver = aspects.weave_from_config(Driver(), section, "node1@alpha")
+    driver = aspects.weave_from_config(FakeDriver(), section, "node1@alpha")
     file.mutate(file.path.read_text().replace("= 5", "= five"))
     assert "guard_max_size = 5" in vetoed(driver.create_share, context, share_of())
     assert "guard_max_size = five" in caplog.text
@@ -92,7 +93,7 @@ def test_two_instances_for_two_sets_of_operations(tmp_path, context):
     """
     file = ConfigFile(tmp_path / "service.conf", text)
     section = aspects.BackendSection(file.conf, "alpha")
-    driver = aspects.weave_from_config(Driver(), section, "node1@alpha")
+    driver = aspects.weave_from_config(FakeDriver(), section, "node1@alpha")
     assert "frozen" in vetoed(driver.delete_share, context, share_of())
     assert "GiB" in vetoed(driver.create_share, context, share_of())
     assert vetoed(driver.create_share, context, share_of(size=1)) is None

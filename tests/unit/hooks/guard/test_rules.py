@@ -8,22 +8,23 @@ import pytest
 from oslo_context import context as oslo_context
 
 import aspects
+from aspects.testing import FakeDriver
 from tests.support.threads import in_a_thread
 
-from .common import ALWAYS, MINUTE, UTC, Driver, share_of, vetoed
+from .common import ALWAYS, MINUTE, UTC, share_of, vetoed
 
 
-class OwnNames(Driver):
+class OwnNames(FakeDriver):
     """Some drivers have names of their own for the arguments."""
 
     def create_share(self, context, the_share, *args, **kwargs):
-        self._do("create_share")
+        super().create_share(context, the_share)
 
     def extend_share(self, ext_share, ext_size, share_server=None):
-        self._do("extend_share")
+        super().extend_share(ext_share, ext_size)
 
     def shrink_share(self, *args, **kwargs):
-        self._do("shrink_share")
+        super().shrink_share(*args, **kwargs)
 
 
 @pytest.fixture
@@ -71,7 +72,7 @@ class TestFreeze:
         driver = woven(f"guard_freeze = {ALWAYS}")
         driver.do_setup(nobody)
         driver.get_share_stats(True)
-        driver.update_replica_state(nobody, [], share_of(), [])
+        driver.update_replica_state(nobody, [], share_of(), [], [])
         assert len(driver.calls) == 3
         assert vetoed(driver.teardown_server, {})
 
@@ -98,7 +99,7 @@ class TestFreeze:
     def test_what_was_allowed_is_over(self, woven, context):
         driver = woven("enable_post_hooks = True", "hook_methods = create_share")
         driver.create_share(context, share_of())
-        assert driver.calls == ["create_share"]
+        assert [str(call) for call in driver.calls] == ["create_share"]
 
 
 class TestProjects:
@@ -135,7 +136,7 @@ class TestProjects:
         "call",
         [
             ("create_snapshot", {"id": "n1", "share": share_of()}),
-            ("create_replica", [share_of()], share_of(), []),
+            ("create_replica", [share_of()], share_of(), [], []),
             ("delete_replicated_snapshot", [share_of()], [{"id": "n1"}]),
         ],
         ids=lambda call: call[0],
@@ -241,7 +242,7 @@ class TestSizes:
         )
         assert vetoed(driver.manage_existing, share_of(size=21), {})
 
-    @pytest.mark.parametrize("driver", [Driver, OwnNames])
+    @pytest.mark.parametrize("driver", [FakeDriver, OwnNames])
     def test_of_a_change(self, woven, driver):
         driver = woven(self.MIN, self.MAX, driver=driver())
         assert "21 GiB" in vetoed(driver.extend_share, share_of(), 21)

@@ -194,6 +194,7 @@ CRONS = st.tuples(
 ).map(" ".join)
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(
     cron=CRONS,
@@ -213,6 +214,7 @@ def test_window_is_as_the_model(cron, length, change, minutes, seconds):
     assert (found and found.astimezone(UTC)) == end
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "first"),
     [

@@ -9,20 +9,6 @@ SHARE = {"id": "i-4711", "share_id": "s-4711"}
 ON = "enable_post_hooks = True\n"
 
 
-class Driver:
-    def __init__(self, during=lambda: "result"):
-        self.during = during
-
-    def create_share(self, context, share, share_server=None):
-        return self.during()
-
-    def delete_share(self, context, share, share_server=None):
-        return self.during()
-
-    def update_access(self, context, share, access_rules, add_rules, delete_rules):
-        return self.during()
-
-
 class Figures:
     """A metrics hook of a backend, and what it says."""
 

@@ -11,9 +11,10 @@ import aspects
 
 pytest.importorskip("prometheus_client")
 from tests.support.config import ConfigFile
+from tests.support.drivers import BusyDriver
 from tests.support.hooks import PlainRecorder, Recorder
 
-from .common import ON, SHARE, Driver, Figures
+from .common import ON, SHARE, Figures
 
 # A server that does not stop is to be seen soon.
 pytestmark = pytest.mark.timeout(60)
@@ -22,10 +23,10 @@ pytestmark = pytest.mark.timeout(60)
 CREATE = {"operation": "create_share_instance", "method": "create_share"}
 
 
-class CoroutineDriver(Driver):
+class CoroutineDriver(BusyDriver):
     async def create_share(self, context, share, share_server=None):
         await asyncio.sleep(0)
-        return self.during()
+        return self._do(None)
 
 
 def call(method, *args):
@@ -53,7 +54,7 @@ def fail(error):
 )
 def test_calls_by_outcome(figures, error, outcome):
     during = fail(error) if error else lambda: "result"
-    driver = figures.weave(Driver(during), Recorder())
+    driver = figures.weave(BusyDriver(during), Recorder())
     for _ in range(3):
         assert call(driver.create_share, None, SHARE) == (error or "result")
     counted = {
@@ -66,7 +67,7 @@ def test_calls_by_outcome(figures, error, outcome):
 
 
 def test_veto_is_told_apart(figures):
-    driver = figures.weave(Driver(), Recorder("guard", pre=aspects.Veto("no")))
+    driver = figures.weave(BusyDriver(), Recorder("guard", pre=aspects.Veto("no")))
     call(driver.create_share, None, SHARE)
     assert figures.calls(*CREATE.values(), "veto") == 1
     assert figures("vetoes_total", hook="guard") == 1
@@ -76,7 +77,7 @@ def test_veto_is_told_apart(figures):
 
 def test_veto_of_a_hook_before_it(figures):
     first = Recorder("first", pre=aspects.Veto("no"))
-    driver = figures.weave(Driver(), before=[first])
+    driver = figures.weave(BusyDriver(), before=[first])
     call(driver.create_share, None, SHARE)
     assert figures("vetoes_total", hook="first") == 1
     assert figures.calls(*CREATE.values(), "veto") is None
@@ -98,7 +99,7 @@ def test_veto_of_a_hook_before_it(figures):
 def test_errors_of_hooks(figures, kind, error, suppress, count):
     other = Recorder("other", suppress=suppress, **{kind: error})
     driver = figures.weave(
-        Driver(fail(OSError("driver")) if kind == "error" else str), other
+        BusyDriver(fail(OSError("driver")) if kind == "error" else str), other
     )
     call(driver.create_share, None, SHARE)
     assert figures.errors("other", kind) == count
@@ -108,7 +109,7 @@ def test_errors_of_hooks(figures, kind, error, suppress, count):
 
 def test_actions_are_timed(figures, clock):
     driver = figures.weave(
-        Driver(), Recorder("other", pre=lambda seen: clock.advance(0.05))
+        BusyDriver(), Recorder("other", pre=lambda seen: clock.advance(0.05))
     )
     driver.create_share(None, SHARE)
     labels = {"hook": "other", "action": "pre"}
@@ -119,13 +120,13 @@ def test_actions_are_timed(figures, clock):
 
 
 def test_driver_is_timed(figures, clock):
-    driver = figures.weave(Driver(lambda: clock.advance(90)))
+    driver = figures.weave(BusyDriver(lambda: clock.advance(90)))
     driver.create_share(None, SHARE)
     assert figures("driver_duration_seconds_sum", method="create_share") == 90
 
 
 def test_its_own_actions_are_not_timed(figures):
-    figures.weave(Driver()).create_share(None, SHARE)
+    figures.weave(BusyDriver()).create_share(None, SHARE)
     assert figures.timed("MetricsHook", "post") is None
 
 
@@ -139,8 +140,8 @@ def test_coroutine_method(figures, clock):
 
 @pytest.mark.parametrize("make", [mock.Mock, mock.MagicMock])
 def test_mock_of_a_method(figures, make):
-    plain = Driver()
-    plain.create_share = make(spec=Driver.create_share, return_value="mocked")
+    plain = BusyDriver()
+    plain.create_share = make(spec=BusyDriver.create_share, return_value="mocked")
     assert figures.weave(plain, Recorder()).create_share(None, SHARE) == "mocked"
     assert figures("driver_duration_seconds_count", method="create_share") == 1
 
@@ -149,7 +150,7 @@ def test_background_action_is_timed_where_it_runs(figures):
     go_on = threading.Event()
     other = Recorder("other", post=lambda seen: go_on.wait(30))
     other.dispatcher = aspects.Background("other")
-    driver = figures.weave(Driver(), other)
+    driver = figures.weave(BusyDriver(), other)
     driver.create_share(None, SHARE)
     assert figures.timed("other", "post") == 0
     assert figures("hook_queue_pending", hook="other") == 1
@@ -161,7 +162,7 @@ def test_background_action_is_timed_where_it_runs(figures):
 
 def test_hook_with_plain_switches(figures):
     # Whose chain is made anew for each call.
-    driver = figures.weave(Driver(), PlainRecorder("plain"))
+    driver = figures.weave(BusyDriver(), PlainRecorder("plain"))
     for _ in range(3):
         driver.create_share(None, SHARE)
     assert figures.timed("plain", "pre") == figures.timed("plain", "post") == 3
@@ -171,23 +172,23 @@ def test_hook_with_plain_switches(figures):
 def test_ticks(tmp_path):
     figures = Figures(tmp_path, "enable_periodic_hooks = True\n")
     other = Recorder("other", enabled=("periodic",))
-    driver = figures.weave(Driver(), other)
+    driver = figures.weave(BusyDriver(), other)
     for _ in range(3):
         assert aspects.tick(driver, None, [])
     assert figures("ticks_total") == figures.timed("other", "periodic") == 3
 
 
 def test_no_ids_in_it(figures):
-    driver = figures.weave(Driver(), Recorder())
+    driver = figures.weave(BusyDriver(), Recorder())
     driver.create_share(None, SHARE)
     for family in figures.hook.endpoint.registry.collect():
         for sample in family.samples:
-            assert "4711" not in str(sample)
+            assert "4711" not in str(sample.labels)
 
 
 def test_calls_are_counted_with_post_hooks(figures):
     figures.hook.pre_hooks_enabled = True
-    driver = figures.weave(Driver(), Recorder("other"))
+    driver = figures.weave(BusyDriver(), Recorder("other"))
     driver.create_share(None, SHARE)
     figures.hook.post_hooks_enabled = False
     driver.create_share(None, SHARE)
@@ -200,7 +201,7 @@ def test_calls_are_counted_with_post_hooks(figures):
 
 
 def test_nothing_is_watched_with_all_switches_off(figures):
-    driver = figures.weave(Driver(), Recorder("other"))
+    driver = figures.weave(BusyDriver(), Recorder("other"))
     figures.hook.post_hooks_enabled = False
     driver.create_share(None, SHARE)
     assert not figures.timed("other", "pre")
@@ -214,7 +215,7 @@ def test_nothing_is_watched_with_all_switches_off(figures):
 def test_operations_are_chosen(tmp_path):
     text = ON + "hook_operations = allow_access, create_*\n"
     figures = Figures(tmp_path, text)
-    driver = figures.weave(Driver(), Recorder("other"))
+    driver = figures.weave(BusyDriver(), Recorder("other"))
     rules = [{"access_to": "joe"}]
     driver.create_share(None, SHARE)
     driver.delete_share(None, SHARE)
@@ -234,7 +235,7 @@ def test_switches_follow_the_file(tmp_path):
     text = "[alpha]\nhook_drivers = metrics\nmetrics_port = 0\nenable_post_hooks = %s\n"
     file = ConfigFile(tmp_path / "service.conf", text % True)
     driver = aspects.weave_from_config(
-        Driver(), aspects.BackendSection(file.conf, "alpha"), "node1"
+        BusyDriver(), aspects.BackendSection(file.conf, "alpha"), "node1"
     )
     (hook,) = aspects.weaving(driver).hooks
     figures = Figures(tmp_path)

@@ -13,9 +13,10 @@ import aspects
 pytest.importorskip("prometheus_client")
 from hooks.events.outbox import Outbox
 from tests.support.config import ConfigFile
+from tests.support.drivers import BusyDriver
 from tests.support.hooks import Recorder
 
-from .common import SHARE, Driver, Figures
+from .common import SHARE, Figures
 
 # A server that does not stop is to be seen soon.
 pytestmark = pytest.mark.timeout(60)
@@ -34,7 +35,7 @@ def test_queues(figures):
     background, durable = Recorder("background"), Recorder("durable")
     background.dispatcher, durable.outbox = Queue(), Queue()
     background.deferred_actions = ()
-    figures.weave(Driver(), background, durable, Recorder("inline"))
+    figures.weave(BusyDriver(), background, durable, Recorder("inline"))
     told = {
         name: [figures(name, hook=hook) for hook in ("background", "durable")]
         for name in (
@@ -59,7 +60,7 @@ def test_an_outbox_that_cannot_be_read_takes_no_other_figure_away(figures, tmp_p
     one, other = Recorder("one"), Recorder("other")
     one.outbox, other.outbox = Outbox(tmp_path / "one", print), Queue()
     (tmp_path / "one" / "events.sqlite").mkdir(parents=True)
-    figures.weave(Driver(), one, other)
+    figures.weave(BusyDriver(), one, other)
     assert figures("hook_outbox_pending", hook="one") is None
     assert figures("hook_outbox_delivered_total", hook="one") == 0
     assert figures("hook_outbox_pending", hook="other") == 2
@@ -68,7 +69,7 @@ def test_an_outbox_that_cannot_be_read_takes_no_other_figure_away(figures, tmp_p
 def test_queue_of_a_hook_that_has_gone(figures):
     other = Recorder("other")
     other.outbox = Queue()
-    driver = figures.weave(Driver(), other)
+    driver = figures.weave(BusyDriver(), other)
     assert figures("hook_outbox_pending", hook="other") == 2
     del driver, other
     gc.collect()
@@ -81,10 +82,11 @@ def read(port):
         return reply.read().decode()
 
 
+@pytest.mark.slow
 def test_life_of_the_server(tmp_path, port):
     before = threading.active_count()
     figures = Figures(tmp_path, port=port)
-    driver = figures.weave(Driver(), Recorder())
+    driver = figures.weave(BusyDriver(), Recorder())
     assert threading.active_count() == before
     with pytest.raises(OSError, match="refused"):
         read(port)
@@ -99,13 +101,14 @@ def test_life_of_the_server(tmp_path, port):
     aspects.weaving(driver).stop()
 
 
+@pytest.mark.slow
 def test_backends_of_one_process_share_a_server(tmp_path, port):
     alpha = Figures(tmp_path, port=port)
     beta = Figures(tmp_path, backend="beta", port=port)
     other = Figures(tmp_path, backend="gamma")
     assert alpha.hook.endpoint is beta.hook.endpoint is not other.hook.endpoint
     for each in (alpha, beta):
-        each.weave(Driver()).create_share(None, SHARE)
+        each.weave(BusyDriver()).create_share(None, SHARE)
         each.hook.start()
     alpha.hook.stop()
     page = read(port)
@@ -116,13 +119,14 @@ def test_backends_of_one_process_share_a_server(tmp_path, port):
         read(port)
 
 
+@pytest.mark.slow
 def test_port_in_use(tmp_path, caplog):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
         figures = Figures(tmp_path, port=port)
-        driver = figures.weave(Driver(), Recorder("other"))
+        driver = figures.weave(BusyDriver(lambda: "result"), Recorder("other"))
         with pytest.raises(OSError, match="in use"):
             figures.hook.start()
         aspects.weaving(driver).start()
@@ -135,6 +139,7 @@ def test_port_in_use(tmp_path, caplog):
     figures.hook.stop()
 
 
+@pytest.mark.slow
 def test_any_free_port_is_told(tmp_path, caplog):
     caplog.set_level("INFO")
     figures = Figures(tmp_path)
@@ -157,6 +162,6 @@ def test_wrong_option(tmp_path, line):
     file = ConfigFile(tmp_path / "a.conf", f"[alpha]\nhook_drivers = metrics\n{line}\n")
     section = aspects.BackendSection(file.conf, "alpha")
     with pytest.raises(aspects.HookConfigError) as caught:
-        aspects.weave_from_config(Driver(), section, "node1")
+        aspects.weave_from_config(BusyDriver(), section, "node1")
     (problem,) = caught.value.problems
     assert line.partition(" ")[0] in str(problem)

@@ -52,6 +52,7 @@ def test_events_of_each_of_many_threads_are_in_order(new, receiver):
         assert mine == [f"{thread}-{n}" for n in range(50)]
 
 
+@pytest.mark.slow
 def test_one_that_fails_is_tried_until_it_is_delivered(new, path, receiver, caplog):
     receiver.errors["a"] = ConnectionError("refused, password=hunter2")
     outbox = new()
@@ -70,6 +71,7 @@ def test_one_that_fails_is_tried_until_it_is_delivered(new, path, receiver, capl
     assert "hunter2" not in caplog.text
 
 
+@pytest.mark.slow
 def test_the_other_end_may_ask_to_wait(new, receiver):
     receiver.errors["a"] = NotDelivered("busy", retry_after=1.5)
     began = threading.Event()
@@ -95,6 +97,7 @@ def test_one_that_is_refused_is_kept_apart(new, path, receiver, caplog):
     assert "hunter2" not in caplog.text
 
 
+@pytest.mark.slow
 def test_a_row_that_is_no_event_does_not_end_it(new, path, receiver):
     outbox = new()
     outbox.put(event("a"))

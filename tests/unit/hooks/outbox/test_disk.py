@@ -92,6 +92,7 @@ def test_what_is_no_plain_data_fails_alone(new, receiver):
     wait_for(lambda: sorted(receiver.ids) == ["a", "b"], "the others are delivered")
 
 
+@pytest.mark.slow
 def test_callers_at_once_share_a_write(new, path, receiver, monkeypatch):
     """However slow the disk is, nobody waits for more than two writes."""
     written = []
@@ -117,6 +118,7 @@ def test_callers_at_once_share_a_write(new, path, receiver, monkeypatch):
     wait_for(lambda: len(set(receiver.ids)) == 20, "all are delivered")
 
 
+@pytest.mark.slow
 def test_a_caller_that_is_killed_does_not_take_others_with_it(
     new, receiver, monkeypatch
 ):
@@ -146,6 +148,7 @@ def test_a_caller_that_is_killed_does_not_take_others_with_it(
     wait_for(lambda: sorted(receiver.ids) == ["a", "b", "c"], "all are delivered")
 
 
+@pytest.mark.slow
 def test_what_a_killed_process_has_left_is_delivered(new, path, receiver):
     code = """
         import os, pathlib, sys, threading
@@ -171,6 +174,7 @@ def test_what_a_killed_process_has_left_is_delivered(new, path, receiver):
     receiver.wait(*waiting)
 
 
+@pytest.mark.slow
 def test_put_fails_on_a_full_disk_and_what_is_on_it_is_delivered(path):
     code = """
         import pathlib, resource, sqlite3, sys, threading

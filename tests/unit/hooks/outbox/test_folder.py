@@ -60,6 +60,7 @@ def test_how_many_are_pending_is_unknown_in_a_file_that_cannot_be_read(new, path
     assert new().pending() is None
 
 
+@pytest.mark.slow
 def test_stop_with_a_file_that_cannot_be_read(new, path, receiver, caplog):
     receiver.errors["a"] = ConnectionError("refused")
     outbox = new()
@@ -70,6 +71,7 @@ def test_stop_with_a_file_that_cannot_be_read(new, path, receiver, caplog):
     assert "Unknown how many event(s)" in caplog.text
 
 
+@pytest.mark.slow
 def test_stop_waits_for_what_there_is(new, receiver):
     receiver.open.clear()
     outbox = new()

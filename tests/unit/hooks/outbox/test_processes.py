@@ -5,7 +5,7 @@ import pytest
 
 from .common import Receiver, event, run
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
 
 
 def test_of_two_one_delivers_and_the_other_takes_over(new, path):

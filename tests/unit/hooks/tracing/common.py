@@ -5,23 +5,6 @@ SHARE = {"id": "i1", "share_id": "s1"}
 ON = "enable_pre_hooks = True\nenable_post_hooks = True\n"
 
 
-class Driver:
-    def __init__(self, during=lambda: None):
-        self.during = during
-
-    def create_share(self, context, share, share_server=None):
-        return self.during()
-
-    def delete_share(self, context, share, share_server=None):
-        return self.during()
-
-    def get_share_stats(self, refresh=False):
-        return self.during()
-
-    def update_access(self, context, share, access_rules, add_rules, delete_rules):
-        return self.during()
-
-
 def tree(spans):
     """Return the names of spans, each after those above it."""
     by_id = {span.context.span_id: span for span in spans}

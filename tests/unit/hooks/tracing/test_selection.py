@@ -13,9 +13,10 @@ from opentelemetry import trace
 
 from hooks import tracing
 from tests.support.config import ConfigFile
+from tests.support.drivers import BusyDriver
 from tests.support.hooks import Recorder
 
-from .common import ON, SHARE, SUCCESS, Driver, call, fail, tree
+from .common import ON, SHARE, SUCCESS, call, fail, tree
 
 SECRET = "hunter2-Zq9"
 
@@ -25,7 +26,7 @@ SECRET = "hunter2-Zq9"
 )
 def test_nothing_begins_that_would_not_end(traced, spans, text):
     recorder = Recorder()
-    hook, driver = traced(Driver(), recorder, text=text)
+    hook, driver = traced(BusyDriver(), recorder, text=text)
     driver.create_share(None, SHARE)
     hook.stop()
     assert not spans()
@@ -33,7 +34,7 @@ def test_nothing_begins_that_would_not_end(traced, spans, text):
 
 
 def test_switches_are_followed(traced, spans):
-    hook, driver = traced(Driver(), Recorder())
+    hook, driver = traced(BusyDriver(), Recorder())
     hook.post_hooks_enabled = False
     driver.create_share(None, SHARE)
     hook.post_hooks_enabled = True
@@ -53,11 +54,11 @@ def test_no_ending_is_skipped(traced, spans, monkeypatch):
 
     told = tracing.event.data_of
     monkeypatch.setattr(tracing.event, "data_of", data_of)
-    plain = Driver()
+    plain = BusyDriver()
     plain.delete_share = fail(OSError("no"))
     hook, driver = traced(plain, text=ON + "hook_failure_limit = 1\n")
     ends = []
-    plain.during = lambda: ends.append(call(driver.delete_share, None, SHARE))
+    plain.does = lambda: ends.append(call(driver.delete_share, None, SHARE))
     driver.create_share(None, SHARE)
     hook.stop()
     # And the caller gets the driver's error, not that of telling it.
@@ -68,7 +69,7 @@ def test_no_ending_is_skipped(traced, spans, monkeypatch):
 
 def test_operations_are_chosen(traced, spans):
     hook, driver = traced(
-        Driver(), Recorder(), text=ON + "hook_operations = allow_access, create_*\n"
+        BusyDriver(), Recorder(), text=ON + "hook_operations = allow_access, create_*\n"
     )
     rules = [{"access_to": "joe"}]
     driver.create_share(None, SHARE)
@@ -84,7 +85,7 @@ def test_operations_are_chosen(traced, spans):
 
 
 def test_operation_that_is_not_chosen_in_one_that_is(traced, spans):
-    plain = Driver()
+    plain = BusyDriver()
     hook, driver = traced(plain, Recorder(), text=ON + "hook_operations = create_*\n")
     plain.create_share = lambda context, share: driver.delete_share(context, share)
     driver.create_share(None, SHARE)
@@ -93,7 +94,7 @@ def test_operation_that_is_not_chosen_in_one_that_is(traced, spans):
 
 
 def test_call_without_a_context(traced, spans):
-    hook, driver = traced(Driver(), Recorder())
+    hook, driver = traced(BusyDriver(), Recorder())
     driver.get_share_stats(True)
     hook.stop()
     names = ["", " / get_share_stats", " / hook.post", " / hook.pre"]
@@ -107,7 +108,7 @@ def test_call_that_is_not_sampled(traced, spans, monkeypatch):
     def during(*seen):
         current.append(trace.get_current_span().get_span_context())
 
-    hook, driver = traced(Driver(during), Recorder(pre=during))
+    hook, driver = traced(BusyDriver(during), Recorder(pre=during))
     driver.create_share(None, SHARE)
     hook.stop()
     assert not spans()
@@ -119,7 +120,7 @@ def test_call_that_is_not_sampled(traced, spans, monkeypatch):
 
 def test_tick_is_not_traced(traced, spans):
     text = ON + "enable_periodic_hooks = True\n"
-    hook, driver = traced(Driver(), Recorder(enabled=("periodic",)), text=text)
+    hook, driver = traced(BusyDriver(), Recorder(enabled=("periodic",)), text=text)
     assert aspects.tick(driver, None, [])
     hook.stop()
     assert not spans()
@@ -130,9 +131,9 @@ def test_no_secret_is_in_a_span(traced, spans):
     rules = [{"access_to": "joe", "access_key": f"{SECRET}-key"}]
     text = f"{SECRET}-token and {SECRET}-key"
     last = Recorder("last", error=OSError(text))
-    hook, driver = traced(Driver(fail(OSError(text))), last)
+    hook, driver = traced(BusyDriver(fail(OSError(text))), last)
     call(driver.update_access, context, SHARE, rules, rules, [])
-    last.answers["pre"] = OSError(text)
+    last.answer(pre=OSError(text))
     call(driver.update_access, context, SHARE, rules, rules, [])
     hook.stop()
     told = [span.to_json() for span in spans()]
@@ -143,14 +144,14 @@ def test_no_secret_is_in_a_span(traced, spans):
 def test_without_a_start(tmp_path, spans):
     file = ConfigFile(tmp_path / "service.conf", f"[alpha]\n{ON}")
     hook = tracing.TracingHook(aspects.BackendSection(file.conf, "alpha"), "node1")
-    driver = aspects.weave(Driver(), [hook, Recorder()])
+    driver = aspects.weave(BusyDriver(), [hook, Recorder()])
     driver.create_share(None, SHARE)
     hook.stop()
     assert not spans()
 
 
 def test_again_after_a_stop(traced, spans):
-    hook, driver = traced(Driver(), Recorder())
+    hook, driver = traced(BusyDriver(), Recorder())
     hook.stop()
     driver.create_share(None, SHARE)
     assert not spans()
@@ -162,9 +163,9 @@ def test_again_after_a_stop(traced, spans):
 
 
 def test_call_that_a_stop_comes_between(traced, spans):
-    plain = Driver()
+    plain = BusyDriver()
     hook, driver = traced(plain, Recorder())
-    plain.during = hook.stop
+    plain.does = hook.stop
     driver.create_share(None, SHARE)
     driver.create_share(None, SHARE)
     assert tree(spans()) == ["hook.pre"]
@@ -172,7 +173,7 @@ def test_call_that_a_stop_comes_between(traced, spans):
 
 def test_no_thread_is_left(traced):
     before = set(threading.enumerate())
-    hook, driver = traced(Driver())
+    hook, driver = traced(BusyDriver())
     driver.create_share(None, SHARE)
     assert set(threading.enumerate()) - before
     hook.stop()
@@ -194,7 +195,7 @@ def test_wrong_option(tmp_path, line):
     file = ConfigFile(tmp_path / "a.conf", f"[alpha]\nhook_drivers = tracing\n{line}\n")
     section = aspects.BackendSection(file.conf, "alpha")
     with pytest.raises(aspects.HookConfigError) as caught:
-        aspects.weave_from_config(Driver(), section, "node1")
+        aspects.weave_from_config(BusyDriver(), section, "node1")
     (problem,) = caught.value.problems
     assert line.partition(" ")[0] in str(problem)
     assert SECRET not in str(problem)

@@ -13,15 +13,16 @@ pytest.importorskip("opentelemetry.exporter.otlp.proto.http")
 from opentelemetry import trace
 
 from tests.support.config import ConfigFile
+from tests.support.drivers import BusyDriver
 from tests.support.hooks import Recorder
 
-from .common import ON, SHARE, SUCCESS, Driver, call, fail, tree
+from .common import ON, SHARE, SUCCESS, call, fail, tree
 
 
-class CoroutineDriver(Driver):
+class CoroutineDriver(BusyDriver):
     async def create_share(self, context, share, share_server=None):
         await asyncio.sleep(0.001)
-        return self.during()
+        return self._do(None)
 
 
 FAILURE = [
@@ -42,7 +43,7 @@ FAILURE = [
     ],
 )
 def test_endings_of_the_driver(traced, spans, error, outcome, status):
-    hook, driver = traced(Driver(fail(error) if error else str), Recorder())
+    hook, driver = traced(BusyDriver(fail(error) if error else str), Recorder())
     assert call(driver.create_share, None, SHARE) == (error or "")
     hook.stop()
     assert tree(spans()) == (FAILURE if error else SUCCESS)
@@ -84,7 +85,7 @@ def test_endings_of_the_driver(traced, spans, error, outcome, status):
 def test_endings_by_a_later_hook(traced, spans, kind, error, suppress, outcome, names):
     last = Recorder("last", suppress=suppress, **{kind: error})
     during = fail(OSError("driver")) if kind == "error" else str
-    hook, driver = traced(Driver(during), Recorder(), last)
+    hook, driver = traced(BusyDriver(during), Recorder(), last)
     call(driver.create_share, None, SHARE)
     hook.stop()
     join_point = next(each for each in spans() if not each.parent)
@@ -101,10 +102,10 @@ def test_endings_by_a_later_hook(traced, spans, kind, error, suppress, outcome, 
 def test_hooks_before_it(traced, spans):
     # Their pre actions have no join point yet; that of an earlier call is not it.
     first = Recorder("first", suppress=("pre",))
-    hook, driver = traced(Driver(), Recorder(), before=[first])
+    hook, driver = traced(BusyDriver(), Recorder(), before=[first])
     for _ in range(2):
         driver.create_share(None, SHARE)
-    first.answers["pre"] = aspects.Veto("x")
+    first.answer(pre=aspects.Veto("x"))
     call(driver.create_share, None, SHARE)
     hook.stop()
     once = [*SUCCESS[:2], "create_share_instance / first.post", *SUCCESS[2:]]
@@ -114,7 +115,7 @@ def test_hooks_before_it(traced, spans):
 def test_call_in_a_call(traced, spans):
     # Of another backend, of another operation, and after one that has ended.
     other, inner = traced(
-        Driver(fail(OSError("inner"))), Recorder("inner"), backend="beta"
+        BusyDriver(fail(OSError("inner"))), Recorder("inner"), backend="beta"
     )
 
     def during():
@@ -122,7 +123,7 @@ def test_call_in_a_call(traced, spans):
         call(inner.create_share, None, SHARE)
         raise OSError("outer")
 
-    plain = Driver(during)
+    plain = BusyDriver(during)
     plain.delete_share = lambda context, share: None
     hook, driver = traced(plain, Recorder())
     call(driver.create_share, None, SHARE)
@@ -142,9 +143,9 @@ def test_call_in_a_call(traced, spans):
 
 
 def test_call_in_an_action(traced, spans):
-    inner_hook, inner = traced(Driver(), backend="beta")
+    inner_hook, inner = traced(BusyDriver(), backend="beta")
     nested = lambda seen: inner.delete_share(None, SHARE)  # noqa: E731
-    hook, driver = traced(Driver(), Recorder(pre=nested, post=nested))
+    hook, driver = traced(BusyDriver(), Recorder(pre=nested, post=nested))
     driver.create_share(None, SHARE)
     hook.stop()
     inner_hook.stop()
@@ -192,8 +193,8 @@ def test_coroutine_that_is_cancelled(traced, spans):
 
 @pytest.mark.parametrize("make", [mock.Mock, mock.MagicMock])
 def test_mock_of_a_method(traced, spans, make):
-    plain = Driver()
-    plain.create_share = make(spec=Driver.create_share, return_value="mocked")
+    plain = BusyDriver()
+    plain.create_share = make(spec=BusyDriver.create_share, return_value="mocked")
     hook, driver = traced(plain, Recorder())
     assert driver.create_share(None, SHARE) == "mocked"
     hook.stop()
@@ -202,7 +203,7 @@ def test_mock_of_a_method(traced, spans, make):
 
 def test_threads(traced, spans):
     together = threading.Barrier(8)
-    hook, driver = traced(Driver(lambda: together.wait(10)), Recorder())
+    hook, driver = traced(BusyDriver(lambda: together.wait(10)), Recorder())
     calls = [
         threading.Thread(target=driver.create_share, args=(None, {"id": str(n)}))
         for n in range(8)
@@ -219,7 +220,7 @@ def test_threads(traced, spans):
 def test_action_in_the_background(traced, spans):
     recorder = Recorder()
     recorder.dispatcher = aspects.Background("hook")
-    hook, driver = traced(Driver(), recorder)
+    hook, driver = traced(BusyDriver(), recorder)
     driver.create_share(None, SHARE)
     recorder.dispatcher.stop()
     hook.stop()
@@ -230,7 +231,7 @@ def test_dispatch_makes_no_difference(tmp_path, spans):
     text = f"[alpha]\nhook_drivers = tracing\nhook_dispatch = background\n{ON}"
     file = ConfigFile(tmp_path / "service.conf", text)
     driver = aspects.weave_from_config(
-        Driver(), aspects.BackendSection(file.conf, "alpha"), "node1"
+        BusyDriver(), aspects.BackendSection(file.conf, "alpha"), "node1"
     )
     aspects.weaving(driver).start()
     driver.create_share(None, SHARE)

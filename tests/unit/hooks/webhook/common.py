@@ -11,10 +11,3 @@ EVENT = {
     "subject": "s1",
     "data": {"share_id": "s1", "outcome": "success", "error": "größer"},
 }
-
-
-class Driver:
-    def create_share(self, context, share, share_server=None):
-        if share.get("fails"):
-            raise LookupError("no such pool")
-        return "export"

@@ -12,10 +12,11 @@ import pytest
 import requests
 
 import aspects
+from aspects.testing import FakeDriver
 from hooks.events.errors import NotDelivered, Refused
 from tests.support.receiver import close, status
 
-from .common import EVENT, Driver
+from .common import EVENT
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -62,7 +63,7 @@ def test_no_secret_in_the_dump_of_all_options(new_hook, caplog):
 def problem(file, options):
     section = aspects.BackendSection(file(options).conf, "alpha")
     with pytest.raises(aspects.HookConfigError) as caught:
-        aspects.weave_from_config(Driver(), section, "node1@alpha")
+        aspects.weave_from_config(FakeDriver(), section, "node1@alpha")
     (found,) = caught.value.problems
     return found
 
@@ -116,6 +117,7 @@ def test_body_is_plain_json(hook, receiver):
     assert json.loads(receiver.requests[0].body) == EVENT
 
 
+@pytest.mark.slow
 def test_the_process_warns_as_before_where_servers_are_verified():
     """In a process of its own, where nothing has changed it yet."""
     code = """

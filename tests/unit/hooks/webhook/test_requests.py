@@ -14,11 +14,13 @@ from cloudevents.core.bindings.http import HTTPMessage
 from cloudevents.core.formats.json import JSONFormat
 
 import aspects
+from aspects.testing import FakeDriver
 from hooks import webhook
 from hooks.events.errors import NotDelivered, Refused
+from tests.support.drivers import create_unless_it_fails
 from tests.support.receiver import Receiver, close, status
 
-from .common import EVENT, Driver
+from .common import EVENT
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -33,7 +35,8 @@ def test_each_phase_of_a_join_point_is_an_event(file, receiver, context):
         "enable_post_hooks = True\nenable_periodic_hooks = True"
     ).conf
     section = aspects.BackendSection(conf, "alpha")
-    driver = aspects.weave_from_config(Driver(), section, "node1@alpha")
+    plain = FakeDriver(create_share=create_unless_it_fails)
+    driver = aspects.weave_from_config(plain, section, "node1@alpha")
     assert driver.create_share(context, SHARE) == "export"
     with pytest.raises(LookupError):
         driver.create_share(context, {"id": "i2", "share_id": "s2", "fails": True})
@@ -206,6 +209,7 @@ def test_with_an_outbox_one_attempt_at_a_time(new_hook, receiver, tmp_path):
     assert len(receiver.requests) == 1
 
 
+@pytest.mark.slow
 def test_a_name_that_is_not_resolved_in_time(new_hook, monkeypatch):
     hook = new_hook("webhook_url = http://ops.example.com/\nwebhook_timeout = 0.3")
     resolved = threading.Event()

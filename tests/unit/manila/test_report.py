@@ -3,10 +3,14 @@
 
 import json
 
+import pytest
+
 import aspects
-from aspects.manila.report import report
 from tests.support.config import ConfigFile
 from tests.support.drivers import Driver
+
+pytest.importorskip("manila")
+from aspects.manila.report import report
 
 HERE = "tests.support.entries.recording"
 
