@@ -39,7 +39,7 @@ def _special_method(obj: object, name: str) -> Any:
 
 
 class _Special:
-    """A special method of a proxy, which is that of what it wraps.
+    """A special attribute of a proxy, mostly a method: that of what it wraps.
 
     ``len(woven)``, ``woven.__len__()`` and ``type(woven).__len__(woven)`` are the
     same, as the standard library uses all three forms.
@@ -244,15 +244,9 @@ _OPTIONAL: dict[str, tuple[str, ...]] = {
     "__aexit__": (),
 }
 
-# Special methods that begin and end the life of the proxy itself; and those of
-# descriptors, which Python calls without binding them.
-_OWN = {
-    *("__new__", "__del__", "__init_subclass__", "__subclasshook__"),
-    *("__class_getitem__", "__dict__", "__weakref__"),
-    *("__get__", "__set__", "__delete__", "__set_name__"),
-}
-
-_PRESENT = {name for cls in WovenDriver.__mro__[:-1] for name in vars(cls)} | _OWN
+# Special attributes that a proxy has by itself. It must not have the driver's __del__,
+# or the end of the proxy would be the end of the driver.
+_PRESENT = {"__del__"}.union(*(vars(cls) for cls in WovenDriver.__mro__[:-1]))
 
 
 def _passed(name: str) -> property:
@@ -265,8 +259,7 @@ def _specials(cls: type) -> dict[str, Any]:
     members: dict[str, Any] = {}
     for name in {name for base in cls.__mro__[:-1] for name in vars(base)} - _PRESENT:
         if name.startswith("__") and name.endswith("__"):
-            is_method = callable(_class_attribute(cls, name))
-            members[name] = _Special(name) if is_method else _passed(name)
+            members[name] = _Special(name)
     for name, instead in _OPTIONAL.items():
         if all(_class_attribute(cls, each) is None for each in (name, *instead)):
             # This is how Python says that an instance has no such method.

@@ -290,6 +290,24 @@ class Number:
         return False
 
 
+class Described:
+    """A descriptor."""
+
+    name = "unnamed"
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, obj: Any, owner: type | None = None) -> Any:
+        return ("got", self.name, obj is None)
+
+    def __set__(self, obj: Any, value: Any) -> None:
+        raise AttributeError(f"{self.name} is not set to {value}")
+
+    def __delete__(self, obj: Any) -> None:
+        raise AttributeError(f"{self.name} is not deleted")
+
+
 class Textual:
     """Is converted to text, bytes and a path."""
 
@@ -455,7 +473,7 @@ KINDS: dict[str, Callable[[], Any]] = {
         for cls in (
             *(Plain, Slotted, Data, Frozen, Wide, Dynamic, Intercepting, Broken),
             *(Mapped, Listed, Indexed, Iterating, Asynchronous, Called, Managed),
-            *(Number, Textual, OfMeta, OfType, Stated, Reduced, NewArgs),
+            *(Number, Described, Textual, OfMeta, OfType, Stated, Reduced, NewArgs),
             *(Registered, Locked, Cyclic, Copied),
         )
     },

@@ -378,6 +378,17 @@ _add(
 )
 
 
+@operation
+def attribute_of_a_class(obj: Any) -> Any:
+    cls = type("Own", (), {"attribute": obj})
+    return _in_order(
+        lambda o: cls.attribute,
+        lambda o: cls().attribute,
+        lambda o: setattr(cls(), "attribute", 1),
+        lambda o: delattr(cls(), "attribute"),
+    )(obj)
+
+
 # Modules of the standard library that look into objects.
 
 

@@ -15,7 +15,7 @@ import aspects
 from tests.support.drivers import Driver
 from tests.support.hooks import Recorder, actions_of
 
-from .kinds import Dynamic, Mapped, Number, Plain
+from .kinds import Data, Dynamic, Mapped, Number, Plain
 from .operations import HasCreateShare, HasDeleteShare
 
 CONTEXT = object()
@@ -27,17 +27,40 @@ def hook() -> Recorder:
 
 
 def test_it_has_the_name_of_the_drivers_class() -> None:
-    cls = type(aspects.weave(Plain(), []))
-    assert cls is not Plain
-    assert cls.__name__ == cls.__qualname__ == "Plain"
-    assert cls.__module__ == Plain.__module__
-    assert cls.__doc__ == Plain.__doc__
+    class Nested(Plain):
+        """A driver."""
+
+    cls = type(aspects.weave(Nested(), []))
+    assert cls is not Nested
+    for name in ("__name__", "__qualname__", "__module__", "__doc__"):
+        assert getattr(cls, name) == getattr(Nested, name)
 
 
 def test_to_call_it_makes_a_plain_driver() -> None:
     made = type(aspects.weave(Number(), []))(9)
     assert type(made) is Number
     assert made.value == 9
+
+
+def test_its_end_is_not_the_end_of_the_driver() -> None:
+    ended = []
+
+    class Ending(Plain):
+        def __del__(self) -> None:
+            ended.append(self)
+
+    driver = Ending()
+    woven = aspects.weave(driver, [])
+    del woven
+    gc.collect()
+    assert ended == []
+    assert driver.size == 1
+
+
+def test_it_has_no_annotations_of_its_own(hook: Recorder) -> None:
+    woven = aspects.weave(Plain(), [hook])
+    assert not hasattr(woven, "__annotations__")
+    assert aspects.weave(Data(), [hook]).__annotations__ == Data.__annotations__
 
 
 def test_it_keeps_no_class_alive() -> None:
