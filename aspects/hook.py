@@ -211,6 +211,9 @@ class HookBase(abc.ABC):
     host: str | None = None
 
     def __init__(self, configuration: Configuration | None, host: str | None) -> None:
+        # Set here, and not when first used: a later key would double the size of
+        # the instance's dict.
+        self._chains, self._breaker, self._lease = (), None, None
         self.configuration = configuration
         self.host = host
         options = [*hook_options, *instance_options, *self.options]

@@ -38,11 +38,12 @@ def tick(woven: Any, context: Any, share_instances: Any) -> bool:
     if ticks % weaving_.periodic_hooks_ticks:
         return False
     operation = Operation("periodic", backend=weaving_.backend, host=weaving_.host)
-    snapshot, plan = weaving_.chain.enter(operation)
+    snapshot = weaving_.chain.enter()
     try:
-        if plan.steps:
-            _run(weaving_, operation, plan.steps, context, share_instances)
-        return bool(plan.steps)
+        steps = snapshot.plans[operation].steps
+        if steps:
+            _run(weaving_, operation, steps, context, share_instances)
+        return bool(steps)
     finally:
         snapshot.leave()
 

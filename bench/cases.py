@@ -14,6 +14,7 @@ from oslo_context import context as oslo_context
 import aspects
 from bench.floor import by_hand
 from bench.subjects import (
+    CoroutineDriver,
     Driver,
     DriverError,
     FailingHook,
@@ -42,11 +43,13 @@ class Case(NamedTuple):
     :param name: the figure's name
     :param statement: Python source, a line or more
     :param target: what the statement knows as ``target``
+    :param coroutine: whether the statement awaits
     """
 
     name: str
     statement: str
     target: Any
+    coroutine: bool = False
 
 
 Loop = Callable[[Iterable[None], Callable[[], float]], float]
@@ -58,8 +61,9 @@ def loop_of(case: Case) -> Loop:
     The statement stands in the loop itself, so that no call is timed but its
     own; what it names are local variables.
     """
+    kind = "async def" if case.coroutine else "def"
     source = (
-        "def loop(iterations, timer, target=target, context=context, share=share,\n"
+        f"{kind} loop(iterations, timer, target=target, context=context, share=share,\n"
         "         server=server, instances=instances, DriverError=DriverError):\n"
         "    start = timer()\n"
         "    for _ in iterations:\n"
@@ -75,7 +79,21 @@ def loop_of(case: Case) -> Loop:
         "DriverError": DriverError,
     }
     exec(source, namespace)
-    return namespace["loop"]  # type: ignore[no-any-return]
+    loop: Loop = namespace["loop"]
+    return _driven(loop) if case.coroutine else loop
+
+
+def _driven(loop: Callable[..., Any]) -> Loop:
+    """Run a coroutine that waits for nothing, without an event loop."""
+
+    def run(iterations: Iterable[None], timer: Callable[[], float]) -> float:
+        try:
+            loop(iterations, timer).send(None)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+        raise RuntimeError("the coroutine waits")
+
+    return run
 
 
 def time_of(loop: Loop, loops: int, timer: Callable[[], float]) -> float:
@@ -107,6 +125,14 @@ def calls() -> list[Case]:
             Case(f"{name}/attribute", "target.pools", target),
             Case(f"{name}/method", "target.get_pool(share)", target),
         ]
+    coroutines = CoroutineDriver()
+    cases += [
+        Case(f"{name}/coroutine", f"await target.{STYLES['keyword']}", target, True)
+        for name, target in {
+            "direct": coroutines,
+            "woven": aspects.weave(coroutines, hooks(1)),
+        }.items()
+    ]
     for count in COUNTS:
         woven = aspects.weave(driver, hooks(count))
         floor = by_hand(driver, hooks(count))

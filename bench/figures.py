@@ -170,6 +170,8 @@ def _against(name: str) -> Iterable[str]:
         return [f"direct/{rest}"]
     if what == "woven":
         count, _, style = rest.rpartition("/")
+        if rest == "coroutine":
+            return ["direct/coroutine", "woven/1/keyword"]
         base = style if count in ("none", "disabled") or not count else None
         if base:
             return [f"direct/{base}", f"proxy/{base}"]
@@ -252,6 +254,8 @@ CHECKS: Mapping[str, Callable[[Figures], float]] = {
     "growth": _growth,
     "threads": _threads,
     "memory": lambda figures: figures.median("memory/1000th") / 1024,
+    # A woven coroutine function that is awaited, against the woven function.
+    "coroutine-1": lambda figures: figures.ratio("woven/coroutine", "woven/1/keyword"),
 }
 
 

@@ -40,6 +40,19 @@ class Driver:
         return share_instances
 
 
+class CoroutineDriver:
+    """A driver whose method is a coroutine function."""
+
+    def __init__(self) -> None:
+        self.export_locations = ["127.0.0.1:/export"]
+
+    async def create_share(
+        self, context: Any, share: Any, share_server: Any = None
+    ) -> list[str]:
+        """Be an operation; return where the share is, without a wait."""
+        return self.export_locations
+
+
 class DriverError(Exception):
     """What the driver's ``delete_share`` raises."""
 

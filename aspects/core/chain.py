@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from aspects.core.breaker import record_failure
 from aspects.core.observe import observed
-from aspects.core.snapshot import Plan, Snapshot
+from aspects.core.snapshot import Snapshot
 from aspects.core.step import Step
 from aspects.hook import Method, Observed, UpdatedArguments, UpdatedResults
 from aspects.operations import Operation, is_coroutine
@@ -18,7 +18,7 @@ Owed = list[tuple[Step, Any]]
 class Enterable(Protocol):
     """A chain, as a call uses it."""
 
-    def enter(self, operation: str, /) -> tuple[Snapshot, Plan]:
+    def enter(self) -> Snapshot:
         """Enter the current snapshot, which the caller has to leave."""
 
 
@@ -36,8 +36,9 @@ def around(chain: Enterable, operation: Operation, method: Method) -> Method:
     def run(*args: Any, **kwargs: Any) -> Any:
         name, context, given, named = operation.of_call(args, kwargs)
         owed: Owed = []
-        snapshot, plan = chain.enter(name)
+        snapshot = chain.enter()
         try:
+            plan = snapshot.plans[name]
             call = (context, name) + given
             for step in plan.steps:
                 if step.skips and step.skips():
@@ -80,8 +81,9 @@ def around(chain: Enterable, operation: Operation, method: Method) -> Method:
     async def run_coroutine(*args: Any, **kwargs: Any) -> Any:
         name, context, given, named = operation.of_call(args, kwargs)
         owed: Owed = []
-        snapshot, plan = chain.enter(name)
+        snapshot = chain.enter()
         try:
+            plan = snapshot.plans[name]
             call = (context, name) + given
             for step in plan.steps:
                 if step.skips and step.skips():

@@ -37,15 +37,16 @@ class Snapshot:
         self.hooks = hooks
         self.switches = tuple(map(Switches.of, hooks))
         hold(hooks)
-        #: Whether a call runs no hook, and so is the driver's own.
+        #: Whether a call involves no hook, and so is the driver's own.
         self.idle = not any(
-            each.pre_hooks_enabled or each.post_hooks_enabled for each in self.switches
+            own.enable("pre", "post") or (own.periodic_hooks_enabled and observes(hook))
+            for hook, own in zip(hooks, self.switches)
         )
         # One entry a call in flight. Appending and popping are atomic.
         self.calls: list[None] = []
         #: The chain, once the snapshot is retired.
         self.owner: Owner | None = None
-        self.plans: dict[str, Plan] = {}
+        self.plans = Plans(hooks, self.switches)
 
     def leave(self) -> None:
         """Count a call out. The last one to leave a retired snapshot reports it."""
@@ -62,44 +63,53 @@ class Snapshot:
         if not self.calls:
             owner.drained(self)
 
-    def plan_for(self, operation: str) -> Plan:
-        """Return what a call of one operation runs.
 
-        :param operation: the operation; ``periodic`` for a tick
-        """
-        plan = self.plans.get(operation)
-        if plan is None:
-            plan = self.plans[operation] = Plan(self, operation)
+class Plans(dict[str, "Plan"]):
+    """The plans of one snapshot by operation, each made at its first call.
+
+    :param hooks: the hooks, adapted, in order
+    :param switches: the switches of each hook
+    """
+
+    __slots__ = ("_hooks", "_switches")
+
+    def __init__(self, hooks: tuple[Any, ...], switches: tuple[Switches, ...]) -> None:
+        self._hooks = hooks
+        self._switches = switches
+
+    def __missing__(self, operation: str) -> Plan:
+        plan = self[operation] = Plan(self._hooks, self._switches, operation)
         return plan
 
 
 class Plan:
     """What the calls of one operation run, in one snapshot.
 
-    :param snapshot: the snapshot
+    :param hooks: the hooks of the snapshot, adapted, in order
+    :param switches: the switches of each hook
     :param operation: the operation; ``periodic`` for a tick
     """
 
     __slots__ = ("observers", "steps")
 
-    def __init__(self, snapshot: Snapshot, operation: str) -> None:
+    def __init__(
+        self, hooks: tuple[Any, ...], switches: tuple[Switches, ...], operation: str
+    ) -> None:
         selected = [
-            (hook, switches)
-            for hook, switches in zip(snapshot.hooks, snapshot.switches)
-            if switches.select(operation)
+            (hook, own) for hook, own in zip(hooks, switches) if own.select(operation)
         ]
         #: The hooks that observe, the outermost first.
         self.observers = tuple(
             hook
-            for hook, switches in selected
-            if observes(hook) and switches.enable("pre", "post", "periodic")
+            for hook, own in selected
+            if observes(hook) and own.enable("pre", "post", "periodic")
         )
         kinds = ("periodic",) if operation == "periodic" else ("pre", "post")
         #: The hooks that run, in order.
         self.steps = tuple(
-            Step(hook, switches, operation, self.observers)
-            for hook, switches in selected
-            if switches.enable(*kinds)
+            Step(hook, own, operation, self.observers)
+            for hook, own in selected
+            if own.enable(*kinds)
         )
 
 
@@ -128,21 +138,16 @@ class Chain:
             self._set_hooks(*self._adapt(hooks))
             self.refresh()
 
-    def enter(self, operation: str) -> tuple[Snapshot, Plan]:
-        """Enter the current snapshot.
-
-        :param operation: the operation; ``periodic`` for a tick
-        :return: the snapshot, which the caller has to leave, and what the call runs
-        """
+    def enter(self) -> Snapshot:
+        """Enter the current snapshot, which the caller has to leave."""
         if self._polled and self._poll() != self._polled_values:
             self.refresh()
         while True:
             snapshot = self.snapshot
-            plan = snapshot.plans.get(operation) or snapshot.plan_for(operation)
             snapshot.calls.append(None)
             # If it was retired just before, it may have released its hooks.
             if snapshot is self.snapshot:
-                return snapshot, plan
+                return snapshot
             snapshot.leave()
 
     def refresh(self) -> None:
@@ -237,9 +242,11 @@ class Chain:
             if reports_changes(hook):
                 _watch(hook, self)
 
-    def _poll(self) -> list[Any]:
+    def _poll(self) -> tuple[Any, ...]:
         names = Switches._fields
-        return [getattr(hook, name, None) for hook in self._polled for name in names]
+        return tuple(
+            [getattr(hook, name, None) for hook in self._polled for name in names]
+        )
 
     def drained(self, snapshot: Snapshot) -> None:
         """Release the hooks of a retired snapshot that no call uses any more.
@@ -260,6 +267,8 @@ class Chain:
 
 class _Chains:
     """The chains that contain a hook, held weakly."""
+
+    __slots__ = ("_references",)
 
     def __init__(self) -> None:
         self._references: list[weakref.ref[Chain]] = []
@@ -293,16 +302,12 @@ class Momentary:
     def __init__(self, hooks: Iterable[Any]) -> None:
         self._hooks = tuple(map(adapt, hooks))
 
-    def enter(self, operation: str) -> tuple[Snapshot, Plan]:
-        """Enter a new snapshot.
-
-        :param operation: the operation
-        :return: the snapshot, which the caller has to leave, and what the call runs
-        """
+    def enter(self) -> Snapshot:
+        """Enter a new snapshot, which the caller has to leave."""
         snapshot = Snapshot(self._hooks)
         snapshot.calls.append(None)
         snapshot.retire(self)
-        return snapshot, snapshot.plan_for(operation)
+        return snapshot
 
     def drained(self, snapshot: Snapshot) -> None:
         """Release the hooks after the call.

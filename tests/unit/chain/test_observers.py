@@ -220,3 +220,11 @@ def test_a_hook_learns_which_hooks_share_its_chain() -> None:
     assert chains == [(one, two)]
     aspects.weaving(woven).replace((one,), lambda: None)
     assert chains == [(one, two), (one,)]
+
+
+def test_a_hook_with_only_its_periodic_method_enabled_observes_calls(
+    way: Way, trace: list[Any]
+) -> None:
+    driver = way.driver([Watcher("w", trace, enabled=["periodic"])])
+    way.call(driver, CONTEXT, "share")
+    assert runs(trace) == ["w:driver.driver(", "w:driver.driver)"]

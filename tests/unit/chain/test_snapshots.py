@@ -292,7 +292,7 @@ def test_switches_that_two_threads_set_are_both_kept() -> None:
         for number in range(300):
             hook.pre_hooks_enabled = bool(number % 2)
             hook.seen.clear()
-            aspects.weaving(woven).chain.enter("create_share_instance")[0].leave()
+            aspects.weaving(woven).chain.enter().leave()
             steps = aspects.weaving(woven).chain.snapshot.switches
             enabled = steps[hooks.index(hook)].pre_hooks_enabled
             if enabled is not bool(number % 2):
