@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Hooks around the calls of an OpenStack share driver, woven in from outside."""
 
+from aspects import testing
 from aspects.config.sections import BackendSection
 from aspects.config.weave import weave_from_config
-from aspects.core.breaker import hook_name
 from aspects.core.dispatch import Background
+from aspects.core.log import hook_name
 from aspects.decorators import add_hooks
-from aspects.errors import AlreadyWoven, HookConfigError, Veto
-from aspects.hook import HookBase, UpdatedResults
+from aspects.errors import AlreadyWoven, AspectsError, HookConfigError, Veto
+from aspects.hook import HookBase, Observed, UpdatedArguments, UpdatedResults
 from aspects.operations import Operation, is_coroutine
 from aspects.periodic import tick
 from aspects.secrets import without_secrets
@@ -15,11 +16,14 @@ from aspects.weaving import Weaving, is_woven, unweave, weave, weaving
 
 __all__ = [
     "AlreadyWoven",
+    "AspectsError",
     "BackendSection",
     "Background",
     "HookBase",
     "HookConfigError",
+    "Observed",
     "Operation",
+    "UpdatedArguments",
     "UpdatedResults",
     "Veto",
     "Weaving",
@@ -27,6 +31,7 @@ __all__ = [
     "hook_name",
     "is_coroutine",
     "is_woven",
+    "testing",
     "tick",
     "unweave",
     "weave",

@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 
 import decorator
 
-from aspects.core.chain import Chain, around, around_coroutine
+from aspects.core.chain import around
+from aspects.core.snapshot import Momentary
 from aspects.operations import operation_of
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -41,13 +42,12 @@ def add_hooks(method: F) -> F:
     name = method.__name__
 
     is_coroutine = inspect.iscoroutinefunction(method)
-    way = around_coroutine if is_coroutine else around
 
     def call(method: F, self: Any, /, *args: Any, **kwargs: Any) -> Any:
         bound = method.__get__(self)
         backend, host = getattr(self, "backend", None), getattr(self, "host", None)
         operation = operation_of(name, bound, backend, host)
-        return way(Chain(self.hooks), operation, bound)(*args, **kwargs)
+        return around(Momentary(self.hooks), operation, bound)(*args, **kwargs)
 
     async def call_coroutine(method: F, self: Any, /, *args: Any, **kwargs: Any) -> Any:
         return await call(method, self, *args, **kwargs)

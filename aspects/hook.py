@@ -4,20 +4,39 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Protocol
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 from oslo_config import cfg
 
 from aspects.config.options import SWITCHES, hook_options, instance_options
-from aspects.core.breaker import health_of
-from aspects.core.log import log_failure, suppressed
 
-Action = Callable[..., Any]
+Method = Callable[..., Any]
+
+
+class UpdatedArguments:
+    """Returned by a pre method to replace arguments of the call.
+
+    :param changes: new values by parameter name, for the hooks after this one and
+        for the driver; a name that the driver's method does not take is an error of
+        the hook
+    :param pre_hook_data: the ``pre_hook_data`` of this hook
+    """
+
+    __slots__ = ("changes", "pre_hook_data")
+
+    def __init__(self, changes: Mapping[str, Any], pre_hook_data: Any = None) -> None:
+        self.changes = changes
+        self.pre_hook_data = pre_hook_data
+
+    def __repr__(self) -> str:
+        # Without the values: they may be access keys.
+        return f"UpdatedArguments({', '.join(map(str, self.changes))})"
 
 
 class UpdatedResults:
-    """Returned by a post action to replace what the driver returned.
+    """Returned by a post method to replace the driver's result.
 
     :param results: the result for the next hook and for the caller
     """
@@ -31,8 +50,25 @@ class UpdatedResults:
         return f"UpdatedResults({self.results!r})"
 
 
+class Observed(NamedTuple):
+    """One run of a driver method or hook method, for a hook that observes it."""
+
+    kind: str
+    """``driver``, ``pre``, ``post``, ``error`` or ``periodic``"""
+    hook: Any
+    """the hook whose method runs; None for the driver"""
+    operation: Any
+    """the :class:`~aspects.Operation`; that of a tick is ``periodic``"""
+    context: Any
+    """the request's context"""
+    args: tuple[Any, ...]
+    """the positional arguments of the call, less the context"""
+    kwargs: Mapping[str, Any]
+    """the keyword arguments of the call, less the context"""
+
+
 class Configuration(Protocol):
-    """What a hook is configured by, e.g. Manila's ``Configuration``."""
+    """The options of a hook, e.g. Manila's ``Configuration``."""
 
     #: The name of the section; None for ``[DEFAULT]``.
     config_group: str | None
@@ -45,34 +81,62 @@ class Configuration(Protocol):
 
 
 class Dispatcher(Protocol):
-    """What runs actions off the caller's thread."""
+    """Runs hook methods off the caller's thread."""
 
     def put(
         self,
         hook: object,
         kind: str,
         operation: str,
-        action: Action,
+        method: Method,
         /,
         *args: Any,
         **kwargs: Any,
     ) -> None:
-        """Have an action run: see :meth:`aspects.Background.put`."""
+        """Enqueue a hook method: see :meth:`aspects.Background.put`."""
 
     def stop(self) -> None:
-        """Run what was put, and begin anew with what is put later."""
+        """Drain the queue. A later :meth:`put` starts a new one."""
 
 
-class _Switch:
-    """A switch of a hook: setting it renews the chains that the hook is in.
+def _operations(patterns: Any) -> tuple[str, ...]:
+    """Return the patterns of ``hook_operations`` as a tuple.
 
-    So a chain holds only actions that are on, and a call need not ask.
+    :raises TypeError: if it is one string, or not a collection of strings
+    """
+    if isinstance(patterns, (str, bytes)) or not isinstance(patterns, Iterable):
+        raise TypeError(
+            f"hook_operations: expected a list of names or patterns, got {patterns!r}"
+        )
+    operations = tuple(patterns)
+    for operation in operations:
+        if not isinstance(operation, str):
+            raise TypeError(f"hook_operations: expected strings, got {operation!r}")
+    return operations
 
-    :param default: the value of one that was not set
+
+def _enforcement(value: Any) -> str:
+    """Return the value of ``hook_enforcement``.
+
+    :raises ValueError: if it is neither ``deny`` nor ``warn``
+    """
+    if value not in ("deny", "warn"):
+        raise ValueError(f"hook_enforcement: expected deny or warn, got {value!r}")
+    return str(value)
+
+
+class Switch:
+    """A switch of a hook; setting it updates the chains that contain the hook.
+
+    :param default: the value until one is set
+    :param check: returns the value to keep, or raises
     """
 
-    def __init__(self, default: Any = False) -> None:
+    def __init__(
+        self, default: Any = False, check: Callable[[Any], Any] | None = None
+    ) -> None:
         self.default = default
+        self.check = check
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
@@ -83,19 +147,18 @@ class _Switch:
         return vars(hook).get(self.name, self.default)
 
     def __set__(self, hook: HookBase, value: Any) -> None:
-        vars(hook)[self.name] = value
-        for reference in tuple(vars(hook).get("_chains", ())):
-            if chain := reference():
-                chain.refresh()
+        vars(hook)[self.name] = value if self.check is None else self.check(value)
+        for chain in hook._chains:
+            chain.refresh()
 
 
 class HookBase(abc.ABC):
-    """Base of all hooks.
+    """Base class of all hooks.
 
-    Inherit it and write ``_execute_pre_hook``, ``_execute_post_hook`` and
-    ``_execute_periodic_hook``; write ``_execute_error_hook`` too to learn of
-    failures. In each, ``args`` and ``kwargs`` are what the caller passed to
-    the driver, positional as positional, less the context.
+    Subclass it and implement ``_execute_pre_hook``, ``_execute_post_hook`` and
+    ``_execute_periodic_hook``; implement ``_execute_error_hook`` too to learn of
+    failures. In each, ``args`` and ``kwargs`` are the caller's arguments to the
+    driver, positional ones still positional, without the context.
 
     :param configuration: the options of this hook instance, or None for those
         of oslo.config's global ``CONF``
@@ -110,34 +173,42 @@ class HookBase(abc.ABC):
     #: The name of this instance in ``hook_drivers``, empty outside of one.
     instance_name: str = ""
 
-    #: What runs the deferred actions, for ``hook_dispatch = background``.
+    #: Runs the deferred methods, with ``hook_dispatch = background``.
     dispatcher: Dispatcher | None = None
 
-    #: The actions that a dispatcher runs. A pre action may forbid the call, so
-    #: it is none of them.
+    #: The hook methods that a dispatcher runs. The pre method is never among them,
+    #: as it may veto the call.
     deferred_actions: ClassVar[Sequence[str]] = ("post", "error", "periodic")
 
-    #: The actions that hand a part of their work to the dispatcher themselves.
+    #: The hook methods that hand a part of their work to the dispatcher themselves.
     dispatching_actions: ClassVar[Sequence[str]] = ()
 
-    #: The values of ``hook_dispatch`` that the class can do.
+    #: The values of ``hook_dispatch`` that the class supports.
     dispatches: ClassVar[Sequence[str]] = ("inline", "background")
 
-    #: Whether a pre action may raise :class:`Veto`. A hook that may is never
-    #: skipped for its failures.
+    #: Whether the pre method may raise :class:`Veto`. The circuit breaker never
+    #: skips a hook that may.
     may_veto: ClassVar[bool] = True
 
-    hook_operations: Sequence[str] = _Switch(("*",))  # type: ignore[assignment]
-    hook_enforcement: str = _Switch("deny")  # type: ignore[assignment]
-    hook_slow_seconds: float = _Switch(0.0)  # type: ignore[assignment]
-    hook_failure_limit: int = _Switch(0)  # type: ignore[assignment]
-    hook_failure_pause: float = _Switch(60.0)  # type: ignore[assignment]
-    pre_hooks_enabled: bool = _Switch()  # type: ignore[assignment]
-    post_hooks_enabled: bool = _Switch()  # type: ignore[assignment]
-    periodic_hooks_enabled: bool = _Switch()  # type: ignore[assignment]
-    suppress_pre_hooks_errors: bool = _Switch()  # type: ignore[assignment]
-    suppress_post_hooks_errors: bool = _Switch()  # type: ignore[assignment]
-    suppress_periodic_hooks_errors: bool = _Switch()  # type: ignore[assignment]
+    hook_operations: Sequence[str] = Switch(("*",), _operations)  # type: ignore[assignment]
+    hook_enforcement: str = Switch("deny", _enforcement)  # type: ignore[assignment]
+    hook_slow_seconds: float = Switch(0.0)  # type: ignore[assignment]
+    hook_failure_limit: int = Switch(0)  # type: ignore[assignment]
+    hook_failure_pause: float = Switch(60.0)  # type: ignore[assignment]
+    pre_hooks_enabled: bool = Switch()  # type: ignore[assignment]
+    post_hooks_enabled: bool = Switch()  # type: ignore[assignment]
+    periodic_hooks_enabled: bool = Switch()  # type: ignore[assignment]
+    suppress_pre_hooks_errors: bool = Switch()  # type: ignore[assignment]
+    suppress_post_hooks_errors: bool = Switch()  # type: ignore[assignment]
+    suppress_periodic_hooks_errors: bool = Switch()  # type: ignore[assignment]
+
+    # Kept here by the core: the chains to refresh, the circuit breaker, the lease.
+    _chains: Iterable[Any] = ()
+    _breaker: Any = None
+    _lease: Any = None
+
+    configuration: Configuration | None = None
+    host: str | None = None
 
     def __init__(self, configuration: Configuration | None, host: str | None) -> None:
         self.configuration = configuration
@@ -148,10 +219,12 @@ class HookBase(abc.ABC):
         else:
             cfg.CONF.register_opts(options)
         for switch, option in SWITCHES.items():
-            setattr(self, switch, self.get_config_option(option))
+            # None where the configuration does not know the option.
+            if (value := self.get_config_option(option)) is not None:
+                setattr(self, switch, value)
 
     def get_config_option(self, key: str) -> Any:
-        """Return the value of an option as it is now.
+        """Return the current value of an option.
 
         :param key: the option's name
         :return: its value, or None where there is no such option
@@ -167,11 +240,12 @@ class HookBase(abc.ABC):
     def _execute_pre_hook(
         self, context: Any, func_name: Any, *args: Any, **kwargs: Any
     ) -> Any:
-        """Act before the driver is called.
+        """Run before the driver.
 
         :param context: the request's context
         :param func_name: the :class:`~aspects.Operation`
-        :return: the ``pre_hook_data`` that the ending of this call gets
+        :return: the ``pre_hook_data`` of this call, or :class:`UpdatedArguments` to
+            replace arguments as well
         :raises Veto: to forbid the call
         """
 
@@ -185,12 +259,12 @@ class HookBase(abc.ABC):
         *args: Any,
         **kwargs: Any,
     ) -> Any:
-        """Act after the driver returned.
+        """Run after the driver returned.
 
         :param context: the request's context
         :param func_name: the :class:`~aspects.Operation`
-        :param pre_hook_data: what the pre action of this call returned, the
-            error that it raised if that was suppressed, None if it is off
+        :param pre_hook_data: the value that the pre method of this call returned,
+            its error if that was suppressed, None if the pre method is disabled
         :param driver_action_results: the result, as the hooks before left it
         :return: :class:`UpdatedResults` to replace the result; anything else
             changes nothing
@@ -200,11 +274,12 @@ class HookBase(abc.ABC):
     def _execute_periodic_hook(
         self, context: Any, periodic_hook_data: Any, *args: Any, **kwargs: Any
     ) -> Any:
-        """Act on a tick.
+        """Run on a tick.
 
         :param context: an admin context
-        :param periodic_hook_data: what the driver's ``get_periodic_hook_data``
-            returned, or the share instances where it has no such method
+        :param periodic_hook_data: the answer of the driver's
+            ``get_periodic_hook_data``, or the share instances where the driver has
+            no such method
         """
 
     def _execute_error_hook(  # noqa: B027 (optional)
@@ -216,84 +291,74 @@ class HookBase(abc.ABC):
         *args: Any,
         **kwargs: Any,
     ) -> Any:
-        """Act after the driver, or a later hook, raised. Optional.
+        """Run after the driver or another hook raised. Optional.
 
         :param context: the request's context
         :param func_name: the :class:`~aspects.Operation`
         :param pre_hook_data: as for :meth:`_execute_post_hook`
-        :param error: what the caller will get
+        :param error: the exception that the caller will get
         """
 
     def start(self) -> None:  # noqa: B027 (optional)
         """Get ready to run, in the process that runs the driver. Optional.
 
-        Under Manila it is called once before the driver is set up, after the
-        service has forked: start threads and servers here, not in the constructor.
+        Manila's share service calls it once before it sets the driver up, after it
+        has forked: start threads and servers here, not in the constructor.
         """
 
     def stop(self) -> None:  # noqa: B027 (optional)
-        """End what :meth:`start` began. Optional.
+        """Release what :meth:`start` acquired. Optional.
 
-        No call or tick has the hook any more, but for one that takes longer than the
-        end of a process waits for.
+        No call or tick uses the hook any more, except one that outlasts the time
+        that the end of a process waits.
         """
 
     def counts(self) -> dict[str, int]:
-        """Return how often something happened that an operator wants to know of.
+        """Return counters for the operator's report.
 
-        :return: ``suppressed``, ``slow`` and ``skipped`` actions, and those that
-            were ``dropped``, as far as there were any
+        :return: the hook methods that were ``suppressed``, ``slow`` and ``skipped``,
+            the vetoes that were ``not_enforced``, and the methods that the
+            dispatcher ``dropped``; those that are 0 may be missing
         """
-        counts = dict(health_of(self).counts)
+        counts = {} if self._breaker is None else dict(self._breaker.counts)
         if dropped := getattr(self.dispatcher, "dropped", 0):
             counts["dropped"] = dropped
         return counts
 
-    def wrap_action(self, hook: object, kind: str, action: Action) -> Action:
-        """Return what runs in the place of an action of a hook of the chain.
+    def observe(self, observed: Observed) -> AbstractContextManager[Any] | None:
+        """Observe one run of the driver's method or of another hook's method. Optional.
 
-        Optional, for hooks that watch others: called for every action that is
-        on, also this hook's own, whenever the chain is made.
+        It is called before each run while any method of this hook is enabled, for
+        the operations in its ``hook_operations``. The run happens inside the context
+        manager. An exception that the context manager raises is logged; one that it
+        swallows is raised all the same.
 
-        :param hook: the hook
-        :param kind: ``pre``, ``post``, ``error`` or ``periodic``
-        :param action: takes the arguments of that kind of action
+        :param observed: the run
+        :return: a context manager around the run; None to let it pass
         """
-        return action
+        return None
 
-    def wrap_driver(self, operation: Any, method: Action) -> Action:
-        """Return what runs in the place of a driver method. Optional.
+    def chain_changed(self, hooks: tuple[Any, ...]) -> None:  # noqa: B027 (optional)
+        """Learn which hooks share the chain with this one. Optional.
 
-        :param operation: the :class:`~aspects.Operation`
-        :param method: the driver's method
+        :param hooks: the hooks of the chain, in order, this one included
         """
-        return method
 
-    # The same behind the switches, for those who run a hook by hand as
-    # Manila's manager does. A chain calls the actions themselves.
+    # For callers that run a hook by hand, as Manila's manager does.
 
     def execute_pre_hook(
         self, context: Any = None, func_name: Any = None, *args: Any, **kwargs: Any
     ) -> Any:
-        """Run the pre action if it is on.
+        """Run the pre method if it is enabled.
 
         :param context: the request's context
         :param func_name: the :class:`~aspects.Operation`
         :param args: the positional arguments of the call
         :param kwargs: the keyword arguments of the call
-        :return: what it returned; its error if that is suppressed; else None
-        :raises Exception: what it raised, if that is not suppressed
+        :return: its return value; its error if that is suppressed; else None
+        :raises Exception: an error of the method that is not suppressed
         """
-        if not self.pre_hooks_enabled:
-            return None
-        try:
-            return self._execute_pre_hook(context, func_name, *args, **kwargs)
-        except Exception as error:
-            switch = self.suppress_pre_hooks_errors
-            call = (func_name, context, args, kwargs)
-            if not suppressed(switch, self, "pre", error, *call):
-                raise
-            return error
+        return self._attempt("pre", func_name, context, func_name, *args, **kwargs)
 
     def execute_post_hook(
         self,
@@ -304,59 +369,35 @@ class HookBase(abc.ABC):
         *args: Any,
         **kwargs: Any,
     ) -> Any:
-        """Run the post action if it is on.
+        """Run the post method if it is enabled.
 
         :param context: the request's context
         :param func_name: the :class:`~aspects.Operation`
-        :param pre_hook_data: what :meth:`execute_pre_hook` returned
-        :param driver_action_results: what the driver returned
+        :param pre_hook_data: the return value of :meth:`execute_pre_hook`
+        :param driver_action_results: the driver's result
         :param args: the positional arguments of the call
         :param kwargs: the keyword arguments of the call
-        :return: what it returned; its error if that is suppressed; else None
-        :raises Exception: what it raised, if that is not suppressed
+        :return: its return value; its error if that is suppressed; else None
+        :raises Exception: an error of the method that is not suppressed
         """
-        if not self.post_hooks_enabled:
-            return None
-        try:
-            return self._execute_post_hook(
-                context,
-                func_name,
-                pre_hook_data,
-                driver_action_results,
-                *args,
-                **kwargs,
-            )
-        except Exception as error:
-            switch = self.suppress_post_hooks_errors
-            call = (func_name, context, args, kwargs)
-            if not suppressed(switch, self, "post", error, *call):
-                raise
-            return error
+        protocol = (context, func_name, pre_hook_data, driver_action_results)
+        return self._attempt("post", func_name, *protocol, *args, **kwargs)
 
     def execute_periodic_hook(
         self, context: Any, periodic_hook_data: Any, *args: Any, **kwargs: Any
     ) -> Any:
-        """Run the periodic action if it is on.
+        """Run the periodic method if it is enabled.
 
         :param context: an admin context
-        :param periodic_hook_data: what the driver's ``get_periodic_hook_data``
-            returned
-        :param args: further arguments for the action
-        :param kwargs: further keyword arguments for it
-        :return: what it returned; its error if that is suppressed; else None
-        :raises Exception: what it raised, if that is not suppressed
+        :param periodic_hook_data: the answer of the driver's
+            ``get_periodic_hook_data``
+        :param args: further arguments for the method
+        :param kwargs: further keyword arguments for the method
+        :return: its return value; its error if that is suppressed; else None
+        :raises Exception: an error of the method that is not suppressed
         """
-        if not self.periodic_hooks_enabled:
-            return None
-        try:
-            return self._execute_periodic_hook(
-                context, periodic_hook_data, *args, **kwargs
-            )
-        except Exception as error:
-            switch = self.suppress_periodic_hooks_errors
-            if not suppressed(switch, self, "periodic", error, "periodic"):
-                raise
-            return error
+        protocol = (context, periodic_hook_data)
+        return self._attempt("periodic", "periodic", *protocol, *args, **kwargs)
 
     def execute_error_hook(
         self,
@@ -367,22 +408,23 @@ class HookBase(abc.ABC):
         *args: Any,
         **kwargs: Any,
     ) -> Any:
-        """Run the error action if endings are on; an error of it is logged.
+        """Run the error method if completions are enabled; log an error of it.
 
         :param context: the request's context
         :param func_name: the :class:`~aspects.Operation`
-        :param pre_hook_data: what :meth:`execute_pre_hook` returned
-        :param error: what the caller gets
+        :param pre_hook_data: the return value of :meth:`execute_pre_hook`
+        :param error: the exception that the caller gets
         :param args: the positional arguments of the call
         :param kwargs: the keyword arguments of the call
-        :return: what it returned, or None
+        :return: its return value, or None
         """
-        if not self.post_hooks_enabled or error is None:
+        if error is None:
             return None
-        try:
-            return self._execute_error_hook(
-                context, func_name, pre_hook_data, error, *args, **kwargs
-            )
-        except Exception as failure:
-            log_failure(self, "error", func_name, failure, context, args, kwargs)
-            return None
+        protocol = (context, func_name, pre_hook_data, error)
+        return self._attempt("error", func_name, *protocol, *args, **kwargs)
+
+    def _attempt(self, kind: str, operation: Any, /, *args: Any, **kwargs: Any) -> Any:
+        # The core imports this module, so this one imports the core when it is called.
+        from aspects.core.step import step_of
+
+        return step_of(self, operation).attempt(kind, operation, *args, **kwargs)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import types
 import weakref
@@ -12,7 +13,7 @@ from typing import Any
 from oslo_context import context as oslo_context
 
 #: Operation -> the driver methods behind it, beside a method of its own name.
-#: The first twenty are those that Manila documents, the rest it has added.
+#: Manila documents the first twenty. A test compares them with its share manager.
 OPERATIONS: Mapping[str, tuple[str, ...]] = types.MappingProxyType(
     {
         "allow_access": (),
@@ -35,7 +36,8 @@ OPERATIONS: Mapping[str, tuple[str, ...]] = types.MappingProxyType(
         "create_replicated_snapshot": (),
         "delete_replicated_snapshot": (),
         "update_replicated_snapshot": (),
-        # update_access is allow_access, deny_access or itself: see by_rules.
+        # Manila has hooks for these too, but does not document them.
+        # update_access is allow_access, deny_access or itself: see AccessOperation.
         "update_access": (),
         "manage_snapshot": (
             "manage_existing_snapshot",
@@ -51,6 +53,56 @@ OPERATIONS: Mapping[str, tuple[str, ...]] = types.MappingProxyType(
         "share_server_migration_complete": (),
         "share_server_migration_cancel": (),
         "share_server_migration_get_progress": (),
+        # Manila has no hooks for the rest.
+        "create_share_server": ("setup_server",),
+        "create_share_group": ("create_share_group_from_share_group_snapshot",),
+        "delete_share_group": (),
+        "create_share_group_snapshot": (),
+        "delete_share_group_snapshot": (),
+        "create_backup": (),
+        "create_backup_continue": (),
+        "delete_backup": (),
+        "restore_backup": (),
+        "restore_backup_continue": (),
+        "migration_start": (),
+        "migration_driver_continue": ("migration_continue",),
+        "migration_complete": (),
+        "migration_cancel": (),
+        "snapshot_update_access": (),
+        "transfer_accept": (),
+        "ensure_shares": ("ensure_share",),
+        # With it, drivers continue a creation or a revert that is not finished.
+        "get_share_status": (),
+        "update_share_network_security_service": (
+            "update_share_server_security_service",
+        ),
+        "update_share_server_network_allocations": (),
+        "allocate_network": (),
+        "allocate_admin_network": (),
+        "update_network_allocation": (),
+        "update_admin_network_allocation": (),
+        "deallocate_network": (),
+        "update_share_from_metadata": (),
+        "update_share_network_subnet_from_metadata": (),
+    }
+)
+
+#: Operations that Manila runs by itself, at its start and on timers, and the ticks.
+#: A hook must not keep a backend, a replica, a migration or a backup from working.
+ROUTINE = frozenset(
+    {
+        "init_host",
+        "publish_service_capabilities",
+        "ensure_shares",
+        "update_share_replica",
+        "update_replicated_snapshot",
+        "get_share_status",
+        "migration_driver_continue",
+        "share_server_migration_driver_continue",
+        "share_server_migration_get_progress",
+        "create_backup_continue",
+        "restore_backup_continue",
+        "periodic",
     }
 )
 
@@ -64,6 +116,9 @@ METHODS: Mapping[str, str] = types.MappingProxyType(
 )
 
 ContextFactory = Callable[[], Any]
+
+_POSITIONAL_ONLY = inspect.Parameter.POSITIONAL_ONLY
+_POSITIONAL_OR_KEYWORD = inspect.Parameter.POSITIONAL_OR_KEYWORD
 
 
 class ForHooksAlone:
@@ -89,7 +144,9 @@ def new_admin_context() -> oslo_context.RequestContext:
 class Operation(str):
     """The name of an operation, as a hook receives it in ``func_name``.
 
-    It is equal to the plain name and made once per woven method.
+    It is equal to the plain name and made once per woven method. A copy is the
+    operation itself. It can be pickled with the names of the method's parameters, so
+    that reading it needs neither the driver nor Manila.
 
     :param name: the operation's name
     :param method: the driver method's name
@@ -102,24 +159,34 @@ class Operation(str):
     __slots__ = (
         "_context_name",
         "_new_context",
+        "_plain",
         "_signature",
         "backend",
-        "by_rules",
         "context_at",
         "host",
         "method",
+        "requested",
+        "vetoes",
     )
 
+    #: The driver method's name.
     method: str
+    #: The backend section, or None.
     backend: str | None
+    #: The share service's host, or None.
     host: str | None
-    #: For ``update_access``: finds the operation of one call by its rules.
-    by_rules: Callable[[tuple[Any, ...], dict[str, Any]], Operation] | None
-    _new_context: ContextFactory
-    _signature: inspect.Signature | None
+    #: Whether a user's request is behind the call. False for a routine operation:
+    #: Manila runs it by itself, at its start or on a timer.
+    requested: bool
+    #: The vetoes of this call that are not enforced: pairs of hook name and reason.
+    vetoes: tuple[tuple[str, str], ...]
+    # Whether the context comes first, and the operation is the same for all calls.
+    _plain: bool
     #: The position of the context among the driver method's parameters.
     context_at: int | None
     _context_name: str
+    _signature: inspect.Signature | None
+    _new_context: ContextFactory
 
     def __new__(
         cls,
@@ -134,11 +201,115 @@ class Operation(str):
         self.method = method or name
         self.backend = backend
         self.host = host
-        self.by_rules = None
+        self.requested = name not in ROUTINE
         self._new_context = new_context
         self._signature, self.context_at, self._context_name = _read(
             self.method, function
         )
+        self.vetoes = ()
+        self._plain = self.context_at == 0 and cls is Operation
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self),), (None, self._state())
+
+    def _state(self) -> dict[str, Any]:
+        # The context factory is left out: it may be any function, and an unpickled
+        # operation is not called.
+        return {
+            name: getattr(self, name)
+            for cls in type(self).__mro__
+            for name in getattr(cls, "__slots__", ())
+            if name != "_new_context"
+        }
+
+    def __copy__(self) -> Operation:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Operation:
+        return self
+
+    def of_call(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Operation, Any, tuple[Any, ...], dict[str, Any]]:
+        """Return the operation of one call, its context and its other arguments.
+
+        :param args: the caller's positional arguments
+        :param kwargs: the caller's keyword arguments
+        :return: the operation, the context, the rest of ``args``, the rest of
+            ``kwargs``
+        """
+        if self._plain and args and args[0] is not None:
+            return self, args[0], args[1:], kwargs
+        context, args, kwargs = self.take_context(args, kwargs)
+        return self.for_call(args, kwargs), context, args, kwargs
+
+    def with_veto(self, hook: str, reason: str) -> Operation:
+        """Return this operation for the rest of a call that a hook would have denied.
+
+        :param hook: the name of the hook
+        :param reason: the text of its veto, which is not enforced
+        """
+        noted = str.__new__(type(self), self)
+        for name, value in self._state().items():
+            setattr(noted, name, value)
+        noted._new_context = self._new_context
+        noted.vetoes = (*self.vetoes, (hook, reason))
+        return noted
+
+    def with_changes(
+        self,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        changes: Mapping[str, Any],
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Replace arguments of a call by parameter name.
+
+        :param args: the caller's positional arguments
+        :param kwargs: the caller's keyword arguments
+        :param changes: the new values; a parameter that the caller left out is added
+        :return: the arguments for the driver's method
+        :raises TypeError: if the method has no such parameter, or it is the context
+        """
+        _, given, named = self.take_context(args, kwargs)
+        parameters = dict(self._signature.parameters) if self._signature else {}
+        by_position = [
+            name
+            for name, parameter in parameters.items()
+            if parameter.kind in (_POSITIONAL_ONLY, _POSITIONAL_OR_KEYWORD)
+        ]
+        takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+        values, named = list(given), dict(named)
+        for name, value in changes.items():
+            parameter = parameters.get(name)
+            if name in by_position[: len(values)]:
+                values[by_position.index(name)] = value
+            elif parameter is not None and parameter.kind is parameter.VAR_POSITIONAL:
+                values[len(by_position) :] = value
+            elif name in named or (
+                name != self._context_name
+                and (
+                    takes_any or (parameter and parameter.kind is not _POSITIONAL_ONLY)
+                )
+            ):
+                named[name] = value
+            else:
+                raise TypeError(
+                    f"UpdatedArguments: {self.method}() has no argument {name!r}"
+                )
+        if self.context_at is not None and len(args) > self.context_at:
+            values.insert(self.context_at, args[self.context_at])
+        elif self._context_name in kwargs:
+            named[self._context_name] = kwargs[self._context_name]
+        return tuple(values), named
+
+    def for_call(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Operation:
+        """Return the operation of one call.
+
+        :param args: the positional arguments that a hook gets
+        :param kwargs: the keyword arguments that a hook gets
+        :return: itself; that of ``update_access`` depends on the rules of the call
+        """
         return self
 
     def take_context(
@@ -193,17 +364,53 @@ class Operation(str):
         return dict(bound)
 
 
+class AccessOperation(Operation):
+    """The operation of ``update_access``, which depends on the rules of a call."""
+
+    __slots__ = ("_allow", "_deny")
+    _allow: Operation
+    _deny: Operation
+
+    def __new__(cls, name: str, *args: Any, **kwargs: Any) -> AccessOperation:
+        self: Any = super().__new__(cls, name, *args, **kwargs)
+        self._allow = Operation("allow_access", *args, **kwargs)
+        self._deny = Operation("deny_access", *args, **kwargs)
+        return self  # type: ignore[no-any-return]
+
+    def for_call(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Operation:
+        """Return the operation of one call.
+
+        :param args: the positional arguments that a hook gets
+        :param kwargs: the keyword arguments that a hook gets
+        :return: ``allow_access`` if rules are only added, ``deny_access`` if they are
+            only deleted, else itself
+        """
+        rules = self.arguments(args, kwargs)
+        adds, deletes, updates = (
+            bool(rules.get(f"{kind}_rules")) for kind in ("add", "delete", "update")
+        )
+        if adds and not deletes and not updates:
+            return self._allow
+        if deletes and not adds and not updates:
+            return self._deny
+        return self
+
+
 def _read(
     method: str, function: Callable[..., Any] | None
 ) -> tuple[inspect.Signature | None, int | None, str]:
     """Read off a method's signature which parameter is the context.
 
-    :return: the signature without it, its position, its name
+    :return: the names and kinds of the other parameters, its position, its name
     """
     signature = _declared(method, function)
     if signature is None:
         return None, None, "context"
-    parameters = list(signature.parameters.values())
+    # Any object may be a default or an annotation: names and kinds can be pickled.
+    parameters = [
+        inspect.Parameter(parameter.name, parameter.kind)
+        for parameter in signature.parameters.values()
+    ]
     for at, parameter in enumerate(parameters):
         if parameter.name in ("context", "ctxt", "ctx"):
             del parameters[at]
@@ -212,11 +419,11 @@ def _read(
                 parameter.POSITIONAL_OR_KEYWORD,
             )
             return (
-                signature.replace(parameters=_valid(parameters)),
+                inspect.Signature(parameters),
                 at if by_position else None,
                 parameter.name,
             )
-    return signature, None, "context"
+    return inspect.Signature(parameters), None, "context"
 
 
 def _declared(
@@ -228,26 +435,19 @@ def _declared(
     those of GlusterFS do, or have it decorated so, as Tegile's: what the arguments
     are then stands in the base class.
     """
-    owner = getattr(function, "__self__", None)
+    owner = attribute(function, "__self__")
     found = [vars(cls).get(method) for cls in type(owner).__mro__]
     declared = [each.__get__(owner) for each in found if inspect.isfunction(each)]
     signatures = []
     for each in (function, *declared):
-        try:
+        # Whatever is in place of a method may raise anything.
+        with contextlib.suppress(Exception):
             signatures.append(inspect.signature(each))  # type: ignore[arg-type]
-        except (TypeError, ValueError):
-            continue
     for signature in signatures:
         kinds = [parameter.kind for parameter in signature.parameters.values()]
         if kinds[:1] != [inspect.Parameter.VAR_POSITIONAL]:
             return signature
     return signatures[0] if signatures else None
-
-
-def _valid(parameters: list[inspect.Parameter]) -> list[inspect.Parameter]:
-    # Without its context a signature may have a parameter with a default
-    # before one without; only the names matter here.
-    return [p.replace(default=inspect.Parameter.empty) for p in parameters]
 
 
 def operation_of(
@@ -265,27 +465,9 @@ def operation_of(
     :param host: the share service's host, or None
     :param new_context: makes the context of a call that has none
     """
-
-    def named(name: str) -> Operation:
-        return Operation(name, method, backend, host, function, new_context)
-
-    operation = named(METHODS.get(method, method))
-    if method == "update_access":
-        allow, deny = named("allow_access"), named("deny_access")
-
-        def by_rules(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Operation:
-            given = operation.arguments(args, kwargs)
-            adds, deletes, updates = (
-                bool(given.get(f"{kind}_rules")) for kind in ("add", "delete", "update")
-            )
-            if adds and not deletes and not updates:
-                return allow
-            if deletes and not adds and not updates:
-                return deny
-            return operation
-
-        operation.by_rules = by_rules
-    return operation
+    kind = AccessOperation if method == "update_access" else Operation
+    name = METHODS.get(method, method)
+    return kind(name, method, backend, host, function, new_context)
 
 
 def is_coroutine(method: Any) -> bool:
@@ -328,7 +510,7 @@ def operations_of(
     found = {
         name: function
         for name in {**METHODS, **dict.fromkeys(hook_methods)}
-        if callable(function := getattr(driver, name, None))
+        if callable(function := _found(driver, name))
     }
     shared = _tables.setdefault(type(driver), {})
     key = (backend, host, hook_methods, new_context)
@@ -347,6 +529,27 @@ def operations_of(
     return table
 
 
+def _found(driver: object, name: str) -> Any:
+    """Return what a driver has under a name before it is set up; None if nothing.
+
+    A property is left alone, as it may need ``do_setup`` first: what it returns
+    becomes an operation when it is called.
+    """
+    # A class returns its properties themselves, but methods ready to be called.
+    of_class = attribute(type(driver), name)
+    if not callable(of_class) and hasattr(type(of_class), "__get__"):
+        return None
+    return attribute(driver, name)
+
+
+def attribute(thing: object, name: str) -> Any:
+    """Return an attribute; None without it, or if it raises anything."""
+    try:
+        return getattr(thing, name, None)
+    except Exception:
+        return None
+
+
 def _functions(
     cls: type, methods: Mapping[str, Any]
 ) -> tuple[weakref.ref[Any], ...] | None:
@@ -357,8 +560,8 @@ def _functions(
     """
     functions = []
     for name, method in methods.items():
-        function = getattr(method, "__func__", None)
-        if not inspect.isfunction(function) or getattr(cls, name, None) is not function:
+        function = attribute(method, "__func__")
+        if not inspect.isfunction(function) or attribute(cls, name) is not function:
             return None
         functions.append(weakref.ref(function))
     return tuple(functions)

@@ -6,8 +6,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from aspects.core.log import suppressed
-from aspects.core.step import Step, action_of, in_use
+from aspects.core.step import Step
 from aspects.operations import Operation
 from aspects.weaving import Weaving, weaving
 
@@ -17,53 +16,50 @@ _counting = threading.Lock()
 def tick(woven: Any, context: Any, share_instances: Any) -> bool:
     """Count one tick, and run the periodic hooks when their turn has come.
 
-    On every ``periodic_hooks_ticks``-th tick the driver is asked for its
+    On every ``periodic_hooks_ticks``-th tick the driver is asked for
     ``get_periodic_hook_data(context, share_instances)``, and every hook whose
-    periodic action is on gets the answer, in configured order. A driver
-    without that method has the share instances themselves given to the hooks,
-    as Manila's ``ShareDriver`` does.
+    periodic method is enabled gets the answer, in configured order. Without that
+    method on the driver, hooks get the share instances themselves, as with Manila's
+    ``ShareDriver``.
 
     :param woven: a woven driver
-    :param context: the context for driver and hooks, or None for an admin one
-    :param share_instances: the share instances of this backend, or what returns
-        them: it is not called on a tick without periodic hooks
-    :return: whether the periodic hooks ran; False also when none is on
+    :param context: the context for driver and hooks, or None for an admin context
+    :param share_instances: the share instances of this backend, or a function that
+        returns them, called only when periodic hooks run
+    :return: whether periodic hooks ran; False also when none is enabled
     :raises TypeError: if the driver is not woven
-    :raises Exception: what the driver, or a hook that is not suppressed, raised;
-        the hooks after it do not run
+    :raises Exception: an error of the driver, or one of a hook that is not
+        suppressed; the hooks after it do not run
     """
-    about = weaving(woven)
+    weaving_ = weaving(woven)
     with _counting:
-        about.ticks += 1
-        ticks = about.ticks
-    if ticks % about.periodic_hooks_ticks:
+        weaving_.ticks += 1
+        ticks = weaving_.ticks
+    if ticks % weaving_.periodic_hooks_ticks:
         return False
-    hooks = [hook for hook in about.hooks if hook.periodic_hooks_enabled]
-    if not hooks:
-        return False
-    # None of them is stopped before.
-    busy = in_use(Step(hook, None, None, None) for hook in hooks)
+    operation = Operation("periodic", backend=weaving_.backend, host=weaving_.host)
+    snapshot, plan = weaving_.chain.enter(operation)
     try:
-        _run(about, hooks, context, share_instances)
+        if plan.steps:
+            _run(weaving_, operation, plan.steps, context, share_instances)
+        return bool(plan.steps)
     finally:
-        del busy
-    return True
+        snapshot.leave()
 
 
-def _run(about: Weaving, hooks: list[Any], context: Any, share_instances: Any) -> None:
+def _run(
+    weaving: Weaving,
+    operation: Operation,
+    steps: tuple[Step, ...],
+    context: Any,
+    share_instances: Any,
+) -> None:
     if context is None:
-        context = about.new_context()
+        context = weaving.new_context()
     data = share_instances() if callable(share_instances) else share_instances
-    ask = getattr(about.driver, "get_periodic_hook_data", None)
-    if ask is not None:
-        data = ask(context, data)
-    operation = Operation("periodic", backend=about.backend, host=about.host)
-    for hook in hooks:
-        own = hook._execute_periodic_hook
-        action = action_of(about.hooks, hook, "periodic", own, operation)
-        try:
-            action(context, data)
-        except Exception as error:
-            switch = getattr(hook, "suppress_periodic_hooks_errors", False)
-            if not suppressed(switch, hook, "periodic", error, operation, context):
-                raise
+    get_data = getattr(weaving.driver, "get_periodic_hook_data", None)
+    if get_data is not None:
+        data = get_data(context, data)
+    for step in steps:
+        if not (step.skips and step.skips()):
+            step.attempt("periodic", operation, context, data)

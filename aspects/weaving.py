@@ -3,68 +3,47 @@
 
 from __future__ import annotations
 
-import math
-import threading
 import time
-import weakref
+import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from oslo_log import log
-
-from aspects.core.breaker import hook_name
-from aspects.core.chain import Chain, around, around_coroutine
-from aspects.core.log import secret_options
-from aspects.core.proxy import WovenClass, WovenDriver, WovenMethod, _class_of
+from aspects.core.chain import around
+from aspects.core.log import log_failure
+from aspects.core.proxy import WovenClass, WovenDriver, WovenMethod, woven_driver
 from aspects.core.signature import ACTIONS, never_runs
-from aspects.core.step import Step, in_flight
+from aspects.core.snapshot import Chain
 from aspects.errors import AlreadyWoven
 from aspects.hook import HookBase
 from aspects.operations import (
     ContextFactory,
     Operation,
-    is_coroutine,
     new_admin_context,
     operation_of,
     operations_of,
 )
-from aspects.secrets import text_of
-
-LOG = log.getLogger(__name__)
-
 
 #: Seconds that the end of a process waits for calls in flight, and for hooks that a
 #: reload has left out.
-LEAVING = 10.0
+DRAIN_TIMEOUT = 10.0
 
-# What a driver has that was not called yet; not to be written to.
+# Shared by all drivers before their first call; never written to.
 _no_methods: dict[str, tuple[Any, Any]] = {}
 
 
 class Weaving:
-    """What is woven around one driver.
+    """The hooks around one driver.
 
     ``hooks`` is a tuple, in configured order; ``operations`` maps the woven
     driver methods to their :class:`~aspects.Operation`; ``ticks`` counts the
     ticks so far. ``driver``, ``backend``, ``host``, ``hook_methods``,
-    ``periodic_hooks_ticks`` and ``new_context`` are what :func:`weave` was given.
+    ``periodic_hooks_ticks`` and ``new_context`` are the arguments of :func:`weave`.
     """
 
     __slots__ = (
-        "__weakref__",
-        "_leaving",
-        "_running",
-        "backend",
-        "chain",
-        "driver",
-        "hook_methods",
-        "host",
-        "instances",
-        "methods",
-        "new_context",
-        "operations",
-        "periodic_hooks_ticks",
-        "ticks",
+        *("__weakref__", "backend", "chain", "driver", "hook_methods", "host"),
+        *("instances", "methods", "new_context", "operations"),
+        *("periodic_hooks_ticks", "ticks"),
     )
 
     def __init__(
@@ -84,16 +63,15 @@ class Weaving:
         self.periodic_hooks_ticks = periodic_hooks_ticks
         self.new_context = new_context
         self.ticks = 0
-        self._running = False
-        self._leaving: tuple[threading.Thread, ...] = ()
-        #: What the backend's section says of its hooks, where they came from one.
+        #: The instances in the backend section, if the hooks came from one.
         self.instances: Sequence[Any] = ()
-        self.chain = Chain(hooks)
+        self.chain = Chain(hooks, backend)
         self.operations: Mapping[str, Operation] = operations_of(
             driver, backend, host, hook_methods, new_context
         )
         #: Driver method name -> the method last seen, its woven method.
         self.methods = _no_methods
+        self._report_chain()
 
     @property
     def hooks(self) -> tuple[Any, ...]:
@@ -101,96 +79,40 @@ class Weaving:
         return self.chain.hooks
 
     def start(self) -> None:
-        """Have the hooks get ready, in the process that runs the driver.
+        """Start the hooks, in the process that runs the driver.
 
-        One that cannot is an error in the log: the driver can do without it.
+        An error of a hook's ``start()`` is logged.
         """
-        self._running = True
-        for hook in self.hooks:
-            self._start(hook)
+        self.chain.start()
 
     def stop(self) -> None:
-        """Have the hooks end what they began.
+        """Stop the hooks; calls that begin later run none.
 
-        Calls and ticks in flight have :data:`LEAVING` seconds in all for it.
+        Calls and ticks in flight get :data:`DRAIN_TIMEOUT` seconds to end before.
         """
-        started, self._running = self._running, False
-        self.chain.refresh()
-        end = time.monotonic() + LEAVING
-        _wait(in_flight(self.hooks), end)
-        for leaving in self._leaving:
-            leaving.join(max(0, end - time.monotonic()))
-        # A hook may watch those after it to their end.
-        for hook in reversed(self.hooks):
-            self._stop(hook, started)
+        self.chain.stop(time.monotonic() + DRAIN_TIMEOUT)
 
-    def replace(self, hooks: tuple[Any, ...], set_switches: Callable[[], None]) -> None:
-        """Replace the chain as a whole; calls in flight end with the one of before.
+    def replace(
+        self, hooks: Iterable[Any], set_switches: Callable[[], None] = lambda: None
+    ) -> None:
+        """Replace the hooks as a whole; calls in flight keep the hooks they have.
 
-        Hooks that are new are started before, if the others are, and those that
-        are left out are stopped after, once the last call in flight has ended.
+        If the chain is started, hooks that are new are started before. Hooks that are
+        left out are stopped once the last call that uses them has ended.
 
-        :param hooks: the hooks, in order; they may be some of before
-        :param set_switches: sets their switches
+        :param hooks: the hooks, in order; current hooks may be among them
+        :param set_switches: sets the switches of the hooks
         """
-        before = self.hooks
-        if self._running:
-            for hook in hooks:
-                if not any(hook is each for each in before):
-                    self._start(hook)
-        with self.chain.replaced():
-            set_switches()
-            self.chain.take(hooks)
-        # What the hooks want around the driver's methods is in them.
-        self.methods = _no_methods
-        left_out = [hook for hook in before if not any(hook is each for each in hooks)]
-        if not (self._running and left_out):
-            return
-        in_use = in_flight(left_out)
+        self.chain.replace(hooks, set_switches)
+        self._report_chain()
 
-        def stop() -> None:
-            _wait(in_use)
-            for hook in reversed(left_out):
-                self._stop(hook)
-
-        if in_use:
-            # Their endings are still to come, for which nobody here is to wait.
-            leaving = threading.Thread(target=stop, daemon=True)
-            alive = filter(threading.Thread.is_alive, self._leaving)
-            self._leaving = (*alive, leaving)
-            leaving.start()
-        else:
-            stop()
-
-    def _start(self, hook: object) -> None:
-        self._have(hook, "start")
-
-    def _stop(self, hook: object, started: bool = True) -> None:
-        dispatcher = getattr(hook, "dispatcher", None)
-        if dispatcher is not None:
-            dispatcher.stop()
-        if started:
-            self._have(hook, "stop")
-
-    def _have(self, hook: object, what: str) -> None:
-        if not isinstance(hook, HookBase):
-            return
-        try:
-            getattr(hook, what)()
-        except Exception as error:
-            LOG.error(
-                "Hook %(hook)s of backend %(backend)s did not %(what)s: "
-                "%(type)s: %(error)s",
-                {
-                    "hook": hook_name(hook),
-                    "backend": self.backend,
-                    "what": what,
-                    "type": type(error).__name__,
-                    "error": text_of(
-                        error, None, {"secrets": secret_options(hook.configuration)}
-                    ),
-                },
-            )
+    def _report_chain(self) -> None:
+        for hook in self.hooks:
+            if isinstance(hook, HookBase):
+                try:
+                    hook.chain_changed(self.hooks)
+                except Exception as error:
+                    log_failure(hook, "chain_changed", "weaving", error)
 
     def rewoven(self, driver: object) -> Any:
         """Weave another driver as this one is woven.
@@ -208,8 +130,8 @@ class Weaving:
         )
 
     def is_mine(self, method: Any) -> bool:
-        """Tell whether a method has these hooks around it."""
-        mine = isinstance(method, WovenMethod)
+        """Return whether a method has this chain around it."""
+        mine = issubclass(type(method), WovenMethod)
         return mine and method._self_chain is self.chain
 
     def method_of(self, name: str, method: Any) -> Any:
@@ -220,25 +142,22 @@ class Weaving:
         """
         if not callable(method) or self.is_mine(method):
             return method
-        # Of before, should the chain be replaced meanwhile.
-        methods = self.methods
-        if methods is _no_methods:
-            methods = self.methods = {}
-        operation = self.operations.get(name) or operation_of(
-            name, method, self.backend, self.host, self.new_context
-        )
-        way = around_coroutine if is_coroutine(method) else around
+        if self.methods is _no_methods:
+            self.methods = {}
+        operation = self.operations.get(name)
+        if operation is None:
+            # The driver did not have the method yet when it was woven.
+            operation = operation_of(
+                name, method, self.backend, self.host, self.new_context
+            )
+            self.operations = types.MappingProxyType(
+                {**self.operations, name: operation}
+            )
         woven = (WovenClass if isinstance(method, type) else WovenMethod)(method)
         woven._self_chain = self.chain
-        woven._self_call = way(self.chain, operation, method)
-        methods[name] = (method, woven)
+        woven._self_call = around(self.chain, operation, method)
+        self.methods[name] = (method, woven)
         return woven
-
-
-def _wait(steps: Iterable[weakref.ref[Step]], end: float = math.inf) -> None:
-    """Wait until the last call that has one of some steps has ended, or time has."""
-    while any(step() for step in steps) and time.monotonic() < end:
-        time.sleep(0.05)
 
 
 def weave(
@@ -253,14 +172,14 @@ def weave(
 ) -> Any:
     """Put a chain of hooks around a driver instance.
 
-    The woven driver cannot be told from the driver but by :func:`is_woven`.
+    Only :func:`is_woven` distinguishes the woven driver from the original.
 
     :param driver: any share driver instance; it is left as it is
     :param hooks: the hooks, in order; may be empty
     :param backend: the name of the backend section, for hooks and logs
     :param host: the share service's host, for hooks
     :param hook_methods: further driver methods to weave, under their own names
-    :param periodic_hooks_ticks: run periodic actions on every so-manieth tick
+    :param periodic_hooks_ticks: run the periodic hooks every N ticks
     :param new_context: makes the context that a hook gets where neither the
         call nor oslo.context has one
     :return: the woven driver
@@ -286,7 +205,7 @@ def weave(
     for name in hook_methods:
         if wrong := no_driver_method(name):
             raise ValueError(f"hook_methods: {name!r}: {wrong}")
-    woven = _class_of(driver, hook_methods)(driver)
+    woven: Any = woven_driver(driver, hook_methods)
     woven._self_weaving = Weaving(
         driver, hooks, backend, host, hook_methods, periodic_hooks_ticks, new_context
     )
@@ -322,7 +241,7 @@ def unweave(woven: Any) -> Any:
 
 
 def is_woven(obj: object) -> bool:
-    """Tell whether something is a woven driver.
+    """Return whether an object is a woven driver.
 
     :param obj: anything
     """

@@ -21,19 +21,6 @@ UTC = datetime.timezone.utc
 #: Longer than what clocks are ever put forward or back by.
 CHANGE = datetime.timedelta(hours=3)
 
-#: What Manila does by itself, at its start and on a timer. Vetoed, it would take
-#: down the backend, a replica or a migration for what nobody asked for.
-ROUTINE = frozenset(
-    {
-        "init_host",
-        "publish_service_capabilities",
-        "update_share_replica",
-        "update_replicated_snapshot",
-        "share_server_migration_driver_continue",
-        "share_server_migration_get_progress",
-    }
-)
-
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -254,7 +241,9 @@ class GuardHook(aspects.HookBase):
         self, context: Any, func_name: Any, *args: Any, **kwargs: Any
     ) -> None:
         rules = self.rules()
-        if func_name in ROUTINE and func_name not in self.hook_operations:
+        # Vetoed, it would take down the backend, a replica or a migration for what
+        # nobody asked for.
+        if not func_name.requested and func_name not in self.hook_operations:
             return
         _check_freeze(rules, func_name)
         arguments = func_name.arguments(args, kwargs)

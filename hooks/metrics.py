@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-import fnmatch
+import contextlib
 import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from oslo_config import cfg
@@ -247,14 +247,13 @@ class MetricsHook(aspects.HookBase):
             self.get_config_option("metrics_port"),
         )
         self.endpoint.hooks.add(self)
-        #: The hooks of the chain that have a queue or an outbox, by name; not those
-        #: that have left it.
+        #: The hooks of the chain that have a queue or an outbox, by name.
         self.queues: weakref.WeakValueDictionary[str, Any] = (
             weakref.WeakValueDictionary()
         )
         self._ticks = self.endpoint.ticks.labels(self.backend)
         self._calls: dict[tuple[str, str], dict[str, Counter]] = {}
-        self._of_action: dict[tuple[str, str], tuple[Histogram, Counter, Counter]] = {}
+        self._of_method: dict[tuple[str, str], tuple[Histogram, Counter, Counter]] = {}
 
     def start(self) -> None:
         """Serve the metrics.
@@ -267,101 +266,59 @@ class MetricsHook(aspects.HookBase):
         """Serve them no more."""
         self.endpoint.close(self)
 
-    # -- what it watches ---------------------------------------------------------
+    # -- observing ---------------------------------------------------------------
 
-    def wrap_action(
-        self, hook: object, kind: str, action: Callable[..., Any]
-    ) -> Callable[..., Any]:
-        """Time an action of another hook, and count its errors and vetoes."""
-        if hook is self or not self._is_on():
-            return action
-        name = aspects.hook_name(hook)
-        if getattr(hook, "dispatcher", None) or getattr(hook, "outbox", None):
-            self.queues[name] = hook
-        duration, errors, vetoes = self._metrics_of(name, kind)
+    def chain_changed(self, hooks: tuple[Any, ...]) -> None:
+        """Find the hooks of the chain, and those that have a queue or an outbox."""
+        for hook in hooks:
+            if hook is not self:
+                # Made now, so that a count is 0 and not missing before the first event.
+                for kind in ("pre", "post", "error", "periodic"):
+                    self._metrics_of(aspects.hook_name(hook), kind)
+        self.queues = weakref.WeakValueDictionary(
+            {
+                aspects.hook_name(hook): hook
+                for hook in hooks
+                if getattr(hook, "dispatcher", None) or getattr(hook, "outbox", None)
+            }
+        )
 
-        def measured(*args: Any, **kwargs: Any) -> Any:
-            began = time.perf_counter()
+    @contextlib.contextmanager
+    def observe(self, observed: aspects.Observed) -> Iterator[None]:
+        """Time a driver method or a hook method, and count errors and vetoes."""
+        began = time.perf_counter()
+        if observed.kind == "driver":
+            duration = self.endpoint.driver_duration.labels(
+                self.backend, observed.operation.method
+            )
             try:
-                return action(*args, **kwargs)
-            except Exception as error:
-                vetoed = kind == "pre" and isinstance(error, aspects.Veto)
-                (vetoes if vetoed else errors).inc()
-                raise
+                yield
             finally:
                 duration.observe(time.perf_counter() - began)
-
-        if kind == "periodic" or "*" in self.hook_operations:
-            return measured
-
-        def selected(*args: Any, **kwargs: Any) -> Any:
-            return (measured if self._is_for(args[1]) else action)(*args, **kwargs)
-
-        return selected
+            return
+        name, kind = aspects.hook_name(observed.hook), observed.kind
+        duration, errors, vetoes = self._metrics_of(name, kind)
+        try:
+            yield
+        except Exception as error:
+            vetoed = kind == "pre" and aspects.Veto.within(error)
+            (vetoes if vetoed else errors).inc()
+            raise
+        finally:
+            duration.observe(time.perf_counter() - began)
 
     def _metrics_of(self, hook: str, kind: str) -> tuple[Histogram, Counter, Counter]:
-        # Looked up once: where a hook's switches are plain attributes, the chain
-        # is made anew for each call.
-        if (hook, kind) not in self._of_action:
+        # Kept: prometheus_client's own look-up takes a lock.
+        if (hook, kind) not in self._of_method:
             own = self.endpoint
-            self._of_action[hook, kind] = (
+            self._of_method[hook, kind] = (
                 own.hook_duration.labels(self.backend, hook, kind),
                 own.hook_errors.labels(self.backend, hook, kind),
                 own.vetoes.labels(self.backend, hook),
             )
-        return self._of_action[hook, kind]
+        return self._of_method[hook, kind]
 
-    def wrap_driver(
-        self, operation: Any, method: Callable[..., Any]
-    ) -> Callable[..., Any]:
-        """Time a driver method."""
-        duration = self.endpoint.driver_duration.labels(self.backend, operation.method)
-
-        # Asked at each call: a method is wrapped once, whatever the switches are
-        # later.
-        def measured(*args: Any, **kwargs: Any) -> Any:
-            if not self._is_on() or not self._is_for(operation, args, kwargs):
-                return method(*args, **kwargs)
-            began = time.perf_counter()
-            try:
-                return method(*args, **kwargs)
-            finally:
-                duration.observe(time.perf_counter() - began)
-
-        async def measured_coroutine(*args: Any, **kwargs: Any) -> Any:
-            if not self._is_on() or not self._is_for(operation, args, kwargs):
-                return await method(*args, **kwargs)
-            began = time.perf_counter()
-            try:
-                return await method(*args, **kwargs)
-            finally:
-                duration.observe(time.perf_counter() - began)
-
-        return measured_coroutine if aspects.is_coroutine(method) else measured
-
-    def _is_on(self) -> bool:
-        return (
-            self.post_hooks_enabled
-            or self.pre_hooks_enabled
-            or self.periodic_hooks_enabled
-        )
-
-    def _is_for(self, operation: Any, *call: Any) -> bool:
-        """Tell whether an operation is one of this hook's ``hook_operations``.
-
-        :param operation: the operation
-        :param call: for ``update_access``, whose operation depends on its rules,
-            the arguments of the driver's method
-        """
-        patterns = self.hook_operations
-        if "*" in patterns:
-            return True
-        if call and operation.by_rules:
-            _context, args, kwargs = operation.take_context(*call)
-            operation = operation.by_rules(args, kwargs)
-        return any(fnmatch.fnmatchcase(operation, each) for each in patterns)
-
-    # -- the actions -------------------------------------------------------------
+    # -- the hook methods -------------------------------------------------------------
 
     def _execute_pre_hook(
         self, context: Any, func_name: Any, *args: Any, **kwargs: Any

@@ -9,7 +9,7 @@ import os
 import threading
 import time
 import urllib.parse
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextvars import Token
 from typing import Any, ClassVar, NamedTuple
 
@@ -31,12 +31,6 @@ LOG = log.getLogger(__name__)
 #: What the name of each attribute begins with.
 PREFIX = "manila."
 
-#: The context of a call, and the rest of its arguments.
-Call = tuple[Any, tuple[Any, ...], Mapping[str, Any]]
-
-#: Where an action has the arguments of the call, after those of the protocol.
-_CALL_AT = {"pre": 2, "post": 4, "error": 4}
-
 
 class JoinPoint(NamedTuple):
     """A join point and its span.
@@ -54,15 +48,23 @@ class JoinPoint(NamedTuple):
         """Tell whether it has not come to its ending yet."""
         return self.span.is_recording()
 
+    def covers(self, operation: aspects.Operation) -> bool:
+        """Return whether a run belongs to this join point.
+
+        :param operation: the operation of the run
+        """
+        own = self.operation
+        return operation == own and operation.method == own.method
+
     @contextlib.contextmanager
     def child(
-        self, name: str, attributes: dict[str, str], of_call: Callable[[], Call]
+        self, name: str, attributes: dict[str, str], observed: aspects.Observed
     ) -> Iterator[None]:
-        """Be in a span below the join point's, which has the error if there is one.
+        """Open a span below that of the join point; it records an error.
 
-        :param name: of the span
-        :param attributes: of the span
-        :param of_call: returns the call's context and the rest of its arguments
+        :param name: the span's name
+        :param attributes: the span's attributes
+        :param observed: the run
         """
         with self.tracer.start_as_current_span(
             name,
@@ -74,9 +76,11 @@ class JoinPoint(NamedTuple):
             try:
                 yield
             except BaseException as error:
-                # It is this one that the caller is to get, whatever comes of telling.
+                # An error of recording must not replace this one.
                 with contextlib.suppress(Exception):
-                    self.record(span, error, *of_call())
+                    self.record(
+                        span, error, observed.context, observed.args, observed.kwargs
+                    )
                 raise
 
     def record(
@@ -255,66 +259,28 @@ class TracingHook(aspects.HookBase):
         for name, each in self._filters:
             logging.getLogger(name).removeFilter(each)
 
-    # -- what it watches ---------------------------------------------------------
+    # -- observing ---------------------------------------------------------------
 
-    def wrap_action(
-        self, hook: object, kind: str, action: Callable[..., Any]
-    ) -> Callable[..., Any]:
-        """Have a span around an action of another hook."""
-        endings = self.post_hooks_enabled
-        if hook is self:
-            # A span that nothing would end must not begin.
-            return action if endings or kind != "pre" else _nothing
-        if kind not in _CALL_AT or not (self.pre_hooks_enabled and endings):
-            return action
-        name = aspects.hook_name(hook)
-        attributes = {f"{PREFIX}hook": name, f"{PREFIX}action": kind}
-
-        def traced(*args: Any, **kwargs: Any) -> Any:
-            call = self._current()
-            if kind == "pre" and call is not None and not call.is_open():
-                # It is of an earlier call in this thread.
-                self._set(None)
-                call = None
-            if call is None or call.operation is not args[1]:
-                return action(*args, **kwargs)
-            with call.child(
-                f"{name}.{kind}",
-                attributes,
-                lambda: (args[0], args[_CALL_AT[kind] :], kwargs),
-            ):
-                return action(*args, **kwargs)
-
-        return traced
-
-    def wrap_driver(
-        self, operation: Any, method: Callable[..., Any]
-    ) -> Callable[..., Any]:
-        """Have a span around a driver method."""
-        name = operation.method
-        attributes = {f"{PREFIX}method": name}
-
-        def span(
-            args: tuple[Any, ...], kwargs: dict[str, Any]
-        ) -> contextlib.AbstractContextManager[None]:
-            call = self._current()
-            # The one that is open may be another's that this call is made in, where
-            # this operation is none of the hook's.
-            if call is None or not call.is_open() or call.operation.method != name:
-                return contextlib.nullcontext()
-            return call.child(
-                name, attributes, lambda: operation.take_context(args, kwargs)
-            )
-
-        def traced(*args: Any, **kwargs: Any) -> Any:
-            with span(args, kwargs):
-                return method(*args, **kwargs)
-
-        async def traced_coroutine(*args: Any, **kwargs: Any) -> Any:
-            with span(args, kwargs):
-                return await method(*args, **kwargs)
-
-        return traced_coroutine if aspects.is_coroutine(method) else traced
+    def observe(
+        self, observed: aspects.Observed
+    ) -> contextlib.AbstractContextManager[None] | None:
+        """Open a span around a driver method or a hook method."""
+        kind, operation = observed.kind, observed.operation
+        call = self._current()
+        if kind in ("driver", "pre") and call is not None and not call.is_open():
+            # The join point of an earlier call in this thread.
+            self._set(None)
+            call = None
+        # The open join point may be that of another call which this call is part of.
+        if kind == "periodic" or call is None or not call.covers(operation):
+            return None
+        if kind == "driver":
+            name, attributes = operation.method, {f"{PREFIX}method": operation.method}
+        else:
+            hook = aspects.hook_name(observed.hook)
+            name, attributes = f"{hook}.{kind}", {f"{PREFIX}hook": hook}
+            attributes[f"{PREFIX}action"] = kind
+        return call.child(name, attributes, observed)
 
     def _current(self) -> JoinPoint | None:
         return otel_context.get_value(self._key)  # type: ignore[return-value]
@@ -328,7 +294,8 @@ class TracingHook(aspects.HookBase):
         self, context: Any, func_name: Any, *args: Any, **kwargs: Any
     ) -> tuple[JoinPoint, Token[otel_context.Context]] | None:
         tracer = self._tracer
-        if tracer is None:
+        # No completion would end the span if those are disabled.
+        if tracer is None or not self.post_hooks_enabled:
             return None
         data = event.data_of(context, func_name, args, kwargs)
         # Its time is the span's own, and its outcome not known yet.
@@ -395,7 +362,3 @@ class TracingHook(aspects.HookBase):
             # For the endings of other hooks, which come after this one: it is no
             # longer the current span, but still what theirs are below.
             self._set(call)
-
-
-def _nothing(*args: Any, **kwargs: Any) -> None:
-    return None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``python -m aspects.cli``: the command without its entry point."""
+"""Run the command without its entry point: ``python -m aspects.cli``."""
 
 import sys
 

@@ -1,39 +1,104 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What ``manila-aspects show`` shows: the installed hooks, the operations."""
+"""``manila-aspects show``: the installed hooks, or the operations."""
 
 from __future__ import annotations
 
-import dis
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+import argparse
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from oslo_config import cfg
 
+from aspects.cli import output
+from aspects.cli.command import (
+    CommandError,
+    add_command,
+    import_from_current_directory,
+)
+from aspects.cli.drivers import defined_in, missing_operations, woven_methods
+from aspects.cli.output import Progress, Table
+from aspects.cli.values import formatted
 from aspects.config.loading import driver_at, installed, not_loaded
 from aspects.config.options import hook_options, instance_options
-from aspects.operations import METHODS, OPERATIONS
-
-Rows = list[tuple[str, ...]]
-
-
-class Table(NamedTuple):
-    """A table, or a paragraph where it has no rows."""
-
-    title: str
-    """what it is about"""
-    text: str = ""
-    """a line to read before it"""
-    columns: tuple[str, ...] = ()
-    """the heads of its columns"""
-    rows: Sequence[tuple[str, ...]] = ()
-    """its rows, a text for each column"""
+from aspects.errors import UnresolvedName
+from aspects.operations import OPERATIONS
 
 
-def hooks(progress: Callable[[str], None]) -> Iterator[Table]:
-    """Yield a table for each installed hook, and one for what all have in common.
+def add(commands: Any) -> argparse.ArgumentParser:
+    """Add the parser of ``show``.
 
-    :param progress: is told what takes its time
+    :param commands: the subparsers of ``manila-aspects``
+    :return: the command's parser
     """
+    parser = add_command(
+        commands,
+        "show",
+        "show the installed hooks, or the operations",
+        "Show what can be used in a configuration.",
+        ("show hooks", "show operations"),
+    )
+    things = parser.add_subparsers(title="what to show", metavar="WHAT", required=True)
+    hooks = add_command(
+        things,
+        "hooks",
+        "the installed hooks and their options",
+        "Show the installed hooks by their short names: the class of each, what it "
+        "does, its options; and what is missing where one cannot be imported.",
+        ("show hooks",),
+    )
+    hooks.set_defaults(tables=_show_hooks)
+    operations = add_command(
+        things,
+        "operations",
+        "the operations and their driver methods",
+        "Show which driver methods are which operations. Of a driver class, show "
+        "the methods that would be woven and the operations that it lacks; no "
+        "driver is made.",
+        (
+            "show operations",
+            "show operations --driver my_drivers.NasDriver",
+        ),
+    )
+    operations.add_argument(
+        "--driver", metavar="PATH", help="a driver class, as path.to.Driver"
+    )
+    operations.set_defaults(tables=_show_operations)
+    return parser
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the tables that were asked for.
+
+    :param arguments: the parsed command line
+    :return: the exit status
+    :raises CommandError: if there is no such driver
+    """
+    output.print_tables(arguments.tables(arguments))
+    return 0
+
+
+def _show_hooks(arguments: argparse.Namespace) -> list[Table]:
+    with output.progress() as progress:
+        return list(_hooks(progress))
+
+
+def _show_operations(arguments: argparse.Namespace) -> list[Table]:
+    if arguments.driver is None:
+        return [_operations()]
+    import_from_current_directory()
+    try:
+        with output.progress() as progress:
+            progress(f"importing {arguments.driver}")
+            return list(_operations_of_driver(arguments.driver))
+    except UnresolvedName as error:
+        raise CommandError(f"--driver {arguments.driver}: {error}") from error
+
+
+# -- hooks ---------------------------------------------------------------------
+
+
+def _hooks(progress: Progress) -> Iterator[Table]:
+    """Yield a table for each installed hook, and one for their common options."""
     for entry_point in installed():
         progress(f"importing {entry_point.value}")
         title = f"{entry_point.name} ({entry_point.value})"
@@ -42,27 +107,27 @@ def hooks(progress: Callable[[str], None]) -> Iterator[Table]:
         except (Exception, SystemExit) as error:
             yield Table(title, f"cannot be imported: {not_loaded(entry_point, error)}")
             continue
-        # Not inspect.getdoc(), which would take that of a base class.
+        # inspect.getdoc() would return the docstring of a base class.
         text = (getattr(cls, "__doc__", None) or "").strip().partition("\n")[0]
-        rows = _rows(getattr(cls, "options", ()))
+        rows = _option_rows(getattr(cls, "options", ()))
         yield Table(title, text, OPTION_COLUMNS if rows else (), rows)
     yield Table(
         "every hook",
         "Options that each instance has beside its own.",
         OPTION_COLUMNS,
-        _rows([*hook_options, *instance_options]),
+        _option_rows([*hook_options, *instance_options]),
     )
 
 
 OPTION_COLUMNS = ("option", "type", "default", "mutable", "help")
 
 
-def _rows(options: Iterable[Any]) -> Rows:
+def _option_rows(options: Iterable[Any]) -> list[tuple[str, ...]]:
     return [
         (
             option.name,
             str(option.type),
-            text_of_value(option, option.default),
+            formatted(option, option.default),
             "yes" if option.mutable else "no",
             " ".join((option.help or "").split()),
         )
@@ -71,27 +136,12 @@ def _rows(options: Iterable[Any]) -> Rows:
     ]
 
 
-def text_of_value(option: cfg.Opt, value: Any) -> str:
-    """Return the value of an option as it would stand in a file.
-
-    :param option: the option; ``***`` is the value of one that is a secret
-    :param value: the value
-    :return: ``-`` where it has none
-    """
-    if value is None or value == [] or value == "":
-        return "-"
-    if option.secret:
-        return "***"
-    if isinstance(value, (list, tuple)):
-        return ", ".join(map(str, value))
-    if isinstance(value, dict):
-        return ", ".join(f"{key}:{each}" for key, each in value.items())
-    return str(value)
+# -- operations ----------------------------------------------------------------
 
 
-def operations() -> Table:
+def _operations() -> Table:
     """Return the table of the operations and their driver methods."""
-    rows: Rows = [
+    rows = [
         (operation, ", ".join((operation, *methods)))
         for operation, methods in OPERATIONS.items()
     ]
@@ -100,8 +150,8 @@ def operations() -> Table:
     )
 
 
-def operations_of_driver(path: str) -> Iterator[Table]:
-    """Yield which methods of a driver class would be woven, and what it lacks.
+def _operations_of_driver(path: str) -> Iterator[Table]:
+    """Yield the woven methods of a driver class, and its missing operations.
 
     :param path: ``path.to.Driver``
     :raises UnresolvedName: if there is no such class
@@ -109,7 +159,7 @@ def operations_of_driver(path: str) -> Iterator[Table]:
     cls = driver_at(path)
     woven = woven_methods(cls)
     rows = [
-        (operation, method, _defined_in(cls, method))
+        (operation, method, defined_in(cls, method))
         for operation, methods in woven.items()
         for method in methods
     ]
@@ -119,53 +169,5 @@ def operations_of_driver(path: str) -> Iterator[Table]:
         ("operation", "method", "defined in"),
         rows,
     )
-    yield Table("lacks", ", ".join(lacking(cls, woven)) or "no operation")
-
-
-def woven_methods(cls: Any, hook_methods: Iterable[str] = ()) -> dict[str, list[str]]:
-    """Return the methods of a driver class that would be woven, by operation.
-
-    :param cls: the class
-    :param hook_methods: further methods, under their own names
-    """
-    woven: dict[str, list[str]] = {operation: [] for operation in OPERATIONS}
-    for method, operation in {
-        **METHODS,
-        **{each: each for each in hook_methods},
-    }.items():
-        if callable(getattr(cls, method, None)):
-            # It depends on its rules which of the three a call of this one is.
-            others = (
-                ("allow_access", "deny_access") if method == "update_access" else ()
-            )
-            for each in (operation, *others):
-                woven.setdefault(each, []).append(method)
-    return {operation: methods for operation, methods in woven.items() if methods}
-
-
-def lacking(cls: type, woven: Mapping[str, Sequence[str]]) -> list[str]:
-    """Return the operations that a driver class has no method for.
-
-    Nor is one that does nothing but raise ``NotImplementedError``, as those of
-    Manila's base class do.
-
-    :param cls: the class
-    :param woven: its methods that would be woven, by operation
-    """
-    return [
-        operation
-        for operation in OPERATIONS
-        if all(_is_stub(cls, method) for method in woven.get(operation, ()))
-    ]
-
-
-def _is_stub(cls: type, method: str) -> bool:
-    code = getattr(getattr(cls, method), "__code__", None)
-    if code is None or code.co_names != ("NotImplementedError",):
-        return False
-    return not any("JUMP" in each.opname for each in dis.get_instructions(code))
-
-
-def _defined_in(cls: type, method: str) -> str:
-    base = next((base for base in cls.__mro__ if method in vars(base)), cls)
-    return base.__name__ + (", not implemented" if _is_stub(cls, method) else "")
+    missing = missing_operations(cls, woven)
+    yield Table("lacks", ", ".join(missing) or "no operation")

@@ -108,7 +108,7 @@ def plan(
             instances[key] = instance
             old = next((old for old in before if old.key == instance.key), None)
             cls = type(old.hook) if old else _hook_class(what)
-            problems += _dispatch_problems(cls, instance.section)
+            problems += dispatch_problems(cls, instance.section)
             hook = _hook_of(cls, instance.section, host, old)
             instances[key] = instance._replace(hook=hook)
         except UnresolvedName as error:
@@ -157,16 +157,16 @@ def _hook_of(
     :raises UnresolvedName: if it cannot be constructed
     """
     if old is None:
-        return _make_hook(cls, section, host)
+        return make_hook(cls, section, host)
     section.append_config_values(old.section.options.values())
     if section.values == old.section.values:
         return old.hook
     # Also where the old one is kept: the constructor checks the new values.
-    new = _make_hook(cls, section, host)
+    new = make_hook(cls, section, host)
     return old.hook if section.same_but_mutable(old.section) else new
 
 
-def _make_hook(cls: type, section: InstanceSection, host: str | None) -> Any:
+def make_hook(cls: type, section: InstanceSection, host: str | None) -> Any:
     """Construct a hook.
 
     :raises UnresolvedName: if its constructor raises
@@ -178,7 +178,7 @@ def _make_hook(cls: type, section: InstanceSection, host: str | None) -> Any:
         text = one_line(error, {"secrets": secret_options(section)})
         raise UnresolvedName(f"making the hook failed: {text}") from error
     if section.safe_get("hook_dispatch") == "background":
-        # Without its library there is a problem: see _dispatch_problems().
+        # Without its library there is a problem: see dispatch_problems().
         with contextlib.suppress(ImportError):
             hook.dispatcher = Background(
                 f"{section.name} of {section.config_group or 'DEFAULT'}",
@@ -192,7 +192,7 @@ def _make_hook(cls: type, section: InstanceSection, host: str | None) -> Any:
 # -- the problems --------------------------------------------------------------
 
 
-def _dispatch_problems(cls: type, section: InstanceSection) -> Iterator[Problem]:
+def dispatch_problems(cls: type, section: InstanceSection) -> Iterator[Problem]:
     """Yield the errors in the way a hook is to be dispatched."""
     dispatch = section.safe_get("hook_dispatch")
     dispatches = getattr(cls, "dispatches", HookBase.dispatches)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a hook costs those that it must not: slow actions, failures in a row."""
+"""Count slow and failing runs of a hook, and skip one that keeps failing."""
 
 from __future__ import annotations
 
@@ -11,58 +11,67 @@ from typing import Any
 
 from oslo_log import log
 
+from aspects.core.log import hook_name, log_failure
+
 LOG = log.getLogger(__name__)
 
+Method = Callable[..., Any]
 
-class Health:
-    """What was seen of one hook instance, by all threads."""
+
+class Breaker:
+    """The circuit breaker of one hook instance, shared by all threads.
+
+    It is closed while the hook works, and opens after a number of failures in a
+    row: the hook is skipped. After each pause one call tries the hook again.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        #: How often something happened: ``suppressed``, ``slow``, ``skipped``.
+        #: Counters by event: ``suppressed``, ``slow``, ``skipped``, ``not_enforced``.
         self.counts: Counter[str] = Counter()
-        #: How many actions failed in a row.
+        #: The number of failures in a row.
         self.failures = 0
-        # Their kinds: that one of another kind works says nothing of what is broken.
-        self._failing: set[str] = set()
-        # When it failed last, or was tried again.
+        # A success of another kind of method does not show that these work again.
+        self._failing_kinds: set[str] = set()
+        # The time of the last failure or trial.
         self._since = 0.0
 
-    def count(self, what: str) -> None:
-        """Count something that happened."""
+    def count(self, event: str) -> None:
+        """Count an event.
+
+        :param event: its name in :attr:`counts`
+        """
         with self._lock:
-            self.counts[what] += 1
+            self.counts[event] += 1
 
     def failed(self, kind: str) -> None:
-        """Count an error that was suppressed.
+        """Count a suppressed error.
 
         :param kind: ``pre``, ``post``, ``error`` or ``periodic``
         """
         with self._lock:
             self.counts["suppressed"] += 1
             self.failures += 1
-            self._failing.add(kind)
+            self._failing_kinds.add(kind)
             self._since = time.monotonic()
 
     def worked(self, kind: str) -> None:
-        """Forget the failures in a row, if one was of this kind of action.
+        """Reset the failures in a row, if a method of this kind was among them.
 
         :param kind: ``pre``, ``post``, ``error`` or ``periodic``
         """
-        # Nearly always there are none, and a look needs no lock.
+        # Read without the lock: there are nearly always none.
         if self.failures:
             with self._lock:
-                if kind in self._failing:
-                    self._failing.clear()
+                if kind in self._failing_kinds:
+                    self._failing_kinds.clear()
                     self.failures = 0
 
-    def skips(self, limit: int, pause: float) -> bool:
-        """Tell whether the hook is to be skipped.
+    def is_open(self, limit: int, pause: float) -> bool:
+        """Return whether to skip the hook in this call, and count it if so.
 
-        After each pause it is tried once, to see whether it works.
-
-        :param limit: the failures in a row after which the hook pauses
-        :param pause: seconds
+        :param limit: the failures in a row after which the breaker opens
+        :param pause: seconds between two trials of a failing hook
         """
         if self.failures < limit:
             return False
@@ -71,103 +80,81 @@ class Health:
             if self.failures >= limit and now < self._since + pause:
                 self.counts["skipped"] += 1
                 return True
-            # This call tries; the others are skipped for another pause.
+            # This call tries; other calls skip the hook for another pause.
             self._since = now
             return False
 
 
-#: The ``pre_hook_data`` of a call in which the hook is skipped.
-SKIPPED = object()
+def breaker_of(hook: Any) -> Breaker:
+    """Return the circuit breaker of a hook instance.
 
-
-def health_of(hook: Any) -> Health:
-    """Return the health of a hook instance."""
-    health = getattr(hook, "_health", None)
-    if not isinstance(health, Health):
-        health = Health()
+    :param hook: a hook; one with ``__slots__`` gets a new breaker each time
+    """
+    breaker = getattr(hook, "_breaker", None)
+    if not isinstance(breaker, Breaker):
+        breaker = Breaker()
         try:
-            hook._health = health
+            hook._breaker = breaker
         except AttributeError:
-            # It has slots: nothing can be remembered of it.
-            return health
-    return health
+            return breaker
+    return breaker
 
 
-def guarded(
-    hook: Any, kind: str, action: Callable[..., Any], operation: str | None = None
-) -> Callable[..., Any]:
-    """Return what runs an action and sees to what the hook's options say.
+def record_failure(
+    hook: Any, kind: str, operation: str, error: BaseException, *call: Any
+) -> None:
+    """Count and log an error of a hook method that does not reach the caller.
+
+    :param hook: the hook that raised
+    :param kind: ``pre``, ``post``, ``error`` or ``periodic``
+    :param operation: the operation
+    :param error: the exception
+    :param call: the context, the positional and the keyword arguments of the call
+    """
+    breaker_of(hook).failed(kind)
+    log_failure(hook, kind, operation, error, *call)
+
+
+def supervised(
+    hook: Any, kind: str, method: Method, operation: str | None = None
+) -> Method:
+    """Wrap a hook method to report slow runs and to close the breaker.
 
     :param hook: the hook
     :param kind: ``pre``, ``post``, ``error`` or ``periodic``
-    :param action: the action
-    :param operation: the operation; None if it is the second argument of the action
-    :return: the action itself where no option wants anything
+    :param method: the hook method
+    :param operation: the operation; None if it is the method's second argument
+    :return: the method itself where no option of the hook asks for either
     """
-    slow = getattr(hook, "hook_slow_seconds", 0)
-    limit = getattr(hook, "hook_failure_limit", 0)
-    pause = getattr(hook, "hook_failure_pause", 0)
-    if may_veto(hook):
-        limit = 0
+    slow, limit = hook.hook_slow_seconds, hook.hook_failure_limit
     if not slow and not limit:
-        return action
-    health = health_of(hook)
-    # A call has all actions of a hook or none: the first of them decides. What a hook
-    # dispatches itself does so each time.
-    decides = (
-        kind in ("pre", "periodic")
-        or not hook.pre_hooks_enabled
-        or kind in getattr(hook, "dispatching_actions", ())
-    )
+        return method
+    breaker = breaker_of(hook)
 
     def run(*args: Any, **kwargs: Any) -> Any:
-        if limit and decides and health.skips(limit, pause):
-            return SKIPPED
-        if not decides and args[2] is SKIPPED:
-            return None
         began = time.monotonic()
         try:
-            answer = action(*args, **kwargs)
+            answer = method(*args, **kwargs)
         finally:
             seconds = time.monotonic() - began
             if slow and seconds > slow:
-                health.count("slow")
+                breaker.count("slow")
                 _log_slow(hook, kind, operation or args[1], seconds)
-        health.worked(kind)
+        breaker.worked(kind)
         return answer
 
     return run
 
 
-def may_veto(hook: Any) -> bool:
-    """Tell whether a pre action of a hook may forbid a call.
-
-    One of Manila's own contract does so with an error that is not suppressed.
-    """
-    if not hook.pre_hooks_enabled:
-        return False
-    suppressed = getattr(hook, "suppress_pre_hooks_errors", False)
-    return bool(getattr(hook, "may_veto", not suppressed))
-
-
 def _log_slow(hook: Any, kind: str, operation: str, seconds: float) -> None:
     LOG.warning(
-        "The %(action)s action of hook %(hook)s of backend %(backend)s took "
+        "The %(kind)s method of hook %(hook)s of backend %(backend)s took "
         "%(seconds).3f s in %(operation)s",
         {
-            "action": kind,
+            "kind": kind,
             "hook": hook_name(hook),
             "backend": getattr(operation, "backend", None),
             "operation": "a tick" if kind == "periodic" else operation,
             "seconds": seconds,
         },
     )
-
-
-def hook_name(hook: object) -> str:
-    """Return the name of a hook instance as an operator knows it.
-
-    :param hook: a hook; also one of Manila's contract
-    :return: what it is called in ``hook_drivers``, else the name of its class
-    """
-    return getattr(hook, "instance_name", None) or type(hook).__name__

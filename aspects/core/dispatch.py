@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Actions off the caller's thread: ``hook_dispatch = background``."""
+"""Run hook methods off the caller's thread: ``hook_dispatch = background``."""
 
 from __future__ import annotations
 
@@ -12,26 +12,27 @@ from typing import Any
 
 from oslo_log import log
 
-from aspects.core.breaker import guarded, hook_name
-from aspects.core.log import log_failure
+from aspects.core.breaker import record_failure, supervised
+from aspects.core.log import hook_name
 from aspects.core.signature import PROTOCOLS
-from aspects.hook import Action, UpdatedResults
+from aspects.core.step import adapt
+from aspects.hook import Method, UpdatedResults
 
 LOG = log.getLogger(__name__)
 
 
 class Background:
-    """Runs actions of one hook in order, in one thread that is not the caller's.
+    """Runs the methods of one hook in order, in a thread of its own.
 
     It runs on futurist's executor: on native threads and, where eventlet has
-    patched the process, on green ones. The thread begins with the first action,
-    in the process of that action. It needs the extra ``background``.
+    patched the process, on green ones. The thread starts with the first method,
+    in the process of that call. It needs the extra ``background``.
 
-    :param name: what the log calls the hook
-    :param size: how many actions may wait
-    :param timeout: seconds that a caller waits for room before an action is
+    :param name: the hook's name, for the log
+    :param size: the number of methods that may wait
+    :param timeout: seconds that a caller waits for capacity before a method is
         dropped
-    :param drain: seconds that :meth:`stop` waits for the actions in the queue
+    :param drain: seconds that :meth:`stop` waits for the methods in the queue
     :raises ImportError: if futurist is not installed
     """
 
@@ -51,7 +52,7 @@ class Background:
         self._drain = drain
         self._starting = threading.Lock()
         self._queue: _Queue | None = None
-        #: How many actions were dropped.
+        #: The number of methods that were dropped.
         self.dropped = 0
 
     def put(
@@ -59,27 +60,28 @@ class Background:
         hook: object,
         kind: str,
         operation: str,
-        action: Action,
+        method: Method,
         /,
         *args: Any,
         **kwargs: Any,
     ) -> None:
-        """Have an action run after those that were put before it.
+        """Run a hook method after those that were enqueued before it.
 
-        It runs with the caller's context variables. What it raises is logged:
-        there is no caller left to get it.
+        It runs with the caller's context variables. Its errors are logged, as there
+        is no caller left to raise them to.
 
-        :param hook: the hook, for the log
+        :param hook: the hook
         :param kind: ``pre``, ``post``, ``error`` or ``periodic``
         :param operation: the operation
-        :param action: what to run
+        :param method: the method
         :param args: its arguments
         :param kwargs: its keyword arguments
         """
         in_context = contextvars.copy_context().run
-        action = guarded(hook, kind, action, operation)
+        hook = adapt(hook)
+        method = supervised(hook, kind, method, operation)
         entered = False
-        # Another one, should it be closed while this action waits for room.
+        # The queue may be closed while this call waits for capacity.
         while not entered:
             queue = self._running_queue()
             if not queue.room.acquire(timeout=self._timeout):
@@ -88,19 +90,18 @@ class Background:
             entered = queue.enter()
 
         def run() -> None:
-            if os.getpid() != queue.process:
-                # A green thread lives on in a process that forks.
+            if not queue.begin():
                 return
             try:
-                answer = in_context(action, *args, **kwargs)
+                answer = in_context(method, *args, **kwargs)
             except BaseException as error:
                 given = args[len(PROTOCOLS[kind]) :]
-                log_failure(hook, kind, operation, error, args[0], given, kwargs)
+                record_failure(hook, kind, operation, error, args[0], given, kwargs)
             else:
                 if isinstance(answer, UpdatedResults):
                     LOG.warning(
                         "Hook %(hook)s cannot update the results of %(operation)s: "
-                        "with hook_dispatch = background they are the caller's "
+                        "with hook_dispatch = background the caller has them "
                         "already",
                         {"hook": hook_name(hook), "operation": operation},
                     )
@@ -110,42 +111,49 @@ class Background:
         try:
             queue.pool.submit(run)
         except RuntimeError:
-            # It was closed meanwhile, and this one dropped with the rest of it.
+            # It was closed in between, and dropped this method with the others.
             queue.leave()
 
     def pending(self) -> int:
-        """Return how many actions wait or run."""
+        """Return the number of methods that wait or run."""
         queue = self._queue
         return 0 if queue is None else queue.pending
 
     def stop(self) -> None:
-        """Wait for the actions in the queue, and drop those that take too long.
+        """Drain the queue, and drop the methods that have not begun in time.
 
-        Those that are put meanwhile are among them.
+        Methods that are enqueued in the meantime are drained as well. One that runs
+        too long is abandoned: it goes on, but nothing waits for it.
         """
         queue = self._queue
         if queue is None or queue.process != os.getpid():
             return
-        left = queue.close(self._drain)
+        waiting, running = queue.close(self._drain)
         with self._starting:
             if self._queue is queue:
                 self._queue = None
         queue.pool.shutdown(wait=False)
-        if left:
-            # One that hangs would have futurist wait for it for ever when the
-            # interpreter ends; there is no public way to tell it not to.
+        if running:
+            # futurist waits for its threads when the interpreter exits, also for one
+            # that hangs, and has no public way to exclude one.
             from futurist import _thread
 
             for worker in queue.pool._workers:
                 _thread._to_be_cleaned.pop(worker, None)
-            self._drop(left, f"it stopped, and they took over {self._drain:g} s")
+            LOG.warning(
+                "Abandoned a method of hook %(hook)s: it stopped, and the method still "
+                "runs after %(drain)g s",
+                {"hook": self.name, "drain": self._drain},
+            )
+        if waiting:
+            self._drop(waiting, f"it stopped, and they took over {self._drain:g} s")
 
     def _running_queue(self) -> _Queue:
         with self._starting:
             queue = self._queue
             if queue is None or queue.closed or queue.process != os.getpid():
                 queue = self._queue = _Queue(self._new_pool(max_workers=1), self._size)
-                # After futurist's own, so that it is run before.
+                # Registered after futurist's own exit handler, so it runs before that.
                 if not _to_stop:
                     atexit.register(_stop_all)
                 _to_stop.add(self)
@@ -154,7 +162,7 @@ class Background:
     def _drop(self, count: int, cause: str) -> None:
         self.dropped += count
         LOG.warning(
-            "Dropped %(count)d action(s) of hook %(hook)s: %(cause)s (dropped so far: "
+            "Dropped %(count)d method(s) of hook %(hook)s: %(cause)s (dropped so far: "
             "%(dropped)d)",
             {
                 "count": count,
@@ -166,25 +174,26 @@ class Background:
 
 
 class _Queue:
-    """The thread of one process, and the actions that wait for it, until it stops.
+    """The methods that wait for the thread of one process.
 
-    :param pool: runs one action after the other
-    :param size: how many may wait or run
+    :param pool: runs one method after the other
+    :param size: the number of methods that may wait or run
     """
 
     def __init__(self, pool: Any, size: int) -> None:
         self.pool = pool
         self.process = os.getpid()
         self.room = threading.Semaphore(size)
-        #: How many actions wait or run.
+        #: The number of methods that wait or run.
         self.pending = 0
         self.closed = False
+        self._running = False
         self._changed = threading.Condition()
 
     def enter(self) -> bool:
-        """Count an action for which there is room.
+        """Count a method in that has acquired capacity.
 
-        :return: whether it may be put in; False for a queue that is closed
+        :return: whether it may be enqueued; False if the queue is closed
         """
         with self._changed:
             if not self.closed:
@@ -193,23 +202,34 @@ class _Queue:
         self.room.release()
         return False
 
-    def leave(self) -> None:
-        """Count one out that is done."""
+    def begin(self) -> bool:
+        """Return whether the next method is to run.
+
+        Not once the queue is closed, which dropped it, nor in a child process, which
+        a green thread survives in.
+        """
         with self._changed:
+            self._running = not self.closed and os.getpid() == self.process
+            return self._running
+
+    def leave(self) -> None:
+        """Count a method out that has ended."""
+        with self._changed:
+            self._running = False
             self.pending -= 1
             self._changed.notify_all()
         self.room.release()
 
-    def close(self, timeout: float) -> int:
-        """Wait until it is empty, and take no more.
+    def close(self, timeout: float) -> tuple[int, bool]:
+        """Wait until the queue is empty, then take and begin no more methods.
 
         :param timeout: seconds to wait
-        :return: how many actions are left
+        :return: the number of methods that have not begun, and whether one runs
         """
         with self._changed:
             self._changed.wait_for(lambda: not self.pending, timeout)
             self.closed = True
-            return self.pending
+            return self.pending - self._running, self._running
 
 
 _to_stop: weakref.WeakSet[Background] = weakref.WeakSet()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Log the errors of hooks that do not reach the caller."""
+"""Log the errors of hooks that do not reach the caller, without secrets."""
 
 from __future__ import annotations
 
@@ -8,86 +8,98 @@ from typing import Any
 
 from oslo_log import log
 
-from aspects.core.breaker import health_of, hook_name
-from aspects.errors import Veto
 from aspects.operations import Operation
 from aspects.secrets import text_of
 
 LOG = log.getLogger(__name__)
 
 
-def suppressed(
-    switch: bool,
-    hook: object,
-    action: str,
-    error: Exception,
-    operation: str,
-    context: Any = None,
-    args: tuple[Any, ...] = (),
-    kwargs: Mapping[str, Any] | None = None,
-) -> bool:
-    """Tell whether an error of a hook's action stops here, and log it if so.
+def hook_name(hook: object) -> str:
+    """Return the name of a hook instance as an operator knows it.
 
-    :param switch: whether errors of that action are suppressed; a veto never is
-    :param hook: the hook that raised
-    :param action: ``pre``, ``post`` or ``periodic``
-    :param error: what it raised
-    :param operation: the operation, with its backend where it knows one
-    :param context: the context that the action had
-    :param args: the positional arguments of the call
-    :param kwargs: the keyword arguments of the call
+    :param hook: a hook; also one of Manila's contract
+    :return: its name in ``hook_drivers``, else the name of its class
     """
-    if not switch or (action == "pre" and isinstance(error, Veto)):
-        return False
-    log_failure(hook, action, operation, error, context, args, kwargs)
-    return True
+    return getattr(hook, "instance_name", None) or type(hook).__name__
 
 
 def log_failure(
     hook: object,
-    action: str,
+    kind: str,
     operation: str,
     error: BaseException,
     context: Any = None,
     args: tuple[Any, ...] = (),
     kwargs: Mapping[str, Any] | None = None,
 ) -> None:
-    """Log and count an error that goes no further, without the secrets in it.
+    """Log an error of a hook method that does not reach the caller.
 
     :param hook: the hook that raised
-    :param action: ``pre``, ``post``, ``error`` or ``periodic``
-    :param operation: the operation, with its backend where it knows one
-    :param error: what it raised
-    :param context: the context that the action had
-    :param args: the positional arguments of the call
-    :param kwargs: the keyword arguments of the call
+    :param kind: ``pre``, ``post``, ``error``, ``periodic`` or ``observe``
+    :param operation: the operation, with its backend where it is an Operation
+    :param error: the exception
+    :param context: the context that the method had
+    :param args: the positional arguments of the call, less the context
+    :param kwargs: the keyword arguments of the call, less the context
     """
-    health_of(hook).failed(action)
     LOG.warning(
-        "Suppressed an error of the %(action)s action of hook %(hook)s of backend "
+        "Suppressed an error of the %(kind)s method of hook %(hook)s of backend "
         "%(backend)s in %(operation)s: %(type)s: %(error)s",
-        {
-            "action": action,
-            "hook": hook_name(hook),
-            "backend": getattr(operation, "backend", None),
-            "operation": operation,
-            "type": type(error).__name__,
-            "error": text_of(
-                error,
-                context,
-                {
-                    **arguments_of(operation, args, kwargs),
-                    "secrets": secret_options(getattr(hook, "configuration", None)),
-                },
-            ),
-        },
+        _fields(hook, operation, error, context, args, kwargs, kind=kind),
     )
 
 
-def secret_options(configuration: Any) -> list[str]:
-    """Return the values of a hook's secret options, which no log is to have.
+def log_veto(
+    hook: object,
+    operation: str,
+    veto: BaseException,
+    reason: str,
+    context: Any = None,
+    args: tuple[Any, ...] = (),
+    kwargs: Mapping[str, Any] | None = None,
+) -> None:
+    """Log a veto that is not enforced: the call goes on.
 
-    :param configuration: what the hook is configured by
+    :param hook: the hook that raised
+    :param operation: the operation, with its backend where it is an Operation
+    :param veto: the veto
+    :param reason: why it is not enforced
+    :param context: the context that the method had
+    :param args: the positional arguments of the call, less the context
+    :param kwargs: the keyword arguments of the call, less the context
+    """
+    LOG.warning(
+        "Hook %(hook)s of backend %(backend)s would have denied %(operation)s "
+        "(%(reason)s): %(error)s",
+        _fields(hook, operation, veto, context, args, kwargs, reason=reason),
+    )
+
+
+def _fields(
+    hook: object,
+    operation: str,
+    error: BaseException,
+    context: Any,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any] | None,
+    **more: str,
+) -> dict[str, Any]:
+    secrets = secret_options(getattr(hook, "configuration", None))
+    arguments = arguments_of(operation, args, kwargs)
+    return {
+        "hook": hook_name(hook),
+        "backend": getattr(operation, "backend", None),
+        "operation": operation,
+        "type": type(error).__name__,
+        "error": text_of(error, context, {**arguments, "secrets": secrets}),
+        **more,
+    }
+
+
+def secret_options(configuration: Any) -> list[str]:
+    """Return the values of a hook's secret options.
+
+    :param configuration: the hook's configuration
     """
     options = getattr(configuration, "options", None)
     if not isinstance(options, dict):

@@ -1,9 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The proxy around a driver, and around each of its woven methods."""
+"""The proxies around a driver and around each of its woven methods.
+
+All woven drivers of one class share a class, which is generated for the first of them.
+It has a property for each attribute that the driver has: one that passes it on, or one
+that returns the woven method.
+"""
 
 from __future__ import annotations
 
 import copy
+import functools
 import inspect
 import operator
 import types
@@ -13,11 +19,67 @@ from typing import Any
 
 import wrapt
 
-from aspects.core.chain import Chain
-from aspects.operations import METHODS
+from aspects.core.snapshot import Chain
+from aspects.operations import METHODS, attribute
 
 
-class WovenMethod(wrapt.ObjectProxy):  # type: ignore
+def _class_attribute(cls: type, name: str) -> Any:
+    """Return an attribute of a class, not bound; None where it has none."""
+    for base in cls.__mro__:
+        if name in vars(base):
+            return vars(base)[name]
+    return None
+
+
+def _special_method(obj: object, name: str) -> Any:
+    """Return a special method as Python looks it up: on the class, then bound."""
+    found = _class_attribute(type(obj), name)
+    bind = getattr(type(found), "__get__", None)
+    return found if bind is None else bind(found, obj, type(obj))
+
+
+class _Special:
+    """A special method of a proxy, which is that of what it wraps.
+
+    ``len(woven)``, ``woven.__len__()`` and ``type(woven).__len__(woven)`` are the
+    same, as the standard library uses all three forms.
+
+    :param name: e.g. ``__len__``
+    """
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, proxy: Any, owner: type | None = None) -> Any:
+        if proxy is None:
+            return self
+        return _special_method(proxy.__wrapped__, self.name)
+
+    def __call__(self, proxy: Any, /, *args: Any, **kwargs: Any) -> Any:
+        return self.__get__(proxy)(*args, **kwargs)
+
+
+class _Proxy(wrapt.ObjectProxy):  # type: ignore
+    """A proxy that is represented and pickled as what it wraps."""
+
+    __slots__ = ()
+
+    __repr__ = _Special("__repr__")
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        # Hooks have threads and sockets, which cannot be pickled: what is loaded is
+        # what the proxy wraps. The pickle refers to it as to an object of its own, so
+        # that a helper of the driver that refers to it still does after loading. To
+        # load it takes the standard library alone.
+        return operator.getitem, ((self.__wrapped__,), 0)
+
+    def __reduce__(self) -> Any:
+        return self.__reduce_ex__(2)
+
+
+class WovenMethod(_Proxy):
     """A driver's method, with the hooks around each call of it.
 
     It passes for the method, since Manila and its tests treat methods as
@@ -28,9 +90,6 @@ class WovenMethod(wrapt.ObjectProxy):  # type: ignore
     _self_call: Callable[..., Any]
     _self_chain: Chain
 
-    def __repr__(self) -> str:
-        return repr(self.__wrapped__)
-
     def __copy__(self) -> WovenMethod:
         return self
 
@@ -38,46 +97,87 @@ class WovenMethod(wrapt.ObjectProxy):  # type: ignore
         return copy.deepcopy(self.__wrapped__, memo)
 
 
-# The slot itself stands for the method: to call the proxy is to call what is in
-# it, without the cost of a method that passes its arguments on.
+# The slot itself is the special method: to call the proxy is to call what the slot
+# holds, without the cost of a method that passes its arguments on.
 WovenMethod.__call__ = WovenMethod._self_call  # type: ignore[method-assign]
 
 
 class WovenClass(WovenMethod):
-    """The same for a class in place of a method."""
+    """A class that a driver has in place of a method."""
 
     __slots__ = ()
 
     @property
     def __signature__(self) -> inspect.Signature:
-        # Of what looks like a class, Python 3.13 wants to bind the slot above.
+        # Of what looks like a class, Python 3.13 wants to bind the slot __call__.
         return inspect.signature(self.__wrapped__)
 
 
-class WovenDriver(wrapt.ObjectProxy):  # type: ignore
+def _or_itself(name: str, operation: Callable[..., Any]) -> Any:
+    """Return a special method for an operation that may return the driver.
+
+    It returns the woven driver instead: the driver itself would be a way around the
+    hooks, as in ``with woven as driver`` or after ``woven += 1``.
+
+    :param name: the special method's name
+    :param operation: takes the driver, and the arguments of the special method
+    """
+
+    def special(self: WovenDriver, /, *args: Any) -> Any:
+        result = operation(self.__wrapped__, *args)
+        return self if result is self.__wrapped__ else result
+
+    special.__name__ = name
+    return special
+
+
+class WovenDriver(_Proxy):
     """A driver with its hooks around it: the woven driver."""
 
     __slots__ = ("_self_weaving",)
     _self_weaving: Any
+    #: A weak reference to the driver's class.
+    _self_class: Callable[[], Any]
+    #: The names of the attributes that are woven where they are methods.
+    _self_methods: frozenset[str] = frozenset()
 
-    # ObjectProxy's own would raise and clear an AttributeError in C for every
-    # attribute of the driver, and again be called through a slot wrapper in a
-    # subclass. The semantics are the same, and what stands on the class, as
-    # the properties made below, is found several times faster.
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        # To call the class of a driver is to make another driver, which is not woven.
+        return cls._self_class()(*args, **kwargs)
+
+    # wrapt's own would raise and clear an AttributeError in C for every attribute
+    # of the driver, and again be called through a slot wrapper in a subclass. The
+    # semantics are the same, and the properties of the generated class are found
+    # several times faster.
     __getattribute__ = object.__getattribute__
 
-    def __repr__(self) -> str:
-        return repr(self.__wrapped__)
+    def __getattr__(self, name: str) -> Any:
+        # Reached for what the generated class has no property for: what the driver
+        # makes up, what it was given later, and what it does not have.
+        if name in self._self_methods:
+            return _woven(name, self)
+        return getattr(self.__wrapped__, name)
 
-    # What a driver returns of itself would be the way around its hooks.
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name.startswith("_self_"):
+            super().__setattr__(name, value)
+            return
+        # A woven method that is put back where it was read must not be woven twice.
+        if name in self._self_methods and self._self_weaving.is_mine(value):
+            value = value.__wrapped__
+        setattr(self.__wrapped__, name, value)
 
-    def __enter__(self) -> Any:
-        entered = self.__wrapped__.__enter__()
-        return self if entered is self.__wrapped__ else entered
+    def __delattr__(self, name: str) -> None:
+        if name.startswith("_self_"):
+            super().__delattr__(name)
+        else:
+            delattr(self.__wrapped__, name)
 
-    async def __aenter__(self) -> Any:
-        entered = await self.__wrapped__.__aenter__()
-        return self if entered is self.__wrapped__ else entered
+    # A call of it initializes the driver again; wrapt's would replace the driver.
+    __init__ = _Special("__init__")  # type: ignore[assignment]
+
+    if hasattr(object, "__getstate__"):  # since Python 3.11
+        __getstate__ = _Special("__getstate__")
 
     def __copy__(self) -> Any:
         return self._self_weaving.rewoven(copy.copy(self.__wrapped__))
@@ -85,92 +185,93 @@ class WovenDriver(wrapt.ObjectProxy):  # type: ignore
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         return self._self_weaving.rewoven(copy.deepcopy(self.__wrapped__, memo))
 
+    __enter__ = _or_itself(
+        "__enter__", lambda driver: _special_method(driver, "__enter__")()
+    )
+    __exit__ = _Special("__exit__")
+    __iter__ = _or_itself("__iter__", iter)
+    __aiter__ = _or_itself("__aiter__", aiter)
 
-def _property(name: str, get: Callable[[WovenDriver], Any]) -> property:
-    """Make an attribute of the driver one of the proxy's class."""
+    async def __aenter__(self) -> Any:
+        entered = await _special_method(self.__wrapped__, "__aenter__")()
+        return self if entered is self.__wrapped__ else entered
 
-    def set_(self: WovenDriver, value: Any) -> None:
-        # Putting back what was read from here must not weave it twice.
-        if self._self_weaving.is_mine(value):
-            value = value.__wrapped__
-        setattr(self.__wrapped__, name, value)
-
-    def delete(self: WovenDriver) -> None:
-        delattr(self.__wrapped__, name)
-
-    return property(get, set_, delete)
+    __aexit__ = _Special("__aexit__")
 
 
-def _method(name: str) -> property:
-    """Make a woven method: looked up on the driver at each call."""
-    bound = types.MethodType
+# wrapt's in-place operators would continue around the result, whatever it is.
+for _operator in (
+    *("iadd", "iand", "ifloordiv", "ilshift", "imatmul", "imod", "imul"),
+    *("ior", "ipow", "irshift", "isub", "itruediv", "ixor"),
+):
+    _name = f"__{_operator}__"
+    setattr(WovenDriver, _name, _or_itself(_name, getattr(operator, _operator)))
 
-    def get(self: WovenDriver) -> Any:
-        weaving = self._self_weaving
-        method = getattr(weaving.driver, name)
-        if weaving.chain.idle:
-            return method
-        try:
-            known, woven = weaving.methods[name]
-        except KeyError:
-            return weaving.method_of(name, method)
-        # Each look-up makes a new bound method, equal to the last.
-        if known is method or (type(method) is bound and known == method):
-            return woven
+
+def _woven(name: str, woven: WovenDriver) -> Any:
+    """Return a woven method; what it wraps is looked up on the driver each time.
+
+    :param name: the name of the method
+    :param woven: the woven driver
+    """
+    weaving = woven._self_weaving
+    method = getattr(weaving.driver, name)
+    if weaving.chain.idle:
+        return method
+    try:
+        known, found = weaving.methods[name]
+    except KeyError:
         return weaving.method_of(name, method)
+    # Each look-up makes a new bound method, equal to the last.
+    if known is method or (type(method) is types.MethodType and known == method):
+        return found
+    return weaving.method_of(name, method)
 
-    return _property(name, get)
+
+# Special methods that a proxy has for every driver, and that make an object an instance
+# of an abstract class such as collections.abc.Sized. Each has the methods that Python
+# uses in its place, through which wrapt's does the same.
+_OPTIONAL: dict[str, tuple[str, ...]] = {
+    "__hash__": (),
+    "__len__": (),
+    "__iter__": ("__getitem__",),
+    "__contains__": ("__iter__", "__getitem__"),
+    "__reversed__": ("__getitem__",),
+    "__aiter__": (),
+    "__enter__": (),
+    "__exit__": (),
+    "__aenter__": (),
+    "__aexit__": (),
+}
+
+# Special methods that begin and end the life of the proxy itself; and those of
+# descriptors, which Python calls without binding them.
+_OWN = {
+    *("__new__", "__del__", "__init_subclass__", "__subclasshook__"),
+    *("__class_getitem__", "__dict__", "__weakref__"),
+    *("__get__", "__set__", "__delete__", "__set_name__"),
+}
+
+_PRESENT = {name for cls in WovenDriver.__mro__[:-1] for name in vars(cls)} | _OWN
 
 
 def _passed(name: str) -> property:
-    """Make an attribute that passes straight through."""
-    return _property(name, operator.attrgetter(f"__wrapped__.{name}"))
-
-
-def _special(name: str) -> Callable[..., Any]:
-    """Make a special method that wrapt's proxy lacks and the driver has."""
-
-    def call(self: WovenDriver, /, *args: Any, **kwargs: Any) -> Any:
-        wrapped = self.__wrapped__
-        return getattr(type(wrapped), name)(wrapped, *args, **kwargs)
-
-    return call
-
-
-# Special methods that make a difference to have, as what has one can be called,
-# iterated, awaited. wrapt's proxy has some of them for every object.
-_SPECIAL = (
-    *("__call__", "__hash__", "__len__", "__contains__", "__iter__", "__next__"),
-    *("__reversed__", "__enter__", "__exit__", "__await__", "__aiter__", "__anext__"),
-    *("__aenter__", "__aexit__"),
-)
-
-
-def _has(cls: type, special: str) -> bool:
-    """Tell whether a class has a special method for its instances."""
-    for base in cls.__mro__:
-        if special in vars(base):
-            return vars(base)[special] is not None
-    return False
-
-
-# What Python does where a special method is missing: wrapt's own comes to that.
-_INSTEAD = {
-    "__contains__": ("__iter__", "__getitem__"),
-    "__iter__": ("__getitem__",),
-    "__reversed__": ("__getitem__",),
-}
+    """Return a property that passes an attribute on."""
+    return property(operator.attrgetter(f"__wrapped__.{name}"))
 
 
 def _specials(cls: type) -> dict[str, Any]:
-    """Make the special methods that a proxy for instances of a class needs."""
-    # None is how Python says that an instance has no such method.
-    return {
-        name: _special(name) if _has(cls, name) else None
-        for name in _SPECIAL
-        if _has(cls, name) != _has(WovenDriver, name)
-        and not any(_has(cls, each) for each in _INSTEAD.get(name, ()))
-    }
+    """Return the special attributes of the generated class for a driver's class."""
+    members: dict[str, Any] = {}
+    for name in {name for base in cls.__mro__[:-1] for name in vars(base)} - _PRESENT:
+        if name.startswith("__") and name.endswith("__"):
+            is_method = callable(_class_attribute(cls, name))
+            members[name] = _Special(name) if is_method else _passed(name)
+    for name, instead in _OPTIONAL.items():
+        if all(_class_attribute(cls, each) is None for each in (name, *instead)):
+            # This is how Python says that an instance has no such method.
+            members[name] = None
+    return members
 
 
 _classes: weakref.WeakKeyDictionary[type, dict[Any, type[WovenDriver]]] = (
@@ -178,20 +279,49 @@ _classes: weakref.WeakKeyDictionary[type, dict[Any, type[WovenDriver]]] = (
 )
 
 
-def _class_of(driver: object, hook_methods: tuple[str, ...]) -> type[WovenDriver]:
-    """Return the proxy class for a driver: one for all drivers of its class."""
+def _generated_class(
+    driver: object, hook_methods: tuple[str, ...]
+) -> type[WovenDriver]:
+    """Return the generated class for drivers of a driver's class.
+
+    :param driver: the first of them, or another one
+    :param hook_methods: the names of further methods that are woven
+    """
     cls = type(driver)
     classes = _classes.setdefault(cls, {})
-    woven = classes.get(hook_methods)
-    if woven is None:
-        members = {"__slots__": (), **_specials(cls)}
-        woven = type("WovenDriver", (WovenDriver,), members)
-        for name in (*METHODS, *hook_methods):
-            setattr(woven, name, _method(name))
+    generated = classes.get(hook_methods)
+    if generated is None:
+        methods = frozenset((*METHODS, *hook_methods))
+        members = {
+            # It has the driver's name in logs and in error messages.
+            "__module__": cls.__module__,
+            "__qualname__": cls.__qualname__,
+            "__doc__": cls.__doc__,
+            "__annotations__": _passed("__annotations__"),
+            "__slots__": (),
+            "_self_class": weakref.ref(cls),
+            "_self_methods": methods,
+            **_specials(cls),
+        }
+        names = {name for base in cls.__mro__ for name in vars(base)}
         # An attribute that only later drivers have passes as well, but slower.
-        for name in {*dir(cls), *getattr(driver, "__dict__", ())}:
-            mine = name.startswith(("__", "_self_")) or hasattr(woven, name)
-            if name.isidentifier() and not mine:
-                setattr(woven, name, _passed(name))
-        classes[hook_methods] = woven
+        for name in names | set(attribute(driver, "__dict__") or ()):
+            if name in methods:
+                members[name] = property(functools.partial(_woven, name))
+            elif name.isidentifier() and not name.startswith(("__", "_self_")):
+                members[name] = _passed(name)
+        generated = type(cls.__name__, (WovenDriver,), members)
+        classes[hook_methods] = generated
+    return generated
+
+
+def woven_driver(driver: object, hook_methods: tuple[str, ...]) -> WovenDriver:
+    """Return the proxy around a driver, as yet without a weaving.
+
+    :param driver: the driver
+    :param hook_methods: the names of further methods that are woven
+    """
+    cls = _generated_class(driver, hook_methods)
+    woven: WovenDriver = wrapt.ObjectProxy.__new__(cls, driver)
+    wrapt.ObjectProxy.__init__(woven, driver)
     return woven

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import inspect
-import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -12,94 +11,90 @@ from aspects.operations import is_coroutine
 
 Action = Callable[..., Any]
 
-#: What the protocol passes to each action, by position, before the arguments
-#: of the call.
+#: The arguments that the protocol passes to each hook method, by position, before the
+#: arguments of the call.
 PRE = ("context", "func_name")
 POST = ("context", "func_name", "pre_hook_data", "driver_action_results")
 ERROR = ("context", "func_name", "pre_hook_data", "error")
 PERIODIC = ("context", "periodic_hook_data")
 
-#: The protocol of each kind of action.
+#: The protocol of each kind of hook method.
 PROTOCOLS = {"pre": PRE, "post": POST, "error": ERROR, "periodic": PERIODIC}
 
-
-def fitted(action: Action, protocol: tuple[str, ...]) -> Action:
-    """Return an action of a hook, ready to be called by position.
-
-    Manila passes everything by keyword, so a hook that was written for it may
-    have the protocol's arguments in another order or keyword-only, and may
-    take the call's arguments by keyword alone, without ``*args``.
-
-    :param action: a bound action of a hook
-    :param protocol: the names of the protocol's arguments, in order
-    :return: the action itself, unless it needs one of these
-    """
-    function = getattr(action, "__func__", action)
-    try:
-        # Read once a function: the chain of a hook whose switches are plain
-        # attributes is made anew at each call.
-        fits = _fits.setdefault(function, {})
-    except TypeError:
-        fits = {}
-    if protocol not in fits:
-        fits[protocol] = _fit(function, protocol)
-    fit = fits[protocol]
-    if fit is None:
-        return action
-    first, by_name, takes_args = fit
-
-    def adapted(*args: Any, **kwargs: Any) -> Any:
-        rest = args[len(protocol) :]
-        if rest and not takes_args:
-            rest, kwargs = (), args[1].arguments(rest, kwargs)
-        kwargs.update((protocol[i], args[i]) for i in by_name)
-        return action(*(args[i] for i in first), *rest, **kwargs)
-
-    return adapted
-
-
-Fit = tuple[tuple[int, ...], tuple[int, ...], bool]
-
-_fits: weakref.WeakKeyDictionary[Action, dict[tuple[str, ...], Fit | None]] = (
-    weakref.WeakKeyDictionary()
+_POSITIONAL = (
+    inspect.Parameter.POSITIONAL_ONLY,
+    inspect.Parameter.POSITIONAL_OR_KEYWORD,
 )
 
 
-def _fit(function: Action, protocol: tuple[str, ...]) -> Fit | None:
-    """Read off an action's signature how it takes its arguments.
+def adapt_signature(method: Action, protocol: tuple[str, ...]) -> Action:
+    """Return a hook method that can be called as ``HookBase`` declares it.
 
-    :return: which of the protocol's arguments go by position, which by
-        keyword, whether it has ``*args``; None if just as they come
+    Manila passes the protocol's arguments by keyword, so a hook that was written for
+    it may declare them in any way. For each of them:
+
+    1. A parameter of its name receives it.
+    2. Otherwise the positional parameter at its place in the protocol receives it, if
+       that has a name of its own, such as ``ctxt``. This does not hold for a method
+       that names others of them and has ``**kwargs`` without ``*args``: as in Manila,
+       ``share`` of ``(context, share, **kwargs)`` is an argument of the call.
+    3. Otherwise ``*args`` receives it, if all of them come in order; else ``**kwargs``.
+
+    The call's positional arguments fill the positional parameters that are left, then
+    ``*args``. A method without ``*args`` receives them by the names of the parameters
+    of the driver's method instead.
+
+    :param method: a bound method of a hook, or any other callable
+    :param protocol: the names of the protocol's arguments, in order
+    :return: the method itself if a call by position does just that; also if it has no
+        signature, as some that are written in C
     """
     try:
-        declared = inspect.signature(function).parameters
+        parameters = inspect.signature(method).parameters.values()
     except (TypeError, ValueError):
-        return None
-    kinds_of = [parameter.kind for parameter in declared.values()]
-    # A bound action's own self is one of its function's.
-    if kinds_of and inspect.isfunction(function):
-        del kinds_of[0]
-    takes_args = inspect.Parameter.VAR_POSITIONAL in kinds_of
-    first = tuple(
-        protocol.index(name)
-        for name, parameter in declared.items()
-        if name in protocol and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
-    )
-    by_name = tuple(
-        i
-        for i, name in enumerate(protocol)
-        if name in declared and declared[name].kind is inspect.Parameter.KEYWORD_ONLY
-    )
-    if by_name or first != tuple(sorted(first)):
-        return first, by_name, takes_args
-    if takes_args:
-        return None
-    positions = kinds_of.count(inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    if positions < len(protocol) and inspect.Parameter.VAR_KEYWORD in kinds_of:
-        # The rest of the protocol goes into its **kwargs.
-        rest = set(range(len(protocol))) - set(first)
-        return first, tuple(sorted(rest)), False
-    return tuple(range(len(protocol))), (), False
+        return method
+    positional = [p for p in parameters if p.kind in _POSITIONAL]
+    keyword_only = [p for p in parameters if p.kind is p.KEYWORD_ONLY]
+    takes_args = any(p.kind is p.VAR_POSITIONAL for p in parameters)
+    takes_kwargs = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    named = {p.name for p in (*positional, *keyword_only)}.intersection(protocol)
+    may_rename = takes_args or not takes_kwargs or not named
+
+    # The protocol's argument that each positional parameter receives, if any.
+    received: list[str | None] = []
+    for place, parameter in enumerate(positional):
+        argument = None
+        if parameter.name in named:
+            argument = parameter.name
+        elif may_rename and place < len(protocol) and protocol[place] not in named:
+            argument = protocol[place]
+        received.append(argument)
+    in_order = received[: len(protocol)] == list(protocol[: len(received)])
+    if takes_args and in_order and named.isdisjoint(p.name for p in keyword_only):
+        return method
+
+    def adapted(*args: Any, **kwargs: Any) -> Any:
+        given = dict(zip(protocol, args))
+        rest = args[len(protocol) :]
+        if rest and not takes_args:
+            rest, kwargs = (), given["func_name"].arguments(rest, kwargs)
+        ordered = []
+        for parameter, argument in zip(positional, received):
+            if argument is not None:
+                ordered.append(given.pop(argument))
+            elif rest:
+                ordered.append(rest[0])
+                rest = rest[1:]
+            elif parameter.name in kwargs:
+                ordered.append(kwargs.pop(parameter.name))
+            elif parameter.default is not parameter.empty:
+                ordered.append(parameter.default)
+            else:
+                # Python's own error says that this one is missing.
+                break
+        return method(*ordered, *rest, **given, **kwargs)
+
+    return adapted
 
 
 #: The hook methods that every hook has.
@@ -107,9 +102,9 @@ ACTIONS = ("_execute_pre_hook", "_execute_post_hook", "_execute_periodic_hook")
 
 
 def never_runs(hook: object) -> str | None:
-    """Return why an action of a hook would never run; None if all would.
+    """Return why a method of a hook would never run; None if all would.
 
-    To call a coroutine or generator function is not to run it.
+    A call of a coroutine function or generator function does not run it.
 
     :param hook: a hook, or its class
     """

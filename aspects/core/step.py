@@ -1,186 +1,329 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What one hook does in a chain."""
+"""One hook in a chain: the methods that are enabled for an operation."""
 
 from __future__ import annotations
 
 import fnmatch
-import threading
-import weakref
-from collections.abc import Iterable
-from typing import Any, Protocol
+import functools
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
-from aspects.config.options import SWITCHES
-from aspects.core.breaker import guarded
-from aspects.core.log import suppressed
-from aspects.core.signature import PROTOCOLS, fitted
-from aspects.hook import Action, HookBase, _Switch
-
-
-class _Observer(Protocol):
-    def refresh(self) -> None: ...
+from aspects.core.breaker import breaker_of, record_failure, supervised
+from aspects.core.log import hook_name, log_veto
+from aspects.core.observe import observed_method
+from aspects.core.signature import PROTOCOLS, adapt_signature
+from aspects.errors import Veto
+from aspects.hook import HookBase, Method, Switch
 
 
-_observing = threading.Lock()
+class Switches(NamedTuple):
+    """The switches of one hook at one moment; the names are those of its attributes."""
+
+    pre_hooks_enabled: bool
+    post_hooks_enabled: bool
+    periodic_hooks_enabled: bool
+    suppress_pre_hooks_errors: bool
+    suppress_post_hooks_errors: bool
+    suppress_periodic_hooks_errors: bool
+    hook_operations: Sequence[str]
+    hook_enforcement: str
+    hook_slow_seconds: float
+    hook_failure_limit: int
+    hook_failure_pause: float
+
+    @classmethod
+    def of(cls, hook: Any) -> Switches:
+        """Read the switches of a hook.
+
+        :param hook: a hook of this package, or an adapted one
+        """
+        return cls(*[getattr(hook, name) for name in cls._fields])
+
+    def enables(self, kind: str) -> bool:
+        """Return whether a hook method is enabled.
+
+        :param kind: ``pre``, ``post``, ``error`` or ``periodic``
+        """
+        if kind == "pre":
+            return self.pre_hooks_enabled
+        if kind == "periodic":
+            return self.periodic_hooks_enabled
+        return self.post_hooks_enabled
+
+    def enable(self, *kinds: str) -> bool:
+        """Return whether any of several hook methods is enabled.
+
+        :param kinds: ``pre``, ``post``, ``error`` or ``periodic``
+        """
+        return any(map(self.enables, kinds))
+
+    def suppress(self, kind: str) -> bool:
+        """Return whether errors of a hook method are suppressed.
+
+        :param kind: ``pre``, ``post``, ``error`` or ``periodic``
+        """
+        if kind == "pre":
+            return self.suppress_pre_hooks_errors
+        if kind == "post":
+            return self.suppress_post_hooks_errors
+        return kind == "error" or self.suppress_periodic_hooks_errors
+
+    def select(self, operation: str) -> bool:
+        """Return whether the hook is for an operation.
+
+        A tick is not an operation: a switch of its own enables it.
+
+        :param operation: the operation
+        """
+        return operation == "periodic" or matches(operation, self.hook_operations)
 
 
-def observe(hook: object, chain: _Observer) -> bool:
-    """Have a chain refreshed whenever a switch of the hook is set.
+class AdaptedHook:
+    """A hook of Manila's own contract, with defaults for what it lacks.
+
+    Its switches are plain attributes. Nothing reports a change of them, so a chain
+    compares them when a call begins.
+
+    :param hook: the hook
+    """
+
+    def __init__(self, hook: Any) -> None:
+        self.hook = hook
+        self._lease: Any = None
+        self._breaker = breaker_of(hook)
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return getattr(self.hook, name)
+        except AttributeError:
+            default = getattr(HookBase, name)
+        return default.default if isinstance(default, Switch) else default
+
+    @property
+    def instance_name(self) -> str:
+        """The name in ``hook_drivers``, else that of the class."""
+        return getattr(self.hook, "instance_name", "") or type(self.hook).__name__
+
+    @property
+    def hook_operations(self) -> tuple[str, ...]:
+        """The patterns of an instance section; all operations without one.
+
+        The class may have an attribute of its own under that name.
+        """
+        patterns = getattr(self.hook, "hook_operations", None)
+        if isinstance(patterns, (list, tuple, set, frozenset)):
+            return tuple(patterns)
+        return ("*",)
+
+    @property
+    def may_veto(self) -> bool:
+        """Whether an error of the pre method forbids the call."""
+        return bool(getattr(self.hook, "may_veto", not self.suppress_pre_hooks_errors))
+
+
+def adapt(hook: Any) -> Any:
+    """Return a hook with everything that a chain uses.
 
     :param hook: any hook
-    :param chain: what to refresh; it is held weakly
-    :return: whether the hook can tell; one whose switches are plain
-        attributes, as those of Manila's own base class are, cannot
+    :return: the hook itself if it inherits HookBase
     """
-    if not isinstance(hook, HookBase):
-        return False
-    for switch in SWITCHES:
-        if not isinstance(getattr(type(hook), switch), _Switch):
-            return False
-    with _observing:
-        chains = vars(hook).setdefault("_chains", [])
-        if any(each() is chain for each in chains):
-            return True
-        chains.append(weakref.ref(chain))
-        # Now and then, at each doubling, leave out those that are gone.
-        if len(chains) & (len(chains) - 1) == 0:
-            chains[:] = [each for each in chains if each() is not None]
-    return True
+    return hook if isinstance(hook, (HookBase, AdaptedHook)) else AdaptedHook(hook)
 
 
-def error_action(hook: Any) -> Action | None:
-    """Return the error action of a hook, or None where it would do nothing.
+def reports_changes(hook: Any) -> bool:
+    """Return whether a hook refreshes its chains when a switch is set.
 
-    :param hook: any hook; those of upstream have no such action
+    :param hook: any hook; a subclass may have plain attributes in place of switches
     """
-    action = getattr(hook, "_execute_error_hook", None)
-    if getattr(action, "__func__", None) is HookBase._execute_error_hook:
+    return isinstance(hook, HookBase) and all(
+        isinstance(getattr(type(hook), name), Switch) for name in Switches._fields
+    )
+
+
+def matches(operation: str, patterns: Iterable[str]) -> bool:
+    """Return whether an operation is one of ``hook_operations``.
+
+    :param operation: the operation
+    :param patterns: names and glob patterns; one that begins with ``!`` excludes.
+        No pattern matches nothing; exclusions alone match everything else
+    """
+    included = [each for each in patterns if not each.startswith("!")]
+    excluded = [each[1:] for each in patterns if each.startswith("!")]
+    if excluded and not included:
+        included = ["*"]
+    return any(fnmatch.fnmatchcase(operation, each) for each in included) and not any(
+        fnmatch.fnmatchcase(operation, each) for each in excluded
+    )
+
+
+def error_method(hook: Any) -> Method | None:
+    """Return the error method of a hook, or None if the hook has none of its own.
+
+    :param hook: any hook; one of Manila's contract has no such method
+    """
+    method = getattr(hook, "_execute_error_hook", None)
+    if getattr(method, "__func__", method) is HookBase._execute_error_hook:
         return None
-    return action
+    return method
+
+
+_NAMES = {kind: f"_execute_{kind}_hook" for kind in PROTOCOLS}
+
+
+def disabled(*args: Any, **kwargs: Any) -> None:
+    """Do nothing: runs in place of a hook method that is disabled."""
 
 
 class Step:
-    """What one hook does in a chain; an action that is off is None.
+    """One hook in the calls of one operation.
 
-    :param hook: the hook
-    :param pre: its pre action
-    :param post: its post action
-    :param error: its error action
+    :param hook: the hook, adapted
+    :param switches: its switches
+    :param operation: the operation; ``periodic`` for a tick
+    :param observers: the hooks that observe this one
     """
 
-    __slots__ = (
-        *("__weakref__", "error", "hook", "operations", "post", "pre"),
-        *("suppress_post", "suppress_pre"),
-    )
+    __slots__ = ("error", "hook", "periodic", "post", "pre", "skips", "switches")
 
     def __init__(
         self,
-        hook: object,
-        pre: Action | None,
-        post: Action | None,
-        error: Action | None,
+        hook: Any,
+        switches: Switches,
+        operation: str,
+        observers: Sequence[HookBase] = (),
     ) -> None:
         self.hook = hook
-        self.pre = pre
-        self.post = post
-        self.error = error
-        self.suppress_pre = getattr(hook, "suppress_pre_hooks_errors", False)
-        self.suppress_post = getattr(hook, "suppress_post_hooks_errors", False)
-        patterns = getattr(hook, "hook_operations", ())
-        listed = isinstance(patterns, (list, tuple)) and "*" not in patterns
-        #: Glob patterns of the operations that it is for; empty for all.
-        self.operations: tuple[str, ...] = tuple(patterns) if listed else ()
+        self.switches = switches
+        self.pre, self.post, self.error, self.periodic = (
+            self._method(kind, operation, observers) for kind in PROTOCOLS
+        )
+        #: Returns whether the circuit breaker skips the hook; None without one.
+        self.skips: Method | None = None
+        limit = switches.hook_failure_limit
+        if limit and not (switches.pre_hooks_enabled and hook.may_veto):
+            breaker = breaker_of(hook)
+            pause = switches.hook_failure_pause
+            self.skips = functools.partial(breaker.is_open, limit, pause)
 
-    def suppresses(self, kind: str, error: Exception, *call: Any) -> bool:
-        """Tell whether an error of an action stops here, and log it if so.
+    def _method(
+        self, kind: str, operation: str, observers: Sequence[HookBase]
+    ) -> Method:
+        """Return a hook method as the chain calls it."""
+        hook = self.hook
+        tick = operation == "periodic"
+        if (kind == "periodic") is not tick or not self.switches.enables(kind):
+            return disabled
+        method = error_method(hook) if kind == "error" else getattr(hook, _NAMES[kind])
+        if method is None:
+            return disabled
+        method = adapt_signature(method, PROTOCOLS[kind])
+        if observers:
+            method = observed_method(observers, hook, kind, method, operation)
+        dispatcher = hook.dispatcher
+        if dispatcher is None:
+            return supervised(hook, kind, method, operation if tick else None)
+        if kind in hook.deferred_actions:
+            return _deferred(dispatcher, hook, kind, method, operation)
+        if kind in hook.dispatching_actions:
+            # The dispatcher supervises the part that the method hands to it.
+            return method
+        return supervised(hook, kind, method, operation if tick else None)
 
-        :param kind: ``pre`` or ``post``
-        :param error: the error
-        :param call: the operation, the context, and the arguments of the call
+    def attempt(self, kind: str, operation: str, /, *args: Any, **kwargs: Any) -> Any:
+        """Run a hook method outside a call.
+
+        :param kind: ``pre``, ``post``, ``error`` or ``periodic``
+        :param operation: the operation
+        :param args: the arguments of the method, the context first
+        :param kwargs: the keyword arguments of the method
+        :return: its return value, or its error if that is suppressed; None for an
+            error method that raises
+        :raises Exception: an error that is not suppressed
         """
-        switch = self.suppress_pre if kind == "pre" else self.suppress_post
-        return suppressed(switch, self.hook, kind, error, *call)
+        try:
+            return getattr(self, kind)(*args, **kwargs)
+        except Exception as error:
+            given = args[len(PROTOCOLS[kind]) :]
+            if not self.suppresses(kind, error, operation, args[0], given, kwargs):
+                raise
+            return None if kind == "error" else error
 
-    def is_for(self, operation: str) -> bool:
-        """Tell whether the hook is run for an operation."""
-        if not self.operations:
-            return True
-        return any(fnmatch.fnmatchcase(operation, each) for each in self.operations)
+    def suppresses(
+        self,
+        kind: str,
+        error: Exception,
+        operation: Any,
+        context: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> bool:
+        """Return whether an error ends here; log it if it does.
+
+        Hooks never keep a backend from working by itself: errors in a routine
+        operation are suppressed, and so is a veto, unless ``hook_operations`` has
+        the very name of the operation.
+
+        :param kind: ``pre``, ``post``, ``error`` or ``periodic``
+        :param error: the exception of the hook method
+        :param operation: the operation
+        :param context: the context of the call
+        :param args: the positional arguments of the call, less the context
+        :param kwargs: the keyword arguments of the call, less the context
+        """
+        call = (context, args, kwargs)
+        # A tick has a switch of its own.
+        routine = kind != "periodic" and not getattr(operation, "requested", True)
+        if kind == "pre" and (veto := Veto.within(error)):
+            if self.switches.hook_enforcement == "warn":
+                reason = "hook_enforcement = warn"
+            elif routine and operation not in self.switches.hook_operations:
+                reason = f"hook_operations does not name the routine {operation}"
+            else:
+                return False
+            breaker_of(self.hook).count("not_enforced")
+            log_veto(self.hook, operation, veto, reason, *call)
+        elif routine or self.switches.suppress(kind):
+            record_failure(self.hook, kind, operation, error, *call)
+        else:
+            return False
+        return True
+
+    def note_veto(self, operation: Any, error: Exception) -> Any:
+        """Return the operation for the rest of a call whose veto is not enforced.
+
+        :param operation: the operation
+        :param error: a suppressed error of the pre method
+        :return: the operation itself, unless the error is a veto in warn mode
+        """
+        veto = Veto.within(error)
+        if veto is None or self.switches.hook_enforcement != "warn":
+            return operation
+        return operation.with_veto(hook_name(self.hook), _text(veto))
 
 
-# The steps that calls in flight alone have, of all chains, by their ids.
-_in_use: weakref.WeakValueDictionary[int, Step] = weakref.WeakValueDictionary()
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:
+        return ""
 
 
-def in_use(steps: Iterable[Step]) -> tuple[Step, ...]:
-    """Have steps be found by :func:`in_flight` for as long as somebody has them.
+def _deferred(
+    dispatcher: Any, hook: Any, kind: str, method: Method, operation: str
+) -> Method:
+    """Return a function that enqueues a hook method in place of running it."""
+    tick = operation if kind == "periodic" else None
 
-    :param steps: steps that a chain has no more, or never had
-    :return: the steps
-    """
-    steps = tuple(steps)
-    for step in steps:
-        _in_use[id(step)] = step
-    return steps
+    def put(*args: Any, **kwargs: Any) -> None:
+        dispatcher.put(hook, kind, tick or args[1], method, *args, **kwargs)
 
-
-def in_flight(hooks: Iterable[Any]) -> list[weakref.ref[Step]]:
-    """Return the steps of hooks that are in use: each goes with its last call.
-
-    A call that began after its chain was refreshed is not among them.
-
-    :param hooks: the hooks
-    """
-    hooks = tuple(hooks)
-    steps = (ref() for ref in _in_use.valuerefs())
-    of_these = (s for s in steps if s and any(s.hook is each for each in hooks))
-    return list(map(weakref.ref, of_these))
+    return put
 
 
-def steps_of(hooks: tuple[Any, ...]) -> tuple[Step, ...]:
-    """Make the steps for the actions that are on now.
+def step_of(hook: Any, operation: Any) -> Step:
+    """Return a step for a hook that is run by hand.
 
-    :param hooks: the hooks, in configured order
-    :return: a step for each hook with an action that is on
-    """
-    steps = []
-    for hook in hooks:
-        pre = post = error = None
-        if hook.pre_hooks_enabled:
-            pre = action_of(hooks, hook, "pre", hook._execute_pre_hook)
-        if hook.post_hooks_enabled:
-            post = action_of(hooks, hook, "post", hook._execute_post_hook)
-            if action := error_action(hook):
-                error = action_of(hooks, hook, "error", action)
-        if any(action is not None for action in (pre, post, error)):
-            steps.append(Step(hook, pre, post, error))
-    return tuple(steps)
-
-
-def action_of(
-    hooks: Iterable[Any], hook: Any, kind: str, action: Action, tick: str = "periodic"
-) -> Action:
-    """Return what runs for an action of a hook.
-
-    :param hooks: the hooks of the chain, which may wrap it
     :param hook: the hook
-    :param kind: ``pre``, ``post``, ``error`` or ``periodic``
-    :param action: the hook's action
-    :param tick: the operation of a periodic action
+    :param operation: the operation
     """
-    action = fitted(action, PROTOCOLS[kind])
-    for each in hooks:
-        if isinstance(each, HookBase):
-            action = each.wrap_action(hook, kind, action)
-    operation = tick if kind == "periodic" else None
-    dispatcher = getattr(hook, "dispatcher", None)
-    if dispatcher is None:
-        return guarded(hook, kind, action, operation)
-    if kind not in getattr(hook, "deferred_actions", HookBase.deferred_actions):
-        if kind in getattr(hook, "dispatching_actions", ()):
-            return action
-        return guarded(hook, kind, action, operation)
-
-    def defer(*args: Any, **kwargs: Any) -> None:
-        dispatcher.put(hook, kind, operation or args[1], action, *args, **kwargs)
-
-    return defer
+    return Step(hook, Switches.of(hook), operation)

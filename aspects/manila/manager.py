@@ -3,25 +3,22 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Iterable
 from typing import Any
 
-import wrapt
 from manila import context as manila_context
-from manila import service, utils
+from manila import utils
 from manila.share import manager
 from oslo_config import cfg
 from oslo_log import log
-from oslo_reports import guru_meditation_report
-from oslo_reports.models import with_default_views
 from oslo_service import periodic_task
 
+import aspects.manila.service  # noqa: F401 (it stops the hooks with the service)
 from aspects.config.problems import Problem
 from aspects.config.reload import follow, log_refusal
 from aspects.config.weave import weave_from_config
 from aspects.errors import HookConfigError
-from aspects.manila.report import report
+from aspects.manila import report
 from aspects.operations import ForHooksAlone
 from aspects.periodic import tick
 from aspects.weaving import is_woven, weaving
@@ -50,9 +47,6 @@ class StartupError(HookConfigError, SystemExit):
         self.code = str(self)
 
 
-_managers: weakref.WeakSet[ShareManager] = weakref.WeakSet()
-
-
 class ShareManager(manager.ShareManager):  # type: ignore[misc]
     """Manila's share manager with the hooks of its backend section woven in."""
 
@@ -63,7 +57,7 @@ class ShareManager(manager.ShareManager):  # type: ignore[misc]
         # its manager-level hooks: ``self.hooks`` stays empty instead, so that
         # none runs a second time.
         self._hooks_started = False
-        _managers.add(self)
+        report.managers.add(self)
         problems = self._weave()
         if problems:
             for problem in problems:
@@ -139,34 +133,3 @@ ShareManager._periodic_tasks = [
     for name, task in ShareManager._periodic_tasks
     if task is not manager.ShareManager._execute_periodic_hook
 ]
-
-
-@wrapt.patch_function_wrapper(service.Service, "stop")  # type: ignore[untyped-decorator]
-def _stop_hooks(
-    stop: Any, stopped: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> None:
-    """Stop the hooks when a share service has stopped.
-
-    Manila tells no manager of that, and its processes leave with ``os._exit`` as
-    soon as this returns. The last call has to have returned before.
-    """
-    stop(*args, **kwargs)
-    if stopped.rpcserver is not None:
-        stopped.rpcserver.wait()
-    driver = getattr(stopped.manager, "driver", None)
-    if driver is not None and is_woven(driver):
-        weaving(driver).stop()
-
-
-def _report() -> with_default_views.ModelWithDefaultViews:
-    """Make the section of the guru meditation report (``SIGUSR2``)."""
-    # The managers of all backends are made before the service forks.
-    here = [m.driver for m in tuple(_managers) if m._hooks_started]
-    woven = [driver for driver in here if is_woven(driver)]
-    data = {str(weaving(driver).backend): report(weaving(driver)) for driver in woven}
-    return with_default_views.ModelWithDefaultViews(data=data)
-
-
-guru_meditation_report.TextGuruMeditation.register_section(
-    "Share driver hooks", _report
-)

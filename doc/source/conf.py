@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import importlib.metadata
+import json
 import pathlib
 
 project = "manila-aspects"
@@ -29,9 +30,23 @@ openstackdocs_auto_name = False
 openstackdocs_auto_version = False
 
 
-def _operations() -> str:
-    """Write the table of operations, as the code has it."""
-    from aspects.operations import OPERATIONS
+HERE = pathlib.Path(__file__).parent
+
+# The releases of Manila that were read, see tests/support/manager_source.py.
+_RELEASES = {
+    int(file.stem.split(".")[0]): set(json.loads(file.read_text())["attributes"])
+    for file in HERE.parents[1].glob("tests/data/manila/*.json")
+}
+
+
+def _release(major: int) -> str:
+    year, half = divmod(major - 18, 2)
+    return f"{major} ({2024 + year}.{half + 1})"
+
+
+def operations_table() -> str:
+    """Return the table of operations: from the code and from Manila's source."""
+    from aspects.operations import OPERATIONS, ROUTINE
 
     lines = [
         ".. list-table::",
@@ -39,11 +54,20 @@ def _operations() -> str:
         "",
         "   * - operation",
         "     - driver methods",
+        "     - kind",
+        "     - Manila",
     ]
     for operation, methods in OPERATIONS.items():
-        lines.append(f"   * - {operation}")
-        lines.append(f"     - {', '.join((operation, *methods))}")
+        methods = (operation, *methods)
+        found = sorted(n for n, used in _RELEASES.items() if used & set(methods))
+        lines += [
+            f"   * - {operation}",
+            f"     - {', '.join(methods)}",
+            f"     - {'routine' if operation in ROUTINE else 'requested'}",
+            f"     - {_release(found[0])} to {_release(found[-1])}",
+        ]
     return "\n".join(lines) + "\n"
 
 
-pathlib.Path(__file__).with_name("operations.inc").write_text(_operations())
+def setup(app: object) -> None:
+    (HERE / "operations.inc").write_text(operations_table())

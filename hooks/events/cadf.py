@@ -21,6 +21,9 @@ SERVICE = "service/storage/share"
 
 #: What an operation is on: a word in its name, the id that is told, its type.
 _TARGETS = (
+    ("group_snapshot", "share_group_snapshot_id", "storage/share/group/snapshot"),
+    ("group", "share_group_id", "storage/share/group"),
+    ("backup", "backup_id", "storage/share/backup"),
     ("snapshot", "snapshot_id", "storage/share/snapshot"),
     ("replica", "replica_id", "storage/share/replica"),
     ("server", "share_server_id", "storage/share/server"),
@@ -29,20 +32,28 @@ _TARGETS = (
 
 #: The action of an operation, by its name or the first word of it.
 _ACTIONS = {
+    "allocate": cadftaxonomy.ACTION_CREATE,
     "allow": "allow",
     "create": cadftaxonomy.ACTION_CREATE,
+    "deallocate": cadftaxonomy.ACTION_DELETE,
     "delete": cadftaxonomy.ACTION_DELETE,
     "deny": "deny",
+    "ensure": cadftaxonomy.ACTION_UPDATE,
     "extend": cadftaxonomy.ACTION_UPDATE,
+    "get": "monitor",
     "init": "start",
     "manage": "enable",
+    "migration": cadftaxonomy.ACTION_UPDATE,
     "promote": cadftaxonomy.ACTION_UPDATE,
     "publish": "monitor",
+    "restore": "restore",
     "revert": "restore",
     "share": cadftaxonomy.ACTION_UPDATE,
     "share_server_migration_check": cadftaxonomy.ACTION_EVALUATE,
     "share_server_migration_get_progress": "monitor",
     "shrink": cadftaxonomy.ACTION_UPDATE,
+    "snapshot": cadftaxonomy.ACTION_UPDATE,
+    "transfer": cadftaxonomy.ACTION_UPDATE,
     "unmanage": "disable",
     "update": cadftaxonomy.ACTION_UPDATE,
 }

@@ -29,6 +29,14 @@ _IDS = (
     ("replica", "share_id", "replica_id"),
     ("new_replica", "share_id", "replica_id"),
     ("replica_snapshots", "snapshot_id", None),
+    ("share_instance", "share_id", "share_instance_id"),
+    ("source_share", "share_id", "share_instance_id"),
+    ("share_group_dict", None, "share_group_id"),
+    ("share_group_snapshot_dict", None, "share_group_snapshot_id"),
+    ("snap_dict", None, "share_group_snapshot_id"),
+    ("backup", None, "backup_id"),
+    ("share_network", None, "share_network_id"),
+    ("share_network_subnet", None, "share_network_subnet_id"),
     ("share_server", None, "share_server_id"),
     ("src_share_server", None, "share_server_id"),
 )
@@ -127,6 +135,14 @@ def data_of(
         "outcome": outcome_of(error),
         "duration": None if duration is None else round(duration, 6),
     }
+    if operation.vetoes:
+        data["would_deny"] = [
+            {
+                "hook": hook,
+                "reason": without_secrets(reason, context, arguments),
+            }
+            for hook, reason in operation.vetoes
+        ]
     if error is not None:
         data["error_type"] = type(error).__name__
         data["error"] = without_secrets(_text(error), context, arguments)
@@ -144,7 +160,7 @@ def outcome_of(error: BaseException | None) -> str:
     """Return ``success``, ``veto`` or ``failure``."""
     if error is None:
         return "success"
-    return "veto" if isinstance(error, aspects.Veto) else "failure"
+    return "veto" if aspects.Veto.within(error) else "failure"
 
 
 def ids_of(arguments: Mapping[str, Any]) -> dict[str, str]:

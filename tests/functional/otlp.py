@@ -14,7 +14,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
-from . import parts
+from tests.support.wait import wait_for
 
 UNSET, OK, ERROR = 0, 1, 2
 
@@ -119,7 +119,7 @@ class Collector:
 
     def wait_for(self, count: int) -> list[Span]:
         """Wait until there are so many spans, and return them."""
-        parts.wait_for(lambda: len(self.spans) >= count, f"{count} spans")
+        wait_for(lambda: len(self.spans) >= count, f"{count} spans")
         return list(self.spans)
 
     def tree(self) -> list[str]:

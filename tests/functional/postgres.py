@@ -12,7 +12,8 @@ from pathlib import Path
 
 import psycopg2
 
-from . import parts
+from tests.support.programs import Program, need
+from tests.support.wait import wait_for
 
 #: Where Debian's packages have their programs, for each version.
 DEBIAN = Path("/usr/lib/postgresql")
@@ -27,9 +28,9 @@ class Postgres:
     def __init__(self) -> None:
         found = sorted(DEBIAN.glob("*/bin"), key=lambda path: int(path.parent.name))
         where = f"{found[-1]}/" if found else ""
-        self._initdb = parts.need(f"{where}initdb", "postgresql")
-        self._postgres = parts.need(f"{where}postgres", "postgresql")
-        self._server: parts.Program | None = None
+        self._initdb = need(f"{where}initdb", "postgresql")
+        self._postgres = need(f"{where}postgres", "postgresql")
+        self._server: Program | None = None
         self._folder: Path | None = None
         self._as_user: list[str] = []
 
@@ -87,8 +88,8 @@ class Postgres:
         command = [*self._as_user, self._postgres, "-D", str(data)]
         for name, value in options.items():
             command += ["-c", f"{name}={value}"]
-        self._server = parts.Program(command, self.folder / "server.out")
-        parts.wait_for(self._answers, "PostgreSQL takes a connection")
+        self._server = Program(command, self.folder / "server.out")
+        wait_for(self._answers, "PostgreSQL takes a connection")
 
     def _answers(self) -> bool:
         self.connect().close()

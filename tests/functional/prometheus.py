@@ -10,7 +10,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from . import parts
+from tests.support.programs import Program, free_port, need
+from tests.support.wait import wait_for
 
 CONFIG = """
 global:
@@ -30,10 +31,10 @@ class Prometheus:
     """
 
     def __init__(self, folder: Path, port: int) -> None:
-        program = parts.need("prometheus", "prometheus")
+        program = need("prometheus", "prometheus")
         self.config = folder / "prometheus.yml"
         self.config.write_text(CONFIG.format(port=port))
-        self.url = f"http://127.0.0.1:{parts.free_port()}"
+        self.url = f"http://127.0.0.1:{free_port()}"
         self.command = [
             program,
             f"--config.file={self.config}",
@@ -43,9 +44,9 @@ class Prometheus:
         self.log = folder / "prometheus.log"
 
     def __enter__(self) -> Prometheus:
-        self.program = parts.Program(self.command, self.log)
+        self.program = Program(self.command, self.log)
         try:
-            parts.wait_for(lambda: self._get("/-/ready"), "Prometheus")
+            wait_for(lambda: self._get("/-/ready"), "Prometheus")
         except BaseException:
             self.program.kill()
             raise
@@ -79,12 +80,12 @@ class Prometheus:
             assert found == value, found
             return True
 
-        parts.wait_for(has, f"{expression} == {value:g}", pause=0.2)
+        wait_for(has, f"{expression} == {value:g}", pause=0.2)
 
 
 def problems(text: str) -> str:
     """Return what Prometheus' own promtool finds wrong with metrics in its format."""
-    promtool = parts.need("promtool", "prometheus")
+    promtool = need("promtool", "prometheus")
     done = subprocess.run(
         [promtool, "check", "metrics"],
         input=text,

@@ -16,7 +16,8 @@ import oslo_messaging
 import pytest
 from oslo_config import cfg
 
-from . import parts
+from tests.support.programs import Program, free_port, need
+from tests.support.wait import wait_for
 
 SERVER = "/usr/lib/rabbitmq/bin/rabbitmq-server"
 
@@ -32,15 +33,15 @@ class Rabbit:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.server = parts.need(SERVER, "rabbitmq-server")
-        self.epmd = parts.need("epmd", "erlang-base")
+        self.server = need(SERVER, "rabbitmq-server")
+        self.epmd = need("epmd", "erlang-base")
         self.folder = folder
-        self.port = parts.free_port()
+        self.port = free_port()
         #: For oslo.messaging and kombu.
         self.url = f"rabbit://guest:guest@127.0.0.1:{self.port}/"
-        self._ports = parts.free_port(), parts.free_port()
-        self._names: parts.Program | None = None
-        self._broker: parts.Program | None = None
+        self._ports = free_port(), free_port()
+        self._names: Program | None = None
+        self._broker: Program | None = None
 
     @property
     def log(self) -> str:
@@ -79,15 +80,15 @@ class Rabbit:
             return
         env = self._environment()
         if self._names is None:
-            self._names = parts.Program(
+            self._names = Program(
                 [self.epmd, "-address", "127.0.0.1", "-port", str(self._ports[0])],
                 self.folder / "epmd.out",
                 env,
             )
             # Without it the broker would start one that stays.
-            parts.wait_for(lambda: _listens(self._ports[0]), "epmd listens")
-        self._broker = parts.Program([self.server], self.folder / "broker.out", env)
-        parts.wait_for(self._answers, "the broker takes a connection", timeout=90)
+            wait_for(lambda: _listens(self._ports[0]), "epmd listens")
+        self._broker = Program([self.server], self.folder / "broker.out", env)
+        wait_for(self._answers, "the broker takes a connection", timeout=90)
 
     def _answers(self) -> bool:
         assert self._broker is not None
@@ -103,7 +104,7 @@ class Rabbit:
             self._broker.kill()
             self._broker = None
             # Erlang's own process is not ours to wait for.
-            parts.wait_for(lambda: not _listens(self.port), "the broker is gone")
+            wait_for(lambda: not _listens(self.port), "the broker is gone")
 
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:
@@ -193,7 +194,7 @@ class Inbox:
 
     def wait(self, count: int) -> list[Message]:
         """Wait until so many messages have come, and return them."""
-        parts.wait_for(lambda: len(self.messages) >= count, f"{count} messages")
+        wait_for(lambda: len(self.messages) >= count, f"{count} messages")
         return self.messages
 
     def __enter__(self) -> Inbox:

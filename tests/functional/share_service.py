@@ -11,7 +11,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from .parts import Program, installed, wait_for
+from tests.support.programs import Program, installed
+from tests.support.wait import wait_for
+
 from .postgres import Postgres
 
 ROOT = Path(__file__).parents[2]

@@ -14,7 +14,8 @@ from manila.share import configuration
 from manila.tests.share.drivers import dummy
 from pycadf import attachment, event, reason, resource
 
-from . import parts
+from tests.support.config import woven_by
+from tests.support.pages import example
 
 PAGE = "hooks/audit.rst"
 SHARE = {"id": "0b3c7d5e8f1a4b6c9d2e0f1a2b3c4d5e", "share_id": "5" * 32}
@@ -41,8 +42,8 @@ def context() -> Any:
 def lines_of(block: int, name: str, folder: Path, context: Any) -> list[Any]:
     """Return the lines that a success and a failure make with an example."""
     log = folder / name
-    text = parts.example(PAGE, {f"/var/log/manila/{name}": str(log)}, block)
-    with parts.woven_by(text, folder, Driver()) as driver:
+    text = example(PAGE, {f"/var/log/manila/{name}": str(log)}, block)
+    with woven_by(text, folder, Driver()) as driver:
         driver.create_share(context, SHARE)
         with pytest.raises(exception.ShareBusyException):
             driver.delete_share(context, SHARE)

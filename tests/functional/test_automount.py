@@ -17,8 +17,12 @@ from oslo_config import cfg
 
 import aspects
 from hooks.automount import mounted
+from tests.support.config import woven_by
+from tests.support.pages import example
+from tests.support.programs import Program, free_port, installed
+from tests.support.wait import wait_for
 
-from . import parts, rabbit
+from . import rabbit
 
 #: In the documentation's examples.
 URL = "rabbit://manila:secret@rabbit.example.com:5672/"
@@ -139,25 +143,25 @@ def driver(
     dummy: Any, broker: rabbit.Rabbit, folder: Path, topic: str
 ) -> Iterator[Any]:
     """A driver with the hook around it."""
-    text = parts.example(
+    text = example(
         "hooks/automount.rst",
         {URL: broker.url, "automount_web1, automount_web2": topic},
     )
-    with parts.woven_by(text, folder, dummy) as woven:
+    with woven_by(text, folder, dummy) as woven:
         yield woven
 
 
-Start = Callable[..., parts.Program]
+Start = Callable[..., Program]
 
 
 @pytest.fixture
 def start(broker: rabbit.Rabbit, folder: Path, topic: str) -> Iterator[Start]:
     """What starts the program with the example's file, and further arguments."""
-    started: list[parts.Program] = []
-    script = parts.installed("manila-aspects-automount")
+    started: list[Program] = []
+    script = installed("manila-aspects-automount")
 
-    def run(*arguments: str) -> parts.Program:
-        text = parts.example(
+    def run(*arguments: str) -> Program:
+        text = example(
             "hooks/automount.rst",
             {URL: broker.url, "automount_web1": topic, "/shares": f"{folder}/mounts"},
             block=1,
@@ -166,7 +170,7 @@ def start(broker: rabbit.Rabbit, folder: Path, topic: str) -> Iterator[Start]:
         file.write_text(text)
         command = [script, "--config-file", str(file), *arguments]
         # Its output goes to one file, also when it is started again.
-        program = parts.Program(command, folder / "automount.log")
+        program = Program(command, folder / "automount.log")
         started.append(program)
         return program
 
@@ -178,7 +182,7 @@ def start(broker: rabbit.Rabbit, folder: Path, topic: str) -> Iterator[Start]:
 
 def follows(target: Path, level: str) -> None:
     """Wait until something is mounted so on a folder."""
-    parts.wait_for(lambda: mounted(target) == level, f"{target} is {level!r}")
+    wait_for(lambda: mounted(target) == level, f"{target} is {level!r}")
 
 
 pytestmark = pytest.mark.usefixtures("folder")
@@ -199,7 +203,7 @@ def test_the_example(driver: Any, start: Start, folder: Path) -> None:
     allow(driver, share, rule())
     deny(driver, share, rule())
     follows(target, "")
-    parts.wait_for(lambda: not target.exists(), "its folder is removed")
+    wait_for(lambda: not target.exists(), "its folder is removed")
     assert (Path(share["export_locations"][0]["path"]) / "written").exists()
     assert program.stop() == 0
     commands = [
@@ -268,9 +272,9 @@ def test_command_that_fails(driver: Any, start: Start, folder: Path) -> None:
     allow(driver, missing, rule())
     allow(driver, late, rule())
     # The first is given up, and does not stop the second, which is tried again.
-    parts.wait_for(lambda: "was not followed" in program.log.read_text(), "given up")
+    wait_for(lambda: "was not followed" in program.log.read_text(), "given up")
     assert not (folder / "mounts" / "s1").exists()
-    parts.wait_for(
+    wait_for(
         lambda: program.log.read_text().count("Trying again") == 3, "the second fails"
     )
     gone.mkdir()
@@ -302,7 +306,7 @@ def test_killed_while_it_mounts(driver: Any, start: Start, folder: Path) -> None
     slow.chmod(0o755)
     program = start("--mount-command", f"{slow} {{source}} {{target}} {{options}}")
     allow(driver, share_of(driver), rule())
-    parts.wait_for(began.exists, "the command runs")
+    wait_for(began.exists, "the command runs")
     program.kill()
     start("--mount-command", BIND)
     follows(folder / "mounts" / "s1", "rw")
@@ -333,9 +337,7 @@ def test_broker_that_comes_later(
     broker.kill()
     try:
         program = start("--mount-command", BIND)
-        parts.wait_for(
-            lambda: "Connection failed" in program.log.read_text(), "it tries"
-        )
+        wait_for(lambda: "Connection failed" in program.log.read_text(), "it tries")
     finally:
         broker.start()
     allow(driver, share_of(driver), rule())
@@ -345,10 +347,10 @@ def test_broker_that_comes_later(
 def test_stop_without_a_broker(
     broker: rabbit.Rabbit, start: Start, folder: Path
 ) -> None:
-    url = f"rabbit://guest:{SECRET}@127.0.0.1:{parts.free_port()}/"
+    url = f"rabbit://guest:{SECRET}@127.0.0.1:{free_port()}/"
     program = start("--transport-url", url)
-    parts.wait_for(lambda: "Connection failed" in program.log.read_text(), "it tries")
-    assert program.stop(timeout=5) == -signal.SIGTERM
+    wait_for(lambda: "Connection failed" in program.log.read_text(), "it tries")
+    assert program.stop(timeout=60) == -signal.SIGTERM
 
 
 def test_dry_run(
@@ -366,7 +368,7 @@ def test_dry_run(
         lines = program.log.read_text().splitlines()
         return [line for line in lines if line.startswith(("mount ", "umount "))]
 
-    parts.wait_for(lambda: len(printed()) >= 2, "the commands")
+    wait_for(lambda: len(printed()) >= 2, "the commands")
     export = share["export_locations"][0]["path"]
     mounts = folder / "mounts"
     assert printed() == [
@@ -380,29 +382,29 @@ def test_dry_run(
 def test_broker_of_the_environment(
     broker: rabbit.Rabbit, driver: Any, folder: Path, topic: str
 ) -> None:
-    script = parts.installed("manila-aspects-automount")
+    script = installed("manila-aspects-automount")
     command = [script, "--topic", topic, "--address", "10.0.0.7", "--dry-run"]
-    program = parts.Program(
+    program = Program(
         [*command, "--root", str(folder / "mounts")],
         folder / "automount.log",
         {**os.environ, "OS_DEFAULT__TRANSPORT_URL": broker.url},
     )
     try:
         allow(driver, share_of(driver), rule())
-        parts.wait_for(lambda: "mount -t nfs" in program.log.read_text(), "the command")
+        wait_for(lambda: "mount -t nfs" in program.log.read_text(), "the command")
     finally:
         program.stop()
 
 
 def test_what_the_hook_sends(broker: rabbit.Rabbit, dummy: Any, folder: Path) -> None:
-    text = parts.example(
+    text = example(
         "hooks/automount.rst",
         {URL: broker.url, "notification_topics = automount_web1, automount_web2": ""},
     )
     text = f"[DEFAULT]\nenable_pre_hooks = True\nenable_periodic_hooks = True\n{text}"
     with (
         rabbit.Inbox(broker.url, "manila_aspects_automount") as inbox,
-        parts.woven_by(text, folder, dummy) as driver,
+        woven_by(text, folder, dummy) as driver,
     ):
         share = share_of(driver)
         allow(driver, share, rule())

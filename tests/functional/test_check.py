@@ -15,8 +15,7 @@ import pytest
 from oslo_service import periodic_task
 
 import aspects
-
-from . import parts
+from tests.support.pages import DOCS, example
 
 # As the installed command: the current folder is not among those of modules.
 CHECK = [sys.executable, "-P", "-m", "aspects.cli", "check"]
@@ -49,11 +48,11 @@ def problems(done: subprocess.CompletedProcess[str]) -> list[str]:
 
 def test_the_example(tmp_path: Path) -> None:
     log = f"{tmp_path}/audit.log"
-    text = parts.example("command.rst", {"/var/log/manila/audit.log": log})
+    text = example("command.rst", {"/var/log/manila/audit.log": log})
     (tmp_path / "manila.conf").write_text(text, "utf-8")
     done = check(tmp_path, "--config-file", "manila.conf")
     assert done.returncode == 1
-    page = (parts.DOCS / "command.rst").read_text("utf-8")
+    page = (DOCS / "command.rst").read_text("utf-8")
     shown = re.findall(r"^    ((?:problem: |\d problems).*)$", page, re.M)
     assert done.stdout.splitlines()[-len(shown) :] == shown
 

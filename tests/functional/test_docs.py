@@ -21,10 +21,18 @@ from oslo_context import context as oslo_context
 import aspects
 from aspects.config.options import BACKEND, list_opts
 from aspects.config.sections import BackendSection
-
-from ..pages import DOCS, ROOT, Block, blocks_of, commands_of, needs_manila, pages
-from ..reader import Driver, Reader, left_out
-from .parts import example
+from aspects.testing import FakeDriver
+from tests.support.pages import (
+    DOCS,
+    ROOT,
+    Block,
+    blocks_of,
+    commands_of,
+    example,
+    needs_manila,
+    pages,
+)
+from tests.support.reader import Reader, left_out
 
 BIN = Path(sys.executable).parent
 
@@ -93,13 +101,6 @@ def migrated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reader
     del sys.modules["billing"]
 
 
-class Creates(Driver):
-    def create_share(
-        self, context: Any, share: Any, share_server: Any = None
-    ) -> list[str]:
-        return ["nas:/exports/1"]
-
-
 def test_the_hook_of_another_manila_runs_in_both(
     migrated: Reader, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -113,7 +114,9 @@ def test_the_hook_of_another_manila_runs_in_both(
     conf = cfg.ConfigOpts()
     conf(["--config-file", str(file)], default_config_dirs=[])
     woven = aspects.weave_from_config(
-        Creates(), BackendSection(conf, "alpha"), "node1@alpha"
+        FakeDriver(create_share=["nas:/exports/1"]),
+        BackendSection(conf, "alpha"),
+        "node1@alpha",
     )
     context = oslo_context.RequestContext(project_id="p1", overwrite=False)
     with caplog.at_level("INFO"):

@@ -23,7 +23,12 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from . import durable_worker, parts, rabbit, receiver
+from tests.support import receiver
+from tests.support.pages import example
+from tests.support.programs import Program, free_port
+from tests.support.wait import wait_for
+
+from . import durable_worker, rabbit
 
 #: What is killed when so many of all join points have returned.
 KILLS = (
@@ -79,13 +84,13 @@ class Server(End):
     def __init__(self, folder: Path) -> None:
         self.taken = folder / "taken"
         self.log = folder / "receiver.log"
-        self.port = parts.free_port()
-        self._running: parts.Program | None = None
+        self.port = free_port()
+        self._running: Program | None = None
 
     def start(self) -> None:
         command = [sys.executable, str(receiver.__file__)]
         command += [str(self.port), str(self.taken)]
-        self._running = parts.Program(command, self.log)
+        self._running = Program(command, self.log)
 
     def kill(self) -> None:
         if self._running:
@@ -98,9 +103,7 @@ class Server(End):
 
     def configuration(self, outbox: Path) -> str:
         url = f"http://127.0.0.1:{self.port}/events"
-        return parts.example(
-            "durable.rst", {"/var/lib/manila/outbox": str(outbox), URL: url}
-        )
+        return example("durable.rst", {"/var/lib/manila/outbox": str(outbox), URL: url})
 
 
 class Broker(End):
@@ -131,7 +134,7 @@ class Broker(End):
 
     def configuration(self, outbox: Path) -> str:
         url = f"notification_transport_url = {self._rabbit.url}"
-        text = parts.example(
+        text = example(
             "durable.rst",
             {
                 "/var/lib/manila/outbox": str(outbox),
@@ -151,12 +154,12 @@ class Worker:
         self.folder = folder
         self._file = folder / "manila.conf"
         self._file.write_text(configuration)
-        self._running: parts.Program | None = None
+        self._running: Program | None = None
 
     def start(self) -> None:
         command = [sys.executable, "-W", "ignore", str(durable_worker.__file__)]
         command += [str(self._file), str(self.folder)]
-        self._running = parts.Program(command, self.folder / "worker.log")
+        self._running = Program(command, self.folder / "worker.log")
 
     def kill(self) -> None:
         if self._running:
@@ -177,7 +180,7 @@ class Worker:
     def wait_for(self, count: int) -> None:
         """Wait until so many join points have returned."""
         text = f"{count} join points have returned"
-        parts.wait_for(lambda: self.count() >= count, text, timeout=200)
+        wait_for(lambda: self.count() >= count, text, timeout=200)
 
 
 class Run(NamedTuple):
@@ -226,13 +229,13 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: Any) -> Run:
             else:
                 worker.kill()
                 worker.start()
-        parts.wait_for(worker.ended, "all is made and delivered", timeout=320)
+        wait_for(worker.ended, "all is made and delivered", timeout=320)
         made = [each for t in durable_worker.returned_in(folder) for each in t]
         syncs = map(float, (folder / "syncs").read_text().split("\n")[:-1])
         done = Run(made, [], max(syncs), time.monotonic() - began)
         # The consumer may need a moment; if it is not enough, the test says so.
         with contextlib.suppress(AssertionError):
-            parts.wait_for(
+            wait_for(
                 lambda: done.expected() <= {what_of(event) for event in end.events()},
                 "every event of every join point that returned has arrived",
                 timeout=120,

@@ -16,8 +16,9 @@ import pytest
 
 import aspects
 from aspects.demo import client, service
-
-from . import parts
+from tests.support.pages import example
+from tests.support.programs import Program
+from tests.support.wait import wait_for
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -45,7 +46,7 @@ class Guarded:
         temporary.mkdir()
         root = str(Path(aspects.__file__).parents[1])
         command = [sys.executable, "-m", "aspects.cli", "demo", "--serve"]
-        self.program = parts.Program(
+        self.program = Program(
             [*command, "--config-file", str(self.config)],
             folder / "demo.log",
             env={
@@ -58,7 +59,7 @@ class Guarded:
 
     def connect(self) -> None:
         """Wait until it is up, and make the share types."""
-        said = parts.wait_for(
+        said = wait_for(
             lambda: self.said() if "Ctrl-C" in self.said() else "", "Manila is up", 90
         )
         about = dict(re.findall(r"^(endpoint|log): (.*)$", said, re.MULTILINE))
@@ -97,7 +98,7 @@ class Guarded:
         def found() -> bool:
             return bool(self.api.get_share(share.id).status == status)
 
-        parts.wait_for(found, f"the share is {status}")
+        wait_for(found, f"the share is {status}")
 
     def act(self, share: Any, **action: Any) -> None:
         answer = self.api.post(f"/shares/{share.id}/action", json=action)
@@ -121,7 +122,7 @@ class Guarded:
     def message(self, share: Any) -> tuple[str, str]:
         """Return the detail of the one message that users get of a share."""
         # Manila writes it after the share's status.
-        parts.wait_for(lambda: self.messages(share), "a message")
+        wait_for(lambda: self.messages(share), "a message")
         (message,) = self.messages(share)
         return message
 
@@ -143,7 +144,7 @@ class Guarded:
         count = self.said().count("configuration read again")
         self.config.write_text(text)
         self.program.process.send_signal(signal.SIGHUP)
-        parts.wait_for(
+        wait_for(
             lambda: self.said().count("configuration read again") > count, "reloaded"
         )
 
@@ -159,7 +160,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
         "/var/log/manila/audit.log": str(folder / "audit.log"),
         "guard_max_size = 500": "guard_max_size = 5",
     }
-    guarded = Guarded(folder, parts.example(PAGE, replace))
+    guarded = Guarded(folder, example(PAGE, replace))
     try:
         guarded.connect()
         yield guarded
@@ -217,7 +218,7 @@ class TestFreeze:
         share = guarded.share(1, "available")
         rule = {"access_type": "ip", "access_to": "127.0.0.1", "access_level": "rw"}
         guarded.act(share, allow_access=rule)
-        parts.wait_for(lambda: self.rules(guarded, share) == ["active"], "allowed")
+        wait_for(lambda: self.rules(guarded, share) == ["active"], "allowed")
         guarded.api.delete_share(share.id)
         guarded.wait_for(share, "error_deleting")
         # Nothing was done to the rules either.
@@ -248,7 +249,7 @@ class TestFreeze:
     def test_forced_delete_goes_on_without_the_driver(self, guarded: Guarded) -> None:
         share = guarded.share(1, "available")
         guarded.act(share, force_delete={})
-        parts.wait_for(
+        wait_for(
             lambda: share.id not in [each.id for each in guarded.api.shares()], "gone"
         )
         assert guarded.lines(share)[1:] == [("delete_share_instance", "veto", "Veto")]
@@ -262,7 +263,7 @@ class TestFreeze:
         guarded.reload(guarded.text.replace(f"guard_freeze = {ALWAYS}", ""))
         guarded.act(share, reset_status={"status": "available"})
         guarded.api.delete_share(share.id)
-        parts.wait_for(
+        wait_for(
             lambda: share.id not in [each.id for each in guarded.api.shares()], "gone"
         )
         guarded.reload(guarded.text)
@@ -275,7 +276,7 @@ class TestFreeze:
     def test_unmanaging(self, guarded: Guarded) -> None:
         share = guarded.share(1, "available")
         guarded.act(share, unmanage={})
-        parts.wait_for(lambda: len(guarded.lines(share)) == 2, "vetoed")
+        wait_for(lambda: len(guarded.lines(share)) == 2, "vetoed")
         assert guarded.lines(share)[1:] == [("unmanage_share", "veto", "Veto")]
         guarded.wait_for(share, "unmanage_starting")
 
@@ -310,11 +311,9 @@ enable_post_hooks = True
             guarded.api.delete_share(share.id)
             guarded.wait_for(share, "error_deferred_deleting")
             vetoed = ("delete_share_instance", "veto", "Veto")
-            parts.wait_for(
-                lambda: guarded.lines(share).count(vetoed) > 1, "tried again"
-            )
+            wait_for(lambda: guarded.lines(share).count(vetoed) > 1, "tried again")
             guarded.reload(guarded.text.replace(frozen, ""))
-            parts.wait_for(
+            wait_for(
                 lambda: share.id not in [each.id for each in guarded.api.shares()],
                 "gone",
             )

@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from typing import Any
+from unittest import mock
 
 import pytest
 from manila import context as manila_context
-from manila import db
+from manila import db, service
 from manila.common import constants
 from manila.share.manager import ShareManager as PlainManager
 from manila.tests import db_utils
@@ -193,3 +195,40 @@ def test_periodic_task_of_the_manager_is_the_tick(world: World) -> None:  # noqa
     ]
     assert tasks == [type(world.manager)._execute_periodic_hook]
     assert tasks[0]._periodic_spacing == 3600
+
+
+class Stopped(recorder.Recorder):
+    """A hook that knows whether it was stopped."""
+
+    stopped = False
+
+    def stop(self) -> None:
+        self.stopped = True
+
+
+@pytest.mark.parametrize("broken", ["stop", "wait", "coordinator"])
+def test_no_error_at_the_end_of_a_service_keeps_hooks_from_stopping(
+    manila: Any, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    hook = Stopped(None, "host@alpha")
+    woven = aspects.weave(DummyDriver.__new__(DummyDriver), [hook])
+    aspects.weaving(woven).start()
+    gone = OSError("the broker is gone")
+    ending = service.Service.__new__(service.Service)
+    super(service.Service, ending).__init__()
+    ending.rpcserver = mock.Mock()
+    ending.manager = mock.Mock(driver=woven)
+    ending.coordinator = None
+    ending.service_id = 1
+    monkeypatch.setattr(service.db, "service_update", mock.Mock())
+    if broken == "coordinator":
+        ending.coordinator = mock.Mock()
+        ending.coordinator.stop.side_effect = gone
+        monkeypatch.setattr(
+            service.coordination, "LOCK_COORDINATOR", ending.coordinator
+        )
+    else:
+        getattr(ending.rpcserver, broken).side_effect = gone
+    with contextlib.suppress(OSError):
+        ending.stop()
+    assert hook.stopped

@@ -12,8 +12,12 @@ import pytest
 import aspects
 from hooks.events.delivery import DeliveryHook
 from hooks.events.errors import Refused
+from tests.support import pages
+from tests.support.config import woven_by
+from tests.support.pages import DOCS
+from tests.support.programs import Program, free_port
+from tests.support.wait import wait_for
 
-from . import parts
 from .prometheus import Prometheus, problems
 
 PREFIX = "manila_aspects"
@@ -69,7 +73,7 @@ class Events(DeliveryHook):
 
 @pytest.fixture
 def port():
-    return parts.free_port()
+    return free_port()
 
 
 @pytest.fixture
@@ -78,7 +82,7 @@ def example(tmp_path):
 
     def text(port, **replace):
         here = {"8788": str(port), "/var/log/manila": str(tmp_path), **replace}
-        return parts.example("hooks/metrics.rst", here)
+        return pages.example("hooks/metrics.rst", here)
 
     return text
 
@@ -105,7 +109,7 @@ def woven(tmp_path, example, port):
         hook_outbox_path = {tmp_path}/outbox
         """
     )
-    with parts.woven_by(text, tmp_path, Driver()) as share_driver:
+    with woven_by(text, tmp_path, Driver()) as share_driver:
         try:
             yield share_driver
         finally:
@@ -168,8 +172,8 @@ def test_each_metric(tmp_path, port, woven):
         prometheus.wait_for(errors, 1)
         # What the documentation shows: a wrong query is an error. The outbox is empty.
         failed, slowest, waiting = queries()
-        parts.wait_for(lambda: prometheus.query(failed), failed)
-        parts.wait_for(lambda: prometheus.query(slowest), slowest)
+        wait_for(lambda: prometheus.query(failed), failed)
+        wait_for(lambda: prometheus.query(slowest), slowest)
         assert prometheus.query(waiting) == []
         assert prometheus.query(waiting.replace("> 0", "== 0"))
         quantile = series(
@@ -181,7 +185,7 @@ def test_each_metric(tmp_path, port, woven):
 
 def queries():
     """The expressions that the documentation shows."""
-    page = (parts.DOCS / "hooks/metrics.rst").read_text()
+    page = (DOCS / "hooks/metrics.rst").read_text()
     block = page.partition(".. code-block:: text\n\n")[2].partition("\n\n")[0]
     return textwrap.dedent(block).splitlines()
 
@@ -189,10 +193,10 @@ def queries():
 def test_a_service_that_stopped_is_down(tmp_path, example, port):
     text = example(port)
     with Prometheus(tmp_path, port) as prometheus:
-        with parts.woven_by(text, tmp_path, Driver()):
+        with woven_by(text, tmp_path, Driver()):
             prometheus.wait_for("up", 1)
         prometheus.wait_for("up", 0)
-        with parts.woven_by(text, tmp_path, Driver()):
+        with woven_by(text, tmp_path, Driver()):
             prometheus.wait_for("up", 1)
 
 
@@ -229,7 +233,7 @@ def service(script, folder, config, threads="native"):
     (folder / "manila.conf").write_text(config)
     (folder / "service.py").write_text(WOVEN + script)
     command = [sys.executable, folder / "service.py", folder / "manila.conf", threads]
-    program = parts.Program([*map(str, command)], folder / "service.log")
+    program = Program([*map(str, command)], folder / "service.log")
     try:
         yield
         assert program.process.wait(30) == 0, program.log.read_text()
@@ -256,13 +260,13 @@ assert [os.wait()[1], os.wait()[1]] == [0, 0]
 def test_a_process_for_each_backend(tmp_path, example, threads):
     if threads == "eventlet":
         pytest.importorskip("eventlet")
-    ports = [parts.free_port(), parts.free_port()]
+    ports = [free_port(), free_port()]
     alpha, beta = map(example, ports)
     config = alpha + beta.replace("[alpha]", "[beta]")
     with service(LAUNCHER, tmp_path, config, threads):
         for port, backend in zip(ports, ("alpha", "beta")):
             told = f'calls_total{{backend="{backend}"'
-            parts.wait_for(lambda told=told, port=port: told in read(port), told)
+            wait_for(lambda told=told, port=port: told in read(port), told)
             other = {"alpha": "beta", "beta": "alpha"}[backend]
             assert f'backend="{other}"' not in read(port)
         (tmp_path / "enough").touch()
@@ -289,7 +293,5 @@ assert os.waitpid(child, 0)[1] == 0
 def test_a_start_after_a_fork(tmp_path, example, port):
     with service(SUCCESSOR, tmp_path, example(port)):
         told = 'calls_total{backend="alpha"'
-        parts.wait_for(
-            lambda: (tmp_path / "stopped").exists() and told in read(port), told
-        )
+        wait_for(lambda: (tmp_path / "stopped").exists() and told in read(port), told)
         (tmp_path / "enough").touch()

@@ -15,8 +15,8 @@ import pytest
 import requests
 
 import aspects
-
-from . import parts
+from tests.support.programs import Program
+from tests.support.wait import wait_for
 
 COMMAND = [sys.executable, "-m", "aspects.cli"]
 
@@ -129,27 +129,25 @@ def test_its_sample_is_right(folder: Path, env: dict[str, str]) -> None:
 @pytest.fixture
 def demo(
     written: tuple[Path, str], env: dict[str, str], tmp_path: Path
-) -> Iterator[parts.Program]:
+) -> Iterator[Program]:
     """The last line that the command says, before the hook is installed."""
     last = written[1].splitlines()[-1].split()
     assert last[0] == "manila-aspects"
     log = tmp_path / "demo.out"
     without = {**env, "PYTHONPATH": env["PYTHONPATH"].partition(os.pathsep)[2]}
-    program = parts.Program(
-        ["env", "-C", str(written[0]), *COMMAND, *last[1:]], log, without
-    )
+    program = Program(["env", "-C", str(written[0]), *COMMAND, *last[1:]], log, without)
     yield program
     program.kill()
 
 
-def test_it_acts_in_a_real_manila(demo: parts.Program) -> None:
+def test_it_acts_in_a_real_manila(demo: Program) -> None:
     def said(pattern: str) -> str:
         def found() -> str | None:
             match = re.search(pattern, demo.log.read_text("utf-8"), re.M)
             return match and match[1]
 
         text = demo.log.read_text("utf-8")
-        return str(parts.wait_for(found, f"{pattern} in: {text}", PATIENCE))
+        return str(wait_for(found, f"{pattern} in: {text}", PATIENCE))
 
     endpoint = said("^endpoint: (.*)$")
     log = said("^log: (.*)$")
@@ -179,7 +177,7 @@ def test_it_acts_in_a_real_manila(demo: parts.Program) -> None:
     line = re.compile(
         r" INFO quota_guard .*create_share_instance took \d+\.\d{3} s$", re.M
     )
-    parts.wait_for(
+    wait_for(
         lambda: line.search(Path(log).read_text("utf-8")), "the hook's line in the log"
     )
     os.killpg(demo.process.pid, signal.SIGINT)

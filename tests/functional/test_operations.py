@@ -280,4 +280,7 @@ def test_through_manila(operation: str, world: World) -> None:
     ]
     # update_replicated_snapshot and others may be called for several replicas.
     assert seen[:2] == [("pre", method, backend), ("post", method, backend)]
-    assert not [s for s in recorder.SEEN if s.action == "error"]
+    # Another may fail: at its start Manila finds out that the driver has no
+    # ensure_shares.
+    failed = [s.operation for s in recorder.SEEN if s.action == "error"]
+    assert operation not in failed

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from .parts import wait_for
+from tests.support.wait import wait_for
+
 from .share_service import EVENTLET, NATIVE, ShareService, share_service
 
 #: What is said of a file that cannot be read at all.
@@ -134,7 +135,7 @@ def test_report(tmp_path: Path, threads: dict[str, str]) -> None:
 
 def two_backends(folder: Path, *names: str, more: str = "") -> dict[str, str]:
     """Return alpha with audit hooks, and beta with a hook that always fails."""
-    hook = "tests.unit.fixtures_hooks.recording:Recorder"
+    hook = "tests.support.entries.recording:Recorder"
     text = f"{ON}hook_drivers = fails={hook}\nfailing = True\n"
     for action in ("pre", "post", "periodic"):
         text += f"suppress_{action}_hooks_errors = True\n"

@@ -28,8 +28,12 @@ from oslo_config import cfg
 from sqlalchemy.orm import attributes
 
 import aspects
+from tests.support import receiver
+from tests.support.config import woven_by
+from tests.support.programs import free_port
+from tests.support.wait import wait_for
 
-from . import otlp, parts, rabbit, receiver
+from . import otlp, rabbit
 
 broker = rabbit.broker
 
@@ -313,7 +317,7 @@ def guard(folder: Path, broken: bool, broker: Any) -> Iterator[Sink]:
 
 @contextlib.contextmanager
 def metrics(folder: Path, broken: bool, broker: Any) -> Iterator[Sink]:
-    port = parts.free_port()
+    port = free_port()
 
     def read() -> str:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
@@ -335,7 +339,7 @@ def notification(
 ) -> Iterator[Sink]:
     topic = folder.name
     if broken:
-        password, port = OWN.format("broker"), parts.free_port()
+        password, port = OWN.format("broker"), free_port()
         url = f"rabbit://joe:{password}@127.0.0.1:{port}/"
         options = f"notification_transport_url = {url}\nnotification_timeout = 0.3\n"
         yield Sink(options, lambda: "")
@@ -507,12 +511,12 @@ def test_nothing_that_a_hook_puts_out_has_a_secret_in_it(
             options=other.options,
             drain=1 if broken else 20,
         )
-        with parts.woven_by(text, tmp_path, Driver(tmp_path)) as driver:
+        with woven_by(text, tmp_path, Driver(tmp_path)) as driver:
             other.breaks()
             vetoes = take_through(driver, context)
             if not broken:
                 for each in other.shows:
-                    parts.wait_for(
+                    wait_for(
                         lambda each=each: each in all_of(other, tmp_path), repr(each)
                     )
             put_out = other.put_out()

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from .parts import wait_for
+from tests.support.wait import wait_for
+
 from .share_service import (
     DRIVER,
     EVENTLET,
@@ -176,12 +177,13 @@ def test_a_hook_that_cannot_start_is_one_line_and_the_service_runs(
     service = told.service
     (service.folder / "go").touch()
     service.stop()
-    lines = [line for line in service.log().splitlines() if "Hook broken" in line]
+    log = service.log().splitlines()
+    lines = [line for line in log if "Failed to start hook broken" in line]
     assert len(lines) == len(told.backends)
     for backend in told.backends:
         assert len(told.of("do_setup", backend)) == 1
         section = None if backend == "DEFAULT" else backend
-        (line,) = (line for line in lines if f"backend {section} " in line)
+        (line,) = (line for line in lines if f"backend {section}: " in line)
         assert " ERROR " in line
-        assert "did not start: OSError: nobody answers" in line
+        assert ": OSError: nobody answers" in line
     assert tracebacks_of_ours(service.log()) == []

@@ -16,8 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from ..pages import ROOT, blocks_of, commands_of
-from .parts import need, wait_for
+from tests.support.pages import ROOT, blocks_of, commands_of
+from tests.support.programs import need
+from tests.support.wait import wait_for
 
 # It installs Manila over the network.
 pytestmark = pytest.mark.timeout(900)

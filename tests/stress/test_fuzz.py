@@ -16,12 +16,12 @@ from oslo_config import cfg
 
 import aspects
 from aspects.config.options import hook_options, instance_options, section_options
-from tests.unit.fixtures_hooks.recording import Driver
+from tests.support.entries.recording import Driver
 
 OPTIONS = [option.name for option in section_options + hook_options + instance_options]
 OWN = ["colour", "depth", "pin", "audit_log_path", "audit_format", "webhook_url"]
 
-FIXTURES = "tests.unit.fixtures_hooks"
+FIXTURES = "tests.support.entries"
 WHAT = [
     *("audit", "guard", "webhook", "no_such_hook", "aspects", "aspects:HookBase"),
     *("aspects.HookBase", "aspects:weave", "aspects:", ":HookBase", "os:path", "a:b:c"),

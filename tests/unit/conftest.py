@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterator
 
 import pytest
+from oslo_context import context as oslo_context
 
 
 def _loggers() -> dict[str, logging.Logger]:
@@ -27,3 +28,14 @@ def _log() -> Iterator[None]:
     logging.root.handlers[:] = handlers
     for name, each in _loggers().items():
         each.setLevel(levels.get(name, logging.NOTSET))
+
+
+@pytest.fixture(autouse=True)
+def _no_current_context() -> Iterator[None]:
+    """Leave the thread without a request context, before and after."""
+    store = oslo_context._request_store
+    before = vars(store).pop("context", None)
+    yield
+    vars(store).pop("context", None)
+    if before is not None:
+        store.context = before

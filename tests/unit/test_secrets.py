@@ -11,41 +11,15 @@ from hypothesis import strategies as st
 from oslo_config import cfg
 
 import aspects
+from aspects import testing
 from hooks.events import event
-
-from .fixtures_hooks.config_file import ConfigFile
-from .helpers import WAYS, Driver, Recorder
+from tests.support.config import ConfigFile
+from tests.support.drivers import Driver
+from tests.support.hooks import Recorder
+from tests.support.models import Model, Unloaded, kinds
+from tests.support.ways import WAYS
 
 HERE = __name__
-
-
-class Model:
-    """An object-style model, as a database has: attributes, and to_dict()."""
-
-    def __init__(self, **columns):
-        vars(self).update(columns)
-
-    def to_dict(self):
-        return dict(vars(self))
-
-
-class Indexed(Model):
-    """A model that can be indexed too, as Manila's can."""
-
-    def __getitem__(self, key):
-        return getattr(self, key)
-
-
-class Unloaded(Model):
-    """A model that is no longer attached to its session."""
-
-    def __getattribute__(self, name):
-        if not name.startswith("__") and name != "to_dict":
-            raise LookupError(f"{name} is not loaded")
-        return super().__getattribute__(name)
-
-
-kinds = pytest.mark.parametrize("kind", [dict, Model, Indexed, SimpleNamespace])
 
 # In a text
 
@@ -307,6 +281,7 @@ NESTED = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(
     around=st.lists(st.text(max_size=20), min_size=2, max_size=4),
@@ -396,23 +371,21 @@ def test_token_of_a_tick_is_not_in_the_log(caplog):
     assert SECRET not in logged(caplog)
 
 
-class Indiscreet(Recorder):
+class Indiscreet(testing.Recorder):
     """A hook whose errors have a secret option in their text."""
 
     options = (cfg.StrOpt("key_phrase", secret=True), cfg.StrOpt("fails_in"))
 
-    def __init__(self, configuration, host):
-        aspects.HookBase.__init__(self, configuration, host)
-        self.trace = []
-        phrase = self.get_config_option("key_phrase")
-        error = OSError(f"nobody is called {phrase}")
-        self.answers = {self.get_config_option("fails_in"): error}
+    def _record(self, kind, *given):
+        if kind == self.get_config_option("fails_in"):
+            phrase = self.get_config_option("key_phrase")
+            raise OSError(f"nobody is called {phrase}")
 
     def start(self):
-        self._seen("start", None, None)
+        self._record("start")
 
     def stop(self):
-        self._seen("stop", None, None)
+        self._record("stop")
 
 
 @pytest.mark.parametrize("dispatch", ["inline", "background"])

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from oslo_config import cfg
 
+from tests.support.config import ConfigFile
 from tests.unit.config.support import Backend, forget
 
 
@@ -27,3 +28,13 @@ def backend(tmp_path: Path) -> Iterator[Callable[..., Backend]]:
     yield make
     for _ in forget():
         """Only the end of it matters."""
+
+
+@pytest.fixture
+def configured(tmp_path):
+    """Return what writes a configuration and reads it."""
+
+    def write(text):
+        return ConfigFile(tmp_path / "service.conf", text)
+
+    return write

@@ -12,8 +12,8 @@ from oslo_config import cfg
 
 import aspects
 from aspects.config.problems import Problem
-from tests.unit.fixtures_hooks.config_file import ConfigFile
-from tests.unit.fixtures_hooks.recording import Driver, OtherRecorder
+from tests.support.config import ConfigFile
+from tests.support.entries.recording import Driver, OtherRecorder
 
 
 class Backend:

@@ -9,7 +9,7 @@ import pytest
 from oslo_config import cfg, types
 
 import aspects
-from tests.unit.fixtures_hooks.recording import Driver
+from tests.support.entries.recording import Driver
 
 BOUNDED = [
     (cfg.ListOpt("h"), cfg.StrOpt("h"), "a, b", ["a", "b"], "a, b"),

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from oslo_config import cfg
 
 import aspects
-from tests.unit.fixtures_hooks.recording import Driver, Recorder
+from tests.support.entries.recording import Driver, Recorder
 
 #: A file: section -> option -> text.
 File = dict[str, dict[str, str]]

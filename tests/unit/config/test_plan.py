@@ -13,8 +13,8 @@ from oslo_config import cfg
 import aspects
 from aspects import cli
 from aspects.config.options import SWITCHES, instance_options
+from tests.support.entries.recording import Upstream
 from tests.unit.config import support
-from tests.unit.fixtures_hooks.recording import Upstream
 
 OPTION = cfg.StrOpt("h", default="x")
 
@@ -108,7 +108,7 @@ def checked(backend, monkeypatch, capsys):
     """Return what ``manila-aspects check`` says of a backend."""
 
     def run(*options, operations="*", alpha="", sections="", format="json"):
-        driver = "tests.unit.fixtures_hooks.recording.Driver"
+        driver = "tests.support.entries.recording.Driver"
         made = backend(
             *options,
             alpha=f"share_driver = {driver}\nhook_operations = {operations}\n{alpha}",

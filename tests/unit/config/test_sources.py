@@ -10,7 +10,7 @@ from oslo_config import cfg
 from oslo_log import versionutils
 
 import aspects
-from tests.unit.fixtures_hooks.config_file import ConfigFile
+from tests.support.config import ConfigFile
 
 # -- deprecated names ------------------------------------------------------------
 
@@ -285,7 +285,7 @@ def test_value_in_a_directory_of_files(tmp_path, backend):
 
 
 def test_section_with_a_space_in_its_name(tmp_path):
-    hook = "tests.unit.fixtures_hooks.recording:Recorder"
+    hook = "tests.support.entries.recording:Recorder"
     text = f"[my alpha]\nhook_drivers = ops={hook}\n[my alpha:ops]\ncolour = red\n"
     conf = ConfigFile(tmp_path / "service.conf", text).conf
     section = aspects.BackendSection(conf, "my alpha")

@@ -9,7 +9,7 @@ import pytest
 from oslo_config import cfg
 
 import aspects
-from tests.unit.fixtures_hooks.recording import Driver
+from tests.support.entries.recording import Driver
 
 
 class Configuration:

@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The diagnostics of ``check``, and which of them follow from others.
+
+Keys name the options, values and backends that a diagnostic invalidates or depends
+on. One that depends on a key that another one invalidates is not reported.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Sequence
+from typing import NamedTuple
+
+from oslo_config import cfg
+
+from aspects.cli.check import suggestions
+from aspects.cli.check.facts import BackendFacts, known_options, manila_options
+from aspects.cli.check.files import Index, Line, backend_of, normalized
+from aspects.cli.values import redacted
+from aspects.config.problems import Problem
+
+#: An option, a value or a backend that diagnostics invalidate or depend on.
+Key = tuple[str, ...]
+
+
+def key_of_option(section: str, option: str) -> Key:
+    """Return the key of an option of a backend, in whichever section it is set.
+
+    :param section: the section of the backend or of one of its hook instances
+    :param option: the option's name
+    """
+    return ("option", backend_of(normalized(section)), option)
+
+
+def key_of_value(section: str, option: str) -> Key:
+    """Return the key of the value of an option in one section.
+
+    :param section: the section
+    :param option: the option's name
+    """
+    return ("value", normalized(section), option)
+
+
+def key_of_backend(name: str) -> Key:
+    """Return the key of the name of a backend.
+
+    :param name: the name
+    """
+    return ("backend", normalized(name))
+
+
+class Diagnostic(NamedTuple):
+    """One problem or warning."""
+
+    section: str
+    option: str
+    value: str
+    cause: str
+    advice: str = ""
+    """what to write instead"""
+    warning: bool = False
+    """whether it may be intended"""
+    file: str = ""
+    line: int = 0
+    invalidates: tuple[Key, ...] = ()
+    """the keys that are missing, or not as intended, because of it"""
+    depends_on: tuple[Key, ...] = ()
+    """the keys that have to be valid for it to be meaningful"""
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}" if self.line else self.file
+        subject = f"[{self.section}]" if self.section else place
+        subject += f" {self.option}" if self.option else ""
+        subject += f" = {self.value}" if self.value else ""
+        text = ": ".join(part for part in (subject, self.cause, self.advice) if part)
+        if place and self.section:
+            text += f" ({place})"
+        return f"{'warning' if self.warning else 'problem'}: {' '.join(text.split())}"
+
+
+# -- construct -----------------------------------------------------------------
+
+
+def of_line(
+    line: Line, cause: str, advice: str, option: cfg.Opt | None = None
+) -> Diagnostic:
+    """Return the diagnostic of a line.
+
+    :param line: the line
+    :param cause: the reason why it is wrong
+    :param advice: what to write instead
+    :param option: the option that it sets, or is meant to set; None if that is not
+        known: the value may be a secret then, and is left out
+    """
+    value = redacted(option, line.value) if option else ""
+    return Diagnostic(
+        line.section, line.option, value, cause, advice, False, line.file, line.number
+    )
+
+
+def of_problem(
+    problem: Problem, backend: BackendFacts | None = None, index: Index | None = None
+) -> Diagnostic:
+    """Return the diagnostic of a problem that start-up reports as well.
+
+    :param problem: the problem
+    :param backend: the backend that has the problem, if one does
+    :param index: the effective lines, to find the option that a hook rejects
+    """
+    name, value, cause = problem.option, problem.value, problem.cause
+    option = known_options([backend] if backend else []).get(name)
+    option = option or {known.name: known for known in manila_options}.get(name)
+    if name == "hook_drivers" and backend:
+        if rejected := _of_rejected_option(problem, backend, index or {}):
+            return rejected
+        advice = suggestions.for_entry(value) or problem.advice
+    else:
+        advice = problem.advice or suggestions.for_value(option, value, cause)
+    if option is not None and (text := redacted(option, value)) != value:
+        value, cause = text, cause.replace(value, text)
+    depends_on = (key_of_value(problem.section, name),)
+    return Diagnostic(
+        problem.section, name, value, cause, advice, depends_on=depends_on
+    )
+
+
+def _of_rejected_option(
+    problem: Problem, backend: BackendFacts, index: Index
+) -> Diagnostic | None:
+    """Return the diagnostic of an option that the constructor of a hook rejects.
+
+    The text of its error begins with the option's name, or quotes its value.
+    """
+    match = re.match(r"making the hook failed: \w+: (\w*)", problem.cause)
+    if match is None:
+        return None
+    name, _, what = (part.strip() for part in problem.value.rpartition("="))
+    name = name or what.rpartition(":")[2].rpartition(".")[2]
+    sections = (f"{backend.section}:{name}", backend.section, "DEFAULT")
+    for dest, option in backend.instances.get(name, {}).items():
+        lines = [index.get((normalized(section), dest)) for section in sections]
+        line = next(filter(None, lines), None)
+        if line and (match[1] == dest or f"'{line.value}'" in problem.cause):
+            return of_line(line, problem.cause, "", option)._replace(
+                depends_on=(key_of_value(line.section, dest),)
+            )
+        if match[1] == dest:
+            return Diagnostic(
+                *problem[:4],
+                f"see {dest} in [{backend.section}:{name}] or [{backend.section}]",
+                depends_on=tuple(key_of_option(section, dest) for section in sections),
+            )
+    return None
+
+
+def located(diagnostic: Diagnostic, index: Index) -> Diagnostic:
+    """Return a diagnostic with the file and line of its option.
+
+    :param diagnostic: the diagnostic
+    :param index: the effective lines
+    """
+    line = index.get((normalized(diagnostic.section), diagnostic.option))
+    if diagnostic.file or line is None:
+        return diagnostic
+    return diagnostic._replace(file=line.file, line=line.number)
+
+
+# -- select --------------------------------------------------------------------
+
+
+def root_causes(diagnostics: Sequence[Diagnostic]) -> list[Diagnostic]:
+    """Return the diagnostics that do not follow from others.
+
+    :param diagnostics: all diagnostics
+    """
+    invalid = {key for diagnostic in diagnostics for key in diagnostic.invalidates}
+    return [
+        diagnostic
+        for diagnostic in diagnostics
+        if not invalid.intersection(diagnostic.depends_on)
+    ]
+
+
+def concerns(diagnostic: Diagnostic, backend: str) -> bool:
+    """Return whether a diagnostic is about one backend, or about all backends.
+
+    :param diagnostic: the diagnostic
+    :param backend: the backend's name
+    """
+    return (
+        backend_of(normalized(diagnostic.section)) in (normalized(backend), "DEFAULT")
+        or key_of_backend(backend) in diagnostic.invalidates
+    )
+
+
+def problems_first(
+    diagnostics: Iterable[Diagnostic], backends: Collection[str]
+) -> list[Diagnostic]:
+    """Return each diagnostic once: the problems, then the warnings.
+
+    The warnings of a backend that has problems are left out, since they may follow
+    from these; so are all warnings if there is a problem of no backend.
+
+    :param diagnostics: the diagnostics
+    :param backends: the sections of the enabled backends
+    """
+    problems: list[Diagnostic] = []
+    warnings: list[Diagnostic] = []
+    for diagnostic in diagnostics:
+        (warnings if diagnostic.warning else problems).append(diagnostic)
+    with_problems = {backend_of(normalized(problem.section)) for problem in problems}
+    if with_problems - {normalized(backend) for backend in backends}:
+        warnings = []
+    return list(
+        dict.fromkeys(
+            problems
+            + [
+                warning
+                for warning in warnings
+                if backend_of(normalized(warning.section)) not in with_problems
+            ]
+        )
+    )

@@ -1,0 +1,307 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Gather the facts that the rules examine: options, drivers and hooks."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib.metadata
+import socket
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from oslo_config import cfg
+
+from aspects.cli.check.files import Index, Line, index_of, normalized
+from aspects.cli.check.suggestions import suggested_entries
+from aspects.cli.drivers import missing_operations, woven_methods
+from aspects.cli.output import Progress
+from aspects.config.loading import class_named, driver_at, parse_entry
+from aspects.config.options import (
+    SharedOpt,
+    hook_options,
+    instance_options,
+    section_options,
+)
+from aspects.config.plan import Plan, plan
+from aspects.config.problems import Problem
+from aspects.config.sections import BackendSection, InstanceSection
+from aspects.errors import UnresolvedName
+
+# -- options -------------------------------------------------------------------
+
+
+class SharedStrOpt(SharedOpt, cfg.StrOpt):
+    """A string option that Manila may register as well."""
+
+
+class SharedListOpt(SharedOpt, cfg.ListOpt):
+    """A list option that Manila may register as well."""
+
+
+class SharedHostAddressOpt(SharedOpt, cfg.HostAddressOpt):
+    """A host option that Manila may register as well."""
+
+
+#: Manila's options in ``[DEFAULT]``, with its types and defaults, so that they can be
+#: read without Manila.
+manila_options: list[cfg.Opt] = [
+    SharedListOpt("enabled_share_backends"),
+    SharedStrOpt("share_manager", default="manila.share.manager.ShareManager"),
+    SharedHostAddressOpt("host", default=socket.gethostname()),
+    SharedStrOpt("state_path", default="/var/lib/manila"),
+]
+
+#: Manila's option in the section of each backend.
+driver_option: cfg.Opt = SharedStrOpt(
+    "share_driver", default="manila.share.drivers.generic.GenericShareDriver"
+)
+
+#: The options that every hook instance has.
+COMMON = {option.name: option for option in (*hook_options, *instance_options)}
+
+#: The options that are checked in every section, by name.
+EVERYWHERE = {
+    option.name: option
+    for option in (*hook_options, *instance_options, *section_options)
+} | {option.name: option for option in (*manila_options[:2], driver_option)}
+
+#: The options that are only read in ``[DEFAULT]``.
+DEFAULT_ONLY = ("enabled_share_backends", "share_manager", "periodic_hooks_interval")
+
+#: The options that are only read in the section of a backend.
+BACKEND_ONLY = tuple(option.name for option in section_options)
+
+
+def by_name(options: Iterable[Any]) -> dict[str, cfg.Opt]:
+    """Return options by each name that they may have in a file.
+
+    :param options: the options; anything else among them is left out
+    """
+    return {
+        name: option
+        for option in options
+        if isinstance(option, cfg.Opt)
+        for name in (
+            *(option.name, option.dest),
+            *(old.name for old in option.deprecated_opts if old.name),
+        )
+    }
+
+
+def is_set(conf: cfg.ConfigOpts, option: str, group: str | None = None) -> bool:
+    """Return whether an option has another value than its default.
+
+    :param conf: the options
+    :param option: the option's name
+    :param group: its section; None for ``[DEFAULT]``
+    """
+    try:
+        location = conf.get_location(option, group)
+    except (ValueError, cfg.Error):
+        # Its value is not valid.
+        return True
+    default = cfg.Locations.opt_default
+    return location is not None and location.location is not default
+
+
+# -- Manila --------------------------------------------------------------------
+
+
+def load_from_manila(group: str) -> Any:
+    """Load one of Manila's entry points for oslo.config.
+
+    :param group: the group of the entry point
+    :return: None if Manila is not installed or cannot be imported
+    """
+    found = importlib.metadata.entry_points(group=group, name="manila")
+    # A driver of such a Manila cannot be imported either, and that is reported.
+    with contextlib.suppress(Exception, SystemExit):
+        for entry_point in found:
+            return entry_point.load()
+    return None
+
+
+def _manila_option_names() -> set[str]:
+    """Return the names of all of Manila's options; empty without Manila."""
+    with contextlib.suppress(Exception, SystemExit):
+        list_opts = load_from_manila("oslo.config.opts")
+        return {option.name for _, options in list_opts() for option in options}
+    return set()
+
+
+def manila_section(conf: cfg.ConfigOpts) -> InstanceSection:
+    """Return Manila's options in ``[DEFAULT]``; an invalid one has its default.
+
+    :param conf: the options, after the files were parsed
+    """
+    section = InstanceSection(BackendSection(conf, None), None)
+    section.append_config_values(manila_options)
+    return section
+
+
+# -- backends ------------------------------------------------------------------
+
+
+class Driver(NamedTuple):
+    """The driver class of a backend."""
+
+    path: str
+    """the value of ``share_driver``"""
+    is_set: bool = True
+    """whether that is more than Manila's default"""
+    cls: type | None = None
+    """the class, if it could be imported"""
+    error: UnresolvedName | None = None
+    """the reason if it could not"""
+    problems: Sequence[Problem] = ()
+    """the errors in the value of ``share_driver``"""
+
+
+class BackendFacts(NamedTuple):
+    """An enabled backend: its driver and its hooks."""
+
+    section: str
+    """its section: ``DEFAULT`` if no backends are enabled"""
+    host: str
+    driver: Driver
+    plan: Plan
+    """its hooks, and the errors that start-up reports as well"""
+    woven: Mapping[str, list[str]]
+    """the woven methods of its driver, by operation"""
+    missing_operations: list[str]
+    """the operations that its driver does not implement"""
+    instances: Mapping[str, Mapping[str, cfg.Opt]]
+    """the options of each hook instance, by name; also of those that failed"""
+    incomplete: Collection[str]
+    """the instances that may have more options than these"""
+    default_names: Mapping[str, str]
+    """the name that an instance would have without its own -> its own"""
+
+    @property
+    def instance_sections(self) -> dict[str, str]:
+        """The normalized section of each instance -> the instance."""
+        return {normalized(f"{self.section}:{name}"): name for name in self.instances}
+
+
+@dataclass(frozen=True)
+class Facts:
+    """The facts about a configuration."""
+
+    lines: Sequence[Line]
+    """the lines of all files"""
+    index: Index
+    """the effective ones among them"""
+    manila: InstanceSection
+    """Manila's own options"""
+    enabled: Sequence[str]
+    """the value of ``enabled_share_backends``"""
+    backends: Sequence[BackendFacts]
+    """the enabled backends that have a section"""
+    manila_option_names: Callable[[], Collection[str]]
+    """returns the names of all of Manila's options; slow when called first"""
+
+
+def gather(manila: InstanceSection, lines: Sequence[Line], progress: Progress) -> Facts:
+    """Import the drivers, make the hooks, and return all that is known then.
+
+    :param manila: Manila's own options
+    :param lines: the lines of all files
+    :param progress: called with a status message before slow steps
+    """
+    index = index_of(lines)
+    enabled = manila.safe_get("enabled_share_backends") or []
+    return Facts(
+        lines,
+        index,
+        manila,
+        enabled,
+        [
+            _backend_facts(manila, name, progress)
+            for name in dict.fromkeys(enabled or [None])
+            if name is None or (normalized(name), "") in index
+        ],
+        functools.cache(_manila_option_names),
+    )
+
+
+def _backend_facts(
+    manila: InstanceSection, name: str | None, progress: Progress
+) -> BackendFacts:
+    """Return the facts about one backend.
+
+    :param manila: Manila's own options
+    :param name: the backend's section; None for ``[DEFAULT]``
+    :param progress: called with a status message before slow steps
+    """
+    section = name or "DEFAULT"
+    driver = _driver(manila.conf, name, progress)
+    host = manila.safe_get("host")
+    host = f"{host}@{name}" if name else host
+    progress(f"making the hooks of [{section}]")
+    planned = plan(BackendSection(manila.conf, name), host, driver.cls)
+    woven: dict[str, list[str]] = {}
+    missing: list[str] = []
+    if driver.cls is not None and planned.instances:
+        woven = woven_methods(driver.cls, planned.own.safe_get("hook_methods"))
+        missing = missing_operations(driver.cls, woven)
+    return BackendFacts(
+        section, host, driver, planned, woven, missing, *_instances(planned)
+    )
+
+
+def _driver(conf: cfg.ConfigOpts, name: str | None, progress: Progress) -> Driver:
+    """Import the driver class of a backend."""
+    section = InstanceSection(BackendSection(conf, name), None)
+    section.append_config_values([driver_option])
+    path = section.safe_get("share_driver")
+    if problems := list(section.problems()):
+        return Driver(path, problems=problems)
+    if not is_set(conf, "share_driver", name):
+        return Driver(path, is_set=False)
+    progress(f"importing {path}")
+    try:
+        return Driver(path, cls=driver_at(path))
+    except UnresolvedName as error:
+        return Driver(path, error=error)
+
+
+def _instances(
+    planned: Plan,
+) -> tuple[dict[str, dict[str, cfg.Opt]], set[str], dict[str, str]]:
+    """Return the options, the incomplete ones and the default names of instances."""
+    instances = {}
+    incomplete = set()
+    default_names = {}
+    made = {
+        instance.section.name: instance.section.options
+        for instance in planned.instances
+    }
+    for entry in planned.own.safe_get("hook_drivers"):
+        for suggested in suggested_entries(entry):
+            options: list[Any] = [*COMMON.values()]
+            # The plan has the errors of entries.
+            with contextlib.suppress(UnresolvedName):
+                name, what = parse_entry(suggested)
+                default_names[parse_entry(what)[0]] = name
+                instances[name] = by_name(options)
+                if name in made:
+                    options = [*made[name].values()]
+                else:
+                    incomplete.add(name)
+                    options += getattr(class_named(what), "options", ())
+                instances[name] = by_name(options)
+    return instances, incomplete, default_names
+
+
+def known_options(backends: Iterable[BackendFacts]) -> dict[str, cfg.Opt]:
+    """Return the options of this project and of all hooks, by name.
+
+    :param backends: the backends that have the hooks
+    """
+    options = dict(EVERYWHERE)
+    for backend in backends:
+        for of_instance in backend.instances.values():
+            options.update(of_instance)
+    return options

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The interface of a command module, and the helpers that commands share."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import textwrap
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+#: Exit status of a command that failed.
+FAILED = 1
+
+
+class CommandError(Exception):
+    """Raised when a command cannot run; its text is one line for the user."""
+
+
+class Command(Protocol):
+    """A module with one command; ``aspects.cli.COMMANDS`` lists them."""
+
+    def add(self, commands: Any) -> argparse.ArgumentParser:
+        """Add the command's parser.
+
+        :param commands: the subparsers of ``manila-aspects``
+        :return: the command's parser
+        """
+
+    def run(self, arguments: argparse.Namespace) -> int:
+        """Run the command.
+
+        :param arguments: the parsed command line
+        :return: the exit status
+        :raises CommandError: if the command cannot run
+        """
+
+
+def add_command(
+    commands: Any, name: str, help: str, description: str, examples: Sequence[str]
+) -> argparse.ArgumentParser:
+    """Add the parser of a command, with examples at the end of its help.
+
+    :param commands: the subparsers to add it to
+    :param name: its name
+    :param help: its line in the list of commands
+    :param description: the text of its ``--help``
+    :param examples: command lines, without ``manila-aspects``
+    :return: the parser, for the command's own arguments
+    """
+    lines = "\n".join(f"  manila-aspects {example}" for example in examples)
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=help,
+        description=textwrap.fill(description, 78),
+        epilog=f"examples:\n{lines}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    return parser
+
+
+def import_from_current_directory() -> None:
+    """Add the current directory to the path of imports.
+
+    Hook authors usually run the command from the directory of their hook.
+    """
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())

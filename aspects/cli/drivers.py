@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Inspect driver classes: the methods that are woven, the missing operations."""
+
+from __future__ import annotations
+
+import dis
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from aspects.operations import METHODS, OPERATIONS
+
+
+def woven_methods(cls: Any, hook_methods: Iterable[str] = ()) -> dict[str, list[str]]:
+    """Return the methods of a driver class that are woven, by operation.
+
+    :param cls: the class
+    :param hook_methods: further methods, which are woven under their own names
+    """
+    woven: dict[str, list[str]] = {operation: [] for operation in OPERATIONS}
+    own_names = {method: method for method in hook_methods}
+    for method, operation in {**METHODS, **own_names}.items():
+        if callable(getattr(cls, method, None)):
+            operations = [operation]
+            if method == "update_access":
+                # The rules of a call decide which of the three operations it is.
+                operations += ["allow_access", "deny_access"]
+            for name in operations:
+                woven.setdefault(name, []).append(method)
+    return {operation: methods for operation, methods in woven.items() if methods}
+
+
+def missing_operations(cls: type, woven: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the operations that a driver class does not implement.
+
+    A method that only raises ``NotImplementedError``, as those of Manila's base
+    class do, implements nothing.
+
+    :param cls: the class
+    :param woven: its woven methods, by operation
+    """
+    return [
+        operation
+        for operation in OPERATIONS
+        if all(_is_stub(cls, method) for method in woven.get(operation, ()))
+    ]
+
+
+def defined_in(cls: type, method: str) -> str:
+    """Return the name of the class that defines a method, and whether it is a stub.
+
+    :param cls: a class that has the method
+    :param method: the method's name
+    """
+    base = next((base for base in cls.__mro__ if method in vars(base)), cls)
+    return base.__name__ + (", not implemented" if _is_stub(cls, method) else "")
+
+
+def _is_stub(cls: type, method: str) -> bool:
+    code = getattr(getattr(cls, method), "__code__", None)
+    if code is None or code.co_names != ("NotImplementedError",):
+        return False
+    return not any("JUMP" in step.opname for step in dis.get_instructions(code))

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Print tables, lines and progress: in color on a terminal, as plain text elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, TextIO
+
+#: Receives a status message before a slow step.
+Progress = Callable[[str], None]
+
+
+class Table(NamedTuple):
+    """A table; a paragraph if it has no rows."""
+
+    title: str
+    text: str = ""
+    """a line between the title and the rows"""
+    columns: tuple[str, ...] = ()
+    """the heads of the columns"""
+    rows: Sequence[tuple[str, ...]] = ()
+    """a text for each column"""
+
+
+def print_line(text: str, style: str = "") -> None:
+    """Print a line.
+
+    :param text: the line
+    :param style: the color that it has on a terminal
+    """
+    console = _console(sys.stdout) if style else None
+    if console is None:
+        print(text)  # noqa: T201
+    else:
+        console.print(text, style=style, markup=False, soft_wrap=True)
+
+
+def print_tables(tables: Iterable[Table]) -> None:
+    """Print tables, each with its title.
+
+    :param tables: the tables
+    """
+    console = _console(sys.stdout)
+    for table in tables:
+        if console is None:
+            print("\n".join(_plain_lines(table)))  # noqa: T201
+        else:
+            _print_rich(console, table)
+
+
+@contextlib.contextmanager
+def progress() -> Iterator[Progress]:
+    """Show the progress of slow steps on a terminal, and mute what they import."""
+    warnings.simplefilter("ignore")
+    logging.getLogger().addHandler(logging.NullHandler())
+    console = _console(sys.stderr)
+    with contextlib.redirect_stdout(sys.stderr):
+        if console is None:
+            yield lambda text: None
+            return
+        from rich.text import Text
+
+        with console.status("") as status:
+            yield lambda text: status.update(Text(text))
+
+
+def _console(stream: TextIO) -> Any:
+    """Return a rich console; None without a terminal or without rich."""
+    if not stream.isatty():
+        return None
+    try:
+        from rich.console import Console
+    except ModuleNotFoundError:
+        return None
+    return Console(file=stream, highlight=False, emoji=False)
+
+
+def _plain_lines(table: Table) -> Iterator[str]:
+    yield table.title
+    if table.text:
+        yield f"  {table.text}"
+    if table.rows:
+        # A value may have several lines in its file.
+        rows = [
+            [" ".join(cell.split()) for cell in row]
+            for row in (table.columns, *table.rows)
+        ]
+        widths = [max(map(len, column)) for column in zip(*rows)]
+        for row in rows:
+            cells = (cell.ljust(width) for cell, width in zip(row, widths))
+            yield f"  {'  '.join(cells)}".rstrip()
+    yield ""
+
+
+def _print_rich(console: Any, table: Table) -> None:
+    from rich import box
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    console.print(Text(table.title, "bold"))
+    if table.text:
+        console.print(Text(f"  {table.text}"))
+    if table.rows:
+        grid = RichTable(box=box.SIMPLE_HEAD, header_style="cyan", pad_edge=True)
+        for column in table.columns:
+            grid.add_column(column, overflow="fold")
+        for row in table.rows:
+            grid.add_row(*map(Text, row))
+        console.print(grid)
+    else:
+        console.print()

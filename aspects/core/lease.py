@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Start each hook once, and stop it once when no snapshot uses it any more."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from oslo_log import log
+
+from aspects.core.log import hook_name, secret_options
+from aspects.hook import HookBase
+from aspects.secrets import text_of
+
+LOG = log.getLogger(__name__)
+
+#: Guards chains and leases while they change, and reports each change to waiters.
+changed = threading.Condition(threading.RLock())
+
+
+class Lease:
+    """The use of one hook by snapshots, of whichever chains."""
+
+    __slots__ = ("_process", "holders", "transition")
+
+    def __init__(self) -> None:
+        #: The number of snapshots that hold the hook. Guarded by :data:`changed`.
+        self.holders = 0
+        #: Held during a start or a stop, so that one waits for the other.
+        self.transition = threading.Lock()
+        # The process that started the hook: threads and servers do not survive a fork.
+        self._process: int | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether this process started the hook, and has not stopped it since."""
+        return self._process == os.getpid()
+
+    @running.setter
+    def running(self, running: bool) -> None:
+        self._process = os.getpid() if running else None
+
+
+def lease_of(hook: Any) -> Lease:
+    """Return the lease of a hook.
+
+    :param hook: a hook, adapted
+    """
+    lease = hook._lease
+    if lease is None:
+        with changed:
+            if hook._lease is None:
+                hook._lease = Lease()
+            lease = hook._lease
+    return lease  # type: ignore[no-any-return]
+
+
+def hold(hooks: Iterable[Any]) -> None:
+    """Count one more holder of each hook.
+
+    :param hooks: the hooks, adapted
+    """
+    with changed:
+        for hook in hooks:
+            lease_of(hook).holders += 1
+
+
+def release(hooks: Sequence[Any], backend: str | None = None) -> Any:
+    """Count one holder less of each hook, and stop those that nobody holds.
+
+    A hook may take its time to stop, and nobody waits for it here: hooks stop in a
+    thread, in reverse order, as a hook may observe those after it to their end.
+
+    :param hooks: the hooks, adapted, in order
+    :param backend: the backend section, for the log
+    :return: the thread that stops hooks; None if there are none to stop
+    """
+    with changed:
+        for hook in hooks:
+            lease_of(hook).holders -= 1
+        changed.notify_all()
+        unused = [hook for hook in hooks if _is_unused(lease_of(hook))]
+    if not unused:
+        return None
+    thread = threading.Thread(
+        target=stop, args=(unused, backend), name="manila-aspects-stop", daemon=True
+    )
+    try:
+        thread.start()
+    except RuntimeError:
+        # The interpreter exits, or there are too many threads.
+        stop(unused, backend)
+        return None
+    return thread
+
+
+def _is_unused(lease: Lease) -> bool:
+    return lease.running and not lease.holders
+
+
+def start(hooks: Iterable[Any], backend: str | None) -> None:
+    """Start the hooks that do not run yet.
+
+    :param hooks: the hooks, adapted, which the caller holds
+    :param backend: the backend section, for the log
+    """
+    for hook in hooks:
+        lease = lease_of(hook)
+        with lease.transition:
+            if not lease.running:
+                lease.running = True
+                if isinstance(hook, HookBase):
+                    _attempt(hook.start, hook, "start", backend)
+
+
+def stop(hooks: Sequence[Any], backend: str | None, *, forced: bool = False) -> None:
+    """Stop hooks that run and that nobody holds, in reverse order.
+
+    :param hooks: the hooks, adapted, in order
+    :param backend: the backend section, for the log
+    :param forced: also those that somebody holds: the process ends
+    """
+    for hook in reversed(hooks):
+        lease = lease_of(hook)
+        with lease.transition:
+            with changed:
+                # It may be in a chain again since its last snapshot was left.
+                if not (lease.running and (forced or not lease.holders)):
+                    continue
+                lease.running = False
+            if hook.dispatcher is not None:
+                _attempt(hook.dispatcher.stop, hook, "stop", backend)
+            if isinstance(hook, HookBase):
+                _attempt(hook.stop, hook, "stop", backend)
+    with changed:
+        changed.notify_all()
+
+
+def _attempt(
+    method: Callable[[], None], hook: Any, what: str, backend: str | None
+) -> None:
+    """Start or stop a hook; log an error, which concerns no other hook."""
+    try:
+        method()
+    except (Exception, SystemExit) as error:
+        secrets = secret_options(hook.configuration)
+        LOG.error(
+            "Failed to %(what)s hook %(hook)s of backend %(backend)s: "
+            "%(type)s: %(error)s",
+            {
+                "what": what,
+                "hook": hook_name(hook),
+                "backend": backend,
+                "type": type(error).__name__,
+                "error": text_of(error, None, {"secrets": secrets}),
+            },
+        )

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Stop the hooks when a share service stops."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import wrapt
+from manila import service
+from oslo_log import log
+
+from aspects.secrets import text_of
+from aspects.weaving import is_woven, weaving
+
+LOG = log.getLogger(__name__)
+
+
+@wrapt.patch_function_wrapper(service.Service, "stop")  # type: ignore[untyped-decorator]
+def _stop_hooks(
+    stop: Any, stopped: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> None:
+    """Stop the hooks when a share service has stopped.
+
+    Manila does not notify managers of that, and its processes leave with
+    ``os._exit`` as soon as this returns. No error keeps the hooks from stopping.
+    """
+    try:
+        stop(*args, **kwargs)
+        if stopped.rpcserver is not None:
+            _wait_for_last_call(stopped.rpcserver)
+    finally:
+        driver = getattr(stopped.manager, "driver", None)
+        if driver is not None and is_woven(driver):
+            weaving(driver).stop()
+
+
+def _wait_for_last_call(rpcserver: Any) -> None:
+    try:
+        rpcserver.wait()
+    except Exception as error:
+        LOG.warning(
+            "Stopping the hooks without waiting for the last call: %(type)s: %(error)s",
+            {"type": type(error).__name__, "error": text_of(error)},
+        )

@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What all tests have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--strict-slow",
+        type=float,
+        metavar="SECONDS",
+        help="fail tests that take longer and are not marked slow; for a quiet machine",
+    )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    limit = item.config.getoption("--strict-slow")
+    late = limit is not None and call.when == "call" and call.duration > limit
+    if late and report.passed and not item.get_closest_marker("slow"):
+        report.outcome = "failed"
+        report.longrepr = f"took {call.duration:.2f} s: mark it slow, or make it quick"
+    return report

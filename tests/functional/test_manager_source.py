@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What tests compare the operations with is what the installed Manila has."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from pathlib import Path
+
+import manila
+
+from tests.support.manager_source import read, releases
+
+
+def test_the_installed_manila_is_as_it_was_read() -> None:
+    installed = importlib.metadata.version("manila")
+    known = {release.split(".")[0]: source for release, source in releases().items()}
+    series = installed.split(".")[0]
+    assert series in known, (
+        f"run tests/support/manager_source.py for Manila {installed}"
+    )
+    assert read(Path(manila.__file__).parent) == known[series]

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Drivers to put hooks around."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import aspects
+from aspects import testing
+
+
+class BusyDriver(testing.FakeDriver):
+    """A fake driver each of whose methods does the same.
+
+    :param does: an exception, to be raised; or a function, to be called for the result
+    """
+
+    def __init__(self, does: BaseException | Callable[[], Any] | None = None) -> None:
+        super().__init__(**dict.fromkeys(testing.SIGNATURES, self._do))
+        self.does = does
+
+    def _do(self, call: testing.DriverCall) -> Any:
+        if isinstance(self.does, BaseException):
+            raise self.does
+        return self.does and self.does()
+
+
+def create_unless_it_fails(call: testing.DriverCall) -> str:
+    """Create a share, unless it says that this fails: for a fake driver's answer."""
+    if call.arguments["share"].get("fails"):
+        raise LookupError("no such pool")
+    return "export"
+
+
+class Driver:
+    """A share driver of a few methods; ``body`` is what each of them does."""
+
+    def __init__(self, body: Callable[..., Any] | None = None) -> None:
+        self.body = body or (lambda *args, **kwargs: "result")
+
+    def create_share(
+        self, context: Any, share: Any, share_server: Any = None, **more: Any
+    ) -> Any:
+        """Create a share."""
+        return self.body(context, share, share_server, **more)
+
+    def delete_share(self, context: Any, share: Any, share_server: Any = None) -> Any:
+        return self.body(context, share, share_server)
+
+    def extend_share(self, share: Any, new_size: int, share_server: Any = None) -> Any:
+        return self.body(share, new_size, share_server)
+
+    def update_replica_state(
+        self, context: Any, share: Any, share_server: Any = None, **more: Any
+    ) -> Any:
+        """Be a routine operation, with the arguments of ``create_share``."""
+        return self.body(context, share, share_server, **more)
+
+    def helper(self, *args: Any) -> Any:
+        return self.body(*args)
+
+
+class CoroutineDriver(Driver):
+    async def create_share(  # type: ignore[override]
+        self, context: Any, share: Any, share_server: Any = None, **more: Any
+    ) -> Any:
+        await asyncio.sleep(0)
+        return self.body(context, share, share_server, **more)
+
+    async def update_replica_state(  # type: ignore[override]
+        self, context: Any, share: Any, share_server: Any = None, **more: Any
+    ) -> Any:
+        return self.body(context, share, share_server, **more)
+
+
+class OwnDriver(Driver):
+    """A driver whose source one owns."""
+
+    hooks: tuple[Any, ...] = ()
+    backend = "alpha"
+    host = "node@alpha"
+
+    create_share = aspects.add_hooks(Driver.create_share)
+    update_replica_state = aspects.add_hooks(Driver.update_replica_state)
+
+
+class OwnCoroutineDriver(CoroutineDriver):
+    hooks: tuple[Any, ...] = ()
+    backend = "alpha"
+    host = "node@alpha"
+
+    create_share = aspects.add_hooks(CoroutineDriver.create_share)
+    update_replica_state = aspects.add_hooks(CoroutineDriver.update_replica_state)

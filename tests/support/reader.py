@@ -1,0 +1,339 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A reader who tries out what stands on a page of the documentation.
+
+In order, in one folder, each code block by the rule for its language:
+
+* ``python`` is run, with the names of the blocks before it, and ``driver``, a driver.
+  With a caption it is a file of that name; ``test_*.py`` is run with pytest.
+* ``ini`` is a ``manila.conf``: hooks are made and woven as its sections say, and
+  there must be no option in them that there is not. With a caption it is a file, too.
+* ``console``, and a block without a language, is commands: there must be such a
+  program, with such options. What they print is not looked at.
+* ``sh``, ``yaml`` and ``json`` must be that.
+
+What is left out stands in :data:`LEFT_OUT`; any other block is an error.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from oslo_config import cfg
+
+import aspects
+from aspects import cli
+from aspects.config.options import section_options
+from aspects.config.plan import plan
+from aspects.testing import FakeDriver
+
+from .pages import ROOT, Block, blocks_of, commands_of
+
+#: Page, the block's first line -> why it is not tried out.
+LEFT_OUT = {
+    ("README.rst", "What arrived"): "what the demo shows: test_demo.py looks at it",
+    ("command.rst", "[DEFAULT]"): "has the mistakes that the page is about",
+    ("command.rst", "problem:"): "what the command prints",
+    ("hooks/automount.rst", "[DEFAULT]"): "not of Manila: test_automount.py runs it",
+    (
+        "hooks/metrics.rst",
+        "rate(manila_aspects_calls_total",
+    ): "test_metrics.py sends them",
+    ("hooks/tracing.rst", "create_share_instance"): "a drawing",
+}
+
+#: Pages whose commands another test runs.
+RUN_ELSEWHERE = {
+    "tutorial.rst": "tests/functional/test_tutorial.py",
+}
+
+#: What an example names that a reader has, and that is not there: module -> hooks.
+OWN_HOOKS = {
+    "my_hooks": ["FreezeHook"],
+    "my.package.hooks": ["QuotaHook"],
+    "path.to": ["FooClass", "BarClass"],
+}
+
+#: The short name of a hook that a reader has installed by then -> its class.
+OWN_NAMES = {"max-size": "max_size:MaxSizeHook"}
+
+#: Manila's own options in the examples.
+MANILA = {
+    *("driver_handles_share_servers", "enabled_share_backends", "share_backend_name"),
+    *("share_driver", "share_manager", "state_path"),
+}
+
+#: Programs of the system, and Manila's: they are taken for granted.
+SYSTEM = {".", "cd", "curl", "git", "manila-share", "sqlite3", "systemctl", "tee"}
+
+#: Programs of Python packages, which can be asked for their options.
+PYTHON = {
+    *("manila-aspects-automount", "oslo-config-generator", "oslo-config-validator"),
+    *("pip", "pytest", "python", "python3", "tox"),
+}
+
+
+def _method(self: Any, *args: Any, **kwargs: Any) -> None:
+    """Do nothing."""
+
+
+class Reader:
+    """Tries out one page after the other.
+
+    :param folder: where to work; its modules can be imported
+    :param monkeypatch: takes back what is done to the process
+    """
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder = folder
+        self.names: dict[str, Any] = {"__name__": "page", "driver": FakeDriver()}
+        self._monkeypatch = monkeypatch
+        monkeypatch.chdir(folder)
+        monkeypatch.syspath_prepend(str(folder))
+        for module, hooks in OWN_HOOKS.items():
+            self._have_module(module, {name: _hook(name) for name in hooks})
+
+    def follow(self, page: str) -> None:
+        """Try out a page.
+
+        :raises AssertionError: if something is not as it stands there
+        """
+        before = set(sys.modules)
+        try:
+            blocks = [block for block in blocks_of(page) if not left_out(block)]
+            for block in blocks:
+                # A page may show how a file is used before it shows the file.
+                if block.caption and block.language == "python":
+                    (self.folder / block.caption).write_text(block.text, "utf-8")
+            for block in blocks:
+                self.try_block(block)
+        finally:
+            # Those of the reader's own files; their names may come again.
+            for name in set(sys.modules) - before:
+                file = getattr(sys.modules[name], "__file__", None) or ""
+                if file.startswith(str(self.folder)):
+                    del sys.modules[name]
+
+    def try_block(self, block: Block) -> None:
+        """Try out a block, by the rule for its language.
+
+        :raises AssertionError: if something is not as it stands there
+        """
+        rules = {
+            "": self.try_commands,
+            "console": self.try_commands,
+            "ini": self.try_ini,
+            "json": self.try_json,
+            "python": self.try_python,
+            "sh": self.try_sh,
+            "yaml": self.try_yaml,
+        }
+        assert block.language in rules, (
+            f"{block.name}: no rule for {block.language!r}: see tests/support/reader.py"
+        )
+        try:
+            rules[block.language](block)
+        except Exception as error:
+            raise AssertionError(
+                f"{block.name}: {type(error).__name__}: {error}"
+            ) from error
+
+    # -- the rules -------------------------------------------------------------
+
+    def try_python(self, block: Block) -> None:
+        """Run it, or write it to a file; run tests."""
+        if block.caption:
+            file = self.folder / block.caption
+            file.write_text(block.text + "\n", "utf-8")
+            if file.name.startswith("test_"):
+                _run(
+                    sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", file
+                )
+            return
+        exec(compile(block.text, block.name, "exec"), self.names)
+
+    def try_ini(self, block: Block) -> None:
+        """Make the hooks of its backends and weave them."""
+        file = self.folder / (block.caption or "manila.conf")
+        file.write_text(self._with_own(block.text) + "\n", "utf-8")
+        sections: dict[str, Any] = {}
+        cfg.ConfigParser(str(file), sections).parse()
+        backends = [name for name in sections if "hook_drivers" in sections[name]]
+        assert backends, "no section has hook_drivers"
+        for backend in backends:
+            conf = cfg.ConfigOpts()
+            conf(["--config-file", str(file)], project="manila", default_config_dirs=[])
+            section = aspects.BackendSection(conf, backend)
+            planned = plan(section, "node1@alpha", FakeDriver())
+            assert not planned.problems, "; ".join(map(str, planned.problems))
+            woven = aspects.weave_from_config(FakeDriver(), section, "node1@alpha")
+            assert len(aspects.weaving(woven).hooks) == len(planned.hooks) > 0
+            known = {option.dest for option in section_options} | MANILA
+            for each in planned.sections:
+                own = f"{backend}:{each.name}"
+                assert set(sections.pop(own, {})) <= set(each.options), f"[{own}]"
+                known |= set(each.options)
+            assert not (extra := set(sections[backend]) - known), (
+                f"[{backend}]: {extra}"
+            )
+        # A section of an instance that there is not.
+        assert not [name for name in sections if ":" in name]
+
+    def try_commands(self, block: Block) -> None:
+        """Look for the programs, and for their options."""
+        if block.page in RUN_ELSEWHERE:
+            return
+        for line, _ in commands_of(block):
+            for words in _simple_commands(line):
+                _check(words)
+
+    def try_sh(self, block: Block) -> None:
+        """Have the shell read it."""
+        file = self.folder / "script"
+        file.write_text(block.text + "\n", "utf-8")
+        _run("sh", "-n", file)
+
+    def try_yaml(self, block: Block) -> None:
+        """Read it."""
+        assert isinstance(yaml.safe_load(block.text), dict)
+
+    def try_json(self, block: Block) -> None:
+        """Read it."""
+        json.loads(block.text)
+
+    # -- what a reader has -----------------------------------------------------
+
+    def _have_module(self, name: str, names: dict[str, Any]) -> None:
+        parent = name.rpartition(".")[0]
+        if parent and parent not in sys.modules:
+            self._have_module(parent, {})
+        module = types.ModuleType(name)
+        vars(module).update(names)
+        self._monkeypatch.setitem(sys.modules, name, module)
+
+    def _with_own(self, text: str) -> str:
+        """Return a configuration with the files, and the hook, of this machine."""
+        for name, path in OWN_NAMES.items():
+            text = text.replace(
+                f"hook_drivers = {name}\n", f"hook_drivers = {name}={path}\n"
+            )
+
+        def own(found: re.Match[str]) -> str:
+            file = self.folder / found[0].lstrip("/")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            if found[1] == "etc" and not file.exists():
+                _make(file)
+            return str(file)
+
+        return re.sub(r"(?<![\w/.])/(etc|var)/[\w./-]+", own, text)
+
+
+def left_out(block: Block) -> bool:
+    """Tell whether a block is not tried out."""
+    return any(
+        block.page == page and block.text.startswith(first) for page, first in LEFT_OUT
+    )
+
+
+def _make(file: Path) -> None:
+    """Make a file as it may be there on a reader's machine."""
+    if file.suffix == ".pem":
+        import certifi
+
+        shutil.copy(certifi.where(), file)
+    else:
+        file.write_text("#!/bin/sh\n")
+        file.chmod(0o755)
+
+
+def _hook(name: str) -> type:
+    actions = dict.fromkeys(aspects.HookBase.__abstractmethods__, _method)
+    return type(name, (aspects.HookBase,), actions)
+
+
+# -- commands ------------------------------------------------------------------
+
+
+def _simple_commands(line: str) -> Iterator[list[str]]:
+    """Yield the words of each command of a line."""
+    words: list[str] = []
+    # Not what goes on in the next line, nor where the output goes.
+    line = re.sub(r"\s>\s*\S+", "", line.replace("\\\n", " "))
+    for word in [*shlex.shlex(line, posix=True, punctuation_chars=True), ";"]:
+        if word in ("&&", "||", "|", ";", "&"):
+            if words:
+                yield words
+            words = []
+        # A variable of the environment stands before the program.
+        elif words or not re.fullmatch(r"[A-Z_]+=.*", word):
+            words.append(word)
+
+
+def _check(words: list[str]) -> None:
+    """Look for a program, and for the options that it is given.
+
+    :raises AssertionError: if there is no such thing
+    """
+    program, *rest = words
+    program = program.rpartition("/")[2]
+    if program == "manila-aspects":
+        # Its own parser tells more than what it prints.
+        try:
+            cli.make_parser().parse_args(rest)
+        except SystemExit:
+            raise AssertionError(f"{shlex.join(words)}: no such arguments") from None
+        return
+    if program in SYSTEM:
+        return
+    assert program in PYTHON, f"no rule for the command {program}"
+    command = [program]
+    if program == "pip" or rest[:1] == ["-m"]:
+        parts = 1 if program == "pip" else 2
+        command, rest = [program, *rest[:parts]], rest[parts:]
+    for name in rest:
+        for extra in re.findall(r"\[([\w,]+)\]$", name):
+            assert set(extra.split(",")) <= extras(), f"{name}: no such extra"
+    options = [word.partition("=")[0] for word in rest if word.startswith("--")]
+    if options:
+        text = _help(*command)
+        for option in options:
+            assert option in text, f"{shlex.join(words)}: there is no {option}"
+
+
+@functools.cache
+def _help(program: str, *more: str) -> str:
+    return _run(Path(sys.executable).with_name(program), *more, "--help", cwd=ROOT)
+
+
+def _run(*command: str | Path, cwd: Path | None = None) -> str:
+    done = subprocess.run(
+        list(map(str, command)),
+        cwd=cwd,
+        # Plugins take most of pytest's time.
+        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, f"{command}:\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def extras() -> set[str]:
+    """Return the extras of the project."""
+    metadata = importlib.metadata.metadata("manila-aspects")
+    return set(metadata.get_all("Provides-Extra") or ())

@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A real HTTP(S) server that takes events, fails, hangs and closes at will.
+
+In the process of the tests it is a :class:`Receiver`; as one of its own, to be
+killed, it is ``python -m tests.support.receiver <port> <file>`` and appends what it
+takes to the file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import ssl
+import sys
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, NamedTuple
+
+
+class Request(NamedTuple):
+    """What the server was sent."""
+
+    path: str
+    headers: Any
+    body: bytes
+    #: The client's address, the same for all requests of a connection.
+    client: tuple[str, int]
+
+    @property
+    def event(self) -> dict[str, Any]:
+        event: dict[str, Any] = json.loads(self.body)
+        return event
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    # An answer is written at once.
+    disable_nagle_algorithm = True
+    server: _Server
+
+    def do_POST(self) -> None:
+        length = int(self.headers["Content-Length"])
+        body = self.rfile.read(length)
+        request = Request(self.path, self.headers, body, self.client_address)
+        answer = self.server.taken(request)
+        with contextlib.suppress(OSError):
+            answer(self)
+
+    def log_message(self, *args: Any) -> None:
+        """Say nothing."""
+
+    def raw(self, data: bytes) -> None:
+        """Write without HTTP, and close the connection after it."""
+        self.close_connection = True
+        self.connection.sendall(data)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 64
+    taken: Callable[[Request], Answer]
+
+    def handle_error(self, *args: Any) -> None:
+        """Say nothing: it is clients that go away."""
+
+
+#: What the server does with a request.
+Answer = Callable[[Handler], None]
+
+
+def status(code: int, body: bytes = b"", **headers: str) -> Answer:
+    """Answer with a status.
+
+    :param code: the status
+    :param body: the body
+    :param headers: headers, with ``_`` for ``-``
+    """
+
+    def answer(handler: Handler) -> None:
+        handler.send_response(code)
+        if code != 204:
+            handler.send_header("Content-Length", str(len(body)))
+        for name, value in headers.items():
+            handler.send_header(name.replace("_", "-"), value)
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    return answer
+
+
+def close(handler: Handler) -> None:
+    """Close the connection without an answer."""
+    handler.raw(b"")
+
+
+class Receiver:
+    """A server in this process.
+
+    It answers each request with the next of :attr:`answers`, or with 204 when there
+    is none.
+
+    :param tls: serve HTTPS with it
+    """
+
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self.requests: list[Request] = []
+        self.answers: list[Answer] = []
+        #: Set at the end: what hangs is to wait for it.
+        self.ended = threading.Event()
+        self._server = _Server(("127.0.0.1", 0), Handler)
+        self._server.taken = self._taken
+        if tls:
+            self._server.socket = tls.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
+        self.port = self._server.server_address[1]
+        scheme = "https" if tls else "http"
+        self.url = f"{scheme}://127.0.0.1:{self.port}/events"
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.05}
+        )
+
+    def _taken(self, request: Request) -> Answer:
+        self.requests.append(request)
+        return self.answers.pop(0) if self.answers else status(204)
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        return [request.event for request in self.requests]
+
+    def hang(self, handler: Handler) -> None:
+        """Never answer."""
+        self.ended.wait()
+
+    def trickle(self, first: bytes, then: bytes) -> Answer:
+        """Answer with some bytes, and with others one at a time, without an end.
+
+        :param first: the bytes to begin with
+        :param then: the bytes to go on with, again and again
+        """
+
+        def answer(handler: Handler) -> None:
+            handler.raw(first)
+            while True:
+                for byte in then:
+                    handler.raw(bytes([byte]))
+                    if self.ended.wait(0.05):
+                        return
+
+        return answer
+
+    def __enter__(self) -> Receiver:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.ended.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+class Silent:
+    """What takes connections, and says nothing.
+
+    :param full: take none, so that who connects waits
+    """
+
+    def __init__(self, full: bool = False) -> None:
+        self._listening = socket.socket()
+        self._listening.bind(("127.0.0.1", 0))
+        self._listening.listen(0)
+        self.port = self._listening.getsockname()[1]
+        self._waiting: list[socket.socket] = []
+        if full:
+            self._fill()
+
+    def _fill(self) -> None:
+        # The kernel takes no more connections than fit into the queue.
+        for _ in range(4):
+            client = socket.socket()
+            client.settimeout(0.1)
+            self._waiting.append(client)
+            with contextlib.suppress(TimeoutError):
+                client.connect(("127.0.0.1", self.port))
+
+    def close(self) -> None:
+        for each in (*self._waiting, self._listening):
+            each.close()
+
+
+def main(port: int, path: str) -> None:
+    """Take events for ever: each is in the file before it is answered.
+
+    :param port: the port to listen on
+    :param path: the file, a line for each event
+    """
+    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    server = _Server(("127.0.0.1", port), Handler)
+
+    def taken(request: Request) -> Answer:
+        # The line of a server that was killed may have no end.
+        os.write(file, b"\n" + request.body + b"\n")
+        return status(204)
+
+    server.taken = taken
+    server.serve_forever()
+
+
+def events_in(path: Path) -> list[dict[str, Any]]:
+    """Return the events in the file of a server.
+
+    :param path: the file
+    """
+    events = []
+    for line in path.read_bytes().splitlines():
+        # A line without an end was never answered.
+        with contextlib.suppress(ValueError):
+            events.append(json.loads(line))
+    return events
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.argv[2])

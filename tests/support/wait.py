@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Wait for what other threads and processes do."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+
+def wait_for(
+    what: Callable[[], Any], text: str, timeout: float = 30.0, pause: float = 0.05
+) -> Any:
+    """Wait until something is true.
+
+    :param what: is asked again and again; an error is a no
+    :param text: what is waited for, for the failure
+    :param timeout: seconds
+    :param pause: seconds between two questions
+    :returns: the answer
+    """
+    deadline = time.monotonic() + timeout
+    last: Any = None
+    while time.monotonic() < deadline:
+        try:
+            if answer := what():
+                return answer
+            last = answer
+        except Exception as error:
+            last = error
+        time.sleep(pause)
+    raise AssertionError(f"not in {timeout:g} s: {text} (last: {last!r})")
+
+
+def wait_for_stops() -> None:
+    """Wait until no thread stops hooks that have left their chain."""
+    for thread in threading.enumerate():
+        if thread.name == "manila-aspects-stop":
+            thread.join(30)
+            assert not thread.is_alive()

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What several tests of the chain use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tests.support.hooks import (
+    PlainRecorder,
+    Recorder,
+    UpstreamRecorder,
+)
+
+CONTEXT = object()
+
+
+def tracing(trace: list[Any], outcome: Any = "result") -> Callable[..., Any]:
+    def body(*args: Any, **kwargs: Any) -> Any:
+        trace.append("driver")
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome
+
+    return body
+
+
+def three(trace: list[Any], **answers: Any) -> list[Recorder]:
+    """Return hooks one, two, three; two answers as told."""
+    options = {
+        key: answers.pop(key) for key in ("enabled", "suppress") if key in answers
+    }
+    return [
+        Recorder("one", trace, pre="data of one"),
+        Recorder("two", trace, **options, **{"pre": "data of two", **answers}),
+        Recorder("three", trace, pre="data of three"),
+    ]
+
+
+KINDS = [Recorder, PlainRecorder]
+
+HOOK_KINDS = [Recorder, PlainRecorder, UpstreamRecorder]
+
+
+class Access:
+    """A driver whose one method is three operations, by the rules that it gets."""
+
+    def update_access(
+        self,
+        context: Any,
+        share: Any,
+        access_rules: Any,
+        add_rules: Any,
+        delete_rules: Any,
+    ) -> str:
+        return "updated"

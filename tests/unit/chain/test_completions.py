@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every hook whose turn came gets exactly one completion."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+
+import aspects
+from tests.support.hooks import (
+    NOT_SUPPRESSED,
+    Recorder,
+    Seen,
+    actions_of,
+)
+from tests.support.ways import Way
+
+from .common import CONTEXT, three, tracing
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_every_hook_whose_turn_came_before_the_driver_gets_exactly_one_ending(
+    way: Way, trace: list[Any], fails: bool
+) -> None:
+    body = tracing(trace, RuntimeError() if fails else "result")
+    try:
+        way.call(way.driver(three(trace), body), CONTEXT, "share")
+    except RuntimeError:
+        assert fails
+    endings = [each for each in trace[4:] if isinstance(each, Seen)]
+    assert sorted(each.hook for each in endings) == ["one", "three", "two"]
+    assert {each.kind for each in endings} == {"error" if fails else "post"}
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_an_ending_without_its_pre_action_has_no_pre_hook_data(
+    way: Way, trace: list[Any], fails: bool
+) -> None:
+    body = tracing(trace, RuntimeError() if fails else "result")
+    hook = Recorder("hook", trace, enabled=["post"], pre="never")
+    try:
+        way.call(way.driver([hook], body), CONTEXT, "share")
+    except RuntimeError:
+        assert fails
+    assert actions_of(trace) == ["driver", "hook.error" if fails else "hook.post"]
+    assert trace[-1].data is None
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_enable_post_hooks_switches_both_endings(
+    way: Way, trace: list[Any], fails: bool
+) -> None:
+    body = tracing(trace, RuntimeError() if fails else "result")
+    hook = Recorder("hook", trace, enabled=["pre"])
+    try:
+        way.call(way.driver([hook], body), CONTEXT, "share")
+    except RuntimeError:
+        assert fails
+    assert actions_of(trace) == ["hook.pre", "driver"]
+
+
+def test_a_disabled_pre_action_vetoes_nothing(way: Way, trace: list[Any]) -> None:
+    hook = Recorder("hook", trace, enabled=["post"], pre=aspects.Veto())
+    assert way.call(way.driver([hook]), CONTEXT, "share") == "result"
+
+
+def test_a_hook_that_is_off_altogether_sees_nothing(way: Way, trace: list[Any]) -> None:
+    hooks = three(trace, enabled=[])
+    way.call(way.driver(hooks), CONTEXT, "share")
+    assert actions_of(trace) == ["one.pre", "three.pre", "one.post", "three.post"]
+    data = [each.data for each in trace if each.kind == "post"]
+    assert data == ["data of one", "data of three"]
+
+
+def test_the_driver_raises_and_error_hooks_run_in_reverse_order(
+    way: Way, trace: list[Any]
+) -> None:
+    error = RuntimeError("of the driver")
+    driver = way.driver(three(trace), tracing(trace, error))
+    with pytest.raises(RuntimeError) as caught:
+        way.call(driver, CONTEXT, "share")
+    assert actions_of(trace)[3:] == ["driver", "three.error", "two.error", "one.error"]
+    assert all(each.outcome is error for each in trace[4:])
+    assert [each.data for each in trace[4:]] == [
+        "data of three",
+        "data of two",
+        "data of one",
+    ]
+    assert caught.value is error
+
+
+def test_the_drivers_exception_reaches_the_caller_unchanged(way: Way) -> None:
+    cause = KeyError("cause")
+    error = RuntimeError("of the driver", 1)
+
+    def body(*args: Any, **kwargs: Any) -> None:
+        raise error from cause
+
+    driver = way.driver([Recorder(error=RuntimeError("of the hook"))], body)
+    with pytest.raises(RuntimeError) as caught:
+        way.call(driver, CONTEXT, "share")
+    assert caught.value is error
+    assert error.args == ("of the driver", 1)
+    assert error.__cause__ is cause
+    assert error.__context__ is None or error.__context__ is cause
+    assert "body" in {entry.name for entry in caught.traceback}
+
+
+def test_an_error_hook_that_raises_is_logged_and_never_replaces_the_error(
+    way: Way, trace: list[Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    error = RuntimeError("of the driver")
+    hooks = three(trace, error=ValueError("of the hook"))
+    with pytest.raises(RuntimeError) as caught:
+        way.call(way.driver(hooks, tracing(trace, error)), CONTEXT, "share")
+    assert caught.value is error
+    assert actions_of(trace)[-3:] == ["three.error", "two.error", "one.error"]
+    assert trace[-1].outcome is error
+    (record,) = caplog.records
+    assert record.levelno >= logging.WARNING
+    for part in (
+        *("error method of hook two", "backend alpha", "create_share_instance"),
+        *("ValueError", "of the hook"),
+    ):
+        assert part in record.getMessage()
+
+
+@pytest.mark.parametrize("end", NOT_SUPPRESSED)
+def test_the_end_of_a_thread_in_an_error_hook_waits_for_the_other_endings(
+    way: Way, trace: list[Any], end: type[BaseException]
+) -> None:
+    error, ending = RuntimeError(), end()
+    hooks = three(trace, error=ending)
+    with pytest.raises(end) as caught:
+        driver = way.driver(hooks, tracing(trace, error))
+        way.call(driver, CONTEXT, "share", share_server="server")
+    assert caught.value is ending
+    assert actions_of(trace)[-3:] == ["three.error", "two.error", "one.error"]
+    assert trace[-1] == (
+        *("one", "error", CONTEXT, "create_share_instance", "data of one", error),
+        *(("share",), {"share_server": "server"}),
+    )
+
+
+def test_a_pre_hook_raises_and_the_driver_is_not_called(
+    way: Way, trace: list[Any]
+) -> None:
+    error = ValueError("of the hook")
+    with pytest.raises(ValueError, match="of the hook") as caught:
+        way.call(way.driver(three(trace, pre=error), tracing(trace)), CONTEXT, "share")
+    assert caught.value is error
+    # It itself and the hooks after it get nothing.
+    assert actions_of(trace) == ["one.pre", "two.pre", "one.error"]
+    assert trace[-1].outcome is error
+    assert trace[-1].data == "data of one"
+
+
+def test_hooks_before_a_raising_pre_hook_end_in_reverse_order(
+    way: Way, trace: list[Any]
+) -> None:
+    hooks = [*three(trace), Recorder("four", trace, pre=ValueError())]
+    with pytest.raises(ValueError):  # noqa: PT011
+        way.call(way.driver(hooks, tracing(trace)), CONTEXT, "share")
+    assert actions_of(trace)[4:] == ["three.error", "two.error", "one.error"]
+
+
+def test_a_post_hook_raises_and_the_hooks_after_it_get_their_error_action(
+    way: Way, trace: list[Any]
+) -> None:
+    error = ValueError("of the hook")
+    hooks = [*three(trace, post=error), Recorder("four", trace)]
+    with pytest.raises(ValueError, match="of the hook") as caught:
+        way.call(way.driver(hooks, tracing(trace)), CONTEXT, "share")
+    assert caught.value is error
+    assert actions_of(trace)[4:] == [
+        "driver",
+        "one.post",
+        "two.post",
+        "four.error",
+        "three.error",
+    ]
+    assert trace[-1].outcome is error
+    assert trace[-1].data == "data of three"

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Hook methods that a dispatcher defers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import aspects
+from tests.support.drivers import Driver
+from tests.support.hooks import (
+    Recorder,
+    actions_of,
+)
+
+from .common import CONTEXT, KINDS, tracing
+
+
+class Dispatcher:
+    """Runs at once what is put, and remembers of what it was told."""
+
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+
+    def put(
+        self, hook: Any, kind: str, operation: Any, action: Any, /, *a: Any, **kw: Any
+    ) -> None:
+        self.told.append((hook.instance_name, kind, operation))
+        action(*a, **kw)
+
+    def stop(self) -> None:
+        """Nothing is left."""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "deferred", [("post", "error", "periodic"), ("error",), ("periodic", "post"), ()]
+)
+def test_a_dispatcher_gets_the_actions_that_are_deferred(
+    trace: list[Any], kind: Any, deferred: tuple[str, ...]
+) -> None:
+    switches = ["pre", "post", "periodic"]
+    hook = kind("hook", trace, enabled=switches, pre="data")
+    hook.dispatcher = dispatcher = Dispatcher()
+    if len(deferred) < 3:  # else those of the base class
+        hook.deferred_actions = deferred
+    driver = Driver()
+    woven = aspects.weave(driver, [hook])
+    woven.create_share(CONTEXT, "share", share_server="server")
+    driver.body = tracing([], RuntimeError())
+    with pytest.raises(RuntimeError):
+        woven.delete_share(CONTEXT, "share")
+    aspects.tick(woven, CONTEXT, "instances")
+    assert actions_of(trace) == [
+        *("hook.pre", "hook.post", "hook.pre", "hook.error", "hook.periodic"),
+    ]
+    assert trace[1][2:5] == (CONTEXT, "create_share_instance", "data")
+    assert trace[1][5:] == ("result", ("share",), {"share_server": "server"})
+    operations = {
+        "post": "create_share_instance",
+        "error": "delete_share_instance",
+        "periodic": "periodic",
+    }
+    assert dispatcher.told == [
+        ("hook", action, operation)
+        for action, operation in operations.items()
+        if action in deferred
+    ]
+
+
+@pytest.mark.parametrize(
+    ("deferred", "dispatching", "slow"),
+    [
+        (("post", "error"), (), ["pre"]),
+        ((), (), ["pre", "post"]),
+        ((), ("post",), ["pre"]),
+    ],
+)
+def test_what_is_not_deferred_is_timed_unless_the_hook_defers_by_itself(
+    deferred: tuple[str, ...],
+    dispatching: tuple[str, ...],
+    slow: list[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    hook = Recorder("hook")
+    hook.dispatcher, hook.deferred_actions = Dispatcher(), deferred  # type: ignore[misc]
+    hook.dispatching_actions = dispatching  # type: ignore[misc]
+    hook.hook_slow_seconds = 1e-9
+    aspects.weave(Driver(), [hook]).create_share(CONTEXT, "share")
+    told = [record.getMessage().split(" ")[1] for record in caplog.records]
+    assert told == slow

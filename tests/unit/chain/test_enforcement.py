@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What becomes of a veto: hook_enforcement, routine operations, exception groups."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+
+import aspects
+from hooks.events.event import data_of
+from tests.support.hooks import Recorder
+from tests.support.ways import Way
+
+from .common import CONTEXT
+
+
+class Group(Exception):
+    """As an ExceptionGroup, which Python 3.10 does not have."""
+
+    def __init__(self, text: str, exceptions: list[Exception]) -> None:
+        super().__init__(text)
+        self.exceptions = tuple(exceptions)
+
+
+try:
+    GROUPS = [Group, ExceptionGroup]
+except NameError:
+    GROUPS = [Group]
+
+
+class Driver:
+    """A driver with a routine operation and one that a user requests."""
+
+    def do_setup(self, context: Any) -> str:
+        return "set up"
+
+    def get_share_stats(self, refresh: bool = False) -> str:
+        return "stats"
+
+    def create_share(self, context: Any, share: Any, password: Any = None) -> str:
+        return "created"
+
+
+def refusing(trace: list[Any], **switches: Any) -> Recorder:
+    hook = Recorder("freeze", trace, pre=aspects.Veto("frozen until Monday"))
+    for name, value in switches.items():
+        setattr(hook, name, value)
+    return hook
+
+
+@pytest.mark.parametrize("group", GROUPS)
+@pytest.mark.parametrize("suppress", [True, False])
+def test_a_veto_in_an_exception_group_is_a_veto(
+    way: Way, trace: list[Any], group: Any, suppress: bool
+) -> None:
+    nested = group("checks", [ValueError("1"), group("more", [aspects.Veto("no")])])
+    hook = Recorder("one", trace, pre=nested, suppress=["pre"] if suppress else [])
+    with pytest.raises(group) as raised:
+        way.call(way.driver([hook]), CONTEXT, "share")
+    assert raised.value is nested
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_a_group_without_a_veto_is_an_error_like_any_other(
+    way: Way, trace: list[Any], group: Any
+) -> None:
+    hook = Recorder("one", trace, pre=group("checks", [ValueError()]), suppress=["pre"])
+    way.call(way.driver([hook]), CONTEXT, "share")
+    assert [seen.kind for seen in trace] == ["pre", "post"]
+
+
+def test_in_warn_mode_the_call_goes_on_and_says_so(
+    way: Way, trace: list[Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    hook = refusing(trace, hook_enforcement="warn")
+    after = Recorder("after", trace)
+    with caplog.at_level(logging.WARNING):
+        way.call(way.driver([hook, after]), CONTEXT, "share")
+    post = trace[2]
+    assert (post.hook, post.kind) == ("freeze", "post")
+    assert isinstance(post.data, aspects.Veto)
+    (record,) = caplog.records
+    for part in ("freeze", "alpha", "would have denied", "create_share", "Monday"):
+        assert part in record.getMessage()
+    assert hook.counts() == {"not_enforced": 1}
+
+
+def test_in_warn_mode_the_events_of_the_call_have_the_veto(
+    way: Way, trace: list[Any]
+) -> None:
+    hooks = [Recorder("before", trace), refusing(trace, hook_enforcement="warn")]
+    driver = way.driver([*hooks, Recorder("after", trace)])
+    way.call(driver, CONTEXT, "share")
+    noted = {
+        f"{seen.hook}.{seen.kind}": data_of(
+            None, seen.func_name, seen.args, seen.kwargs
+        ).get("would_deny")
+        for seen in trace
+    }
+    denied = [{"hook": "freeze", "reason": "frozen until Monday"}]
+    assert noted == {
+        "before.pre": None,
+        "freeze.pre": None,
+        **dict.fromkeys(
+            ["after.pre", "before.post", "freeze.post", "after.post"], denied
+        ),
+    }
+    # It is of that call alone.
+    trace.clear()
+    hooks[1].answer(pre=None)
+    way.call(driver, CONTEXT, "share")
+    assert "would_deny" not in data_of(None, trace[-1].func_name, (), {})
+
+
+def test_a_veto_that_is_not_enforced_opens_no_circuit_breaker(way: Way) -> None:
+    hook = refusing([], hook_enforcement="warn", hook_failure_limit=1)
+    driver = way.driver([hook])
+    for _ in range(3):
+        way.call(driver, CONTEXT, "share")
+    assert hook.counts() == {"not_enforced": 3}
+
+
+def test_a_secret_argument_is_not_in_the_log_of_a_veto(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    hook = Recorder("one", [], pre=aspects.Veto("not with tops3cret"))
+    hook.hook_enforcement = "warn"
+    woven = aspects.weave(Driver(), [hook], "alpha")
+    with caplog.at_level(logging.WARNING):
+        woven.create_share(CONTEXT, {}, password="tops3cret")
+    assert "tops3cret" not in caplog.text
+    hook.trace.clear()
+
+
+def test_enforcement_is_deny_by_default_and_takes_two_values() -> None:
+    hook = Recorder("one", [])
+    assert hook.hook_enforcement == "deny"
+    with pytest.raises(ValueError, match="hook_enforcement: expected deny or warn"):
+        hook.hook_enforcement = "off"
+
+
+@pytest.mark.parametrize("kind", ["pre", "post"])
+def test_errors_in_a_routine_operation_are_always_suppressed(
+    trace: list[Any], kind: str
+) -> None:
+    hook = Recorder("one", trace, **{kind: OSError("no receiver")})
+    woven = aspects.weave(Driver(), [hook], "alpha")
+    assert woven.do_setup(CONTEXT) == "set up"
+    assert woven.get_share_stats() == "stats"
+    assert hook.counts() == {"suppressed": 2}
+    with pytest.raises(OSError, match="receiver"):
+        woven.create_share(CONTEXT, {})
+
+
+@pytest.mark.parametrize(
+    ("operations", "denied"),
+    [
+        (["*"], False),
+        (["init_*"], False),
+        (["init_host"], True),
+        (["create_*", "init_host"], True),
+        (["!create_*"], False),
+        # The driver method's name is not that of the operation.
+        (["do_setup", "*"], False),
+    ],
+)
+def test_a_veto_of_a_routine_operation_counts_where_it_is_named(
+    trace: list[Any], operations: list[str], denied: bool
+) -> None:
+    hook = refusing(trace, hook_operations=operations)
+    woven = aspects.weave(Driver(), [hook], "alpha")
+    if denied:
+        with pytest.raises(aspects.Veto):
+            woven.do_setup(CONTEXT)
+    else:
+        assert woven.do_setup(CONTEXT) == "set up"
+        assert isinstance(trace[-1].data, aspects.Veto)
+        # It is no veto in warn mode: events do not say that the call was denied.
+        assert "would_deny" not in data_of(None, trace[-1].func_name, (), {})
+
+
+def test_what_ends_a_thread_ends_a_routine_operation_too() -> None:
+    hook = Recorder("one", [], pre=SystemExit())
+    with pytest.raises(SystemExit):
+        aspects.weave(Driver(), [hook]).do_setup(CONTEXT)

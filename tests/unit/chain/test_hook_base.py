@@ -1,0 +1,318 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The contract of a hook."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from oslo_config import cfg
+
+import aspects
+from tests.support.drivers import Driver
+from tests.support.hooks import NOT_SUPPRESSED, Recorder
+
+CONTEXT = object()
+
+SWITCHES = {
+    "pre_hooks_enabled": "enable_pre_hooks",
+    "post_hooks_enabled": "enable_post_hooks",
+    "periodic_hooks_enabled": "enable_periodic_hooks",
+    "suppress_pre_hooks_errors": "suppress_pre_hooks_errors",
+    "suppress_post_hooks_errors": "suppress_post_hooks_errors",
+    "suppress_periodic_hooks_errors": "suppress_periodic_hooks_errors",
+}
+
+
+class Configuration:
+    """What Manila's own Configuration has."""
+
+    config_group = "alpha"
+
+    def __init__(self, **values: Any) -> None:
+        self.values = values
+        self.registered: list[str] = []
+
+    def append_config_values(self, options: Any) -> None:
+        self.registered += [option.name for option in options]
+
+    def safe_get(self, key: str) -> Any:
+        return self.values.get(key)
+
+
+class Minimal(aspects.HookBase):
+    def _execute_pre_hook(
+        self, context: Any, func_name: Any, *args: Any, **kwargs: Any
+    ) -> Any:
+        return "pre", context, func_name, args, kwargs
+
+    def _execute_post_hook(
+        self,
+        context: Any,
+        func_name: Any,
+        pre_hook_data: Any,
+        driver_action_results: Any,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Any:
+        given = pre_hook_data, driver_action_results
+        return "post", context, func_name, *given, args, kwargs
+
+    def _execute_periodic_hook(
+        self, context: Any, periodic_hook_data: Any, *args: Any, **kwargs: Any
+    ) -> Any:
+        return "periodic", context, periodic_hook_data, args, kwargs
+
+
+@pytest.fixture
+def on() -> Minimal:
+    return Minimal(Configuration(**dict.fromkeys(SWITCHES.values(), True)), "host")
+
+
+@pytest.fixture
+def _clean_conf() -> Iterator[None]:
+    yield
+    cfg.CONF.reset()
+    for option in SWITCHES.values():
+        if option in cfg.CONF:
+            cfg.CONF.clear_override(option)
+
+
+@pytest.mark.parametrize(
+    "missing", ["_execute_pre_hook", "_execute_post_hook", "_execute_periodic_hook"]
+)
+def test_three_actions_are_abstract(missing: str) -> None:
+    actions = {
+        name: getattr(Minimal, name)
+        for name in (
+            "_execute_pre_hook",
+            "_execute_post_hook",
+            "_execute_periodic_hook",
+        )
+        if name != missing
+    }
+    incomplete = type("Incomplete", (aspects.HookBase,), actions)
+    with pytest.raises(TypeError, match=missing):
+        incomplete(None, None)
+
+
+def test_the_error_action_is_optional() -> None:
+    hook = Minimal(None, None)
+    hook.pre_hooks_enabled = hook.post_hooks_enabled = True
+
+    def fail(*args: Any) -> None:
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        aspects.weave(Driver(fail), [hook]).create_share(CONTEXT, "share")
+
+
+@pytest.mark.parametrize(
+    ("action", "parameters"),
+    [
+        ("_execute_pre_hook", "self, context, func_name, *args, **kwargs"),
+        (
+            "_execute_post_hook",
+            "self, context, func_name, pre_hook_data, driver_action_results, "
+            "*args, **kwargs",
+        ),
+        (
+            "_execute_periodic_hook",
+            "self, context, periodic_hook_data, *args, **kwargs",
+        ),
+        (
+            "_execute_error_hook",
+            "self, context, func_name, pre_hook_data, error, *args, **kwargs",
+        ),
+    ],
+)
+def test_actions_have_manilas_parameters(action: str, parameters: str) -> None:
+    signature = inspect.signature(getattr(aspects.HookBase, action))
+    assert (
+        ", ".join(
+            {2: "*", 4: "**"}.get(parameter.kind, "") + parameter.name
+            for parameter in signature.parameters.values()
+        )
+        == parameters
+    )
+
+
+def test_a_hook_knows_its_configuration_and_host() -> None:
+    configuration = Configuration()
+    hook = Minimal(configuration, "node@alpha")
+    assert hook.configuration is configuration
+    assert hook.host == "node@alpha"
+
+
+@pytest.mark.parametrize(("switch", "option"), SWITCHES.items())
+def test_each_switch_is_its_option_and_no_other(switch: str, option: str) -> None:
+    hook = Minimal(Configuration(**{option: True}), "host")
+    assert {name for name in SWITCHES if getattr(hook, name)} == {switch}
+    setattr(hook, switch, False)
+    assert not any(getattr(hook, name) for name in SWITCHES)
+
+
+@pytest.mark.usefixtures("_clean_conf")
+def test_without_a_configuration_the_options_are_the_global_ones() -> None:
+    hook = Minimal(None, None)
+    assert not any(getattr(hook, name) for name in SWITCHES)
+    cfg.CONF.set_override("enable_pre_hooks", True)
+    assert hook.get_config_option("enable_pre_hooks") is True
+    assert Minimal(None, None).pre_hooks_enabled is True
+
+
+def test_get_config_option_reads_the_value_as_it_is_now() -> None:
+    configuration = Configuration(limit=1)
+    hook = Minimal(configuration, None)
+    assert hook.get_config_option("limit") == 1
+    configuration.values["limit"] = 2
+    assert hook.get_config_option("limit") == 2
+    assert hook.get_config_option("no_such_option") is None
+
+
+def test_options_of_a_class_are_registered_beside_the_switches() -> None:
+    class WithOptions(Minimal):
+        options = [cfg.IntOpt("limit", default=5)]
+
+    configuration = Configuration()
+    WithOptions(configuration, None)
+    assert {"limit", *SWITCHES.values()} <= set(configuration.registered)
+
+
+def test_manilas_option_names_types_and_defaults_are_kept() -> None:
+    conf = cfg.ConfigOpts()
+    conf([])
+    section = aspects.BackendSection(conf, "alpha")
+    hook = Minimal(section, None)
+    for option in SWITCHES.values():
+        assert hook.get_config_option(option) is False
+    assert hook.get_config_option("periodic_hooks_interval") == 300.0
+
+
+# The same behind the switches, as Manila's manager calls them.
+
+
+def run(hook: Any, action: str, **more: Any) -> Any:
+    given = {
+        "pre": {"context": 1, "func_name": "operation"},
+        "post": {
+            "context": 1,
+            "func_name": "operation",
+            "pre_hook_data": 2,
+            "driver_action_results": 3,
+        },
+        "periodic": {"context": 1, "periodic_hook_data": 2},
+        "error": {
+            "context": 1,
+            "func_name": "operation",
+            "pre_hook_data": 2,
+            "error": RuntimeError(),
+        },
+    }[action]
+    return getattr(hook, f"execute_{action}_hook")(**given, **more)
+
+
+def test_execute_hook_passes_all_on(on: Minimal) -> None:
+    more = {"share": 5}
+    assert run(on, "pre", **more) == ("pre", 1, "operation", (), more)
+    assert run(on, "post", **more) == ("post", 1, "operation", 2, 3, (), more)
+    assert run(on, "periodic", **more) == ("periodic", 1, 2, (), more)
+    assert on.execute_pre_hook(1, "operation", 3, 4)[3] == (3, 4)
+    assert on.execute_post_hook(1, "operation", 2, 3, 4, 5)[5] == (4, 5)
+    assert on.execute_periodic_hook(1, 2, 3)[3] == (3,)
+    assert run(on, "error") is None
+
+
+@pytest.mark.parametrize("action", ["pre", "post", "periodic"])
+def test_execute_hook_does_nothing_when_the_action_is_off(
+    on: Minimal, action: str
+) -> None:
+    setattr(on, f"{action}_hooks_enabled", False)
+    assert run(on, action) is None
+
+
+def test_execute_error_hook_goes_with_the_post_switch() -> None:
+    hook = Recorder(enabled=["pre"], error="answer")
+    assert run(hook, "error") is None
+    assert hook.trace == []
+    hook.post_hooks_enabled = True
+    assert run(hook, "error") == "answer"
+    assert hook.trace[0].data == 2
+
+
+def test_execute_error_hook_logs_its_own_error(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    hook = Recorder("mine", error=ValueError("password=tops3cret"))
+    assert run(hook, "error") is None
+    assert "mine" in caplog.text
+    assert "operation" in caplog.text
+    assert "tops3cret" not in caplog.text
+
+
+@pytest.mark.parametrize("action", ["pre", "post", "periodic"])
+def test_execute_hook_suppresses_what_is_to_be_suppressed(
+    action: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    error = ValueError("password=tops3cret of mine")
+    hook = Recorder("mine", enabled=[action], **{action: error})
+    with pytest.raises(ValueError) as caught:  # noqa: PT011
+        run(hook, action)
+    assert caught.value is error
+    assert caplog.text == ""
+    setattr(hook, f"suppress_{action}_hooks_errors", True)
+    assert run(hook, action) is error
+    assert "mine" in caplog.text
+    assert "tops3cret" not in caplog.text
+
+
+@pytest.mark.parametrize("kind", [aspects.Veto, *NOT_SUPPRESSED])
+def test_execute_pre_hook_never_suppresses_a_veto_nor_the_end_of_a_thread(
+    kind: type[BaseException],
+) -> None:
+    hook = Recorder(suppress=["pre"], pre=kind())
+    with pytest.raises(kind):
+        run(hook, "pre")
+
+
+# The rest.
+
+
+def test_updated_results_hold_results() -> None:
+    results = object()
+    updated = aspects.UpdatedResults(results)
+    assert updated.results is results
+    assert repr(aspects.UpdatedResults(5)) == "UpdatedResults(5)"
+
+
+def test_a_veto_is_an_exception_with_a_text() -> None:
+    assert issubclass(aspects.Veto, Exception)
+    assert str(aspects.Veto("no more shares")) == "no more shares"
+
+
+def test_a_hook_can_be_copied() -> None:
+    hook = Recorder("one")
+    woven = aspects.weave(Driver(), [hook])
+    other = copy.copy(hook)
+    other.instance_name = "two"
+    other.calls = other.trace = []
+    aspects.weave(Driver(), [other]).create_share(CONTEXT, "share")
+    other.pre_hooks_enabled = False
+    assert hook.trace == []
+    woven.create_share(CONTEXT, "share")
+    assert [seen.kind for seen in hook.trace] == ["pre", "post"]
+
+
+def test_the_name_of_a_hook_is_what_an_operator_calls_it() -> None:
+    class Notifier(aspects.HookBase):
+        _execute_pre_hook = _execute_post_hook = _execute_periodic_hook = print
+
+    hook = Notifier(None, None)
+    assert aspects.hook_name(hook) == "Notifier"
+    hook.instance_name = "ops"
+    assert aspects.hook_name(hook) == "ops"
+    # One of Manila's contract has no such attribute.
+    assert aspects.hook_name(object()) == "object"

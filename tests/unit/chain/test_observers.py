@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Hooks that observe the driver and other hooks."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import aspects
+from tests.support.drivers import Driver
+from tests.support.hooks import Recorder, UpstreamRecorder
+from tests.support.ways import Way
+
+from .common import CONTEXT, HOOK_KINDS
+
+
+class Watcher(Recorder):
+    """Records the beginning and the end of each run, and its error."""
+
+    @contextlib.contextmanager
+    def observe(self, observed: aspects.Observed) -> Iterator[None]:
+        hook = observed.hook
+        name = "driver" if hook is None else aspects.hook_name(hook)
+        run = f"{self.instance_name}:{name}.{observed.kind}"
+        self.trace.append(f"{run}(")
+        try:
+            yield
+        except BaseException as error:
+            self.trace.append(f"{run}){type(error).__name__}")
+            raise
+        else:
+            self.trace.append(f"{run})")
+
+
+def runs(trace: list[Any]) -> list[str]:
+    return [each for each in trace if isinstance(each, str)]
+
+
+@pytest.mark.parametrize("kind", HOOK_KINDS)
+def test_a_hook_observes_the_driver_and_the_other_hooks(
+    way: Way, trace: list[Any], kind: Any
+) -> None:
+    hooks = [kind("one", trace), Watcher("w", trace, enabled=["post"])]
+    way.call(way.driver(hooks), CONTEXT, "share")
+    assert runs(trace) == [
+        *("w:one.pre(", "w:one.pre)"),
+        *("w:driver.driver(", "w:driver.driver)"),
+        *("w:one.post(", "w:one.post)"),
+    ]
+
+
+def test_an_observer_learns_the_operation_and_the_arguments(way: Way) -> None:
+    seen: list[aspects.Observed] = []
+
+    class Hook(Recorder):
+        def observe(self, observed: aspects.Observed) -> None:
+            seen.append(observed)
+
+    other = Recorder("other")
+    driver = way.driver([Hook("w"), other])
+    way.call(driver, CONTEXT, "share", share_server="server")
+    assert [each.kind for each in seen] == ["pre", "driver", "post"]
+    for each in seen:
+        assert each.hook is (None if each.kind == "driver" else other)
+        assert each.operation == "create_share_instance"
+        assert each.operation.method == "create_share"
+        assert each.context is CONTEXT
+        assert each.args == ("share",)
+        assert each.kwargs == {"share_server": "server"}
+
+
+def test_the_first_of_several_observers_is_the_outermost(
+    way: Way, trace: list[Any]
+) -> None:
+    hooks = [Watcher("a", trace), Watcher("b", trace)]
+    way.call(way.driver(hooks), CONTEXT, "share")
+    driver = [each for each in runs(trace) if "driver" in each]
+    assert driver == [
+        *("a:driver.driver(", "b:driver.driver("),
+        *("b:driver.driver)", "a:driver.driver)"),
+    ]
+
+
+def test_an_observer_sees_errors_and_the_error_methods(
+    way: Way, trace: list[Any]
+) -> None:
+    def fail(*args: Any) -> None:
+        raise OSError("the array is down")
+
+    hooks = [Watcher("w", trace), Recorder("one", trace)]
+    with pytest.raises(OSError, match="array"):
+        way.call(way.driver(hooks, fail), CONTEXT, "share")
+    assert runs(trace) == [
+        *("w:one.pre(", "w:one.pre)"),
+        *("w:driver.driver(", "w:driver.driver)OSError"),
+        *("w:one.error(", "w:one.error)"),
+    ]
+
+
+def test_an_observer_sees_periodic_methods(trace: list[Any]) -> None:
+    hooks = [
+        Watcher("w", trace, enabled=["post"]),
+        Recorder("one", trace, enabled=["periodic"]),
+    ]
+    woven = aspects.weave(Driver(), hooks, "alpha")
+    assert aspects.tick(woven, CONTEXT, [])
+    assert runs(trace) == ["w:one.periodic(", "w:one.periodic)"]
+
+
+def test_a_disabled_hook_observes_nothing_until_it_is_enabled(
+    way: Way, trace: list[Any]
+) -> None:
+    watcher = Watcher("w", trace, enabled=[])
+    driver = way.driver([watcher, Recorder("one", trace)])
+    way.call(driver, CONTEXT, "share")
+    assert runs(trace) == []
+    watcher.periodic_hooks_enabled = True
+    way.call(driver, CONTEXT, "share")
+    assert len(runs(trace)) == 6
+
+
+def test_an_observer_observes_only_its_operations(trace: list[Any]) -> None:
+    watcher = Watcher("w", trace)
+    watcher.hook_operations = ["delete_*"]
+    woven = aspects.weave(Driver(), [watcher, Recorder("one", trace)])
+    woven.create_share(CONTEXT, "share")
+    assert runs(trace) == []
+    woven.delete_share(CONTEXT, "share")
+    assert "w:driver.driver(" in runs(trace)
+    assert "w:one.pre(" in runs(trace)
+
+
+class Broken(Recorder):
+    """Fails before and after each run, and swallows its error."""
+
+    def __init__(self, *args: Any, at: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.at = at
+
+    def observe(self, observed: aspects.Observed) -> Any:
+        if self.at == "observe":
+            raise LookupError("observe is broken")
+        return self
+
+    def __enter__(self) -> None:
+        if self.at == "enter":
+            raise LookupError("enter is broken")
+
+    def __exit__(self, *raised: Any) -> bool:
+        if self.at == "exit":
+            raise LookupError("exit is broken")
+        return True
+
+
+@pytest.mark.parametrize("at", ["observe", "enter", "exit", "swallow"])
+@pytest.mark.parametrize("fails", [True, False])
+def test_an_observer_changes_nothing(
+    way: Way, trace: list[Any], at: str, fails: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    error = OSError("the array is down")
+
+    def body(*args: Any) -> str:
+        if fails:
+            raise error
+        return "result"
+
+    hooks = [Broken("broken", trace, at=at), Watcher("w", trace)]
+    driver = way.driver(hooks, body)
+    with caplog.at_level(logging.WARNING):
+        if fails:
+            with pytest.raises(OSError, match="array") as raised:
+                way.call(driver, CONTEXT, "share")
+            assert raised.value is error
+        else:
+            assert way.call(driver, CONTEXT, "share") == "result"
+    # Another observer inside or outside of it has both its ends.
+    assert len([each for each in runs(trace) if "w:driver" in each]) == 2
+    completion = "error" if fails else "post"
+    assert f"broken.{completion}" in [
+        f"{seen.hook}.{seen.kind}" for seen in trace if not isinstance(seen, str)
+    ]
+    logged = [record.getMessage() for record in caplog.records]
+    assert bool(logged) is (at != "swallow")
+    assert all("observe method of hook broken" in line for line in logged)
+
+
+def test_an_observer_is_around_the_run_in_the_background(trace: list[Any]) -> None:
+    other = Recorder("one", trace, enabled=["post"])
+    other.dispatcher = aspects.Background("one of alpha")
+    woven = aspects.weave(Driver(), [Watcher("w", trace, enabled=["post"]), other])
+    woven.create_share(CONTEXT, "share")
+    other.dispatcher.stop()
+    seen = [each if isinstance(each, str) else each.hook for each in trace]
+    at = seen.index("w:one.post(")
+    assert seen[at : at + 3] == ["w:one.post(", "one", "w:one.post)"]
+
+
+def test_a_hook_of_manilas_own_observes_nothing(trace: list[Any]) -> None:
+    class Hook(UpstreamRecorder):
+        def observe(self, observed: Any) -> None:
+            raise AssertionError("not a method of the contract")
+
+    woven = aspects.weave(Driver(), [Hook("own", trace), Recorder("one", trace)])
+    woven.create_share(CONTEXT, "share")
+
+
+def test_a_hook_learns_which_hooks_share_its_chain() -> None:
+    chains: list[tuple[Any, ...]] = []
+
+    class Hook(Recorder):
+        def chain_changed(self, hooks: tuple[Any, ...]) -> None:
+            chains.append(hooks)
+
+    one, two = Hook("one"), Recorder("two")
+    woven = aspects.weave(Driver(), [one, two])
+    assert chains == [(one, two)]
+    aspects.weaving(woven).replace((one,), lambda: None)
+    assert chains == [(one, two), (one,)]

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The switches of a hook, set while the chain is in use."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from aspects.config.options import SWITCHES
+from aspects.core.step import Switches
+from tests.support.hooks import (
+    Recorder,
+    actions_of,
+)
+from tests.support.ways import Way, finish
+
+from .common import CONTEXT, KINDS
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_switches_take_effect_with_the_next_call(
+    way: Way, trace: list[Any], kind: Any
+) -> None:
+    hook = kind("hook", trace, enabled=[])
+    driver = way.driver([Recorder("other", [], enabled=[]), hook])
+
+    def seen() -> list[str]:
+        trace.clear()
+        way.call(driver, CONTEXT, "share")
+        return actions_of(trace)
+
+    assert seen() == []
+    hook.pre_hooks_enabled = True
+    assert seen() == ["hook.pre"]
+    hook.post_hooks_enabled = True
+    assert seen() == ["hook.pre", "hook.post"]
+    hook.pre_hooks_enabled = False
+    assert seen() == ["hook.post"]
+    hook.post_hooks_enabled = False
+    assert seen() == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("action", ["pre", "post"])
+def test_suppression_is_switched_with_the_next_call(
+    way: Way, kind: Any, action: str
+) -> None:
+    hook = kind(**{action: ValueError()})
+    driver = way.driver([hook])
+    with pytest.raises(ValueError):  # noqa: PT011
+        way.call(driver, CONTEXT, "share")
+    setattr(hook, f"suppress_{action}_hooks_errors", True)
+    assert way.call(driver, CONTEXT, "share") == "result"
+    setattr(hook, f"suppress_{action}_hooks_errors", False)
+    with pytest.raises(ValueError):  # noqa: PT011
+        way.call(driver, CONTEXT, "share")
+
+
+class AlwaysOn(Recorder):
+    """A hook author may write a switch into the class."""
+
+    pre_hooks_enabled = True
+    post_hooks_enabled = property(  # type: ignore[assignment]
+        lambda self: self.ending, lambda self, value: setattr(self, "ending", value)
+    )
+
+
+def test_switches_of_a_subclass_take_effect_with_the_next_call(
+    way: Way, trace: list[Any]
+) -> None:
+    hook = AlwaysOn("hook", trace)
+    driver = way.driver([hook])
+    hook.pre_hooks_enabled = hook.ending = False
+    way.call(driver, CONTEXT, "share")
+    assert trace == []
+    hook.pre_hooks_enabled = hook.ending = True
+    way.call(driver, CONTEXT, "share")
+    assert actions_of(trace) == ["hook.pre", "hook.post"]
+
+
+def test_a_method_got_while_some_action_is_on_follows_the_switches(
+    way: Way, trace: list[Any]
+) -> None:
+    """One got while none is on is the driver's own, as the docs say."""
+    hook = Recorder("hook", trace, enabled=["post"])
+    method = way.driver([hook]).create_share
+    hook.pre_hooks_enabled, hook.post_hooks_enabled = True, False
+    result = method(CONTEXT, "share")
+    assert (finish(result) if way.coroutine else result) == "result"
+    assert actions_of(trace) == ["hook.pre"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_call_in_flight_ends_with_the_chain_it_began_with(
+    way: Way, trace: list[Any], kind: Any, fails: bool
+) -> None:
+    on, off = kind("on", trace), kind("off", trace, enabled=[])
+
+    def body(*args: Any, **kwargs: Any) -> str:
+        on.pre_hooks_enabled = on.post_hooks_enabled = False
+        off.pre_hooks_enabled = off.post_hooks_enabled = True
+        if fails:
+            raise RuntimeError
+        return "result"
+
+    driver = way.driver([on, off], body)
+    ending = "error" if fails else "post"
+    for expected in (["on.pre", f"on.{ending}"], ["off.pre", f"off.{ending}"]):
+        trace.clear()
+        try:
+            way.call(driver, CONTEXT, "share")
+        except RuntimeError:
+            assert fails
+        assert actions_of(trace) == expected
+
+
+def test_a_hook_that_switches_itself_off_gets_its_ending(
+    way: Way, trace: list[Any]
+) -> None:
+    hook = Recorder("once", trace)
+    hook.answer(pre=lambda seen: setattr(hook, "post_hooks_enabled", False))
+    driver = way.driver([hook])
+    way.call(driver, CONTEXT, "share")
+    assert actions_of(trace) == ["once.pre", "once.post"]
+    way.call(driver, CONTEXT, "share")
+    assert actions_of(trace) == ["once.pre", "once.post", "once.pre"]
+
+
+def test_one_hook_in_two_woven_drivers_is_switched_in_both(
+    woven_way: Way, trace: list[Any]
+) -> None:
+    hook = Recorder("hook", trace, enabled=[])
+    drivers = [woven_way.driver([hook]) for _ in range(2)]
+    hook.pre_hooks_enabled = True
+    for driver in drivers:
+        woven_way.call(driver, CONTEXT, "share")
+    assert actions_of(trace) == ["hook.pre", "hook.pre"]
+
+
+def test_a_snapshot_has_every_switch_of_a_hook() -> None:
+    assert set(Switches._fields) == set(SWITCHES)

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fixtures of the tests of the command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from oslo_config import cfg
+
+from aspects import cli
+from aspects.cli.check import facts
+
+from .common import MODULES, Check, Told
+
+
+@pytest.fixture
+def run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Check:
+    """Return what writes a configuration and checks it."""
+    # The same with Manila installed and without.
+    monkeypatch.setattr(facts, "load_from_manila", lambda group: None)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(Path(__file__).parents[3])
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    (tmp_path / "site").mkdir()
+    for name, source in MODULES.items():
+        (tmp_path / name).write_text(source)
+
+    def run(text: str | bytes | None, *arguments: str) -> Told:
+        monkeypatch.setattr(cfg, "CONF", cfg.ConfigOpts())
+        given = list(arguments)
+        if text is not None:
+            data = text.encode() if isinstance(text, str) else text
+            Path("manila.conf").write_bytes(data)
+            given = ["--config-file", "manila.conf", *given]
+        status = cli.main(["check", *given])
+        return Told(status, *capsys.readouterr())
+
+    return run

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The order of look-up of an option."""
+
+import copy
+import itertools
+
+import pytest
+from oslo_config import cfg
+
+import aspects
+from tests.support.entries import recording
+
+from .common import FIXTURES, RECORDER, acted, hooks_in, woven_in
+
+SECTIONS = ("alpha:one", "alpha", "DEFAULT")
+PLACES = [
+    places for count in range(4) for places in itertools.combinations(SECTIONS, count)
+]
+
+
+def text_of(entry, option, values):
+    lines = {section: [f"{option} = {value}"] for section, value in values.items()}
+    lines.setdefault("alpha", []).append(f"hook_drivers = one={entry}")
+    return "\n".join(
+        f"[{section}]\n" + "\n".join(each) for section, each in lines.items()
+    )
+
+
+@pytest.mark.parametrize("places", PLACES, ids="+".join)
+@pytest.mark.parametrize("what", ["Recorder", "HandMade"])
+def test_own_option_is_looked_up_in_order(configured, places, what):
+    values = {section: SECTIONS.index(section) + 10 for section in places}
+    entry = f"{FIXTURES}.recording:{what}"
+    file = configured(text_of(entry, "depth", values))
+    (hook,) = hooks_in(file)
+    expected = values[places[0]] if places else 3
+    assert hook.get_config_option("depth") == expected
+    assert hook.configuration.safe_get("depth") == expected
+    assert hook.configuration.depth == expected
+
+
+@pytest.mark.parametrize("places", PLACES, ids="+".join)
+@pytest.mark.parametrize("what", ["Recorder", "Upstream"])
+@pytest.mark.parametrize("first", [True, False])
+def test_common_option_is_looked_up_in_order(configured, places, what, first):
+    # Each place says the opposite of the next: a default or a false value that
+    # is set explicitly counts as much as any.
+    values = {section: first ^ bool(i % 2) for i, section in enumerate(places)}
+    entry = f"{FIXTURES}.recording:{what}"
+    file = configured(text_of(entry, "enable_post_hooks", values))
+    woven = woven_in(file)
+    expected = first if places else False
+    (hook,) = aspects.weaving(woven).hooks
+    assert hook.post_hooks_enabled is expected
+    assert acted(woven) == [["post"] if expected else []]
+
+
+@pytest.mark.parametrize("places", PLACES, ids="+".join)
+def test_order_of_look_up_after_a_mutation(configured, places):
+    file = configured(f"[alpha]\nhook_drivers = one={RECORDER}\n")
+    (hook,) = hooks_in(file)
+    values = dict(zip(places, ("red", "green", "blue")))
+    file.mutate(text_of(RECORDER, "colour", values))
+    assert hook.get_config_option("colour") == (values[places[0]] if places else "grey")
+
+
+def test_option_of_the_service_is_looked_up_in_the_same_order(configured):
+    file = configured(f"[DEFAULT]\npool = p1\n[alpha]\nhook_drivers = one={RECORDER}\n")
+    for group in (None, "alpha"):
+        file.conf.register_opt(cfg.StrOpt("pool", default="p0"), group=group)
+    file.conf.register_opt(cfg.StrOpt("state_path", default="/var/lib"))
+    (hook,) = hooks_in(file)
+    assert hook.get_config_option("pool") == "p1"
+    assert hook.get_config_option("state_path") == "/var/lib"
+
+
+def test_explicit_default_is_no_default(configured):
+    file = configured(
+        f"""
+        [alpha]
+        hook_drivers = one={RECORDER}
+        depth = 22
+        [alpha:one]
+        depth = 3
+        """
+    )
+    (hook,) = hooks_in(file)
+    assert hook.get_config_option("depth") == 3
+
+
+def test_default_of_an_option_is_that_of_the_hook(configured):
+    file = configured(
+        f"""
+        [alpha]
+        hook_drivers = {RECORDER}, {FIXTURES}.recording:OtherRecorder
+        """
+    )
+    one, two = hooks_in(file)
+    assert one.get_config_option("colour") == "grey"
+    assert two.get_config_option("colour") == "teal"
+
+
+def test_attribute_that_is_no_option_is_the_sections(configured):
+    class Labelled(aspects.BackendSection):
+        label = "of the service"
+
+    file = configured(f"[alpha]\nhook_drivers = {RECORDER}\ncolour = red\n")
+    section = Labelled(file.conf, "alpha")
+    woven = aspects.weave_from_config(recording.Driver(), section, "node1@alpha")
+    (hook,) = aspects.weaving(woven).hooks
+    for configuration in (hook.configuration, copy.copy(hook.configuration)):
+        assert configuration.colour == "red"
+        assert configuration.label == "of the service"
+        for name in ("no_such", "__no_such__"):
+            with pytest.raises(AttributeError, match=name):
+                getattr(configuration, name)
+
+
+@pytest.mark.parametrize("group", ["alpha", None])
+def test_section_that_an_option_has_its_value_from(configured, monkeypatch, group):
+    own, section = f"{group or 'DEFAULT'}:one", group or "DEFAULT"
+    text = f"[{section}]\nhook_drivers = one={RECORDER}\n"
+    file = configured(f"{text}depth = 4\n[{own}]\ncolour = red\n")
+    (hook,) = hooks_in(file, group)
+    where = hook.configuration.where
+    assert [where(name) for name in ("colour", "depth", "pin")] == [
+        own,
+        section,
+        section,
+    ]
+    # An edit that is refused changes nothing.
+    file.mutate(f"{text}depth = 4\n[{own}]\ndepth = deep\ncolour = $nobody\n")
+    assert [where(name) for name in ("colour", "depth")] == [own, section]
+    file.mutate(f"{text}depth = 4\n")
+    monkeypatch.setenv(f"OS_{own.upper()}__DEPTH", "deep")
+    assert where("depth") == section
+
+
+def test_option_with_a_dash_in_its_name(configured):
+    file = configured(
+        f"[alpha]\nhook_drivers = one={RECORDER}\n[alpha:one]\nqueue_size = 9\n"
+    )
+    (hook,) = hooks_in(file)
+    option = cfg.IntOpt("queue-size", default=1)
+    hook.configuration.append_config_values([option])
+    assert hook.get_config_option("queue_size") == 9
+
+
+def test_option_set_by_the_service_itself(configured):
+    # As a test, or another project's start-up code, does.
+    file = configured(f"[alpha]\nhook_drivers = {RECORDER}\n")
+    hooks_in(file)
+    file.conf.set_override("colour", "pink", group="alpha")
+    (hook,) = hooks_in(file)
+    assert hook.get_config_option("colour") == "pink"

@@ -1,0 +1,10 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What several tests of the command hook use."""
+
+SECRET = "hunter2-Zq9"
+SHARE = {"id": "i1", "share_id": "s1"}
+ALL = """
+    enable_pre_hooks = True
+    enable_post_hooks = True
+    enable_periodic_hooks = True
+"""

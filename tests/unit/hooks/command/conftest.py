@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fixtures of the tests of the command hook."""
+
+import pytest
+from oslo_context import context as oslo_context
+
+import aspects
+from tests.support.config import ConfigFile
+from tests.support.drivers import BusyDriver
+from tests.support.threads import in_a_thread
+
+from .common import ALL, SECRET
+
+
+@pytest.fixture
+def context():
+    return in_a_thread(
+        oslo_context.RequestContext,
+        user_id="u1",
+        project_id="p1",
+        request_id="req-1",
+        auth_token=SECRET,
+    )
+
+
+@pytest.fixture
+def program(tmp_path):
+    """Return what writes a program and returns its path."""
+
+    def write(text, name="program", start="#!/bin/sh\n"):
+        path = tmp_path / name
+        path.write_text(start + text)
+        path.chmod(0o755)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def woven(tmp_path):
+    """Return what weaves a driver with the hook; it has the file it is made of."""
+
+    def weave(path, options="", driver=None, switches=ALL):
+        text = f"[alpha]\nhook_drivers = own=command\ncommand = {path}\n"
+        text += switches.replace("    ", "") + options
+        file = ConfigFile(tmp_path / "service.conf", text)
+        section = aspects.BackendSection(file.conf, "alpha")
+        woven = aspects.weave_from_config(
+            driver or BusyDriver(), section, "node1@alpha"
+        )
+        woven._self_file = file
+        return woven
+
+    return weave

@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the program gets: the event, its environment, its path."""
+
+import datetime
+import json
+import os
+
+import pytest
+
+import aspects
+from hooks import command
+from tests.support.clock import Clock
+from tests.support.drivers import BusyDriver
+
+from .common import SECRET, SHARE
+
+# A program that nobody waits for is to be seen soon.
+pytestmark = pytest.mark.timeout(60)
+
+
+#: Writes down what it gets, one file for each run.
+RECORDER = """
+import json, os, sys
+opened = [name for name in os.listdir("/proc/self/fd") if int(name) > 2]
+told = {
+    "arguments": sys.argv[1:],
+    "event": json.load(sys.stdin),
+    "environment": dict(os.environ),
+    "folder": os.getcwd(),
+    "files": [n for n in opened if os.path.exists(f"/proc/self/fd/{n}")],
+    "leads": os.getpid() == os.getsid(0),
+}
+folder = os.environ["FOLDER"]
+with open(f"{folder}/{len(os.listdir(folder))}.json", "w") as file:
+    json.dump(told, file)
+"""
+
+
+@pytest.fixture
+def recorded(tmp_path, program):
+    """The path of a program that records, the options for it, and the records."""
+    folder = tmp_path / "runs"
+    folder.mkdir()
+    path = program(RECORDER, "recorder", "#!/usr/bin/env python3\n")
+
+    def records():
+        files = sorted(folder.iterdir(), key=lambda file: int(file.stem))
+        return [json.loads(file.read_text()) for file in files]
+
+    return path, f"command_environment = FOLDER={folder}\n", records
+
+
+def test_each_action_runs_it_with_its_event(woven, recorded, context):
+    path, options, records = recorded
+    woven(f"{path} 'two words' $$HOME `id`", options).create_share(context, SHARE)
+    driver = woven(path, options, BusyDriver(OSError("no space")))
+    with pytest.raises(OSError, match="no space"):
+        driver.create_share(context, SHARE)
+    aspects.tick(driver, context, [SHARE])
+    pre, post, _, error, periodic = records()
+    # No shell had a look at them, and oslo.config has two dollars for one.
+    assert pre["arguments"] == ["two words", "$HOME", "`id`"]
+    prefix = "org.openstack.manila.share."
+    assert [each["event"]["type"] for each in (pre, post, error, periodic)] == [
+        f"{prefix}create_share_instance.start",
+        f"{prefix}create_share_instance.end",
+        f"{prefix}create_share_instance.error",
+        f"{prefix}periodic",
+    ]
+    assert pre["event"]["data"]["share_id"] == "s1"
+    assert "outcome" not in pre["event"]["data"]
+    assert "duration" not in pre["event"]["data"]
+    assert post["event"]["data"]["outcome"] == "success"
+    assert post["event"]["data"]["duration"] >= 0
+    assert error["event"]["data"]["error"] == "no space"
+    assert periodic["event"]["data"]["share_instance_ids"] == ["i1"]
+
+
+def test_in_the_background_it_is_told_of_the_moment(
+    woven, program, recorded, context, tmp_path, monkeypatch
+):
+    clock = Clock()
+    monkeypatch.setattr("hooks.events.hook.time", clock)
+    path, options, records = recorded
+    waits = program(
+        f'[ "$MANILA_ASPECTS_PHASE" = pre ] || until [ -e {tmp_path}/go ]\n'
+        f"do sleep 0.05; done\nexec {path}\n"
+    )
+    driver = woven(waits, f"{options}hook_dispatch = background\n")
+    share = dict(SHARE)
+    # By the driver's end, and on a tick.
+    driver.create_share(context, share)
+    with pytest.raises(TypeError):
+        driver.create_share(context, share, None, "one too many")
+    aspects.tick(driver, context, [share])
+    share["share_id"] = share["id"] = "changed later"
+    returned = datetime.datetime.now(datetime.timezone.utc)
+    clock.advance(60)
+    (tmp_path / "go").touch()
+    aspects.weaving(driver).stop()
+    told = [each["event"] for each in records()]
+    assert [each["type"].rpartition(".")[2] for each in told] == [
+        *("start", "start", "end", "error", "periodic")
+    ]
+    for each in told:
+        assert datetime.datetime.fromisoformat(each["time"]) < returned
+        assert each["data"].get("duration", 0) == 0
+        assert "changed later" not in json.dumps(each)
+    assert told[2]["data"]["share_id"] == "s1"
+    # A decision was waited for.
+    assert len(driver.calls) == 1
+
+
+def test_in_the_background_its_failure_is_logged_without_secrets(
+    woven, program, context, caplog
+):
+    path = program(
+        '[ "$MANILA_ASPECTS_PHASE" = pre ] && exit 0\n'
+        f'echo "{SECRET} k-e-y" >&2; exit 3\n'
+    )
+    driver = woven(path, "hook_dispatch = background\n")
+    rule = {"access_to": "joe", "access_type": "cephx", "access_key": "k-e-y"}
+    driver.update_access(context, SHARE, [rule], [rule], [])
+    aspects.tick(driver, context, [])
+    aspects.weaving(driver).stop()
+    assert "post method of hook own of backend alpha in allow_access" in caplog.text
+    assert "periodic method of hook own of backend alpha in periodic" in caplog.text
+    assert "CommandError: program: exit status 3: *** ***" in caplog.text
+    assert SECRET not in caplog.text
+
+
+def test_environment_is_small_and_tells_of_the_action(
+    woven, recorded, context, monkeypatch
+):
+    path, options, records = recorded
+    for name in [name for name in os.environ if name.startswith("LC_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("LANG", "C.UTF-8")
+    monkeypatch.setenv("LC_TIME", "C")
+    monkeypatch.setenv("OS_PASSWORD", SECRET)
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setenv("PROXY", "http://proxy")
+    options = options.strip() + ", PROXY, NOT_SET, EMPTY=, SUM=1+1=2\n"
+    driver = woven(path, options)
+    driver.create_share(context, SHARE)
+    aspects.tick(driver, context, [])
+    pre, post, periodic = records()
+    common = {
+        "PATH": command.PATH,
+        "LANG": "C.UTF-8",
+        "LC_TIME": "C",
+        "PROXY": "http://proxy",
+        "EMPTY": "",
+        "SUM": "1+1=2",
+        "FOLDER": pre["environment"]["FOLDER"],
+        "MANILA_ASPECTS_BACKEND": "alpha",
+        "MANILA_ASPECTS_HOST": "node1@alpha",
+        "MANILA_ASPECTS_OPERATION": "create_share_instance",
+        "MANILA_ASPECTS_METHOD": "create_share",
+    }
+    of_periodic = {
+        **common,
+        "MANILA_ASPECTS_OPERATION": "",
+        "MANILA_ASPECTS_METHOD": "",
+    }
+    for run, phase, expected in [
+        (pre, "pre", common),
+        (post, "post", common),
+        (periodic, "periodic", of_periodic),
+    ]:
+        assert run["environment"] == {
+            **expected,
+            "MANILA_ASPECTS_PHASE": phase,
+            "MANILA_ASPECTS_EVENT_ID": run["event"]["id"],
+        }
+
+
+def test_it_is_alone(woven, recorded, context):
+    """In a folder, a session and with files that are not the service's."""
+    path, options, records = recorded
+    reader, writer = os.pipe()
+    os.set_inheritable(writer, True)
+    try:
+        woven(path, options).create_share(context, SHARE)
+    finally:
+        os.close(reader)
+        os.close(writer)
+    for run in records():
+        assert run["folder"] == "/"
+        assert run["leads"]
+        assert run["files"] == []
+
+
+def test_path_may_be_another(woven, program, context, tmp_path):
+    path = program(f"touch {tmp_path}/ran\n", "by-name")
+    driver = woven(
+        "by-name", f"command_environment = PATH={path.parent}:{command.PATH}\n"
+    )
+    driver.create_share(context, SHARE)
+    assert (tmp_path / "ran").exists()
+
+
+def test_no_secret_of_the_call_is_given_to_it(woven, recorded, context):
+    path, options, records = recorded
+    rules = [{"access_to": "joe", "access_type": "cephx", "access_key": SECRET}]
+    woven(path, options).update_access(context, SHARE, rules, rules, [])
+    runs = records()
+    assert [run["event"]["data"]["operation"] for run in runs] == ["allow_access"] * 2
+    assert SECRET not in json.dumps(runs)

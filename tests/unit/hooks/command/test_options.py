@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The options of the command hook."""
+
+import logging
+import stat
+
+import pytest
+
+import aspects
+from tests.support.config import ConfigFile
+from tests.support.drivers import BusyDriver
+
+from .common import SECRET, SHARE
+
+# A program that nobody waits for is to be seen soon.
+pytestmark = pytest.mark.timeout(60)
+
+
+@pytest.mark.parametrize(
+    ("options", "cause"),
+    [
+        ("command =", "command is not set"),
+        ("command = /nowhere/program", "'/nowhere/program' is not there"),
+        ("command = no-such-program-x", "'no-such-program-x' is not there"),
+        ("command = {folder}", "is not there, or not executable"),
+        ("command = {folder}/plain", "is not there, or not executable"),
+        ("command = sub/program", "write an absolute path"),
+        ("command = /bin/sh 'x", "command = /bin/sh 'x: No closing quotation"),
+        ("command = /bin/sh\ncommand_timeout = 0", "greater than or equal to 0.1"),
+        ("command = /bin/sh\ncommand_environment = A=1, 2B=x", "'2B' is not a name"),
+    ],
+)
+def test_what_is_wrong_is_told_at_the_start(tmp_path, options, cause):
+    (tmp_path / "plain").write_text("#!/bin/sh\n")
+    assert not (tmp_path / "plain").stat().st_mode & stat.S_IXUSR
+    text = f"[alpha]\nhook_drivers = command\n{options.format(folder=tmp_path)}\n"
+    file = ConfigFile(tmp_path / "service.conf", text)
+    with pytest.raises(aspects.HookConfigError) as caught:
+        aspects.weave_from_config(
+            BusyDriver(), aspects.BackendSection(file.conf, "alpha"), "node1@alpha"
+        )
+    (problem,) = caught.value.problems
+    assert problem.section == "alpha"
+    assert cause in str(problem)
+
+
+def test_secret_in_the_environment_option_is_not_told(tmp_path):
+    text = "[alpha]\nhook_drivers = command\ncommand = /bin/sh\n"
+    text += f"command_environment = TO KEN={SECRET}\n"
+    file = ConfigFile(tmp_path / "service.conf", text)
+    with pytest.raises(aspects.HookConfigError) as caught:
+        aspects.weave_from_config(
+            BusyDriver(), aspects.BackendSection(file.conf, "alpha"), "node1@alpha"
+        )
+    assert "'TO KEN' is not a name" in str(caught.value)
+    assert SECRET not in str(caught.value)
+
+
+def test_environment_option_is_not_in_the_log_of_options(woven, program, caplog):
+    """As Manila writes it when it starts with ``debug = True``, and at a reload."""
+    driver = woven(program(""), f"command_environment = TOKEN={SECRET}\n")
+    file = driver._self_file
+    with caplog.at_level(logging.DEBUG):
+        file.conf.log_opt_values(logging.getLogger(), logging.DEBUG)
+        file.mutate(file.path.read_text().replace(SECRET, f"{SECRET}-2"))
+    assert "alpha.command_timeout" in caplog.text
+    (hook,) = aspects.weaving(driver).hooks
+    assert hook.get_config_option("command_environment") == [f"TOKEN={SECRET}-2"]
+    assert SECRET not in caplog.text
+
+
+def test_making_the_hook_runs_nothing(woven, program, tmp_path):
+    woven(program(f"touch {tmp_path}/ran\n"))
+    assert not (tmp_path / "ran").exists()
+
+
+def test_options_follow_the_file(woven, program, context, tmp_path):
+    driver = woven(program(f"touch {tmp_path}/first\n", "one"))
+    driver.create_share(context, SHARE)
+    assert (tmp_path / "first").exists()
+    file = driver._self_file
+    other = program("exit 1\n", "other")
+    file.mutate(file.path.read_text().replace(f"{tmp_path}/one", str(other)))
+    with pytest.raises(aspects.Veto, match="other: exit status 1"):
+        driver.create_share(context, SHARE)
+
+
+def test_program_that_is_gone_is_an_error(woven, program, context):
+    path = program("exit 0\n")
+    driver = woven(path)
+    path.unlink()
+    with pytest.raises(ValueError, match="is not there"):
+        driver.create_share(context, SHARE)
+    assert len(driver.calls) == 0
+
+
+def test_program_that_cannot_be_run_is_an_error(woven, program, context):
+    """It is executable, and nothing that the system could execute."""
+    driver = woven(program("\0nothing", start=""))
+    with pytest.raises(OSError, match="Exec format error"):
+        driver.create_share(context, SHARE)
+    assert len(driver.calls) == 0

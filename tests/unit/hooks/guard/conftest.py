@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fixtures of the tests of the guard hook."""
+
+import pytest
+from oslo_context import context as oslo_context
+
+import aspects
+from aspects.testing import FakeDriver
+from tests.support.config import ConfigFile
+from tests.support.threads import in_a_thread
+
+
+@pytest.fixture
+def context():
+    return in_a_thread(oslo_context.RequestContext, project_id="p1")
+
+
+@pytest.fixture
+def configured(tmp_path):
+    def write(*options):
+        lines = ["[alpha]", "hook_drivers = guard", "enable_pre_hooks = True"]
+        return ConfigFile(tmp_path / "service.conf", "\n".join([*lines, *options]))
+
+    return write
+
+
+@pytest.fixture
+def woven(configured):
+    def weave(*options, driver=None):
+        section = aspects.BackendSection(configured(*options).conf, "alpha")
+        driver = driver or FakeDriver()
+        return aspects.weave_from_config(driver, section, "node1@alpha")
+
+    return weave

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What several tests of the metrics hook use."""
+
+import aspects
+from hooks import metrics
+from tests.support.config import ConfigFile
+
+SHARE = {"id": "i-4711", "share_id": "s-4711"}
+ON = "enable_post_hooks = True\n"
+
+
+class Figures:
+    """A metrics hook of a backend, and what it says."""
+
+    def __init__(self, folder, text=ON, backend="alpha", port=0):
+        text = f"[{backend}]\nmetrics_port = {port}\n{text}"
+        self.backend = backend
+        self.file = ConfigFile(folder / f"{backend}.conf", text)
+        section = aspects.BackendSection(self.file.conf, backend)
+        self.hook = metrics.MetricsHook(section, "node1")
+
+    def weave(self, driver, *others, before=()):
+        chain = [*before, self.hook, *others]
+        return aspects.weave(driver, chain, self.backend, "node1")
+
+    def __call__(self, name, **labels):
+        """Return the value of one series; None if there is none."""
+        labels = {"backend": self.backend, **labels}
+        registry = self.hook.endpoint.registry
+        return registry.get_sample_value(f"manila_aspects_{name}", labels)
+
+    def calls(self, operation, method, outcome="success"):
+        labels = {"operation": operation, "method": method, "outcome": outcome}
+        return self("calls_total", **labels)
+
+    def timed(self, hook, action):
+        return self("hook_duration_seconds_count", hook=hook, action=action)
+
+    def errors(self, hook, action):
+        return self("hook_errors_total", hook=hook, action=action)

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What several tests of the outbox use."""
+
+import contextlib
+import sqlite3
+import subprocess
+import sys
+import textwrap
+import threading
+
+from hooks.events.outbox import FILE
+from tests.support.wait import wait_for
+
+
+class Receiver:
+    """Takes events, and fails as it is told to."""
+
+    def __init__(self):
+        self.ids = []
+        self.attempts = []
+        #: What it raises for the id of an event.
+        self.errors = {}
+        self.open = threading.Event()
+        self.open.set()
+
+    def __call__(self, event):
+        self.attempts.append(event)
+        assert self.open.wait(30)
+        if event["id"] in self.errors:
+            raise self.errors[event["id"]]
+        self.ids.append(event["id"])
+
+    def wait(self, *ids):
+        wait_for(lambda: self.ids == list(ids), f"{ids} are delivered", 20)
+
+
+def event(name):
+    return {"id": name, "data": {"share_id": "größer"}}
+
+
+def ids_in(path, table="queue_waiting"):
+    with contextlib.closing(sqlite3.connect(path / FILE)) as connection:
+        query = f"SELECT json_extract(CAST(data AS TEXT), '$.id') FROM {table}"
+        return [each for (each,) in connection.execute(f"{query} ORDER BY _id")]
+
+
+def run(code, *args):
+    """Run Python in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(code), *map(str, args)],
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )

@@ -1,0 +1,261 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the hooks that deliver events have in common."""
+
+import shutil
+import subprocess
+import sys
+import textwrap
+import threading
+
+import pytest
+from oslo_config import cfg
+from oslo_context import context as oslo_context
+
+import aspects
+from aspects.testing import FakeDriver
+from hooks.events import delivery, errors
+from tests.support.config import ConfigFile
+from tests.support.drivers import create_unless_it_fails
+from tests.support.threads import in_a_thread
+from tests.support.wait import wait_for
+
+pytestmark = pytest.mark.timeout(60)
+
+SHARE = {"id": "i1", "share_id": "s1"}
+
+
+class DeliveringHook(delivery.DeliveryHook):
+    """A hook that delivers to a list, and fails as it is told to."""
+
+    def __init__(self, configuration, host):
+        super().__init__(configuration, host)
+        self.events = []
+        self.threads = set()
+        self.error = None
+
+    def deliver(self, event):
+        if self.error:
+            raise self.error
+        self.events.append(event)
+        self.threads.add(threading.current_thread())
+
+    @property
+    def told(self):
+        return [each["type"].rpartition("share.")[2] for each in self.events]
+
+
+WHAT = f"{__name__}:DeliveringHook"
+
+
+@pytest.fixture
+def weave(tmp_path):
+    """Return what weaves a driver with the hook, and starts it."""
+    started = []
+
+    def woven(options="", head=""):
+        text = (
+            f"[DEFAULT]\n{head}\n[alpha]\nhook_drivers = ops={WHAT}\n"
+            f"enable_pre_hooks = True\nenable_post_hooks = True\n"
+            f"enable_periodic_hooks = True\n{options}\n"
+        )
+        conf = ConfigFile(tmp_path / "service.conf", text).conf
+        # As Manila's service has it.
+        conf.register_opts([cfg.StrOpt("state_path")])
+        section = aspects.BackendSection(conf, "alpha")
+        plain = FakeDriver(create_share=create_unless_it_fails)
+        driver = aspects.weave_from_config(plain, section, "node1@alpha")
+        about = aspects.weaving(driver)
+        about.start()
+        started.append(about)
+        return driver, about.hooks[0]
+
+    yield woven
+    for about in started:
+        about.hooks[0].error = None
+        about.stop()
+
+
+@pytest.fixture
+def context():
+    return in_a_thread(oslo_context.RequestContext, request_id="req-1")
+
+
+@pytest.fixture(params=["inline", "background", "durable"])
+def dispatch(request, tmp_path):
+    return f"hook_dispatch = {request.param}\nhook_outbox_path = {tmp_path}/outbox"
+
+
+def test_each_phase_is_delivered_whatever_the_dispatch(weave, dispatch, context):
+    driver, hook = weave(dispatch)
+    assert driver.create_share(context, SHARE) == "export"
+    with pytest.raises(LookupError):
+        driver.create_share(context, {**SHARE, "fails": True})
+    aspects.tick(driver, context, [{"id": "i1"}])
+    aspects.weaving(driver).stop()
+    assert hook.told == [
+        "create_share_instance.start",
+        "create_share_instance.end",
+        "create_share_instance.start",
+        "create_share_instance.error",
+        "periodic",
+    ]
+    start, end, _, error, periodic = (each["data"] for each in hook.events)
+    assert "duration" not in start
+    assert end["duration"] >= 0
+    assert (error["outcome"], error["error"]) == ("failure", "no such pool")
+    assert periodic["share_instance_ids"] == ["i1"]
+    assert periodic["backend"] == "alpha"
+
+
+def test_only_inline_is_in_the_callers_thread(weave, dispatch, context):
+    driver, hook = weave(dispatch)
+    driver.create_share(context, SHARE)
+    aspects.weaving(driver).stop()
+    (thread,) = hook.threads
+    inline = hook.get_config_option("hook_dispatch") == "inline"
+    assert (thread is threading.current_thread()) == inline
+
+
+def test_an_event_is_made_when_the_call_is(weave, context, tmp_path):
+    driver, hook = weave(f"hook_dispatch = durable\nhook_outbox_path = {tmp_path}")
+    hook.error = ConnectionError("refused")
+    share = dict(SHARE)
+    driver.create_share(context, share)
+    share["share_id"] = "another"
+    hook.error = None
+    aspects.weaving(driver).stop()
+    assert {each["data"]["share_id"] for each in hook.events} == {"s1"}
+
+
+def test_inline_the_caller_gets_the_error(weave, context):
+    driver, hook = weave()
+    hook.error = ConnectionError("refused")
+    with pytest.raises(ConnectionError):
+        driver.create_share(context, SHARE)
+
+
+@pytest.mark.parametrize("way", ["background", "durable"])
+def test_off_the_callers_thread_it_does_not(weave, context, tmp_path, way):
+    driver, hook = weave(f"hook_dispatch = {way}\nhook_outbox_path = {tmp_path}")
+    hook.error = ConnectionError("refused")
+    assert driver.create_share(context, SHARE) == "export"
+
+
+def test_durable_what_was_not_delivered_is_after_a_restart(weave, context, tmp_path):
+    options = f"hook_dispatch = durable\nhook_outbox_path = {tmp_path}\n"
+    driver, hook = weave(f"{options}hook_drain_timeout = 0")
+    hook.error = ConnectionError("refused")
+    driver.create_share(context, SHARE)
+    aspects.weaving(driver).stop()
+    _, after = weave(options)
+    wait_for(lambda: len(after.events) == 2, "both are delivered", 20)
+
+
+def test_no_error_of_the_outbox_is_lost(weave, context, tmp_path):
+    driver, hook = weave(
+        f"hook_dispatch = durable\nhook_outbox_path = {tmp_path}/outbox"
+    )
+    hook.stop()
+    shutil.rmtree(tmp_path / "outbox")
+    (tmp_path / "outbox").write_text("")
+    with pytest.raises(OSError, match="outbox"):
+        driver.create_share(context, SHARE)
+
+
+def test_counts(weave, context, tmp_path):
+    driver, hook = weave(f"hook_dispatch = durable\nhook_outbox_path = {tmp_path}")
+    hook.error = errors.Refused("never")
+    driver.create_share(context, SHARE)
+    wait_for(lambda: hook.counts()["refused"] == 2, "both are refused", 20)
+    hook.error = ConnectionError("refused")
+    driver.create_share(context, SHARE)
+    assert hook.counts()["pending"] == 2
+    hook.error = None
+    wait_for(lambda: not hook.counts()["pending"], "both are delivered", 20)
+    assert hook.counts()["delivered"] == 2
+    # What cannot be known is left out.
+    aspects.weaving(driver).stop()
+    shutil.rmtree(tmp_path / "alpha.ops")
+    (tmp_path / "alpha.ops" / "events.sqlite").mkdir(parents=True)
+    counts = hook.counts()
+    assert "pending" not in counts
+    assert counts["delivered"] == 2
+
+
+# Where the events are
+
+
+def test_by_default_in_the_state_path(weave, tmp_path, context):
+    driver, _ = weave("hook_dispatch = durable", f"state_path = {tmp_path}/state")
+    driver.create_share(context, SHARE)
+    assert (tmp_path / "state/manila-aspects/alpha.ops/events.sqlite").exists()
+
+
+def test_each_instance_has_a_folder_of_its_own(weave, tmp_path):
+    # Also where the option is set for all of them.
+    text = (
+        f"hook_drivers = a={WHAT}, b={WHAT}\nhook_dispatch = durable\n"
+        f"hook_outbox_path = {tmp_path}/outbox"
+    )
+    weave(text.replace("hook_drivers", "enable_pre_hooks = True\nhook_drivers"))
+    folders = sorted(each.name for each in (tmp_path / "outbox").iterdir())
+    assert folders == ["alpha.a", "alpha.b"]
+
+
+def problem(weave, options):
+    with pytest.raises(aspects.HookConfigError) as caught:
+        weave(options)
+    (found,) = caught.value.problems
+    return found.cause
+
+
+def test_nowhere_to_keep_events(weave):
+    assert "hook_outbox_path is not set" in problem(weave, "hook_dispatch = durable")
+
+
+def test_a_path_that_cannot_be_used(weave, tmp_path):
+    (tmp_path / "file").write_text("")
+    path = tmp_path / "file" / "outbox"
+    cause = problem(weave, f"hook_dispatch = durable\nhook_outbox_path = {path}")
+    assert f"hook_outbox_path {path}: {tmp_path}/file is not a folder" in cause
+
+
+def test_no_folder_is_made_before_the_start(tmp_path):
+    text = (
+        f"[alpha]\nhook_drivers = {WHAT}\nhook_dispatch = durable\n"
+        f"hook_outbox_path = {tmp_path}/outbox\n"
+    )
+    conf = ConfigFile(tmp_path / "service.conf", text).conf
+    aspects.weave_from_config(FakeDriver(), aspects.BackendSection(conf, "alpha"), "h")
+    assert not (tmp_path / "outbox").exists()
+
+
+@pytest.mark.slow
+def test_the_library_that_durable_needs(tmp_path):
+    code = """
+        import sys
+        sys.modules["persistqueue"] = None
+        import aspects
+        from oslo_config import cfg
+        from aspects.testing import FakeDriver
+        conf = cfg.ConfigOpts()
+        conf(["--config-file", sys.argv[1]], default_config_dirs=[])
+        try:
+            aspects.weave_from_config(
+                FakeDriver(), aspects.BackendSection(conf, "alpha"), "h"
+            )
+        except aspects.HookConfigError as error:
+            print(error)
+    """
+    file = tmp_path / "service.conf"
+    file.write_text(
+        f"[alpha]\nhook_drivers = {WHAT}\nhook_dispatch = durable\n"
+        f"hook_outbox_path = {tmp_path}\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(code), str(file)],
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+    assert "pip install 'manila-aspects[durable]'" in ran.stdout, ran.stderr

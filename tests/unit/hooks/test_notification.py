@@ -1,0 +1,330 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The notification hook: what it sends, and what it refuses to work with.
+
+The messages go through oslo.messaging's transport within a process; those to a
+real broker are in the functional tests.
+"""
+
+import socket
+import sys
+import threading
+import time
+import uuid
+from types import SimpleNamespace
+
+import oslo_messaging
+import pytest
+from oslo_config import cfg
+
+import aspects
+from aspects.testing import FakeDriver
+from hooks.events import event
+from hooks.notification import NotificationHook
+from tests.support.config import ConfigFile
+from tests.support.programs import need_module
+
+pytestmark = pytest.mark.timeout(60)
+
+SECRET = "hunter2-Zq9"
+CONTEXT = SimpleNamespace(
+    request_id="req-1", project_id="p1", user_id="u1", auth_token=SECRET
+)
+OPERATION = aspects.Operation("create_snapshot", None, "alpha", "node1@alpha")
+
+
+def end(context=CONTEXT):
+    return event.event_of(event.END, event.data_of(context, OPERATION, (), {}))
+
+
+@pytest.fixture
+def configured(tmp_path):
+    def write(*lines):
+        text = "\n".join(["[alpha]", *lines, ""])
+        return ConfigFile(tmp_path / "service.conf", text)
+
+    return write
+
+
+@pytest.fixture
+def hook(configured):
+    """Return what makes a hook; its broker is within this process by default."""
+
+    def make(*lines, url="fake://", host="node1@alpha"):
+        lines = [f"notification_transport_url = {url}", *lines] if url else lines
+        section = aspects.BackendSection(configured(*lines).conf, "alpha")
+        return NotificationHook(section, host)
+
+    return make
+
+
+class Inbox:
+    """Consumes notifications within this process."""
+
+    def __init__(self, topic):
+        self.messages = []
+        conf = cfg.ConfigOpts()
+        conf([], default_config_files=[], default_config_dirs=[])
+        self.listener = oslo_messaging.get_notification_listener(
+            oslo_messaging.get_notification_transport(conf, "fake://"),
+            [oslo_messaging.Target(topic=topic)],
+            [self],
+            executor="threading",
+        )
+        conf.set_override("executor_thread_pool_size", 1)
+
+    def info(self, *message):
+        self.messages.append(("info", *message))
+
+    def error(self, *message):
+        self.messages.append(("error", *message))
+
+    def wait(self, count):
+        deadline = time.monotonic() + 20
+        while len(self.messages) < count and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert len(self.messages) == count
+        return self.messages
+
+
+@pytest.fixture(scope="module")
+def topic():
+    return f"topic-{uuid.uuid4()}"
+
+
+@pytest.fixture(scope="module")
+def listener(topic):
+    # It takes a second to stop.
+    inbox = Inbox(topic)
+    inbox.listener.start()
+    yield inbox
+    inbox.listener.stop()
+    inbox.listener.wait()
+
+
+@pytest.fixture
+def inbox(listener):
+    listener.messages.clear()
+    return listener
+
+
+def test_message_of_a_call(hook, topic, inbox):
+    sent = end()
+    hook(f"notification_topics = {topic}").deliver(sent)
+    ((priority, context, publisher, kind, payload, metadata),) = inbox.wait(1)
+    assert priority == "info"
+    assert publisher == "share.node1@alpha"
+    assert kind == "share.create_snapshot.end"
+    assert payload == sent
+    assert metadata["message_id"] == sent["id"]
+    assert f"{metadata['timestamp']}+00:00" == sent["time"].replace("T", " ")
+    assert context == {"request_id": "req-1", "project_id": "p1", "user_id": "u1"}
+
+
+@pytest.mark.parametrize(
+    ("what", "priority", "kind"),
+    [
+        ("start", "info", "share.create_snapshot.start"),
+        ("error", "error", "share.create_snapshot.error"),
+        ("periodic", "info", "share.periodic"),
+    ],
+)
+def test_message_of_other_events(hook, topic, inbox, what, priority, kind):
+    if what == "periodic":
+        sent = event.periodic_event_of(CONTEXT, [{"id": "i1"}], "alpha", "node1")
+    else:
+        error = OSError("no") if what == "error" else None
+        data = event.data_of(CONTEXT, OPERATION, (), {}, error)
+        sent = event.event_of(what, data)
+    hook(f"notification_topics = {topic}").deliver(sent)
+    (message,) = inbox.wait(1)
+    assert (message[0], message[3], message[4]) == (priority, kind, sent)
+
+
+def test_time_without_a_fraction(hook, topic, inbox):
+    sent = end() | {"time": "2026-01-02T03:04:05+00:00"}
+    hook(f"notification_topics = {topic}").deliver(sent)
+    assert inbox.wait(1)[0][5]["timestamp"] == "2026-01-02 03:04:05"
+
+
+def test_without_a_host(hook, topic, inbox):
+    hook(f"notification_topics = {topic}", host=None).deliver(end())
+    assert inbox.wait(1)[0][2] == "share"
+
+
+def test_topics_follow_the_file(configured, topic, inbox):
+    text = "notification_transport_url = fake://\nnotification_topics = none, {}\n"
+    file = configured(text.format("other"))
+    made = NotificationHook(aspects.BackendSection(file.conf, "alpha"), "node1")
+    made.deliver(end())
+    file.mutate(f"[alpha]\n{text.format(topic)}")
+    made.deliver(second := end())
+    assert inbox.wait(1)[0][4] == second
+    # One that is empty by now is told, and is not as if it had been sent.
+    file.mutate("[alpha]\nnotification_transport_url = fake://\nnotification_topics =")
+    with pytest.raises(ValueError, match="notification_topics"):
+        made.deliver(end())
+
+
+@pytest.mark.parametrize("section", ["DEFAULT", "oslo_messaging_notifications"])
+def test_broker_of_the_service(hook, topic, inbox, section):
+    lines = [f"notification_topics = {topic}", f"[{section}]", "transport_url = fake:"]
+    hook(*lines, url=None).deliver(end())
+    inbox.wait(1)
+
+
+# A broker that does not answer
+
+
+@pytest.fixture
+def listening():
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(20)
+        yield listening
+
+
+@pytest.fixture
+def silent(listening):
+    return f"rabbit://guest:{SECRET}@127.0.0.1:{listening.getsockname()[1]}/"
+
+
+def accepted(listening):
+    """Return how many connections are made now."""
+    listening.setblocking(False)
+    try:
+        listening.accept()[0].close()
+    except BlockingIOError:
+        return 0
+    return 1
+
+
+def test_broker_that_is_down(hook):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        made = hook(url=f"rabbit://127.0.0.1:{unused.getsockname()[1]}/")
+        for _ in range(2):
+            with pytest.raises(Exception, match="refused"):
+                made.deliver(end())
+
+
+@pytest.mark.slow
+def test_broker_that_is_silent(hook, silent):
+    made = hook("notification_timeout = 0.2", url=silent)
+    threads = set(threading.enumerate())
+    for cause in ("did not confirm", "before it", "before it"):
+        with pytest.raises(TimeoutError, match=cause) as error:
+            made.deliver(end())
+        assert SECRET not in str(error.value)
+    # They do not pile up behind the one that is stuck.
+    assert len(set(threading.enumerate()) - threads) == 1
+    made.stop()
+
+
+def test_nothing_is_opened_before_the_first_event(hook, listening, silent):
+    threads = set(threading.enumerate())
+    made = hook("notification_timeout = 0.2", url=silent)
+    made.start()
+    made.stop()
+    made.start()
+    assert not set(threading.enumerate()) - threads
+    assert not accepted(listening)
+    with pytest.raises(TimeoutError):
+        made.deliver(end())
+    assert accepted(listening)
+
+
+# Queues that the broker forgets
+
+
+@pytest.mark.parametrize(
+    ("lines", "query", "warned"),
+    [
+        ([], "", True),
+        (["[oslo_messaging_rabbit]", "amqp_durable_queues = True"], "", False),
+        (["[oslo_messaging_rabbit]", "rabbit_quorum_queue = True"], "", False),
+        ([], "?amqp_durable_queues=true", False),
+    ],
+    ids=["neither", "durable", "quorum", "url"],
+)
+def test_durable_events_in_queues_that_are_not(
+    configured, tmp_path, silent, caplog, lines, query, warned
+):
+    file = configured(
+        "hook_drivers = tell=notification",
+        "hook_dispatch = durable",
+        f"hook_outbox_path = {tmp_path / 'outbox'}",
+        f"notification_transport_url = {silent}{query}",
+        *lines,
+    )
+    section = aspects.BackendSection(file.conf, "alpha")
+    about = aspects.weaving(aspects.weave_from_config(FakeDriver(), section, "node1"))
+    about.start()
+    about.stop()
+    told = [r for r in caplog.records if "amqp_durable_queues" in r.getMessage()]
+    assert len(told) == warned
+    assert all("Hook tell" in record.getMessage() for record in told)
+    assert SECRET not in caplog.text
+
+
+@pytest.mark.parametrize("url", ["kafka://h:9092/", "fake://"])
+def test_durable_is_refused_where_nobody_knows_what_arrives(configured, tmp_path, url):
+    if url.startswith("kafka"):
+        need_module("confluent_kafka", "oslo.messaging[kafka]")
+    file = configured(
+        "hook_drivers = tell=notification",
+        "hook_dispatch = durable",
+        f"hook_outbox_path = {tmp_path / 'outbox'}",
+        f"notification_transport_url = {url}",
+    )
+    section = aspects.BackendSection(file.conf, "alpha")
+    with pytest.raises(aspects.HookConfigError) as caught:
+        aspects.weave_from_config(FakeDriver(), section, "node1")
+    (problem,) = caught.value.problems
+    driver = url.partition(":")[0]
+    assert f"hook_dispatch = durable: the driver {driver} of oslo" in str(problem)
+    assert "does not tell" in str(problem)
+
+
+def test_no_such_warning_where_events_are_not_durable(hook, silent, caplog):
+    made = hook(url=silent)
+    made.start()
+    assert "amqp_durable_queues" not in caplog.text
+
+
+def test_driver_whose_library_is_not_there(hook, monkeypatch):
+    monkeypatch.setitem(sys.modules, "confluent_kafka", None)
+    monkeypatch.delitem(sys.modules, "oslo_messaging._drivers.impl_kafka", False)
+    with pytest.raises(ValueError, match="needs the module confluent_kafka") as caught:
+        hook(url=f"kafka://u:{SECRET}@h:9092/")
+    assert str(caught.value).startswith("notification_transport_url: ")
+    assert "pip install 'oslo.messaging[kafka]'" in str(caught.value)
+    assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "option", "cause"),
+    [
+        (f"notification_transport_url = rabit://u:{SECRET}@h/", None, "'rabit'"),
+        (f"notification_transport_url = u-{SECRET}", None, "not valid"),
+        (f"notification_transport_url = rabbit://u:{SECRET}@h:{SECRET}/", None, "not"),
+        (f"notification_transport_url = rabbit://u:{SECRET}@h/?no=1", None, "not"),
+        (
+            f"[DEFAULT]\ntransport_url = rabbit://u:{SECRET}@h:{SECRET}/",
+            "transport_url",
+            "not valid",
+        ),
+        ("notification_topics =", "notification_topics", "none"),
+        ("notification_timeout = 0", "notification_timeout", "0.1"),
+        ("notification_timeout = soon", "notification_timeout", "soon"),
+    ],
+)
+def test_wrong_option_is_one_line(configured, line, option, cause):
+    file = configured("hook_drivers = notification", line)
+    section = aspects.BackendSection(file.conf, "alpha")
+    with pytest.raises(aspects.HookConfigError) as caught:
+        aspects.weave_from_config(FakeDriver(), section, "node1")
+    (problem,) = caught.value.problems
+    assert (option or "notification_transport_url") in str(problem)
+    assert cause in str(problem)
+    assert SECRET not in str(problem)
+    assert "\n" not in str(problem)

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Options of the webhook hook, and that it tells no secrets."""
+
+import json
+import logging
+import subprocess
+import sys
+import textwrap
+import traceback
+
+import pytest
+import requests
+
+import aspects
+from aspects.testing import FakeDriver
+from hooks.events.errors import NotDelivered, Refused
+from tests.support.receiver import close, status
+
+from .common import EVENT
+
+pytestmark = pytest.mark.timeout(60)
+
+
+SECRET_URL = "http://joe:hunter2@127.0.0.1:{port}/services/T0K3N?key=Zq9"
+SECRETS = ("joe", "hunter2", "T0K3N", "Zq9")
+
+
+@pytest.mark.parametrize("answer", [status(503), status(400), close, None])
+def test_no_secret_in_errors_and_logs(new_hook, receiver, caplog, answer):
+    caplog.set_level(logging.DEBUG)
+    port = receiver.port if answer else 1
+    hook = new_hook(
+        f"webhook_url = {SECRET_URL.format(port=port)}\nwebhook_timeout = 0.5\n"
+        "webhook_secret = signs-hunter2"
+    )
+    receiver.answers = [answer] * 100
+    with pytest.raises((NotDelivered, Refused)) as caught:
+        hook.deliver(EVENT)
+    shown = "".join(traceback.format_exception(caught.value))
+    text = f"{caught.value!r} {caught.value} {shown} {caplog.text}"
+    assert not [secret for secret in SECRETS if secret in text]
+    assert f"http://127.0.0.1:{port}: " in str(caught.value)
+    if not answer:
+        assert "Connection refused" in str(caught.value)
+
+
+def test_the_log_of_others_that_use_the_library_is_whole(receiver, caplog):
+    caplog.set_level(logging.DEBUG)
+    requests.post(receiver.url, data="")
+    assert "POST /events" in caplog.text
+
+
+def test_no_secret_in_the_dump_of_all_options(new_hook, caplog):
+    caplog.set_level(logging.DEBUG)
+    url = SECRET_URL.format(port=1)
+    hook = new_hook(f"webhook_url = {url}\nwebhook_secret = {SECRETS[-1]}")
+    conf = hook.configuration.conf
+    conf.log_opt_values(logging.getLogger("dump"), logging.DEBUG)
+    assert "webhook_url" in caplog.text
+    assert not [secret for secret in SECRETS if secret in caplog.text]
+
+
+def problem(file, options):
+    section = aspects.BackendSection(file(options).conf, "alpha")
+    with pytest.raises(aspects.HookConfigError) as caught:
+        aspects.weave_from_config(FakeDriver(), section, "node1@alpha")
+    (found,) = caught.value.problems
+    return found
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ops.example.com/hunter2",
+        "ftp://joe:hunter2@ops.example.com/",
+        "http://",
+        "http://:hunter2@/",
+        "http://[::1/hunter2",
+        "http://ops.example.com:hunter2/",
+        "http://ops.example.com:99999/hunter2",
+        "http://ops example com/hunter2",
+    ],
+)
+def test_wrong_url(file, url):
+    found = problem(file, f"webhook_url = {url}")
+    assert "webhook_url: not a valid" in found.cause
+    assert "hunter2" not in str(found)
+
+
+@pytest.mark.parametrize("options", ["", "webhook_url ="])
+def test_url_that_is_not_set(file, options):
+    assert "webhook_url is not set" in problem(file, options).cause
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "soon"])
+def test_wrong_timeout(file, value):
+    text = f"webhook_url = http://127.0.0.1/\nwebhook_timeout = {value}"
+    assert problem(file, text).option == "webhook_timeout"
+
+
+@pytest.mark.parametrize("content", [None, "not a certificate"])
+def test_wrong_ca_file(file, tmp_path, content):
+    path = tmp_path / "ca.pem"
+    if content:
+        path.write_text(content)
+    found = problem(file, f"webhook_url = https://x/\nwebhook_ca_file = {path}")
+    assert f"webhook_ca_file {path}: " in found.cause
+
+
+def test_the_constructor_connects_to_nothing(new_hook, receiver):
+    new_hook(f"webhook_url = {receiver.url}")
+    assert receiver.requests == []
+
+
+def test_body_is_plain_json(hook, receiver):
+    hook.deliver(EVENT)
+    assert json.loads(receiver.requests[0].body) == EVENT
+
+
+@pytest.mark.slow
+def test_the_process_warns_as_before_where_servers_are_verified():
+    """In a process of its own, where nothing has changed it yet."""
+    code = """
+        import warnings
+        import requests
+
+        before = list(warnings.filters)
+        from hooks.webhook import WebhookHook
+        from tests.support.receiver import Receiver
+
+        class Section:
+            config_group = "alpha"
+
+            def safe_get(self, name):
+                return self.values.get(name)
+
+            def append_config_values(self, options):
+                self.values = {each.name: each.default for each in options}
+                self.values["webhook_url"] = server.url
+
+        with Receiver() as server:
+            WebhookHook(Section(), "node1").deliver({"id": "e1"})
+            assert server.events == [{"id": "e1"}]
+        print(warnings.filters == before)
+    """
+    ran = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+    assert ran.stdout == "True\n", ran.stderr

@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the webhook hook sends, and what an answer means."""
+
+import hashlib
+import hmac
+import pathlib
+import re
+import textwrap
+import threading
+
+import pytest
+from cloudevents.core.bindings import http as cloudevents_http
+from cloudevents.core.bindings.http import HTTPMessage
+from cloudevents.core.formats.json import JSONFormat
+
+import aspects
+from aspects.testing import FakeDriver
+from hooks import webhook
+from hooks.events.errors import NotDelivered, Refused
+from tests.support.drivers import create_unless_it_fails
+from tests.support.receiver import Receiver, close, status
+
+from .common import EVENT
+
+pytestmark = pytest.mark.timeout(60)
+
+
+PAGE = pathlib.Path(__file__).parents[4] / "doc" / "source" / "hooks" / "webhook.rst"
+SHARE = {"id": "i1", "share_id": "s1"}
+
+
+def test_each_phase_of_a_join_point_is_an_event(file, receiver, context):
+    conf = file(
+        f"webhook_url = {receiver.url}\nenable_pre_hooks = True\n"
+        "enable_post_hooks = True\nenable_periodic_hooks = True"
+    ).conf
+    section = aspects.BackendSection(conf, "alpha")
+    plain = FakeDriver(create_share=create_unless_it_fails)
+    driver = aspects.weave_from_config(plain, section, "node1@alpha")
+    assert driver.create_share(context, SHARE) == "export"
+    with pytest.raises(LookupError):
+        driver.create_share(context, {"id": "i2", "share_id": "s2", "fails": True})
+    aspects.tick(driver, context, [{"id": "i1"}])
+    prefix = "org.openstack.manila.share."
+    assert [
+        (event["type"].removeprefix(prefix), event.get("subject"))
+        for event in receiver.events
+    ] == [
+        ("create_share_instance.start", "s1"),
+        ("create_share_instance.end", "s1"),
+        ("create_share_instance.start", "s2"),
+        ("create_share_instance.error", "s2"),
+        ("periodic", None),
+    ]
+    assert receiver.events[3]["data"]["error"] == "no such pool"
+    assert receiver.events[3]["data"]["outcome"] == "failure"
+    assert "outcome" not in receiver.events[0]["data"]
+
+
+def test_a_cloudevent_in_structured_mode(hook, receiver):
+    hook.deliver(EVENT)
+    (request,) = receiver.requests
+    assert request.path == "/events"
+    assert request.headers["Content-Type"] == "application/cloudevents+json"
+    # In binary mode the attributes would be headers.
+    assert not [name for name in request.headers if name.lower().startswith("ce-")]
+    message = HTTPMessage(dict(request.headers), request.body)
+    parsed = cloudevents_http.from_http(message, JSONFormat())
+    assert parsed.get_id() == "e1"
+    assert parsed.get_source() == EVENT["source"]
+    assert parsed.get_type() == EVENT["type"]
+    assert parsed.get_specversion() == "1.0"
+    assert parsed.get_subject() == "s1"
+    assert parsed.get_time().isoformat() == EVENT["time"]
+    assert parsed.get_data() == EVENT["data"]
+
+
+def test_the_documented_receiver_verifies_the_signature(new_hook, receiver):
+    new_hook(f"webhook_url = {receiver.url}\nwebhook_secret = Zq9").deliver(EVENT)
+    (request,) = receiver.requests
+    signature = request.headers["X-Manila-Aspects-Signature"]
+    expected = hmac.new(b"Zq9", request.body, hashlib.sha256).hexdigest()
+    assert signature == f"sha256={expected}"
+    pattern = r"^\.\. code-block:: python\n\n((?:    .*\n|\n)+)"
+    (block,) = re.findall(pattern, PAGE.read_text("utf-8"), re.M)
+    names = {}
+    exec(textwrap.dedent(block), names)
+    is_genuine = names["is_genuine"]
+    assert is_genuine("Zq9", request.body, signature)
+    assert not is_genuine("Zq8", request.body, signature)
+    assert not is_genuine("Zq9", request.body + b" ", signature)
+    assert not is_genuine("Zq9", request.body, "größer")
+
+
+def test_no_secret_no_signature(hook, receiver):
+    hook.deliver(EVENT)
+    assert webhook.SIGNATURE not in receiver.requests[0].headers
+
+
+def test_credentials_of_the_url_are_basic_authentication(new_hook, receiver):
+    url = receiver.url.replace("//", "//joe:p%40ss@")
+    new_hook(f"webhook_url = {url}").deliver(EVENT)
+    assert receiver.requests[0].headers["Authorization"] == "Basic am9lOnBAc3M="
+
+
+def test_environment_is_not_heeded(hook, receiver, monkeypatch, tmp_path):
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    monkeypatch.delenv("no_proxy", raising=False)
+    netrc = tmp_path / "netrc"
+    netrc.write_text("default login joe password hunter2\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    hook.deliver(EVENT)
+    assert "Authorization" not in receiver.requests[0].headers
+
+
+def test_cookies_are_not_kept(hook, receiver):
+    receiver.answers = [status(204, Set_Cookie="session=1")]
+    hook.deliver(EVENT)
+    hook.deliver(EVENT)
+    assert "Cookie" not in receiver.requests[1].headers
+
+
+@pytest.mark.parametrize("body", [b"", b"thanks", b"x" * 60000])
+def test_connections_are_kept(hook, receiver, body):
+    receiver.answers = [status(200, body)] * 3
+    for _ in range(3):
+        hook.deliver(EVENT)
+    assert len({request.client for request in receiver.requests}) == 1
+
+
+def test_options_are_mutable(file, receiver):
+    conf_file = file("webhook_url = http://127.0.0.1:1/\nwebhook_timeout = 0.2")
+    section = aspects.BackendSection(conf_file.conf, "alpha")
+    hook = webhook.WebhookHook(section, "node1@alpha")
+    with pytest.raises(NotDelivered):
+        hook.deliver(EVENT)
+    text = conf_file.path.read_text().replace("http://127.0.0.1:1/", receiver.url)
+    conf_file.mutate(f"{text}webhook_secret = Zq9\n")
+    hook.deliver(EVENT)
+    assert webhook.SIGNATURE in receiver.requests[0].headers
+
+
+@pytest.mark.parametrize("code", [200, 201, 202, 204, 299])
+def test_delivered(hook, receiver, code):
+    receiver.answers = [status(code)]
+    hook.deliver(EVENT)
+    assert len(receiver.requests) == 1
+
+
+@pytest.mark.parametrize("code", [400, 413, 415, 422])
+def test_refused(hook, receiver, code):
+    receiver.answers = [status(code)]
+    with pytest.raises(Refused, match=f"status {code}"):
+        hook.deliver(EVENT)
+    assert len(receiver.requests) == 1
+
+
+@pytest.mark.parametrize("code", [401, 403, 404, 408, 425, 429, 500, 502, 503, 504])
+def test_tried_again(hook, receiver, code):
+    receiver.answers = [status(code), close]
+    hook.deliver(EVENT)
+    assert len(receiver.requests) == 3
+    assert len({request.body for request in receiver.requests}) == 1
+
+
+@pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
+def test_a_redirect_is_not_followed(new_hook, receiver, code):
+    hook = new_hook(f"webhook_url = {receiver.url}\nwebhook_timeout = 60")
+    with Receiver() as other:
+        receiver.answers = [status(code, Location=other.url)] * 100
+        with pytest.raises(NotDelivered, match=f"status {code}"):
+            hook.deliver(EVENT)
+        assert other.requests == []
+
+
+def test_retry_after_is_heeded(hook, receiver, clock):
+    receiver.answers = [status(429, Retry_After="30")]
+    hook.deliver(EVENT)
+    assert clock.slept == [30]
+    assert len(receiver.requests) == 2
+
+
+@pytest.mark.parametrize("after", ["3600", "1" * 400])
+def test_retry_after_does_not_make_it_longer(hook, receiver, after):
+    receiver.answers = [status(503, Retry_After=after)]
+    with pytest.raises(NotDelivered, match="status 503"):
+        hook.deliver(EVENT)
+    assert len(receiver.requests) == 1
+
+
+@pytest.mark.parametrize("after", ["", "soon", "-1", "Fri, 31 Dec 2049 23:59:59 GMT"])
+def test_another_retry_after_is_as_none(hook, receiver, after):
+    receiver.answers = [status(503, Retry_After=after)]
+    hook.deliver(EVENT)
+    assert len(receiver.requests) == 2
+
+
+def test_with_an_outbox_one_attempt_at_a_time(new_hook, receiver, tmp_path):
+    hook = new_hook(
+        f"webhook_url = {receiver.url}\nhook_dispatch = durable\n"
+        f"hook_outbox_path = {tmp_path}"
+    )
+    receiver.answers = [status(503, Retry_After="1")]
+    with pytest.raises(NotDelivered) as caught:
+        hook.deliver(EVENT)
+    assert caught.value.retry_after == 1
+    assert len(receiver.requests) == 1
+
+
+@pytest.mark.slow
+def test_a_name_that_is_not_resolved_in_time(new_hook, monkeypatch):
+    hook = new_hook("webhook_url = http://ops.example.com/\nwebhook_timeout = 0.3")
+    resolved = threading.Event()
+    monkeypatch.setattr("socket.getaddrinfo", lambda *args, **kwargs: resolved.wait())
+    try:
+        with pytest.raises(NotDelivered, match=re.escape("no answer in 0.3 s")):
+            hook.deliver(EVENT)
+    finally:
+        resolved.set()

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What several tests of operations use."""
+
+from __future__ import annotations
+
+from typing import Any
+
+CONTEXT = object()
+
+
+def driver_with(*names: str) -> Any:
+    """Return a plain object that has these methods."""
+
+    def method(self: Any, context: Any, *args: Any, **kwargs: Any) -> str:
+        return "result"
+
+    return type("Plain", (), dict.fromkeys(names, method))()
+
+
+class AccessDriver:
+    def update_access(
+        self,
+        context: Any,
+        share: Any,
+        access_rules: Any,
+        add_rules: Any,
+        delete_rules: Any,
+        update_rules: Any = None,
+        share_server: Any = None,
+    ) -> str:
+        return "result"
+
+
+class Shapes:
+    def create_share(
+        self, context: Any, share: Any, share_server: Any = None, **more: Any
+    ) -> None: ...
+
+    def delete_share(
+        self, share: Any, context: Any, /, *, force: bool = False
+    ) -> None: ...
+
+    def create_snapshot(self, context: Any = None, *snapshots: Any) -> None: ...
+
+    def extend_share(self, share: Any, new_size: int) -> None: ...
+
+    def do_setup(self, context: Any) -> None: ...

@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An operation carries its method, backend, host and arguments."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import pytest
+
+import aspects
+from aspects.operations import METHODS
+from tests.support.drivers import CoroutineDriver, Driver
+from tests.support.hooks import Recorder
+from tests.support.ways import finish
+
+from .common import CONTEXT, Shapes, driver_with
+
+
+def func_name(hook: Recorder, driver: Any, method: str, *args: Any) -> Any:
+    woven = aspects.weave(driver, [hook], "alpha", "node@alpha")
+    getattr(woven, method)(*args)
+    return hook.trace[-1].func_name
+
+
+def test_an_operation_is_a_str_equal_to_its_name(hook: Recorder) -> None:
+    operation = func_name(hook, Driver(), "create_share", CONTEXT, "share")
+    assert isinstance(operation, aspects.Operation)
+    assert isinstance(operation, str)
+    assert operation == "create_share_instance"
+    assert hash(operation) == hash("create_share_instance")
+    assert str(operation) == f"{operation}" == "create_share_instance"
+    assert operation in {"create_share_instance"}
+    assert operation.startswith("create")
+
+
+def test_an_operation_carries_method_backend_and_host(hook: Recorder) -> None:
+    operation = func_name(hook, Driver(), "create_share", CONTEXT, "share")
+    assert operation.method == "create_share"
+    assert operation.backend == "alpha"
+    assert operation.host == "node@alpha"
+
+
+def test_an_operation_without_backend_and_host_has_none(hook: Recorder) -> None:
+    aspects.weave(Driver(), [hook]).create_share(CONTEXT, "share")
+    assert hook.trace[0].func_name.backend is None
+    assert hook.trace[0].func_name.host is None
+
+
+def test_two_backends_of_one_class_have_operations_of_their_own() -> None:
+    hooks = Recorder(), Recorder()
+    for hook, backend in zip(hooks, ("alpha", "beta")):
+        woven = aspects.weave(Driver(), [hook], backend, f"node@{backend}")
+        woven.create_share(CONTEXT, "share")
+    for hook, backend in zip(hooks, ("alpha", "beta")):
+        assert hook.trace[0].func_name.backend == backend
+        assert hook.trace[0].func_name.host == f"node@{backend}"
+
+
+@pytest.mark.parametrize("driver", [Driver, CoroutineDriver])
+def test_an_operation_is_made_once_per_woven_method(
+    hook: Recorder, driver: Any
+) -> None:
+    woven = aspects.weave(driver(), [hook])
+    for _ in range(2):
+        result = woven.create_share(CONTEXT, "share")
+        if driver is CoroutineDriver:
+            finish(result)
+    operation = aspects.weaving(woven).operations["create_share"]
+    assert len(hook.trace) == 4
+    assert all(seen.func_name is operation for seen in hook.trace)
+
+
+@pytest.mark.parametrize(
+    ("method", "args", "kwargs", "arguments"),
+    [
+        ("create_share", (CONTEXT, 1), {}, {"share": 1}),
+        ("create_share", (CONTEXT, 1, 2), {}, {"share": 1, "share_server": 2}),
+        (
+            "create_share",
+            (CONTEXT,),
+            {"share_server": 2, "share": 1},
+            {"share": 1, "share_server": 2},
+        ),
+        ("create_share", (), {"context": CONTEXT, "share": 1}, {"share": 1}),
+        ("create_share", (CONTEXT, 1), {"extra": 3}, {"share": 1, "extra": 3}),
+        ("delete_share", (1, CONTEXT), {"force": True}, {"share": 1, "force": True}),
+        ("create_snapshot", (CONTEXT, 1, 2), {}, {"snapshots": (1, 2)}),
+        ("extend_share", (1, 2), {}, {"share": 1, "new_size": 2}),
+        ("do_setup", (CONTEXT,), {}, {}),
+    ],
+)
+def test_arguments_are_those_of_the_call_by_parameter_name_without_the_context(
+    hook: Recorder, method: str, args: Any, kwargs: Any, arguments: Any
+) -> None:
+    getattr(aspects.weave(Shapes(), [hook]), method)(*args, **kwargs)
+    for seen in hook.trace:
+        got = seen.func_name.arguments(seen.args, seen.kwargs)
+        assert got == arguments
+        assert type(got) is dict
+
+
+def test_arguments_of_a_call_that_does_not_fit_are_still_told(hook: Recorder) -> None:
+    woven = aspects.weave(Shapes(), [hook])
+    with pytest.raises(TypeError):
+        woven.extend_share(1, 2, 3, other=4)
+    seen = hook.trace[0]
+    arguments = seen.func_name.arguments(seen.args, seen.kwargs)
+    assert arguments == {"args": (1, 2, 3), "other": 4}
+
+
+def test_a_method_without_a_signature_has_a_context_by_keyword(hook: Recorder) -> None:
+    driver = Shapes()
+    driver.create_share = dict  # type: ignore[assignment,method-assign]
+    woven = aspects.weave(driver, [hook])
+    assert woven.create_share(context=CONTEXT, share=1) == {
+        "context": CONTEXT,
+        "share": 1,
+    }
+    seen = hook.trace[0]
+    assert seen.context is CONTEXT
+    assert seen.func_name.arguments(seen.args, seen.kwargs) == {"share": 1}
+
+
+def test_a_decorated_method_has_the_signature_of_what_it_wraps(hook: Recorder) -> None:
+    def decorate(method: Any) -> Any:
+        @functools.wraps(method)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            return method(*args, **kwargs)
+
+        return wrapper
+
+    class Decorated:
+        @decorate
+        def create_share(self, context: Any, share: Any) -> None: ...
+
+    aspects.weave(Decorated(), [hook]).create_share(CONTEXT, 1)
+    seen = hook.trace[0]
+    assert seen.context is CONTEXT
+    assert seen.func_name.arguments(seen.args, seen.kwargs) == {"share": 1}
+
+
+def passing_on(self: Any, *args: Any, **kwargs: Any) -> None: ...
+
+
+class PassesOn(Shapes):
+    """As the GlusterFS drivers: the names of the arguments are the base class's."""
+
+    def create_share(self, *args: Any, **kwargs: Any) -> None: ...
+
+    # As those of Tegile's: a decorator has put something else there.
+    extend_share = passing_on  # type: ignore[assignment]
+
+    def shrink_share(self, *args: Any, **kwargs: Any) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("call", "context", "arguments"),
+    [
+        (lambda d: d.create_share(CONTEXT, "share", "server"), CONTEXT, ("share",)),
+        (lambda d: d.create_share(CONTEXT, share="share"), CONTEXT, ("share",)),
+        (lambda d: d.extend_share("share", 2), None, ("share", "new_size")),
+        # Nobody says what these are.
+        (lambda d: d.shrink_share("share", 1), None, ("args",)),
+    ],
+)
+def test_a_method_that_passes_on_what_it_gets_has_the_names_of_its_base_class(
+    hook: Recorder, call: Any, context: Any, arguments: tuple[str, ...]
+) -> None:
+    call(aspects.weave(PassesOn(), [hook]))
+    for seen in hook.trace:
+        if context is not None:
+            assert seen.context is context
+        assert context not in seen.args
+        told = seen.func_name.arguments(seen.args, seen.kwargs)
+        assert set(arguments) <= set(told) <= {*arguments, "share_server"}
+
+
+def test_arguments_change_neither_the_hooks_nor_the_callers(hook: Recorder) -> None:
+    aspects.weave(Shapes(), [hook]).create_share(CONTEXT, share=1)
+    seen = hook.trace[0]
+    seen.func_name.arguments(seen.args, seen.kwargs)["share"] = 2
+    assert seen.kwargs == {"share": 1}
+
+
+def test_drivers_of_one_class_with_other_methods_have_operations_of_their_own() -> None:
+    def delete_share(share: Any, force: bool, context: Any) -> None: ...
+
+    hook, driver = Recorder(), Driver()
+    aspects.weave(Driver(), [])
+    driver.delete_share = delete_share  # type: ignore[assignment,method-assign]
+    aspects.weave(driver, [hook]).delete_share("share", True, CONTEXT)
+    seen = hook.trace[0]
+    assert seen.context is CONTEXT
+    assert seen.func_name.arguments(seen.args, seen.kwargs) == {
+        "share": "share",
+        "force": True,
+    }
+
+
+def test_operations_cannot_be_changed() -> None:
+    operations = aspects.weaving(aspects.weave(Driver(), [])).operations
+    with pytest.raises(TypeError):
+        operations["helper"] = "helper"  # type: ignore[index]
+
+
+def test_all_operations_but_those_of_access_are_those_of_every_call() -> None:
+    woven = aspects.weave(driver_with(*METHODS), [])
+    for method, operation in aspects.weaving(woven).operations.items():
+        if method != "update_access":
+            assert operation.for_call(([], ["add"]), {"add_rules": [1]}) is operation

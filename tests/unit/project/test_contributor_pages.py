@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The map of the code, its pictures and the decision records agree with the tree."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+from collections import defaultdict
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+import aspects
+from tests.support.pages import DOCS, ROOT, file_of, pages
+
+from .test_architecture import FLOORS, TREES, UPWARDS, WITH_MANILA
+
+MAP = "contributor/architecture.rst"
+
+DECISIONS = DOCS / "contributor" / "decisions"
+
+
+def text_of(page: str) -> str:
+    return file_of(page).read_text("utf-8")
+
+
+def path_of(module: str) -> str:
+    """Return the file of a module of the two packages."""
+    path = ROOT.joinpath(*module.split("."))
+    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    return str(file.relative_to(ROOT))
+
+
+def has_code(tree: ast.Module) -> bool:
+    """Return whether a module has more than a docstring."""
+    return len(tree.body) > (ast.get_docstring(tree) is not None)
+
+
+def test_the_map_has_each_module_once() -> None:
+    rows = re.findall(r"^   \* - ``((?:aspects|hooks)/\S+\.py)``$", text_of(MAP), re.M)
+    assert len(rows) == len(set(rows))
+    assert set(rows) == {
+        path_of(name) for name, tree in TREES.items() if has_code(tree)
+    }
+
+
+def test_the_map_has_each_import_that_goes_up() -> None:
+    items = re.findall(r"^- ((?:.|\n(?=  ))+)", text_of(MAP), re.M)
+    for module, above in UPWARDS:
+        reason = f"``{path_of(module)}`` imports ``{above}``"
+        assert any(item.startswith(reason) for item in items), reason
+
+
+def test_the_picture_of_the_rooms_has_the_floors() -> None:
+    picture = ElementTree.parse(DOCS / "_static" / "rooms.svg")
+    floors = defaultdict(set)
+    for text in picture.iter("{http://www.w3.org/2000/svg}text"):
+        if text.get("class") == "room":
+            floors[float(text.attrib["y"])].add(text.text)
+    from_the_ground_up = [floors[y] for y in sorted(floors, reverse=True)]
+    assert from_the_ground_up == [set(rooms) for rooms in FLOORS]
+
+
+@pytest.mark.parametrize("picture", ["life-of-a-call.svg", "rooms.svg"])
+def test_a_picture_names_modules_that_exist(picture: str) -> None:
+    tree = ElementTree.parse(DOCS / "_static" / picture)
+    text = " ".join(tree.getroot().itertext())
+    modules = [f"aspects.core.{name}" for name in re.findall(r"\bcore/(\w+)", text)]
+    modules += re.findall(r"\b(?:aspects|hooks)(?:\.\w+)*", text)
+    assert modules
+    assert set(modules) <= set(TREES)
+
+
+def resolves(name: str) -> bool:
+    """Return whether a dotted name is that of a module, or of something in one."""
+    module = name
+    while module not in TREES:
+        module = module.rpartition(".")[0]
+    found = importlib.import_module(module)
+    for part in name.removeprefix(module).strip(".").split("."):
+        if part and not hasattr(found, part):
+            return False
+        found = getattr(found, part) if part else found
+    return True
+
+
+@pytest.mark.parametrize("page", pages())
+def test_names_on_a_page_are_in_the_code(page: str) -> None:
+    names = re.findall(r"``((?:aspects|hooks)(?:\.\w+)+)(?=\W)", text_of(page))
+    # The unit tests do without Manila, and without the libraries of the demo.
+    here = [name for name in names if not name.startswith(WITH_MANILA)]
+    assert [name for name in here if not resolves(name)] == []
+
+
+PAGES = [*map(file_of, pages()), ROOT / "CONTRIBUTING.rst", ROOT / "HACKING.rst"]
+
+FOLDERS = "aspects|bench|doc/source|etc|hooks|releasenotes|tests"
+
+
+@pytest.mark.parametrize("file", PAGES, ids=lambda file: file.name)
+def test_paths_on_a_page_are_in_the_tree(file: Path) -> None:
+    paths = re.findall(rf"``((?:{FOLDERS})/[\w./-]*)``", file.read_text("utf-8"))
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+RECORDS = sorted(DECISIONS.glob("[0-9]*.rst"))
+
+
+def test_the_index_has_the_decision_records_in_order() -> None:
+    index = (DECISIONS / "index.rst").read_text("utf-8")
+    listed = re.findall(r"^   (\d{4}-\S+)$", index, re.M)
+    assert listed == [file.stem for file in RECORDS]
+    assert [int(name[:4]) for name in listed] == list(range(1, len(listed) + 1))
+
+
+@pytest.mark.parametrize("file", RECORDS, ids=lambda file: file.stem)
+def test_a_decision_record_has_its_parts(file: Path) -> None:
+    text = file.read_text("utf-8")
+    assert re.search(rf"^{int(file.stem[:4])}\. ", text, re.M)
+    assert re.search(r"^:Date: \d{4}-\d\d-\d\d$", text, re.M)
+    headings = re.findall(r"^(\w+)\n=+$", text, re.M)
+    assert headings == ["Context", "Decision", "Alternatives", "Consequences"]
+
+
+def test_the_reference_has_every_public_name() -> None:
+    documented = re.findall(
+        r"^\.\. auto\w+:: aspects\.(\w+)", text_of("reference.rst"), re.M
+    )
+    assert set(documented) == set(aspects.__all__)

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What stands in the documentation is so: see ``tests/reader.py`` for the rules."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.support.pages import Block, blocks_of, file_of, needs_manila, pages
+from tests.support.reader import LEFT_OUT, RUN_ELSEWHERE, Reader, extras, left_out
+
+# Pytest runs in pytest here and there.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+
+
+@pytest.fixture
+def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Reader:
+    return Reader(tmp_path, monkeypatch)
+
+
+# Those that need Manila are tried out in tests/functional/test_docs.py.
+@pytest.mark.parametrize("page", [page for page in pages() if not needs_manila(page)])
+def test_what_a_page_says(page: str, reader: Reader) -> None:
+    reader.follow(page)
+
+
+def test_what_is_left_out_is_there() -> None:
+    blocks = [block for page in pages() for block in blocks_of(page)]
+    found = [block for block in blocks if left_out(block)]
+    assert len(found) == len(LEFT_OUT)
+    assert set(RUN_ELSEWHERE) <= set(pages())
+
+
+@pytest.mark.parametrize("page", pages())
+def test_extras_that_are_named_are_there(page: str) -> None:
+    named = re.findall(r"manila-aspects\[([\w,]+)\]", file_of(page).read_text("utf-8"))
+    assert {extra for each in named for extra in each.split(",")} <= extras()
+
+
+# The reader himself: what is wrong on a page does not get past him.
+
+HOOK = """
+import aspects
+
+
+class H(aspects.HookBase):
+    def _execute_pre_hook(self, context, func_name, *args, **kwargs): ...
+    def _execute_post_hook(self, *args, **kwargs): ...
+    def _execute_periodic_hook(self, *args, **kwargs): ...
+"""
+
+
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [
+        ("python", "nothing_of_that_name"),
+        ("ini", "[alpha]\nhook_drivers = no.such:Hook"),
+        ("ini", "[alpha]\nhook_drivers = own:H\nenable_pre_hook = True"),
+        ("ini", "[alpha]\nhook_drivers = own:H\n[alpha:H]\naudit_log_path = /tmp/a"),
+        ("ini", "[alpha]\nhook_drivers = own:H\n[alpha:G]\nenable_pre_hooks = True"),
+        ("ini", "[alpha]\nhook_drivers = own:H\nenable_pre_hooks = ture"),
+        ("ini", "[alpha]\nenable_pre_hooks = True"),
+        ("console", "$ manila-aspects demonstrate"),
+        ("console", "$ manila-aspects demo --sreve"),
+        ("console", "$ . .venv/bin/activate && pytest --no-such-option"),
+        ("console", "$ nothing-of-that-name"),
+        ("", "python3 -m venv --no-such-option .venv"),
+        ("console", "$ pip install 'manila-aspects[no_such_extra]'"),
+        ("sh", "if true; then"),
+        ("yaml", "a: b: c"),
+        ("json", "{"),
+        ("text", "what is that?"),
+    ],
+)
+def test_what_is_wrong_is_told(reader: Reader, language: str, text: str) -> None:
+    reader.try_block(Block("p.rst", 1, "python", "own.py", HOOK))
+    with pytest.raises(AssertionError, match=r"p\.rst:2"):
+        reader.try_block(Block("p.rst", 2, language, "", text))
+
+
+@pytest.mark.parametrize(
+    ("language", "caption", "text"),
+    [
+        ("python", "", "driver.create_share(None, {})"),
+        (
+            "ini",
+            "",
+            "[alpha]\nhook_drivers = own:H\n[alpha:H]\nenable_pre_hooks = True",
+        ),
+        ("console", "", "$ cd there && manila-aspects demo --serve | tee demo.out"),
+        ("console", "", "$ pip install 'manila-aspects[demo]'\nwhat it prints"),
+        ("", "", "python3 -m venv .venv && .venv/bin/pip install --quiet '.[demo]'"),
+        ("yaml", "", "a: b"),
+    ],
+)
+def test_what_is_right_is_not(
+    reader: Reader, language: str, caption: str, text: str
+) -> None:
+    reader.try_block(Block("p.rst", 1, "python", "own.py", HOOK))
+    reader.try_block(Block("p.rst", 2, language, caption, text))
+
+
+def test_a_test_that_fails_is_told(reader: Reader) -> None:
+    block = Block("p.rst", 1, "python", "test_it.py", "def test(): assert 1 == 2")
+    with pytest.raises(AssertionError, match="1 failed"):
+        reader.try_block(block)

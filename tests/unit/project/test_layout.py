@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which folders of tests use which."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(
+    ("folder", "others"),
+    [
+        ("unit", {"drivers", "functional", "stress"}),
+        ("support", {"drivers", "functional", "stress", "unit"}),
+    ],
+)
+def test_a_folder_uses_nothing_of_others(folder, others):
+    # In the text: scripts that a test runs are strings.
+    for file in (TESTS / folder).rglob("*.py"):
+        text = file.read_text("utf-8")
+        absolute = re.findall(r"\btests\.(\w+)|from tests import (\w+)", text)
+        relative = re.findall(r"from \.{2,}(\w+)|from \.{2,} import (\w+)", text)
+        used = {name for found in (*absolute, *relative) for name in found}
+        assert not used & others, f"{file.relative_to(TESTS)}: {used & others}"

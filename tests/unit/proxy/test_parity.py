@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Any operation on a woven driver has the outcome that it has on the driver."""
+
+from __future__ import annotations
+
+import functools
+import re
+from typing import Any
+
+import pytest
+
+import aspects
+from aspects.core.proxy import WovenDriver
+from tests.support.hooks import Recorder
+
+from .kinds import KINDS
+from .operations import OPERATIONS, READS
+
+#: The operations with another outcome, by the reason, which is a limitation that the
+#: documentation lists.
+DIFFERENT = {
+    "type() returns the proxy's class": {
+        *("type_", "type_subclass", "mro", "unbound_of_type", "dataclass_type"),
+        *("len_of_type", "iter_of_type", "static_getattr", "mock_class", "own_new"),
+        *("getsizeof", "own_sizeof", "object_setattr", "exec_with_globals", "json"),
+        *("json_default_str", "concat 'a'", "read __new__", "method: type name"),
+        *("method: weak method", "method: call of type", "method: init"),
+        "method: class attribute",
+    },
+    "wrapt's proxy has special methods for every object": {
+        *("'a' mod", "percent_nothing", "isinstance Iterable", "isinstance Container"),
+        *("isinstance Collection", "isinstance Reversible", "isinstance SupportsAbs"),
+        *("isinstance SupportsBytes", "isinstance SupportsComplex"),
+        *("isinstance SupportsFloat", "isinstance SupportsIndex"),
+        *("isinstance SupportsInt", "isinstance SupportsRound"),
+    },
+    "special names are read from the class": {
+        *("set __doc__", "set __module__", "set __init__", "set __len__"),
+        "read __slots__",
+    },
+    "__wrapped__ is the driver": {
+        *("inspect.unwrap", "set __wrapped__"),
+    },
+    "a weak reference to a proxy": {
+        *("weak_reference", "weak_key", "weak_set", "weak_proxy", "finalize"),
+        "weak_repr",
+    },
+}
+
+#: Those of some releases of Python and of wrapt alone.
+SOMETIMES = {
+    # Python 3.10 looks for a missing __enter__ by itself, and raises an AttributeError.
+    *("with_statement", "async_with", "exit_stack", "async_exit_stack"),
+    # Later ones read off the class which methods are coroutine functions.
+    "mock_spec",
+    # wrapt before 2.1
+    *("bytes()", "round_to_digits", "ceil", "floor"),
+}
+
+#: The operations that raise the same error in other words.
+OTHER_WORDS = {
+    *("len()", "aiter()", "contains 0", "contains 'a'", "contains None"),
+    *("index_of_list", "square_root", "percent_mapping", "subclass_of_it", "unpacking"),
+    *("with_statement", "async_with", "async_for", "exit_stack", "async_exit_stack"),
+    *("less_than_itself", "len_of_type", "method: weak method"),
+    *(f"{other} {order}" for other in ("3", "'a'") for order in ("lt", "le")),
+    *(f"{other} {order}" for other in ("3", "'a'") for order in ("gt", "ge")),
+}
+
+
+def without_addresses(text: str) -> str:
+    return re.sub(r"x[0-9a-f]{8,}|id='\d+'", "...", text)
+
+
+def shown(value: Any, obj: Any, driver: Any, depth: int = 0) -> Any:
+    """Return a value in a form that can be compared, without addresses."""
+    if value is obj:
+        return "itself"
+    if value is driver:
+        return "the driver"
+    if type(value) in (list, tuple) and depth < 4:
+        return [shown(each, obj, driver, depth + 1) for each in value]
+    text = value if isinstance(value, str) else repr(value)
+    return value.__class__.__name__, without_addresses(text)
+
+
+#: Special attributes that a woven driver has, whatever the driver has.
+OF_EVERY_PROXY = {"__wrapped__", *dir(WovenDriver)}
+
+LACKING = ("raised", AttributeError)
+
+
+def outcome(operation: Any, obj: Any, driver: Any) -> tuple[Any, ...]:
+    """Return what an operation returns or raises."""
+    try:
+        return "returned", shown(operation(obj), obj, driver)
+    except Exception as error:
+        return "raised", type(error), without_addresses(str(error))
+
+
+@functools.cache
+def differences(kind: str, enabled: tuple[str, ...]) -> dict[str, tuple[Any, Any]]:
+    """Return the operations with different outcomes: on a driver, on a woven one."""
+    found = {}
+    for name, operation in OPERATIONS.items():
+        driver = KINDS[kind]()
+        expected = outcome(operation, driver, driver)
+        driver = KINDS[kind]()
+        woven = aspects.weave(driver, [Recorder(enabled=enabled)])
+        got = outcome(operation, woven, driver)
+        attribute = READS.get(name, "")
+        lacking = expected[:2] in (("returned", ("bool", "False")), LACKING)
+        of_every_proxy = attribute in OF_EVERY_PROXY
+        if got != expected and not (lacking and of_every_proxy):
+            found[name] = (expected, got)
+    return found
+
+
+def is_known(name: str, expected: Any, got: Any) -> bool:
+    """Return whether a difference is one of those above."""
+    if any(name in names for names in [*DIFFERENT.values(), SOMETIMES]):
+        return True
+    in_other_words = expected[:2] == got[:2] == ("raised", expected[1])
+    return in_other_words and name in OTHER_WORDS
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("enabled", [("pre", "post"), ()], ids=["hooks", "disabled"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_operation_has_the_outcome_that_it_has_on_the_driver(
+    kind: str, enabled: tuple[str, ...]
+) -> None:
+    unknown = {
+        name: outcomes
+        for name, outcomes in differences(kind, enabled).items()
+        if not is_known(name, *outcomes)
+    }
+    assert unknown == {}
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_list_of_differences_has_no_operation_without_one() -> None:
+    found = {name for kind in KINDS for name in differences(kind, ("pre", "post"))}
+    assert set().union(*DIFFERENT.values()) - found == set()
+    assert OTHER_WORDS - found == set()

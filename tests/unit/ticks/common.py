@@ -1,0 +1,11 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What several tests of the ticks use."""
+
+import aspects
+
+CONTEXT = object()
+SHARES = [{"id": "1"}, {"id": "2"}]
+
+
+def ticks_of(woven, count):
+    return [aspects.tick(woven, CONTEXT, SHARES) for _ in range(count)]

@@ -1,0 +1,374 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tick counter, and the periodic hook methods on a tick."""
+
+import logging
+import threading
+
+import pytest
+from oslo_context import context as oslo_context
+
+import aspects
+from tests.support.entries import recording
+from tests.support.threads import in_a_thread
+
+from .common import CONTEXT, SHARES, ticks_of
+
+
+class Hook(aspects.HookBase):
+    """A hook that is on a tick what it is told to be."""
+
+    def __init__(self, name="hook", order=None, fails=None, on=True, suppress=False):
+        self.instance_name = name
+        self.seen = []
+        self.order = [] if order is None else order
+        self.fails = fails
+        self.periodic_hooks_enabled = on
+        self.suppress_periodic_hooks_errors = suppress
+
+    def _execute_pre_hook(self, context, func_name, *args, **kwargs):
+        raise AssertionError("a tick has no pre action")
+
+    def _execute_post_hook(
+        self, context, func_name, pre_hook_data, driver_action_results, *args, **kwargs
+    ):
+        raise AssertionError("a tick has no post action")
+
+    def _execute_periodic_hook(self, context, periodic_hook_data, *args, **kwargs):
+        assert (args, kwargs) == ((), {})
+        self.seen.append((context, periodic_hook_data))
+        self.order.append(self.instance_name)
+        if self.fails:
+            raise self.fails
+
+
+class UpstreamLike:
+    """Plain attributes, no attribute for the switch that is new."""
+
+    def __init__(self, fails=None):
+        self.seen = []
+        self.fails = fails
+        self.pre_hooks_enabled = self.post_hooks_enabled = False
+        self.periodic_hooks_enabled = True
+
+    def _execute_pre_hook(self, context, func_name, *args, **kwargs):
+        raise AssertionError
+
+    def _execute_post_hook(self, context, func_name, *args, **kwargs):
+        raise AssertionError
+
+    def _execute_periodic_hook(self, *args, context, periodic_hook_data, **kwargs):
+        # Keyword-only, which upstream does not forbid.
+        self.seen.append((context, periodic_hook_data))
+        if self.fails:
+            raise self.fails
+
+
+class Asked:
+    """A driver with data of its own for the periodic hooks."""
+
+    def __init__(self):
+        self.asked = []
+
+    def get_periodic_hook_data(self, context, share_instances):
+        self.asked.append((context, share_instances))
+        return {"asked": len(self.asked)}
+
+
+def test_runs_on_every_tick_by_default():
+    hook = Hook()
+    woven = aspects.weave(object(), [hook])
+    assert ticks_of(woven, 3) == [True, True, True]
+    assert len(hook.seen) == 3
+
+
+@pytest.mark.parametrize("every", [1, 2, 3, 5])
+def test_runs_on_every_nth_tick(every):
+    hook, driver = Hook(), Asked()
+    woven = aspects.weave(driver, [hook], periodic_hooks_ticks=every)
+    ran = ticks_of(woven, 11)
+    # The Nth, the 2Nth, and so on: not the first.
+    assert ran == [number % every == 0 for number in range(1, 12)]
+    assert len(hook.seen) == ran.count(True)
+    # A driver's answer may be dear: it is not asked in vain.
+    assert len(driver.asked) == ran.count(True)
+
+
+def test_answer_is_a_bool():
+    woven = aspects.weave(object(), [Hook()], periodic_hooks_ticks=2)
+    assert [aspects.tick(woven, CONTEXT, []) for _ in range(2)] == [False, True]
+    assert type(aspects.tick(woven, CONTEXT, [])) is bool
+
+
+def test_ticks_are_counted():
+    woven = aspects.weave(object(), [Hook()], periodic_hooks_ticks=3)
+    assert aspects.weaving(woven).ticks == 0
+    for number in range(1, 8):
+        aspects.tick(woven, CONTEXT, SHARES)
+        assert aspects.weaving(woven).ticks == number
+
+
+def test_ticks_are_counted_while_nothing_is_on():
+    hook, driver = Hook(on=False), Asked()
+    woven = aspects.weave(driver, [hook], periodic_hooks_ticks=2)
+    assert ticks_of(woven, 3) == [False] * 3
+    assert aspects.weaving(woven).ticks == 3
+    assert (hook.seen, driver.asked) == ([], [])
+    hook.periodic_hooks_enabled = True
+    assert ticks_of(woven, 1) == [True]
+
+
+def test_no_hooks_nothing_runs():
+    driver = Asked()
+    woven = aspects.weave(driver, [])
+    assert ticks_of(woven, 2) == [False, False]
+    assert driver.asked == []
+
+
+def test_driver_is_asked_once_and_every_hook_gets_the_answer():
+    order = []
+    hooks = [Hook("b", order), UpstreamLike(), Hook("a", order), Hook("c", on=False)]
+    driver = Asked()
+    woven = aspects.weave(driver, hooks)
+    assert ticks_of(woven, 1) == [True]
+    assert driver.asked == [(CONTEXT, SHARES)]
+    assert driver.asked[0][1] is SHARES
+    for hook in hooks[:3]:
+        assert hook.seen == [(CONTEXT, {"asked": 1})]
+    assert hooks[3].seen == []
+    assert order == ["b", "a"]
+
+
+def test_driver_without_that_method_has_the_share_instances_given():
+    hooks = [Hook(), UpstreamLike()]
+    woven = aspects.weave(object(), hooks)
+    assert ticks_of(woven, 1) == [True]
+    for hook in hooks:
+        assert hook.seen == [(CONTEXT, SHARES)]
+        assert hook.seen[0][1] is SHARES
+
+
+def test_answer_none_of_a_driver_is_an_answer():
+    class Silent:
+        def get_periodic_hook_data(self, context, share_instances):
+            return None
+
+    hook = Hook()
+    assert ticks_of(aspects.weave(Silent(), [hook]), 1) == [True]
+    assert hook.seen == [(CONTEXT, None)]
+
+
+def test_asking_the_driver_is_no_join_point():
+    class Strict(Hook):
+        pre_hooks_enabled = post_hooks_enabled = True
+
+    driver = Asked()
+    woven = aspects.weave(driver, [Strict()])
+    assert "get_periodic_hook_data" not in aspects.weaving(woven).operations
+    assert ticks_of(woven, 1) == [True]
+    assert len(driver.asked) == 1
+
+
+def test_error_of_the_driver_reaches_the_service():
+    class Broken:
+        def get_periodic_hook_data(self, context, share_instances):
+            raise OSError("no data")
+
+    hook = Hook(suppress=True)
+    woven = aspects.weave(Broken(), [hook])
+    with pytest.raises(OSError, match="no data"):
+        aspects.tick(woven, CONTEXT, SHARES)
+    assert hook.seen == []
+    assert aspects.weaving(woven).ticks == 1
+
+
+def test_method_that_the_driver_gets_later_is_asked():
+    hook, driver = Hook(), Asked()
+    driver.get_periodic_hook_data = lambda context, share_instances: "mine"
+    woven = aspects.weave(driver, [hook])
+    ticks_of(woven, 1)
+    del driver.get_periodic_hook_data
+    ticks_of(woven, 1)
+    assert [data for _, data in hook.seen] == ["mine", {"asked": 1}]
+
+
+def test_no_context_is_an_admin_context():
+    hook, driver = Hook(), Asked()
+    woven = aspects.weave(driver, [hook])
+    in_a_thread(aspects.tick, woven, None, SHARES)
+    ((context, _),) = hook.seen
+    assert isinstance(context, oslo_context.RequestContext)
+    assert context.is_admin
+    assert driver.asked[0][0] is context
+
+
+def test_hook_that_is_not_suppressed_ends_the_tick():
+    error = OSError("broken")
+    hooks = [Hook(), Hook(fails=error), Hook()]
+    woven = aspects.weave(object(), hooks)
+    with pytest.raises(OSError, match="broken") as caught:
+        aspects.tick(woven, CONTEXT, SHARES)
+    assert caught.value is error
+    assert [len(hook.seen) for hook in hooks] == [1, 1, 0]
+    # It counts, and the next tick comes.
+    assert aspects.weaving(woven).ticks == 1
+    hooks[1].fails = None
+    assert ticks_of(woven, 1) == [True]
+    assert [len(hook.seen) for hook in hooks] == [2, 2, 1]
+
+
+def test_suppressed_error_is_logged_and_the_next_hook_runs(caplog):
+    hooks = [Hook("meter", fails=OSError("broken"), suppress=True), Hook()]
+    woven = aspects.weave(object(), hooks, "alpha", "node1@alpha")
+    with caplog.at_level(logging.WARNING):
+        assert aspects.tick(woven, CONTEXT, SHARES) is True
+    assert len(hooks[1].seen) == 1
+    (record,) = (r for r in caplog.records if r.name.startswith("aspects"))
+    for part in ("meter", "alpha", "periodic", "OSError", "broken"):
+        assert part in record.getMessage()
+
+
+def test_dispatcher_is_told_whose_tick_it_is():
+    class Dispatcher:
+        told = []
+
+        def put(self, hook, kind, operation, action, /, *args, **kwargs):
+            self.told.append((hook, kind, operation, args))
+
+    hook = Hook()
+    hook.dispatcher = Dispatcher()
+    woven = aspects.weave(object(), [hook], "alpha", "node1@alpha")
+    aspects.tick(woven, CONTEXT, SHARES)
+    (told,) = Dispatcher.told
+    assert told == (hook, "periodic", "periodic", (CONTEXT, SHARES))
+    operation = told[2]
+    assert (operation.backend, operation.host) == ("alpha", "node1@alpha")
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit()])
+def test_what_is_no_exception_is_not_suppressed(error):
+    hooks = [Hook(fails=error, suppress=True), Hook()]
+    with pytest.raises(type(error)):
+        aspects.tick(aspects.weave(object(), hooks), CONTEXT, SHARES)
+    assert hooks[1].seen == []
+
+
+def test_other_suppressions_are_of_other_actions():
+    hook = Hook(fails=OSError("broken"))
+    hook.suppress_pre_hooks_errors = hook.suppress_post_hooks_errors = True
+    with pytest.raises(OSError, match="broken"):
+        aspects.tick(aspects.weave(object(), [hook]), CONTEXT, SHARES)
+
+
+def test_error_of_an_upstream_hook_that_has_no_such_switch_is_not_suppressed():
+    hook = UpstreamLike(fails=OSError("broken"))
+    with pytest.raises(OSError, match="broken"):
+        aspects.tick(aspects.weave(object(), [hook]), CONTEXT, SHARES)
+
+
+def test_count_is_per_woven_driver():
+    driver, hooks = object(), [Hook(), Hook()]
+    one = aspects.weave(driver, hooks[:1], "one", periodic_hooks_ticks=2)
+    two = aspects.weave(driver, hooks[1:], "two", periodic_hooks_ticks=3)
+    ran = [
+        (aspects.tick(one, CONTEXT, []), aspects.tick(two, CONTEXT, []))
+        for _ in range(6)
+    ]
+    assert [a for a, _ in ran] == [False, True, False, True, False, True]
+    assert [b for _, b in ran] == [False, False, True, False, False, True]
+    aspects.tick(one, CONTEXT, [])
+    assert (aspects.weaving(one).ticks, aspects.weaving(two).ticks) == (7, 6)
+    assert [len(hook.seen) for hook in hooks] == [3, 2]
+
+
+def test_driver_that_is_not_woven_has_no_ticks():
+    with pytest.raises(TypeError):
+        aspects.tick(object(), CONTEXT, [])
+
+
+def test_threads_do_not_lose_ticks():
+    hook = Hook()
+    woven = aspects.weave(object(), [hook], periodic_hooks_ticks=4)
+    ran = []
+    together = threading.Barrier(8)
+
+    def many():
+        together.wait(10)
+        mine = [aspects.tick(woven, CONTEXT, []) for _ in range(500)]
+        ran.extend(mine)
+
+    threads = [threading.Thread(target=many) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert aspects.weaving(woven).ticks == len(ran) == 4000
+    assert ran.count(True) == len(hook.seen) == 1000
+
+
+class Interrupted:
+    """A number at whose every addition another thread has its turn."""
+
+    def __init__(self, value, turn):
+        self.value, self.turn = value, turn
+
+    def __add__(self, other):
+        value = self.value
+        self.turn()
+        return Interrupted(value + other, self.turn)
+
+    def __mod__(self, other):
+        return self.value % other
+
+
+def test_tick_is_counted_in_one_go():
+    # The threads above may happen not to meet; here they must.
+    woven = aspects.weave(object(), [Hook(on=False)])
+    threads = []
+
+    def turn():
+        if not threads:
+            other = threading.Thread(target=aspects.tick, args=(woven, CONTEXT, []))
+            threads.append(other)
+            other.start()
+            other.join(0.2)
+
+    about = aspects.weaving(woven)
+    about.ticks = Interrupted(0, turn)
+    aspects.tick(woven, CONTEXT, [])
+    threads[0].join(10)
+    assert about.ticks.value == 2
+
+
+def test_share_instances_are_fetched_for_a_tick_that_hooks_run_on_alone():
+    fetched = []
+
+    def fetch():
+        fetched.append(1)
+        return SHARES
+
+    hook = Hook(on=False)
+    woven = aspects.weave(recording.Driver(), [hook], periodic_hooks_ticks=2)
+    for _ in range(4):
+        aspects.tick(woven, CONTEXT, fetch)
+    assert fetched == []
+    hook.periodic_hooks_enabled = True
+    for _ in range(4):
+        aspects.tick(woven, CONTEXT, fetch)
+    assert fetched == [1, 1]
+    assert hook.seen == [(CONTEXT, SHARES)] * 2
+
+
+def test_a_tick_in_none_is_refused():
+    with pytest.raises(ValueError, match="periodic_hooks_ticks = 0"):
+        aspects.weave(recording.Driver(), [], periodic_hooks_ticks=0)
+
+
+def test_a_suppressed_error_is_told_as_that_of_a_tick(caplog):
+    hook = Hook("ops", fails=OSError("down"), suppress=True)
+    woven = aspects.weave(recording.Driver(), [hook], "alpha")
+    with caplog.at_level(logging.WARNING):
+        aspects.tick(woven, CONTEXT, SHARES)
+    assert [record.getMessage() for record in caplog.records] == [
+        "Suppressed an error of the periodic method of hook ops of backend alpha in "
+        "periodic: OSError: down"
+    ]
