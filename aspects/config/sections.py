@@ -254,7 +254,8 @@ class InstanceSection:
         return origin.section if origin else self.config_group or "DEFAULT"
 
     def __getattr__(self, key: str) -> Any:
-        if key.startswith("__") or "values" not in vars(self):
+        if "values" not in vars(self):
+            # Of one that is being copied.
             raise AttributeError(key)
         value = self.safe_get(key)
         return getattr(self.section, key) if value is None else value

@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 
 import pytest
-from oslo_config import cfg
+from oslo_config import cfg, sources
 from oslo_log import versionutils
 
 import aspects
@@ -296,15 +296,20 @@ def test_section_with_a_space_in_its_name(tmp_path):
 
 def test_value_that_another_source_has(backend):
     class Source:
-        def get(self, group_name, option_name, opt):
-            if (group_name, option_name) == ("alpha", "h_size"):
-                return "big", cfg.LocationInfo(cfg.Locations.user, "elsewhere")
-            return cfg.sources._NoValue, None
+        value = "big"
 
-    made = backend(cfg.IntOpt("h_size"))
+        def get(self, group_name, option_name, opt):
+            there = (group_name, option_name) == ("alpha", "h_size")
+            return (self.value if there else sources._NoValue), None
+
+    made = backend([cfg.IntOpt("h_size"), cfg.IntOpt("h_depth")])
     made.conf._sources.append(Source())
     (problem,) = made.problems()
-    assert problem[:3] == ("alpha", "h_size", "?")
+    assert problem[:3] == ("alpha", "h_size", "big")
+    Source.value = "8"
+    (hook,) = made.weave()
+    assert (made.values("h_size"), made.values("h_depth")) == ([8], [None])
+    assert hook.configuration.where("h_size") == "alpha"
 
 
 def test_options_that_were_read_from_nowhere_have_their_defaults(backend, monkeypatch):

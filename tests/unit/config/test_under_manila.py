@@ -40,6 +40,7 @@ def manilas(backend, monkeypatch):
         # As Manila has registered them by then.
         made.conf.register_opt(cfg.StrOpt("share_backend_name"), group="alpha")
         made.conf.register_opt(cfg.BoolOpt("enable_pre_hooks", default=False))
+        made.conf.register_opt(cfg.StrOpt("h"), group="beta")
         section = Configuration("alpha")
         made.woven = aspects.weave_from_config(Driver(), section, "node1@alpha")
         return made
@@ -88,3 +89,19 @@ def test_reference_to_an_option_of_manila(manilas):
         alpha="share_backend_name = lvm",
     )
     assert made.values("h") == ["lvm/inline"]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        # The hook's own option, which is registered nowhere.
+        ("$alpha.h/ops", "x/ops"),
+        ("${DEFAULT.h}/ops", "y/ops"),
+        # Another backend's, of the same name.
+        ("$beta.h/ops", "z/ops"),
+    ],
+)
+def test_reference_to_the_option_of_one_section(manilas, text, value):
+    sections = f"[DEFAULT]\nh = y\n[beta]\nh = z\n[alpha:ops]\nh = {text}"
+    made = manilas(cfg.StrOpt("h"), alpha="h = x", sections=sections)
+    assert made.values("h") == [value]
