@@ -1,126 +1,652 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one place where secrets are taken out of what is written."""
+"""Removal of secrets from text that is logged, sent or stored.
+
+Two kinds are replaced: known secrets, wherever a text repeats them, and values in a
+form that marks them as secret, such as ``password=...``. The page
+``doc/source/secrets.rst`` lists both, and their limits.
+
+The time is linear in the length of the text: a pattern has nothing unbounded before
+something that may be missing, and a search continues behind what it has found.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import html
+import inspect
 import json
+import numbers
 import re
 import types
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+import urllib.parse
+import uuid
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate, islice
+from typing import Any, NamedTuple
 
-_NAME = (
-    r"passw|pswd|pwd|secret|token|credential|passphrase|keyring|signature|"
-    r"(?<![a-z])(?:pass|sig)(?![a-z])|"
-    r"(?:access|api|auth|encryption|private|ssh)[ _-]?key"
-)
-_SECRET = re.compile(_NAME, re.IGNORECASE)
+#: Characters of a text that are kept; the rest is cut.
+LIMIT = 64 * 1024
+#: Characters behind the limit that are read, for a secret that begins before it.
+AHEAD = 4 * 1024
+#: A known secret with fewer characters is replaced only where it is a whole value.
+SHORT = 4
+#: How deep, and how many values, the arguments of a call are searched.
+DEPTH = 8
+ITEMS = 100_000
+#: How often a text may be quoted in another, as JSON in JSON in a URL.
+QUOTED = 3
+#: How often a text is searched again for forms that appear when others are masked.
+PASSES = 4
 
-# What is no secret after such a name or "Bearer", but how a message goes on.
-_PROSE = (
-    r"(?!(?:an?|are|auth\w*|cannot|could|denied|does|expired|failed|false|has|invalid|"
-    r"is|missing|must|no|none|not|null|required|should|the|token|true|unknown|was|"
-    r"wrong)(?![^\s.,;:!?\"')\]}]))"
-)
-_WORD = _PROSE + r"[^\s,;&\"'()\[\]{}<>\\]+"
+_MASK = "***"
 
-# Each begins with what stays. Nothing in them is read again and again: texts come
-# from anywhere, and may be long.
-_FORMS = [
-    re.compile(form, re.IGNORECASE | re.DOTALL)
-    for form in (
-        # The password in a URL: scheme://user:password@host.
-        r"(://[^\s/:@]*:)[^\s/]+(?=@)",
-        # name=value or "name": "value", however deep it is in other texts.
-        rf"((?:{_NAME})[\w-]{{0,40}}\\*[\"']?[ \t]*[=:](?!//)[ \t]*"
-        r"(?:[bu]?(?P<quote>\\*[\"']))?)"
-        rf"(?(quote)(?:(?!(?P=quote))(?:\\.|[^\\]))+|{_WORD})",
-        # The headers of HTTP: a scheme, and what it takes.
-        rf"(\bbearer[ ]+|\bauthorization\\*[\"']?[ \t]*[=:][ \t]*\\*[\"']?{_PROSE}"
-        rf"(?:[\w-]{{1,40}}[ ]+)?){_WORD}",
-        # The key of a user of Ceph.
-        r"((?<![a-z0-9+/]))AQ[a-z0-9+/]{36}==",
+Span = tuple[int, int]
+
+_any_case = functools.partial(re.compile, flags=re.IGNORECASE)
+
+# -- forms: a name and its value ---------------------------------------------------
+
+_NAME = "|".join(
+    (
+        r"passw|passphrase|passcode|pswd|pwd|secret|token|credential|cookie|keyring",
+        r"signature|authorization|configdrive|(?<![a-z])(?:psk|sig)(?![a-z])",
+        # admin_pass and adminPass, not bypass.
+        r"(?<!by)(?<!com)(?<!over)(?<!sur)pass(?![a-z])",
+        r"(?:access|account|admin|api|auth|client|encrypt(?:ed|ion)|fernet|heartbeat|hmac|"
+        r"master|private|rndc|session|shared|signing|ssh|ssl|storage|tls)[ _-]?key",
+        r"ceph[a-z]{0,20}key",
     )
+)
+# These are for lower case, which is four times as fast as ignoring case.
+_SECRET = re.compile(_NAME)
+_NAMED = re.compile(rf"(?:{_NAME})[\w.-]*")
+_LOWER = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
+
+# How a sentence continues after "token:", up to the end of the word.
+_PROSE = re.compile(
+    r"""[\[({]?(?:
+    an?|and|are|as|at|auth\w*|bad|be|but|by|can(?:not|'t)?|connection|could(?:n't)?|
+    denied|did|do|does|empty|errno|expected|expired|fail(?:ed|s|ure)|false|file|for|
+    forbidden|found|from|given|got|has|have|if|in|incorrect|invalid|is|it|length|
+    mismatch|missing|must|needs?|nil|no|none|not|null|of|on|only|or|permission|please|
+    rejected|required|revoked|should|that|the|this|to|token|too|traceback|true|unable|
+    unauthorized|undefined|unexpected|unknown|unset|unsupported|use|was|were|when|will|
+    with|wrong|you|your|\w{0,60}(?:error|exception)|[45]\d\d|\d{1,3}(?=[)\]])
+    )(?=[.,;:!?"'`)\]}]{0,3}(?:\s|\Z))""",
+    re.IGNORECASE | re.VERBOSE,
+)
+# After "password=" few words are not a password.
+_NOTHING = _any_case(r"(?:none|null|nil|true|false)(?!\w)")
+
+
+class _Form(NamedTuple):
+    """The text around the value of a name."""
+
+    between: re.Pattern[str]
+    """between the name and the value"""
+    before: re.Pattern[str] | None = None
+    """before the name, if it matters"""
+    behind: re.Pattern[str] | None = None
+    """behind the value, if it matters"""
+    instead: re.Pattern[str] = _NOTHING
+    """in place of a value"""
+
+
+_OPTION = _any_case(r"(?:^|[\s\"'`(\[,])--?[\w-]{0,40}\Z")
+
+_FORMS = [
+    # name=value, name = 'value', "name" => "value"
+    _Form(_any_case(r"[\"'`]?\]?[ \t]*(?:={1,3}>?|!=)[ \t]*")),
+    # name: value, "name": "value", name is: value; in YAML also on the lines below
+    _Form(
+        _any_case(
+            r"[\"'`]?\]?[ \t]*(?:(?:is|was)[ \t]*)?:{1,2}(?!//)=?[ \t+]*"
+            r"(?:(?:basic|bearer|token)[ ]+)?"
+        ),
+        instead=_PROSE,
+    ),
+    # name 'value', name is 'value'
+    _Form(_any_case(r"[ \t]+(?:(?:is|was)[ \t]+)?(?=[bu]?[\"'`])")),
+    # --name value
+    _Form(_any_case(r"[\"']?[ \t]+(?![-|])"), before=_OPTION, instead=_PROSE),
+    # ['--name', 'value']
+    _Form(_any_case(r"[\"'],\s{0,4}(?=[bu]?[\"'])"), before=_OPTION),
+    # name -v value, ['name', '-v', 'value'], as for iscsiadm
+    _Form(
+        _any_case(r"[\"']?[\s,]{1,4}[\"']?--?[a-z]{1,20}[\"']?[\s,]{1,4}"),
+        before=_any_case(r"(?:^|[^-\w.])[\w.]{0,60}\Z"),
+    ),
+    # ('name', 'value'), with nothing else in the brackets
+    _Form(
+        _any_case(r"[\"']\s{0,4},\s{0,4}(?=[bu]?[\"']|[\w.-]{1,200}\s{0,4}[)\]])"),
+        before=_any_case(r"[(\[]\s{0,4}[bu]?[\"'][\w.-]{0,40}\Z"),
+        behind=_any_case(r"[\"']?\s{0,4},?\s{0,4}(?:[)\]]|\Z)"),
+    ),
+    # {'key': 'name', 'value': 'value'}, <property name="name" value="value"/>
+    _Form(
+        _any_case(r"[\"'][\s,]{1,4}[bu]?[\"']?value[\"']?\s{0,2}[=:]\s{0,2}"),
+        before=_any_case(
+            r"(?:key|name)[\"']?\s{0,2}[=:]\s{0,2}[bu]?[\"'][\w.-]{0,40}\Z"
+        ),
+    ),
+    # | name | value |
+    _Form(_any_case(r"[ \t]+\|[ \t]+(?!\|)"), instead=_PROSE),
 ]
+
+# <name>value</name>, <entry key="name">value</entry>
+_TAG = re.compile(r"<([\w:.-]+)((?:\s[^<>]*)?)>")
+_END_TAG = re.compile(r"</([\w:.-]+)")
+_KEY = re.compile(rf"\b(?:key|name)\s{{0,2}}=\s{{0,2}}[\"'][\w:.-]{{0,60}}(?:{_NAME})")
+
+# The text before a value that has no name, in lower case, by a part of it.
+_LEADS = {
+    part: re.compile(lead)
+    for part, lead in (
+        # Bearer value
+        ("bearer", r"\bbearer[ ]+"),
+        # Authorization: scheme value
+        ("authorization", r"\bauthorization[\"']?[ \t]*[=:][ \t]*[\w-]{1,40}[ ]+"),
+        # sshpass -p value
+        ("sshpass", r"\bsshpass[\"']?[\s,]{1,4}[\"']?-p[\"']?[\s,]{0,4}"),
+        # curl -u user:value, net ads join -U user%value
+        (
+            "-u",
+            r"(?<![\w-])(?:-u|--(?:proxy-)?user)[\"']?[\s,=]{0,4}[\"']?(?!\d+:\d)"
+            r"[\w.\\@+-]{1,100}[:%]",
+        ),
+    )
+}
+
+# A value without quotes ends at a space, or at a delimiter unless a word follows that.
+_WORD = re.compile(
+    r"""(?:
+    [^\s,;&"'`)\]}>\\<]
+    | ["'`)\]}>](?=\w)
+    | [,;&](?=\w)(?![\w.-]{1,40}[=:])
+    | <(?!/)
+    | \\(?![nrtux"'`\\])
+    )+""",
+    re.VERBOSE,
+)
+_QUOTE = re.compile(r"[bBuU]?([\"'`])")
+_QUOTES = {q: re.compile(rf"(?:[^{q}\\]+|\\.|{q}{q})*", re.DOTALL) for q in "\"'`"}
+# A list, a mapping, or an object as Python writes it.
+_OPENING = re.compile(r"[\w.]*[\[({]")
+_BRACKET = re.compile(r"[\"'`\[({\])}]")
+_LINES_BELOW = re.compile(r"(?:[|>][-+\d]{0,2})?[ \t]*\r?\n")
+_LINE = re.compile(r"([ \t]*)([^\r\n]*)(?:\r?\n|\Z)")
+_INDENT = re.compile(r"[ \t]*(?:-[ ]+)*")
+_YAML = re.compile(r"-[ ]|[\w.-]+:(?:[ ]|\Z)|\S+\Z|\"[^\"]*\"\Z|'[^']*'\Z")
+
+# -- forms: a value that is secret by its shape, group 1 -----------------------------
+
+# By a part of each, in lower case.
+_SHAPES = {
+    part: re.compile(shape, re.DOTALL)
+    for part, shape in (
+        # scheme://user:value@host
+        ("://", r"://[^\s/:@\"']*:([^\s/\"']+)@"),
+        # A PEM block. One without an end takes the rest of the text.
+        (
+            "begin",
+            r"(-{1,5} ?BEGIN[ +][A-Z0-9 +]{1,60}-{4,5}"
+            r"(?:.*?-{4,5} ?END[ +][A-Z0-9 +]{1,60}-{4,5}|.*))",
+        ),
+        # The last lines of a PEM block.
+        (
+            "end",
+            r"(?<![\w+/=\r\n])([\w+/=\r\n]+-{4,5} ?END[ +][A-Z0-9 +]{1,60}-{4,5})",
+        ),
+        # A key of Ceph.
+        ("aq", r"(?<![A-Za-z0-9+/])(AQ[A-Za-z0-9+/]{36}==)"),
+        # A token of Keystone.
+        ("gaaaaa", r"(?<![\w-])(gAAAAA[\w-]{20,}=*)"),
+        # A JSON Web Token.
+        ("eyj", r"(?<![\w-])(eyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?)"),
+        # Cookie: name=value; name=value
+        (
+            "cookie",
+            r"(?i:\bcookie2?[\"']?[ \t]*[=:][ \t]*[\"']?)"
+            r"([^\s;,\"'=]{1,200}=[^\s;\"']*(?:;[ \t]*[^\s;\"']+)*)",
+        ),
+        # Authorization: Digest name="value", ...
+        (
+            "authorization",
+            r"(?i:\bauthorization[\"']?[ \t]*[=:][ \t]*(?:digest|hawk|oauth)[ ]+)"
+            r"([^\r\n]+)",
+        ),
+    )
+}
+
+# How a character is written in a quoted text, a URL, HTML and XML.
+_CODE = re.compile(
+    r"(\\(?:[\"'`\\/bfnrt]|u00[0-7][0-9A-Fa-f]|x[0-7][0-9A-Fa-f])"
+    r"|%[0-7][0-9A-Fa-f]|&(?:amp|apos|gt|lt|quot|#34|#39|#x22|#x27);)"
+)
+_ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
+
+# A short secret as a whole value: in quotes, after "=", or alone.
+_SHORT_VALUE = re.compile(
+    rf"(?<=[\"'`])[^\"'`]{{1,{SHORT - 1}}}(?=[\"'`])"
+    rf"|(?<==)[^\s\"'`,;&)\]}}]{{1,{SHORT - 1}}}(?![^\s\"'`,;&)\]}}])"
+    rf"|\A.{{1,{SHORT - 1}}}\Z"
+)
 
 
 def text_of(
     error: BaseException,
     context: Any = None,
     arguments: Mapping[str, Any] | None = None,
+    *,
+    secrets: Iterable[str] = (),
 ) -> str:
     """Return the text of an error in one line, without secrets that it may repeat.
 
     :param error: the error
-    :param context: the context of the call that it came of
+    :param context: the context of the call that raised it
     :param arguments: the arguments of that call by name
+    :param secrets: further values that are secret
     """
     try:
-        text = without_secrets(str(error), context, arguments or {})
+        text = without_secrets(str(error), context, arguments or {}, secrets=secrets)
     except Exception:
-        # Nobody who tells of an error is to fail for that.
+        # An error that has no text is reported too.
         return "(it has no text)"
     return " ".join(text.split())
 
 
-def without_secrets(text: str, context: Any, arguments: Mapping[str, Any]) -> str:
+def without_secrets(
+    text: str,
+    context: Any,
+    arguments: Mapping[str, Any],
+    *,
+    secrets: Iterable[str] = (),
+) -> str:
     """Return a text without the secrets that it may repeat.
 
     :param text: e.g. the text of an error
     :param context: the request's context, which has a token
     :param arguments: the arguments of the call, e.g. rules with access keys
-    :return: the text with ``***`` for each of them
+    :param secrets: further values that are secret, e.g. those of options
+    :return: the text with ``***`` for each of them; of more than 65,536 characters
+        only the beginning, and a note of how many there are
     """
-    secrets = set(_secrets(arguments, 6))
-    for name in ("auth_token", "service_token"):
-        if isinstance(token := getattr(context, name, None), str) and token:
-            secrets.add(token)
-    # Also as Python or JSON write it, as in what a program printed.
-    written = {repr(s)[1:-1] for s in secrets} | {json.dumps(s)[1:-1] for s in secrets}
-    for secret in sorted(secrets | written, key=len, reverse=True):
-        text = text.replace(secret, "***")
-    # Not at the top: what it compiles takes longer than all else here.
-    from oslo_utils import strutils
+    known = {each for value in secrets for each in _spellings(value)}
+    known.update(_tokens_of(context), _secrets_in(arguments))
+    read = text[: LIMIT + AHEAD]
+    views = list(_views(read))
+    spans = [*_marked(views), *_repeated(views, known, cut=len(read) < len(text))]
+    before, result = read[:LIMIT], _masked(read[:LIMIT], spans)
+    for _ in range(PASSES):
+        if result == before:
+            break
+        before, result = result, _masked(result, _marked(_views(result)))
+    if len(text) > LIMIT or len(result) > LIMIT:
+        note = f" ... (cut after {LIMIT} of {len(text)} characters)"
+        result = result[: LIMIT - len(note)] + note
+    return result
 
-    for form in _FORMS:
-        text = form.sub(r"\1***", text)
-    return str(strutils.mask_password(text))
+
+def _masked(text: str, spans: Iterable[Span]) -> str:
+    """Return a text with one mask for each run of spans that touch each other."""
+    parts: list[str] = []
+    done = 0
+    for start, end in sorted(spans):
+        if start < len(text) and end > done:
+            if start > done or not parts:
+                parts += [text[done:start], _MASK]
+            done = end
+    return "".join([*parts, text[done:]])
 
 
-def _secrets(value: Any, depth: int, secret: bool = False) -> Iterator[str]:
-    """Yield the strings and numbers in nested data that stand under a secret name.
+# -- a text, and the texts that it quotes ----------------------------------------------
 
-    :param value: the data: mappings, lists, objects, models
-    :param depth: how deep to look
-    :param secret: whether the data stands under a secret name itself
+View = tuple[str, Sequence[int]]
+
+
+def _views(text: str) -> Iterator[View]:
+    """Yield a text as it is, decoded once, decoded twice, and so on.
+
+    :return: with each, the place in the original of each character, and of the end
     """
-    if isinstance(value, bytes):
-        # As it is written, less b''.
-        value = repr(value)[2:-1]
-    elif isinstance(value, int) and not isinstance(value, bool) and value > 999:
-        # One that is shorter is in too many other numbers.
-        value = str(value)
-    if isinstance(value, str):
-        if secret and value:
-            yield value
-    elif depth == 0 or isinstance(value, (type, types.FunctionType)):
+    places: Sequence[int] = range(len(text) + 1)
+    yield text, places
+    for _ in range(QUOTED):
+        # Every other one is a code.
+        parts = _CODE.split(text)
+        if len(parts) == 1:
+            return
+        starts = [0, *accumulate(map(len, parts))]
+        parts[1::2] = map(_decoded, parts[1::2])
+        text = "".join(parts)
+        places = [
+            *(
+                places[at + n]
+                for at, part in zip(starts, parts)
+                for n in range(len(part))
+            ),
+            places[-1],
+        ]
+        yield text, places
+
+
+@functools.cache
+def _decoded(code: str) -> str:
+    if code[0] == "&":
+        return html.unescape(code)
+    if len(code) > 2:
+        return chr(int(code[-2:], 16))
+    return _ESCAPES.get(code[1], code[1])
+
+
+# -- forms --------------------------------------------------------------------------
+
+
+def _marked(views: Iterable[View]) -> Iterator[Span]:
+    """Yield where a text has values that their form marks as secret."""
+    for text, places in views:
+        lower = text.translate(_LOWER)
+        for find in (_shaped, _led, _named, _tagged):
+            for start, end in find(text, lower):
+                if start < end:
+                    yield places[start], places[end]
+
+
+def _shaped(text: str, lower: str) -> Iterator[Span]:
+    for part, shape in _SHAPES.items():
+        if part in lower:
+            for match in shape.finditer(text):
+                yield match.span(1)
+
+
+def _led(text: str, lower: str) -> Iterator[Span]:
+    for part, lead in _LEADS.items():
+        if part not in lower:
+            continue
+        at = 0
+        while match := lead.search(lower, at):
+            start, at = _value(text, match.start(), match.end(), _PROSE)
+            yield start, at
+
+
+def _named(text: str, lower: str) -> Iterator[Span]:
+    at = 0
+    while name := _NAMED.search(lower, at):
+        at = name.end()
+        before = text[max(0, name.start() - 64) : name.start()]
+        for form in _FORMS:
+            if form.before and not form.before.search(before):
+                continue
+            if not (match := form.between.match(text, at)):
+                continue
+            start, end = _value(text, name.start(), match.end(), form.instead)
+            if start < end and (not form.behind or form.behind.match(text, end)):
+                yield start, end
+                at = end
+                break
+
+
+def _tagged(text: str, lower: str) -> Iterator[Span]:
+    last = {match[1]: match.start() for match in _END_TAG.finditer(lower)}
+    at = 0
+    while tag := _TAG.search(lower, at):
+        at = tag.end()
+        name, attributes = tag.groups()
+        if attributes.endswith("/"):
+            continue
+        if not (_SECRET.search(name) or _KEY.search(attributes)):
+            continue
+        if last.get(name, 0) >= at:
+            yield at, (at := lower.index(f"</{name}", at))
+        elif text[at : at + 1].isalnum():
+            # The end is cut off; in "<password> is missing" it is not a tag.
+            start, at = _value(text, tag.start(), at, _NOTHING)
+            yield start, at
+
+
+def _value(text: str, name: int, at: int, instead: re.Pattern[str]) -> Span:
+    """Return where a value is; an empty span if there is none.
+
+    :param text: the text
+    :param name: the place of the name
+    :param at: the place of the value
+    :param instead: text that is not a value
+    """
+    if quote := _QUOTE.match(text, at):
+        return quote.end(), _end(_QUOTES[quote[1]], text, quote.end())
+    if instead.match(text, at):
+        return at, at
+    if below := _LINES_BELOW.match(text, at):
+        return _block(text, name, below.end())
+    end = at
+    if opening := _OPENING.match(text, at):
+        end = _closing(text, opening.end() - 1)
+        if end == opening.end() + 1:
+            return at, at
+    return at, _end(_WORD, text, end)
+
+
+def _end(pattern: re.Pattern[str], text: str, at: int) -> int:
+    match = pattern.match(text, at)
+    return match.end() if match else at
+
+
+def _closing(text: str, at: int) -> int:
+    """Return the end of what is in brackets, which is the text's if none closes it."""
+    depth = 0
+    while bracket := _BRACKET.search(text, at):
+        at = bracket.end()
+        if quoted := _QUOTES.get(bracket[0]):
+            at = _end(quoted, text, at) + 1
+        else:
+            depth += 1 if bracket[0] in "[({" else -1
+            if depth == 0:
+                return at
+    return len(text)
+
+
+def _block(text: str, name: int, at: int) -> Span:
+    """Return where the lines below a name are that are its value in YAML.
+
+    :param text: the text
+    :param name: the place of the name
+    :param at: the place of the first of these lines
+    """
+    margin = _INDENT.match(text, text.rfind("\n", 0, name) + 1)
+    indent = len(margin[0]) if margin else 0
+    start = end = at
+    while at < len(text) and (line := _LINE.match(text, at)):
+        at = line.end()
+        if not line[2]:
+            continue
+        deeper = len(line[1]) - indent
+        if not (deeper > 0 or (deeper == 0 and line[2].startswith("- "))):
+            break
+        if start == end:
+            start = end = line.start(2)
+            if not _YAML.match(line[2]) or _PROSE.match(line[2]):
+                break
+        end = line.end(2)
+    return start, end
+
+
+# -- known values ---------------------------------------------------------------------
+
+
+def _repeated(
+    views: Iterable[View], known: Collection[str], cut: bool
+) -> Iterator[Span]:
+    """Yield where a text repeats known secrets.
+
+    :param views: the text
+    :param known: the secrets
+    :param cut: whether the text was cut, so that it may end within a secret
+    """
+    if not known:
         return
-    elif isinstance(value, (list, tuple, set, frozenset)):
-        for item in value:
-            yield from _secrets(item, depth - 1, secret)
+    # By their first characters, so that the work does not grow with their number.
+    lengths: dict[str, set[int]] = {}
+    for secret in known:
+        if len(secret) >= SHORT:
+            lengths.setdefault(secret[:SHORT], set()).add(len(secret))
+    for text, places in views:
+        for match in _SHORT_VALUE.finditer(text):
+            if match[0] in known:
+                yield places[match.start()], places[match.end()]
+        for at in range(len(text) - SHORT + 1 if lengths else 0):
+            for length in lengths.get(text[at : at + SHORT], ()):
+                end = at + length
+                if end <= len(text):
+                    if text[at:end] in known:
+                        yield places[at], places[end]
+                elif cut and any(secret.startswith(text[at:]) for secret in known):
+                    yield places[at], places[-1]
+
+
+# How a character outside ASCII is written; _views() decodes the others.
+_ESCAPED: tuple[Callable[[str], str], ...] = (
+    lambda each: repr(each)[1:-1],
+    lambda each: ascii(each)[1:-1],
+    lambda each: json.dumps(each)[1:-1],
+    lambda each: repr(each.encode(errors="replace"))[2:-1],
+    lambda each: urllib.parse.quote(each, errors="replace"),
+)
+
+
+def _spellings(secret: Any) -> Iterator[str]:
+    """Yield a secret as it may be written; nothing if it is blank."""
+    if isinstance(secret, str):
+        # Not str(), which a subclass may have changed.
+        text = str.__str__(secret).strip()
+    elif isinstance(secret, (bytes, bytearray)):
+        text = bytes(secret).decode(errors="replace").strip()
+        if text:
+            yield repr(bytes(secret))[2:-1]
+    elif isinstance(secret, (numbers.Number, uuid.UUID)):
+        text = "" if isinstance(secret, bool) else str(secret)
     else:
-        for key, item in _items(value):
-            named = secret or bool(_SECRET.search(str(key)))
-            yield from _secrets(item, depth - 1, named)
+        return
+    if text:
+        yield from (text, text.replace(" ", "+"))
+    if not text.isascii():
+        for escape in _ESCAPED:
+            written = "".join(each if each.isascii() else escape(each) for each in text)
+            yield from (written, written.replace(" ", "+"))
 
 
-def _items(value: Any) -> Iterable[tuple[Any, Any]]:
-    """Return the names and values in a mapping, a model or any object."""
-    try:
-        if not isinstance(value, Mapping) and hasattr(value, "to_dict"):
-            value = value.to_dict()
-        return list(
-            value.items() if isinstance(value, Mapping) else vars(value).items()
+def _tokens_of(context: Any) -> Iterator[str]:
+    for name in ("auth_token", "service_token"):
+        try:
+            yield from _spellings(getattr(context, name, None))
+        except Exception:
+            continue
+
+
+def _secrets_in(arguments: Any) -> Iterator[str]:
+    """Yield the values under a secret name in nested data, as they may be written.
+
+    Nearer values come first: what the bounds leave out is the deepest.
+
+    :param arguments: mappings, collections, models, any objects
+    """
+    queue = deque([(arguments, False, 0)])
+    # With the objects, since the ID of one that is gone is used again.
+    seen: dict[tuple[int, bool], Any] = {}
+    left = ITEMS
+    while queue and left > 0:
+        data, secret, depth = queue.popleft()
+        if (id(data), secret) in seen:
+            continue
+        seen[id(data), secret] = data
+        fields = list(islice(_fields(data), left))
+        left -= len(fields)
+        # {"key": "password", "value": ...}
+        keyed = any(
+            _is_secret(value)
+            for name, value in fields
+            if type(name) is str and name in ("key", "name")
         )
-    except Exception:
-        return ()
+        for name, value in fields:
+            with contextlib.suppress(Exception):
+                hidden = secret or _is_secret(name) or (keyed and name == "value")
+                if hidden:
+                    yield from _spellings(value)
+                if depth < DEPTH and not isinstance(value, _PLAIN):
+                    queue.append((value, hidden, depth + 1))
+
+
+_PLAIN = (
+    *(str, bytes, bytearray, memoryview, range, type(None), numbers.Number, uuid.UUID),
+    *(type, types.ModuleType, types.FunctionType, types.MethodType),
+    types.BuiltinFunctionType,
+)
+
+
+def _is_secret(name: Any) -> bool:
+    # Its type, since an object may fail when it is asked for its class.
+    if issubclass(type(name), bytes):
+        name = name.decode(errors="replace")
+    return issubclass(type(name), str) and bool(_SECRET.search(name.lower()))
+
+
+def _fields(data: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield the names and values in a collection, a model or any object.
+
+    A value that cannot be read is left out: a model may have to load it, and fail.
+    """
+    for fields in (_mapped, _listed, _attributes):
+        with contextlib.suppress(Exception):
+            yield from fields(data)
+
+
+def _mapped(data: Any) -> Iterator[tuple[Any, Any]]:
+    if _has(data, "to_dict") and not isinstance(data, Mapping):
+        # One that fails, or needs arguments, leaves the attributes.
+        with contextlib.suppress(Exception):
+            data = data.to_dict()
+    if isinstance(data, Mapping) or (_has(data, "keys") and _has(data, "__getitem__")):
+        for key in list(islice(data.keys(), ITEMS)):
+            with contextlib.suppress(Exception):
+                yield key, data[key]
+
+
+def _has(data: Any, method: str) -> bool:
+    # A client of a remote API seems to have all methods, and would call this one.
+    return inspect.getattr_static(data, method, None) is not None
+
+
+def _listed(data: Any) -> Iterator[tuple[Any, Any]]:
+    # An iterator is left to the driver, which would find it empty.
+    if not isinstance(data, Collection) or isinstance(data, (Iterator, Mapping)):
+        return
+    if isinstance(names := getattr(data, "_fields", None), tuple):
+        yield from zip(names, data)
+        return
+    pair = isinstance(data, tuple) and len(data) == 2
+    name = None
+    for item in data:
+        yield name, item
+        name = None
+        if issubclass(type(item), str) and (pair or item.startswith("-")):
+            # ("password", value), ["--password", value], ["--password=value"]
+            option, given, value = item.partition("=")
+            if given:
+                yield option, value
+            else:
+                name = option
+
+
+def _attributes(data: Any) -> Iterator[tuple[Any, Any]]:
+    for name, value in list(getattr(data, "__dict__", {}).items()):
+        # From there SQLAlchemy leads to all models.
+        if not str(name).startswith("_sa_"):
+            yield name, value
+    for cls in type(data).__mro__:
+        slots = vars(cls).get("__slots__", ())
+        for name in [slots] if isinstance(slots, str) else slots:
+            private = name.startswith("__") and not name.endswith("__")
+            with contextlib.suppress(Exception):
+                prefix = f"_{cls.__name__.lstrip('_')}" if private else ""
+                yield name, getattr(data, prefix + name)

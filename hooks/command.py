@@ -177,7 +177,8 @@ class CommandHook(EventHook):
         else:
             how = f"exit status {status}" if status > 0 else f"signal {-status}"
         # A variable with the name of a secret is one, too.
-        said = _one_line(complaint, context, environment | operation.arguments(*call))
+        named = {**operation.arguments(*call), "the environment": environment}
+        said = _one_line(complaint, context, named)
         reason = ": ".join(filter(None, (os.path.basename(command[0]), how, said)))
         if kind == "pre" and status is not None and status > 0:
             raise aspects.Veto(reason)

@@ -175,7 +175,7 @@ def make_hook(cls: type, section: InstanceSection, host: str | None) -> Any:
         hook: Any = cls(configuration=section, host=host)
         hook.instance_name = section.name
     except (Exception, SystemExit) as error:
-        text = one_line(error, {"secrets": secret_options(section)})
+        text = one_line(error, secret_options(section))
         raise UnresolvedName(f"making the hook failed: {text}") from error
     if section.safe_get("hook_dispatch") == "background":
         # Without its library there is a problem: see dispatch_problems().

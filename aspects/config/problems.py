@@ -6,7 +6,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from aspects.secrets import text_of
 
@@ -60,11 +60,11 @@ def instead(name: str, names: Iterable[str], cutoff: float = 0.6) -> str:
 # -- errors --------------------------------------------------------------------
 
 
-def one_line(error: BaseException, secrets: dict[str, Any] | None = None) -> str:
+def one_line(error: BaseException, secrets: Iterable[str] = ()) -> str:
     """Return an error's type and text, in one line and without secrets.
 
     :param error: the error
-    :param secrets: what else its text is not to have, as for ``without_secrets``
+    :param secrets: values that its text must not have
     """
-    text = f"{type(error).__name__}: {text_of(error, None, secrets)}"
+    text = f"{type(error).__name__}: {text_of(error, secrets=secrets)}"
     return " ".join(text.split())

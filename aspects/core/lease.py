@@ -154,6 +154,6 @@ def _attempt(
                 "hook": hook_name(hook),
                 "backend": backend,
                 "type": type(error).__name__,
-                "error": text_of(error, None, {"secrets": secrets}),
+                "error": text_of(error, secrets=secrets),
             },
         )

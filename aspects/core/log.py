@@ -91,7 +91,7 @@ def _fields(
         "backend": getattr(operation, "backend", None),
         "operation": operation,
         "type": type(error).__name__,
-        "error": text_of(error, context, {**arguments, "secrets": secrets}),
+        "error": text_of(error, context, arguments, secrets=secrets),
         **more,
     }
 

@@ -25,6 +25,7 @@ from manila import exception
 from manila.db.sqlalchemy import models
 from manila.tests.share.drivers import dummy
 from oslo_config import cfg
+from sqlalchemy import orm
 from sqlalchemy.orm import attributes
 
 import aspects
@@ -54,9 +55,9 @@ def planted(name: str) -> str:
 # What is called
 
 
-def share_server() -> Any:
+def share_server(kind: type = models.ShareServer) -> Any:
     """Return a share server as Manila's database has it."""
-    server = models.ShareServer(id="8" * 32, host="node1@alpha")
+    server = kind(id="8" * 32, host="node1@alpha")
     details = {
         "primary_public_ip": "10.0.0.10",
         "secondary_public_ip": "10.0.0.11",
@@ -246,6 +247,28 @@ class Faulty(aspects.HookBase):
 
     def _execute_periodic_hook(self, context, periodic_hook_data, *args, **kwargs):
         self._fail("periodic", context)
+
+
+# The function itself
+
+
+class Detached(models.ShareServer):  # type: ignore[misc]
+    """A share server that its session has let go of."""
+
+    def to_dict(self) -> dict[str, Any]:
+        raise orm.exc.DetachedInstanceError
+
+
+@pytest.mark.parametrize("kind", [models.ShareServer, Detached])
+def test_secrets_of_a_share_server_are_found_and_nothing_else(kind: type) -> None:
+    server = share_server(kind)
+    # What SQLAlchemy has behind the attributes of a model.
+    words = (
+        "append, deleted, mapper, merge, relationship, remove, select, share_servers"
+    )
+    text = f"{words}: tried {planted('details')}"
+    for arguments in ({"share_server": server}, {"credentials": [server]}):
+        assert aspects.without_secrets(text, None, arguments) == f"{words}: tried ***"
 
 
 # Where the hooks put it

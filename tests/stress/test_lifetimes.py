@@ -204,6 +204,8 @@ class Unrest:
 
     def check(self, before: set[threading.Thread]) -> None:
         """Check what can be said when all is quiet again."""
+        for hook in self.weaving.hooks:
+            hook.left = time.monotonic()
         self.weaving.stop()
         deadline = time.monotonic() + 60
         while set(threading.enumerate()) - before and time.monotonic() < deadline:

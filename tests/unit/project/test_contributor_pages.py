@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 import pytest
 
 import aspects
+from aspects.config.options import hook_options, instance_options, section_options
 from tests.support.pages import DOCS, ROOT, file_of, pages
 
 from .test_architecture import FLOORS, TREES, UPWARDS, WITH_MANILA
@@ -129,3 +130,9 @@ def test_the_reference_has_every_public_name() -> None:
         r"^\.\. auto\w+:: aspects\.(\w+)", text_of("reference.rst"), re.M
     )
     assert set(documented) == set(aspects.__all__)
+
+
+def test_the_page_on_configuration_has_every_option_of_backends_and_hooks() -> None:
+    options = [*section_options, *hook_options, *instance_options]
+    rows = re.findall(r"^``(\w+)`` +\S", text_of("configuration.rst"), re.M)
+    assert {option.name for option in options} <= set(rows)

@@ -35,12 +35,12 @@ def test_hooks_left_out_are_stopped_after_their_last_ending(file, woven):
     done.clear()
     go_on.set()
     caller.join(10)
-    # The end of the process waits for it.
+    # The end of the process waits for it. Its own hooks stop beside those.
     aspects.weaving(woven).stop()
-    assert done == [
+    assert [each for each in done if each != ("stop", "d")] == [
         *[("post", "a"), ("post", "b"), ("stop", "b"), ("stop", "a")],
-        ("stop", "d"),
     ]
+    assert ("stop", "d") in done
 
 
 class Calls:
