@@ -51,8 +51,9 @@ def manilas(backend, monkeypatch):
 def test_manila_is_left_with_its_own_options(manilas):
     made = manilas(cfg.StrOpt("h_url", default="x"), alpha="h_url = y")
     assert made.values("h_url") == ["y"]
-    assert set(made.conf.alpha) == {"share_backend_name"}
-    assert "alpha:ops" not in made.conf
+    at_start = {"hook_methods", "periodic_hooks_interval"}
+    assert set(made.conf.alpha) == {"share_backend_name", *at_start}
+    assert set(made.conf["alpha:ops"]) == {"periodic_hooks_interval"}
     # Its drivers can have an option of that name.
     made.conf.register_opt(cfg.IntOpt("h_url", default=1), group="alpha")
 
@@ -81,6 +82,16 @@ def test_switch_in_default_is_followed_without_a_warning(manilas, caplog):
         made.edit(sections="[DEFAULT]\nenable_pre_hooks = True")
     assert made.hooks[0].pre_hooks_enabled is True
     assert caplog.text == ""
+
+
+def test_change_that_waits_for_a_restart_is_a_warning(manilas, caplog):
+    made = manilas(cfg.StrOpt("h"))
+    with caplog.at_level(logging.DEBUG):
+        made.edit(alpha="hook_methods = $none\nh = y")
+        made.conf.log_opt_values(logging.getLogger("manila"), logging.DEBUG)
+    (warning,) = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert warning == "Ignoring change to immutable option alpha.hook_methods"
+    assert made.values("h") == ["y"]
 
 
 def test_reference_to_an_option_of_manila(manilas):
