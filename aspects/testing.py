@@ -421,7 +421,7 @@ def make_hook(
         problems.append(Problem(backend, "hook_drivers", name, error.cause))
     # Whether there are its hook_operations depends on the hook_methods of a section.
     problems += plan.dispatch_problems(cls, section)
-    problems += [_with_value(problem, values) for problem in section.problems()]
+    problems += section.problems()
     for option in options:
         if option not in section.options:
             advice = instead(option, section.options)
@@ -433,10 +433,3 @@ def make_hook(
         for switch, option in SWITCHES.items():
             setattr(hook, switch, section.safe_get(option))
     return hook  # type: ignore[no-any-return]
-
-
-def _with_value(problem: Problem, values: dict[str, Any]) -> Problem:
-    # oslo.config knows the text of a file, and of no other source.
-    if problem.value == "?" and problem.option in values:
-        return problem._replace(value=str(values[problem.option]))
-    return problem

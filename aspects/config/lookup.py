@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from oslo_config import cfg
+from oslo_config import cfg, sources
 
 from aspects.config.options import AT_START, SharedOpt
 
@@ -164,7 +164,7 @@ class Lookup(cfg.ConfigOpts):
         if "override" in record:
             return self._set_in_code(option, record, "override"), True
         value, location = self._do_get(option.dest, self._groups[section])
-        if location is None:
+        if value is None and location is None:
             return None, False
         # oslo.config takes both for a number.
         if value is None and option.default is not None:
@@ -270,8 +270,9 @@ class Lookup(cfg.ConfigOpts):
                 with contextlib.suppress(KeyError):
                     if namespace._get_file_value([place], normalized=True)[0] is texts:
                         return Origin(*place, ", ".join(texts), location.detail)
-        # Of another source than files.
-        return Origin(section, dest, "?")
+        found = (source.get(section, dest, option) for source in self._sources)
+        text = next((text for text, _ in found if text is not sources._NoValue), "?")
+        return Origin(section, dest, str(text))
 
 
 def cause_of(error: Exception) -> str:

@@ -128,7 +128,8 @@ class InstanceSection:
 
         Manila logs the values of all registered options, at start-up and after a
         reload, and ends if one cannot be read. It would read the value of each section
-        alone, with the type of the hook that came first.
+        alone, with the type of the hook that came first. One that a reload does not
+        follow can always be read, and oslo.config warns that it ignores a change.
         """
         shown = followed(option)
         # oslo.config refuses a second option of a name unless the two are equal.
@@ -142,9 +143,9 @@ class InstanceSection:
                     record["opt"].mutable = shown.mutable
         if self._is_foreign:
             self.section.append_config_values([shown])
-        # oslo.config would log the old and the new value of a secret.
-        elif isinstance(self.section, BackendSection) and not option.secret:
-            for group in groups:
+        elif isinstance(self.section, BackendSection) or not shown.mutable:
+            # oslo.config would log the old and the new value of a secret.
+            for group in () if option.secret else groups:
                 # The program, or another hook, may have an option of that name.
                 with contextlib.suppress(cfg.DuplicateOptError):
                     self.conf.register_opt(shown, group=group)
@@ -254,7 +255,8 @@ class InstanceSection:
         return origin.section if origin else self.config_group or "DEFAULT"
 
     def __getattr__(self, key: str) -> Any:
-        if key.startswith("__") or "values" not in vars(self):
+        if "values" not in vars(self):
+            # Of one that is being copied.
             raise AttributeError(key)
         value = self.safe_get(key)
         return getattr(self.section, key) if value is None else value

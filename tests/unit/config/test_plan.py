@@ -193,6 +193,16 @@ def test_kept_instance_has_all_new_values_or_none(backend):
     ]
     where = hook.configuration.origin
     assert (where("h").text, where("h_more")) == ("b", None)
+    # And one that is added later, with those of the last edit.
+    hook.configuration.append_config_values([cfg.StrOpt("h_last", default="<$h>")])
+    assert made.values("h_last") == ["<b>"]
+
+
+def test_ticks_follow_the_file(backend):
+    made = backend(OPTION)
+    made.weave()
+    made.edit(alpha="periodic_hooks_ticks = 3")
+    assert aspects.weaving(made.woven).periodic_hooks_ticks == 3
 
 
 def test_kept_instance_forgets_what_was_secret(backend, caplog):

@@ -6,7 +6,8 @@ from __future__ import annotations
 import logging
 
 import pytest
-from oslo_config import cfg
+from oslo_config import cfg, sources
+from oslo_log import versionutils
 
 import aspects
 from tests.support.config import ConfigFile
@@ -74,13 +75,13 @@ def test_deprecated_name(backend, option, alpha, sections, section, name):
     assert hook.configuration.where("h_url").lower() == (section or "alpha").lower()
 
 
-def test_deprecated_name_is_reported_by_oslo_config(backend, caplog):
-    # Under a name that no other test has: oslo.log says it once.
-    option = cfg.StrOpt("h_target", deprecated_name="h_aim")
-    backend(option, alpha="h_aim = here").weave()
+def test_deprecated_name_is_reported_by_oslo_config(backend, caplog, monkeypatch):
+    # oslo.log remembers what it has said.
+    monkeypatch.setattr(versionutils, "_deprecated_messages_sent", {})
+    backend(URL, alpha="url = here").weave()
     assert [r.getMessage() for r in caplog.records] == [
-        'Deprecated: Option "h_aim" from group "alpha" is deprecated. Use option '
-        '"h_target" from group "alpha".'
+        'Deprecated: Option "url" from group "alpha" is deprecated. Use option "h_url" '
+        'from group "alpha".'
     ]
 
 
@@ -295,15 +296,20 @@ def test_section_with_a_space_in_its_name(tmp_path):
 
 def test_value_that_another_source_has(backend):
     class Source:
-        def get(self, group_name, option_name, opt):
-            if (group_name, option_name) == ("alpha", "h_size"):
-                return "big", cfg.LocationInfo(cfg.Locations.user, "elsewhere")
-            return cfg.sources._NoValue, None
+        value = "big"
 
-    made = backend(cfg.IntOpt("h_size"))
+        def get(self, group_name, option_name, opt):
+            there = (group_name, option_name) == ("alpha", "h_size")
+            return (self.value if there else sources._NoValue), None
+
+    made = backend([cfg.IntOpt("h_size"), cfg.IntOpt("h_depth")])
     made.conf._sources.append(Source())
     (problem,) = made.problems()
-    assert problem[:3] == ("alpha", "h_size", "?")
+    assert problem[:3] == ("alpha", "h_size", "big")
+    Source.value = "8"
+    (hook,) = made.weave()
+    assert (made.values("h_size"), made.values("h_depth")) == ([8], [None])
+    assert hook.configuration.where("h_size") == "alpha"
 
 
 def test_options_that_were_read_from_nowhere_have_their_defaults(backend, monkeypatch):

@@ -40,6 +40,7 @@ def manilas(backend, monkeypatch):
         # As Manila has registered them by then.
         made.conf.register_opt(cfg.StrOpt("share_backend_name"), group="alpha")
         made.conf.register_opt(cfg.BoolOpt("enable_pre_hooks", default=False))
+        made.conf.register_opt(cfg.StrOpt("h"), group="beta")
         section = Configuration("alpha")
         made.woven = aspects.weave_from_config(Driver(), section, "node1@alpha")
         return made
@@ -50,8 +51,9 @@ def manilas(backend, monkeypatch):
 def test_manila_is_left_with_its_own_options(manilas):
     made = manilas(cfg.StrOpt("h_url", default="x"), alpha="h_url = y")
     assert made.values("h_url") == ["y"]
-    assert set(made.conf.alpha) == {"share_backend_name"}
-    assert "alpha:ops" not in made.conf
+    at_start = {"hook_methods", "periodic_hooks_interval"}
+    assert set(made.conf.alpha) == {"share_backend_name", *at_start}
+    assert set(made.conf["alpha:ops"]) == {"periodic_hooks_interval"}
     # Its drivers can have an option of that name.
     made.conf.register_opt(cfg.IntOpt("h_url", default=1), group="alpha")
 
@@ -82,9 +84,35 @@ def test_switch_in_default_is_followed_without_a_warning(manilas, caplog):
     assert caplog.text == ""
 
 
+def test_change_that_waits_for_a_restart_is_a_warning(manilas, caplog):
+    made = manilas(cfg.StrOpt("h"))
+    with caplog.at_level(logging.DEBUG):
+        made.edit(alpha="hook_methods = $none\nh = y")
+        made.conf.log_opt_values(logging.getLogger("manila"), logging.DEBUG)
+    (warning,) = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert warning == "Ignoring change to immutable option alpha.hook_methods"
+    assert made.values("h") == ["y"]
+
+
 def test_reference_to_an_option_of_manila(manilas):
     made = manilas(
         cfg.StrOpt("h", default="$share_backend_name/$hook_dispatch"),
         alpha="share_backend_name = lvm",
     )
     assert made.values("h") == ["lvm/inline"]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        # The hook's own option, which is registered nowhere.
+        ("$alpha.h/ops", "x/ops"),
+        ("${DEFAULT.h}/ops", "y/ops"),
+        # Another backend's, of the same name.
+        ("$beta.h/ops", "z/ops"),
+    ],
+)
+def test_reference_to_the_option_of_one_section(manilas, text, value):
+    sections = f"[DEFAULT]\nh = y\n[beta]\nh = z\n[alpha:ops]\nh = {text}"
+    made = manilas(cfg.StrOpt("h"), alpha="h = x", sections=sections)
+    assert made.values("h") == [value]
