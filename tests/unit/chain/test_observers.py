@@ -228,3 +228,113 @@ def test_a_hook_with_only_its_periodic_method_enabled_observes_calls(
     driver = way.driver([Watcher("w", trace, enabled=["periodic"])])
     way.call(driver, CONTEXT, "share")
     assert runs(trace) == ["w:driver.driver(", "w:driver.driver)"]
+
+
+class Keeping(Recorder):
+    """Keeps what it observes, and how each run ends."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.observed: list[aspects.Observed] = []
+        self.ended: list[tuple[Any, ...]] = []
+
+    def observe(self, observed: aspects.Observed) -> Any:
+        self.observed.append(observed)
+        return self
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *raised: Any) -> None:
+        self.ended.append(raised)
+
+
+@pytest.mark.parametrize("kind", HOOK_KINDS)
+def test_an_observer_gets_the_hook_that_is_in_the_chain(kind: Any) -> None:
+    other, keeping = kind("other"), Keeping("k")
+    woven = aspects.weave(Driver(), [keeping, other], "alpha")
+    woven.create_share(CONTEXT, "share")
+    assert {each.hook for each in keeping.observed} == {other, None}
+
+
+def test_an_error_method_is_observed_with_the_arguments_of_the_call() -> None:
+    def fail(*args: Any) -> None:
+        raise OSError("the array is down")
+
+    keeping = Keeping("k")
+    woven = aspects.weave(Driver(fail), [keeping, Recorder("one")], "alpha")
+    with pytest.raises(OSError, match="array") as raised:
+        woven.create_share(CONTEXT, "share", share_server="server")
+    error = keeping.observed[-1]
+    assert (error.kind, error.context) == ("error", CONTEXT)
+    assert (error.args, error.kwargs) == (("share",), {"share_server": "server"})
+    # The driver's run ended with its error, the others without one.
+    kind, value, traceback = keeping.ended[1]
+    assert (kind, value) == (OSError, raised.value)
+    assert traceback is not None
+    assert keeping.ended[0] == keeping.ended[2] == (None, None, None)
+
+
+def test_a_tick_is_observed_with_its_backend() -> None:
+    keeping = Keeping("k", enabled=["post"])
+    hooks = [keeping, Recorder("one", enabled=["periodic"])]
+    woven = aspects.weave(Driver(), hooks, "alpha", "node@alpha")
+    assert aspects.tick(woven, CONTEXT, [])
+    (observed,) = keeping.observed
+    assert observed.operation == "periodic"
+    assert (observed.operation.backend, observed.operation.host) == (
+        "alpha",
+        "node@alpha",
+    )
+    assert (observed.context, observed.args, observed.kwargs) == (CONTEXT, (), {})
+
+
+def test_an_error_of_an_observer_is_logged_without_secrets(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Telling(Recorder):
+        def observe(self, observed: aspects.Observed) -> None:
+            raise OSError(f"cannot send {observed.args[0]['access_key']}")
+
+    woven = aspects.weave(Driver(), [Telling("t", enabled=["post"])], "alpha")
+    with caplog.at_level(logging.WARNING):
+        woven.create_share(CONTEXT, {"access_key": "tops3cret-key"})
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        "Suppressed an error of the observe method of hook t of backend alpha in "
+        "create_share_instance: OSError: cannot send ***"
+    )
+
+
+def test_what_ends_a_thread_in_an_observer_ends_the_call_and_other_observers(
+    way: Way,
+) -> None:
+    class Ending(Recorder):
+        def observe(self, observed: aspects.Observed) -> None:
+            if observed.kind == "driver":
+                raise SystemExit(3)
+
+    outer, inner = Keeping("outer"), Keeping("inner")
+    driver = way.driver([outer, Ending("ending"), inner])
+    with pytest.raises(SystemExit):
+        way.call(driver, CONTEXT, "share")
+    kinds = [each.kind for each in outer.observed]
+    assert kinds.count("driver") == 1
+    assert outer.ended[kinds.index("driver")][0] is SystemExit
+    assert "driver" not in [each.kind for each in inner.observed]
+
+
+def test_an_observer_that_passes_an_error_on_is_not_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Raising(Keeping):
+        def __exit__(self, *raised: Any) -> None:
+            if raised[1] is not None:
+                raise raised[1]
+
+    def fail(*args: Any) -> None:
+        raise OSError("the array is down")
+
+    woven = aspects.weave(Driver(fail), [Raising("r"), Keeping("k")], "alpha")
+    with caplog.at_level(logging.WARNING), pytest.raises(OSError, match="array"):
+        woven.create_share(CONTEXT, "share")
+    assert caplog.records == []
