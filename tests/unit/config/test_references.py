@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from oslo_config import cfg
 
+import aspects
+
 STATE = cfg.StrOpt("state_path", default="/var/lib/manila")
 
 
@@ -153,6 +155,26 @@ def test_default_that_leads_nowhere_is_a_problem_of_the_backend(backend):
     made.file.mutate(made.text(alpha="h_log = /h.log"))
     made.weave()
     assert made.values("h_log") == ["/h.log"]
+
+
+def test_constructor_that_uses_such_a_default_is_no_second_problem(backend):
+    made = backend(cfg.StrOpt("h_log", default="$none/h.log"))
+    (cls,) = made.classes
+
+    def __init__(hook: Any, configuration: Any, host: str | None) -> None:
+        super(cls, hook).__init__(configuration, host)
+        hook.directory = hook.get_config_option("h_log").rpartition("/")[0]
+
+    cls.__init__ = __init__
+    assert [problem.option for problem in made.problems()] == ["h_log"]
+
+
+def test_default_that_leads_nowhere_in_a_section_that_is_default(backend):
+    made = backend(cfg.StrOpt("h_log", default="$none"))
+    made.file.mutate(made.text().replace("[alpha]", "[DEFAULT]"))
+    section = aspects.BackendSection(made.conf, None)
+    with pytest.raises(aspects.HookConfigError, match=r"^\[DEFAULT\] h_log = \$none: "):
+        aspects.weave_from_config(object(), section, "node1")
 
 
 def test_error_names_the_option_that_is_referred_to(backend):
