@@ -209,3 +209,29 @@ def test_switches_can_refer_to_the_hooks_own_options(backend):
     (hook,) = made.weave()
     assert hook.pre_hooks_enabled is True
     assert hook.hook_operations == ["create_*"]
+
+
+# -- options that a hook reads, and does not declare -----------------------------
+
+
+@pytest.mark.parametrize(
+    ("alpha", "sections", "value"),
+    [
+        ("", "", 1),
+        ("pool = 2", "", 2),
+        ("", "[DEFAULT]\npool = 3", 3),
+        ("pool = 2", "[DEFAULT]\npool = 3", 2),
+        # That of [DEFAULT] cannot be read, and [alpha] has its default.
+        ("", "[DEFAULT]\npool = deep", 1),
+        ("", "[DEFAULT]\npool = $pool", 1),
+    ],
+)
+def test_option_of_the_service_that_a_hook_reads(backend, alpha, sections, value):
+    made = backend(path(), alpha=alpha, sections=sections)
+    made.conf.register_opt(cfg.IntOpt("pool", default=1), group="alpha")
+    made.conf.register_opt(cfg.IntOpt("pool", default=0))
+    made.conf.register_opt(cfg.StrOpt("zone", default="z"))
+    made.weave()
+    assert made.values("pool") == [value]
+    assert made.values("zone") == ["z"]
+    assert made.values("nobody_has_this") == [None]
