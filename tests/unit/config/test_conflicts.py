@@ -194,6 +194,17 @@ def test_required_option_of_a_foreign_configuration(foreign):
         foreign(option)
 
 
+def test_foreign_configuration_that_keeps_nothing(monkeypatch):
+    monkeypatch.setattr(Foreign, "append_config_values", lambda section, options: None)
+    section = Foreign(cfg.ConfigOpts())
+    section.safe_get = lambda key: (
+        ["h=builtins:none"] if key == "hook_drivers" else None
+    )
+    with pytest.raises(aspects.HookConfigError) as refused:
+        aspects.weave_from_config(Driver(), section, "node1@alpha")
+    assert [problem.option for problem in refused.value.problems] == ["hook_drivers"]
+
+
 def test_default_of_an_option_that_a_foreign_configuration_lacks(foreign):
     assert foreign(cfg.StrOpt("h", default="$hook_dispatch!")).values("h") == [
         "inline!"
@@ -243,6 +254,23 @@ def test_error_does_not_repeat_a_password_in_an_address(backend):
     option = cfg.URIOpt("h_url", schemes=["https"])
     (problem,) = backend(option, alpha="h_url = http://a:hunter2-Zq9@b").problems()
     assert problem[:3] == ("alpha", "h_url", "http://a:***@b")
+    assert "hunter2" not in problem.cause
+
+
+def test_each_wrong_value_of_a_secret_is_reported(backend):
+    option = cfg.IntOpt("h_pin", secret=True)
+    sections = "[alpha:ops]\nh_pin = hunter2-Zq9"
+    made = backend(option, alpha="h_pin = hunter3-Zq9", sections=sections)
+    assert [str(problem) for problem in made.problems()] == [
+        "[alpha:ops] h_pin = ***: not a valid value",
+        "[alpha] h_pin = ***: not a valid value",
+    ]
+
+
+def test_value_of_an_option_that_is_called_a_password(backend):
+    made = backend(cfg.IntOpt("h_password"), alpha="h_password = hunter2-Zq9")
+    (problem,) = made.problems()
+    assert problem[:3] == ("alpha", "h_password", "***")
     assert "hunter2" not in problem.cause
 
 

@@ -199,8 +199,9 @@ def test_kept_instance_has_all_new_values_or_none(backend):
 
 
 def test_ticks_follow_the_file(backend):
-    made = backend(OPTION)
+    made = backend(OPTION, alpha="periodic_hooks_ticks = 2")
     made.weave()
+    assert aspects.weaving(made.woven).periodic_hooks_ticks == 2
     made.edit(alpha="periodic_hooks_ticks = 3")
     assert aspects.weaving(made.woven).periodic_hooks_ticks == 3
 

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from oslo_config import cfg
 
+import aspects
+
 STATE = cfg.StrOpt("state_path", default="/var/lib/manila")
 
 
@@ -155,6 +157,26 @@ def test_default_that_leads_nowhere_is_a_problem_of_the_backend(backend):
     assert made.values("h_log") == ["/h.log"]
 
 
+def test_constructor_that_uses_such_a_default_is_no_second_problem(backend):
+    made = backend(cfg.StrOpt("h_log", default="$none/h.log"))
+    (cls,) = made.classes
+
+    def __init__(hook: Any, configuration: Any, host: str | None) -> None:
+        super(cls, hook).__init__(configuration, host)
+        hook.directory = hook.get_config_option("h_log").rpartition("/")[0]
+
+    cls.__init__ = __init__
+    assert [problem.option for problem in made.problems()] == ["h_log"]
+
+
+def test_default_that_leads_nowhere_in_a_section_that_is_default(backend):
+    made = backend(cfg.StrOpt("h_log", default="$none"))
+    made.file.mutate(made.text().replace("[alpha]", "[DEFAULT]"))
+    section = aspects.BackendSection(made.conf, None)
+    with pytest.raises(aspects.HookConfigError, match=r"^\[DEFAULT\] h_log = \$none: "):
+        aspects.weave_from_config(object(), section, "node1")
+
+
 def test_error_names_the_option_that_is_referred_to(backend):
     options = [cfg.StrOpt("h_log"), cfg.IntOpt("h_size")]
     made = backend(options, alpha="h_log = x$h_size\nh_size = big")
@@ -187,3 +209,29 @@ def test_switches_can_refer_to_the_hooks_own_options(backend):
     (hook,) = made.weave()
     assert hook.pre_hooks_enabled is True
     assert hook.hook_operations == ["create_*"]
+
+
+# -- options that a hook reads, and does not declare -----------------------------
+
+
+@pytest.mark.parametrize(
+    ("alpha", "sections", "value"),
+    [
+        ("", "", 1),
+        ("pool = 2", "", 2),
+        ("", "[DEFAULT]\npool = 3", 3),
+        ("pool = 2", "[DEFAULT]\npool = 3", 2),
+        # That of [DEFAULT] cannot be read, and [alpha] has its default.
+        ("", "[DEFAULT]\npool = deep", 1),
+        ("", "[DEFAULT]\npool = $pool", 1),
+    ],
+)
+def test_option_of_the_service_that_a_hook_reads(backend, alpha, sections, value):
+    made = backend(path(), alpha=alpha, sections=sections)
+    made.conf.register_opt(cfg.IntOpt("pool", default=1), group="alpha")
+    made.conf.register_opt(cfg.IntOpt("pool", default=0))
+    made.conf.register_opt(cfg.StrOpt("zone", default="z"))
+    made.weave()
+    assert made.values("pool") == [value]
+    assert made.values("zone") == ["z"]
+    assert made.values("nobody_has_this") == [None]

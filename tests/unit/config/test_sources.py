@@ -118,7 +118,7 @@ def test_variable_counts_more_than_the_file_in_its_own_section(
     assert made.values("h_url") == ["file" if nearer else "variable"]
     origin = hook.configuration.origin("h_url")
     assert origin.section == (in_file if nearer else variable)
-    assert origin.in_environment is not nearer
+    assert origin.in_environment == (not nearer)
     detail = str(made.file.path) if nearer else f"OS_{variable.upper()}__H_URL"
     assert origin.detail == detail
 
@@ -337,21 +337,26 @@ def test_reload_says_nothing_wrong_of_the_options(backend, caplog):
         cfg.StrOpt("h_address", default="a"),
         cfg.IntOpt("h_size", required=True),
     ]
-    made = backend(options, alpha="h_size = 1")
+    made = backend(options, URL, alpha="h_size = 1")
     theirs = [cfg.BoolOpt("enable_pre_hooks", default=False, help="Theirs.")]
     made.conf.register_opts(theirs)
     made.conf.register_opts(
         [cfg.ListOpt("hook_drivers", help="Theirs.")], group="alpha"
     )
     made.weave()
+    made.classes.pop()
     with caplog.at_level(logging.DEBUG):
         made.edit(
             alpha="h_size = 2\nh_address = b\nhook_queue_size = 7",
             sections="[DEFAULT]\nenable_pre_hooks = True\n"
             "[alpha:ops]\nhook_queue_timeout = 2",
         )
+    ops, day = (
+        f"{cls.lower()}=tests.unit.config.support:{cls}" for cls in ("Ops", "Day")
+    )
     said = {r.getMessage() for r in caplog.records if r.name == "oslo_config.cfg"}
     assert said == {
+        f"Option alpha.hook_drivers changed from [{ops}, {day}] to [{ops}]",
         "Option DEFAULT.enable_pre_hooks changed from [None] to [True]",
         "Option alpha.h_size changed from [1] to [2]",
         "Option alpha.h_address changed from [None] to [b]",
