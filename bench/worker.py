@@ -111,6 +111,20 @@ def interleaved(
     return values
 
 
+def calibrated(time_of: Callable[[int], float]) -> int:
+    """Return the number of iterations that take as long as :data:`SAMPLE`.
+
+    :param time_of: runs a number of iterations; returns the seconds that they take
+    """
+    # The first call of an operation makes its plan. It takes hundreds of times as long
+    # as any other call, so that one iteration would seem to be enough.
+    time_of(1)
+    loops = 1
+    while time_of(loops) < SAMPLE:
+        loops *= 2
+    return loops
+
+
 def measure_cases(group: str, seconds: float) -> Values:
     """Measure a group of cases that are statements."""
     # Manila registers options of the command line when it is imported: before
@@ -121,9 +135,7 @@ def measure_cases(group: str, seconds: float) -> Values:
 
     def taker(case: cases.Case) -> Callable[[], float]:
         loop = cases.loop_of(case)
-        loops = 1
-        while cases.time_of(loop, loops, timer) < SAMPLE:
-            loops *= 2
+        loops = calibrated(lambda loops: cases.time_of(loop, loops, timer))
         return lambda: cases.time_of(loop, loops, timer) / loops
 
     with service_logging():

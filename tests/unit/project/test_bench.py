@@ -13,7 +13,7 @@ console = pytest.importorskip("rich.console")
 
 import aspects  # noqa: E402
 from bench import __main__ as command  # noqa: E402
-from bench import figures, floor, report, subjects  # noqa: E402
+from bench import figures, floor, report, subjects, worker  # noqa: E402
 
 NS = 1e-9
 
@@ -195,6 +195,18 @@ class TestChecks:
             figures.read_ceilings(path)
         assert says in str(caught.value)
         assert "\n" not in str(caught.value)
+
+
+class TestWorker:
+    def test_a_slow_first_call_does_not_shorten_the_measurement(self):
+        runs = []
+
+        def time_of(loops):
+            runs.append(loops)
+            slow_start = worker.SAMPLE if len(runs) == 1 else 0
+            return slow_start + loops * worker.SAMPLE / 100
+
+        assert worker.calibrated(time_of) == 128
 
 
 class TestReport:
