@@ -117,6 +117,9 @@ METHODS: Mapping[str, str] = types.MappingProxyType(
 
 ContextFactory = Callable[[], Any]
 
+# All but the first. With [1:], Python would make a new slice at each call.
+_REST = slice(1, None)
+
 _POSITIONAL_ONLY = inspect.Parameter.POSITIONAL_ONLY
 _POSITIONAL_OR_KEYWORD = inspect.Parameter.POSITIONAL_OR_KEYWORD
 
@@ -240,7 +243,7 @@ class Operation(str):
             ``kwargs``
         """
         if self._plain and args and args[0] is not None:
-            return self, args[0], args[1:], kwargs
+            return self, args[0], args[_REST], kwargs
         context, args, kwargs = self.take_context(args, kwargs)
         return self.for_call(args, kwargs), context, args, kwargs
 
