@@ -33,6 +33,9 @@ class Snapshot:
 
     __slots__ = ("calls", "hooks", "idle", "owner", "plans", "switches")
 
+    #: The chain, once the snapshot is retired.
+    owner: Owner
+
     def __init__(self, hooks: tuple[Any, ...]) -> None:
         self.hooks = hooks
         self.switches = tuple(map(Switches.of, hooks))
@@ -42,16 +45,15 @@ class Snapshot:
             own.enable("pre", "post") or (own.periodic_hooks_enabled and observes(hook))
             for hook, own in zip(hooks, self.switches)
         )
-        # One entry a call in flight. Appending and popping are atomic.
-        self.calls: list[None] = []
-        #: The chain, once the snapshot is retired.
-        self.owner: Owner | None = None
+        # An entry for each call in flight, and one until the snapshot is retired.
+        # Appending and popping are atomic.
+        self.calls: list[None] = [None]
         self.plans = Plans(hooks, self.switches)
 
     def leave(self) -> None:
         """Count a call out. The last one to leave a retired snapshot reports it."""
         self.calls.pop()
-        if self.owner is not None and not self.calls:
+        if not self.calls:
             self.owner.drained(self)
 
     def retire(self, owner: Owner) -> None:
@@ -60,8 +62,7 @@ class Snapshot:
         :param owner: gets the report, which may come more than once
         """
         self.owner = owner
-        if not self.calls:
-            owner.drained(self)
+        self.leave()
 
 
 class Plans(dict[str, "Plan"]):
