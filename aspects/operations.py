@@ -117,9 +117,6 @@ METHODS: Mapping[str, str] = types.MappingProxyType(
 
 ContextFactory = Callable[[], Any]
 
-# All but the first. With [1:], Python would make a new slice at each call.
-_REST = slice(1, None)
-
 _POSITIONAL_ONLY = inspect.Parameter.POSITIONAL_ONLY
 _POSITIONAL_OR_KEYWORD = inspect.Parameter.POSITIONAL_OR_KEYWORD
 
@@ -162,12 +159,12 @@ class Operation(str):
     __slots__ = (
         "_context_name",
         "_new_context",
-        "_plain",
         "_signature",
         "backend",
         "context_at",
         "host",
         "method",
+        "plain",
         "requested",
         "vetoes",
     )
@@ -183,8 +180,8 @@ class Operation(str):
     requested: bool
     #: The vetoes of this call that are not enforced: pairs of hook name and reason.
     vetoes: tuple[tuple[str, str], ...]
-    # Whether the context comes first, and the operation is the same for all calls.
-    _plain: bool
+    #: Whether the context comes first, and the operation is the same for all calls.
+    plain: bool
     #: The position of the context among the driver method's parameters.
     context_at: int | None
     _context_name: str
@@ -210,7 +207,7 @@ class Operation(str):
             self.method, function
         )
         self.vetoes = ()
-        self._plain = self.context_at == 0 and cls is Operation
+        self.plain = self.context_at == 0 and cls is Operation
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -242,8 +239,6 @@ class Operation(str):
         :return: the operation, the context, the rest of ``args``, the rest of
             ``kwargs``
         """
-        if self._plain and args and args[0] is not None:
-            return self, args[0], args[_REST], kwargs
         context, args, kwargs = self.take_context(args, kwargs)
         return self.for_call(args, kwargs), context, args, kwargs
 

@@ -14,6 +14,9 @@ from aspects.operations import Operation, is_coroutine
 
 Owed = list[tuple[Step, Any]]
 
+# With [1:], Python would make a new slice at each call.
+REST = slice(1, None)
+
 
 class Enterable(Protocol):
     """A chain, as a call uses it."""
@@ -34,7 +37,11 @@ def around(chain: Enterable, operation: Operation, method: Method) -> Method:
     """
 
     def run(*args: Any, **kwargs: Any) -> Any:
-        name, context, given, named = operation.of_call(args, kwargs)
+        # The second way is for all calls; the first is for nearly all, and faster.
+        if operation.plain and args and args[0] is not None:
+            name, context, given, named = operation, args[0], args[REST], kwargs
+        else:
+            name, context, given, named = operation.of_call(args, kwargs)
         owed: Owed = []
         snapshot = chain.enter()
         try:
@@ -79,7 +86,11 @@ def around(chain: Enterable, operation: Operation, method: Method) -> Method:
             snapshot.leave()
 
     async def run_coroutine(*args: Any, **kwargs: Any) -> Any:
-        name, context, given, named = operation.of_call(args, kwargs)
+        # The second way is for all calls; the first is for nearly all, and faster.
+        if operation.plain and args and args[0] is not None:
+            name, context, given, named = operation, args[0], args[REST], kwargs
+        else:
+            name, context, given, named = operation.of_call(args, kwargs)
         owed: Owed = []
         snapshot = chain.enter()
         try:
