@@ -9,7 +9,6 @@ that returns the woven method.
 from __future__ import annotations
 
 import copy
-import functools
 import inspect
 import operator
 import types
@@ -155,7 +154,7 @@ class WovenDriver(_Proxy):
         # Reached for what the generated class has no property for: what the driver
         # makes up, what it was given later, and what it does not have.
         if name in self._self_methods:
-            return _woven(name, self)
+            return _woven(name)(self)
         return getattr(self.__wrapped__, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -208,24 +207,30 @@ for _operator in (
     setattr(WovenDriver, _name, _or_itself(_name, getattr(operator, _operator)))
 
 
-def _woven(name: str, woven: WovenDriver) -> Any:
-    """Return a woven method; what it wraps is looked up on the driver each time.
+def _woven(name: str) -> Callable[[WovenDriver], Any]:
+    """Return a function that returns a woven method.
+
+    It looks the method that is wrapped up on the driver each time.
 
     :param name: the name of the method
-    :param woven: the woven driver
     """
-    weaving = woven._self_weaving
-    method = getattr(weaving.driver, name)
-    if weaving.chain.idle:
-        return method
-    try:
-        known, found = weaving.methods[name]
-    except KeyError:
+    bound = types.MethodType
+
+    def get(woven: WovenDriver) -> Any:
+        weaving = woven._self_weaving
+        method = getattr(weaving.driver, name)
+        if weaving.chain.idle:
+            return method
+        try:
+            known, found = weaving.methods[name]
+        except KeyError:
+            return weaving.method_of(name, method)
+        # Each look-up makes a new bound method, equal to the last.
+        if known is method or (type(method) is bound and known == method):
+            return found
         return weaving.method_of(name, method)
-    # Each look-up makes a new bound method, equal to the last.
-    if known is method or (type(method) is types.MethodType and known == method):
-        return found
-    return weaving.method_of(name, method)
+
+    return get
 
 
 # Special methods that a proxy has for every driver, and that make an object an instance
@@ -300,7 +305,7 @@ def _generated_class(
         # An attribute that only later drivers have passes as well, but slower.
         for name in names | set(attribute(driver, "__dict__") or ()):
             if name in methods:
-                members[name] = property(functools.partial(_woven, name))
+                members[name] = property(_woven(name))
             elif name.isidentifier() and not name.startswith(("__", "_self_")):
                 members[name] = _passed(name)
         generated = type(cls.__name__, (WovenDriver,), members)
