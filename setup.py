@@ -71,7 +71,7 @@ setuptools.setup(
         "demo": DEMO,
         "test": TEST,
         "docs": [
-            *("openstackdocstheme>=3.6", "reno>=4.1", "sphinx>=7"),
+            *("furo>=2024.8.6", "reno>=4.1", "sphinx>=7"),
             # Without them their options would be left out.
             *sorted({need for needs in HOOKS.values() for need in needs}),
         ],

@@ -3,7 +3,7 @@
 
 Two kinds are replaced: known secrets, wherever a text repeats them, and values in a
 form that marks them as secret, such as ``password=...``. The page
-``doc/source/secrets.rst`` lists both, and their limits.
+``doc/source/reference/secrets.rst`` lists both, and their limits.
 
 The time is linear in the length of the text: a pattern has nothing unbounded before
 something that may be missing, and a search continues behind what it has found.

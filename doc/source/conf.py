@@ -7,7 +7,6 @@ project = "manila-aspects"
 release = version = importlib.metadata.version(project)
 
 extensions = [
-    "openstackdocstheme",
     "oslo_config.sphinxext",
     "reno.sphinxext",
     "sphinx.ext.autodoc",
@@ -15,20 +14,12 @@ extensions = [
 autodoc_typehints = "description"
 autodoc_member_order = "bysource"
 
-html_theme = "openstackdocs"
-html_theme_options = {
-    # By default readers are counted, for docs.openstack.org.
-    "analytics_tracking_code": "",
-    "root_title": project,
-    "sidebar_search": True,
-}
-html_static_path = ["_static"]
-# It has the license: the theme's own is that of OpenStack's documentation.
-templates_path = ["_templates"]
-# It would ask pbr, which this project does without.
-openstackdocs_auto_name = False
-openstackdocs_auto_version = False
+copyright = "the manila-aspects contributors, Apache License 2.0"
+highlight_language = "text"
 
+html_theme = "furo"
+html_title = f"{project} {release}"
+html_static_path = ["_static"]
 
 HERE = pathlib.Path(__file__).parent
 
@@ -70,4 +61,4 @@ def operations_table() -> str:
 
 
 def setup(app: object) -> None:
-    (HERE / "operations.inc").write_text(operations_table())
+    (HERE / "reference" / "operations.inc").write_text(operations_table())

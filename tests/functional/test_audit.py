@@ -17,7 +17,7 @@ from pycadf import attachment, event, reason, resource
 from tests.support.config import woven_by
 from tests.support.pages import example
 
-PAGE = "hooks/audit.rst"
+PAGE = "admin/hooks/audit.rst"
 SHARE = {"id": "0b3c7d5e8f1a4b6c9d2e0f1a2b3c4d5e", "share_id": "5" * 32}
 
 

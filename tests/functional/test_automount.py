@@ -144,7 +144,7 @@ def driver(
 ) -> Iterator[Any]:
     """A driver with the hook around it."""
     text = example(
-        "hooks/automount.rst",
+        "admin/hooks/automount.rst",
         {URL: broker.url, "automount_web1, automount_web2": topic},
     )
     with woven_by(text, folder, dummy) as woven:
@@ -162,7 +162,7 @@ def start(broker: rabbit.Rabbit, folder: Path, topic: str) -> Iterator[Start]:
 
     def run(*arguments: str) -> Program:
         text = example(
-            "hooks/automount.rst",
+            "admin/hooks/automount.rst",
             {URL: broker.url, "automount_web1": topic, "/shares": f"{folder}/mounts"},
             block=1,
         )
@@ -398,7 +398,7 @@ def test_broker_of_the_environment(
 
 def test_what_the_hook_sends(broker: rabbit.Rabbit, dummy: Any, folder: Path) -> None:
     text = example(
-        "hooks/automount.rst",
+        "admin/hooks/automount.rst",
         {URL: broker.url, "notification_topics = automount_web1, automount_web2": ""},
     )
     text = f"[DEFAULT]\nenable_pre_hooks = True\nenable_periodic_hooks = True\n{text}"

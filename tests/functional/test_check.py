@@ -48,11 +48,11 @@ def problems(done: subprocess.CompletedProcess[str]) -> list[str]:
 
 def test_the_example(tmp_path: Path) -> None:
     log = f"{tmp_path}/audit.log"
-    text = example("command.rst", {"/var/log/manila/audit.log": log})
+    text = example("reference/command.rst", {"/var/log/manila/audit.log": log})
     (tmp_path / "manila.conf").write_text(text, "utf-8")
     done = check(tmp_path, "--config-file", "manila.conf")
     assert done.returncode == 1
-    page = (DOCS / "command.rst").read_text("utf-8")
+    page = (DOCS / "reference/command.rst").read_text("utf-8")
     shown = re.findall(r"^    ((?:problem: |\d problems).*)$", page, re.M)
     assert done.stdout.splitlines()[-len(shown) :] == shown
 

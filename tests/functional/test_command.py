@@ -31,7 +31,7 @@ from tests.support.wait import wait_for
 
 pytestmark = pytest.mark.timeout(120)
 
-PAGE = "hooks/command.rst"
+PAGE = "admin/hooks/command.rst"
 SHARE = {"id": "i1", "share_id": "s1"}
 
 #: Above what a pipe holds.

@@ -94,7 +94,7 @@ def test_what_a_page_says(
 def migrated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reader]:
     """What the page on migration has, with the class that runs in both."""
     reader = Reader(tmp_path, monkeypatch)
-    for block in blocks_of("howto/migrate.rst"):
+    for block in blocks_of("user/migration.rst"):
         if block.language == "python":
             reader.try_block(block)
     yield reader
@@ -109,7 +109,7 @@ def test_the_hook_of_another_manila_runs_in_both(
     billing.BothHook = migrated.names["BothHook"]
     file = tmp_path / "manila.conf"
     file.write_text(
-        example("howto/migrate.rst", {"billing.BillingHook": "billing.BothHook"})
+        example("user/migration.rst", {"billing.BillingHook": "billing.BothHook"})
     )
     conf = cfg.ConfigOpts()
     conf(["--config-file", str(file)], default_config_dirs=[])
@@ -141,7 +141,7 @@ def test_a_variable_decides_on_eventlet(
     tmp_path: Path, value: str | None, patched: bool
 ) -> None:
     name = "OS_MANILA_DISABLE_EVENTLET_PATCHING"
-    assert name in (DOCS / "howto" / "eventlet.rst").read_text("utf-8")
+    assert name in (DOCS / "user" / "eventlet.rst").read_text("utf-8")
     code = (
         "import os, sys\n"
         f"value = {value!r}\n"
@@ -162,8 +162,8 @@ def test_a_variable_decides_on_eventlet(
 def sample(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The sample that is written by who follows the reference."""
     folder = tmp_path_factory.mktemp("reference")
-    (folder / "manila.conf").write_text(example("hooks/audit.rst"), "utf-8")
-    for block in blocks_of("reference.rst"):
+    (folder / "manila.conf").write_text(example("admin/hooks/audit.rst"), "utf-8")
+    for block in blocks_of("reference/options.rst"):
         for command, _ in commands_of(block):
             done = run("bash", "-c", command, cwd=folder)
             assert done.returncode == 0, f"$ {command}\n{done.stderr}"

@@ -3,7 +3,7 @@
 
 What is promised of events is checked always, and what callers wait in a test of its
 own: the machine may be too busy for that. They print their figures, for
-doc/source/durable.rst: ``pytest -s`` shows them.
+doc/source/admin/durable.rst: ``pytest -s`` shows them.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class Server(End):
 
     def configuration(self, outbox: Path) -> str:
         url = f"http://127.0.0.1:{self.port}/events"
-        return example("durable.rst", {"/var/lib/manila/outbox": str(outbox), URL: url})
+        return example("admin/durable.rst", {"/var/lib/manila/outbox": str(outbox), URL: url})
 
 
 class Broker(End):
@@ -135,7 +135,7 @@ class Broker(End):
     def configuration(self, outbox: Path) -> str:
         url = f"notification_transport_url = {self._rabbit.url}"
         text = example(
-            "durable.rst",
+            "admin/durable.rst",
             {
                 "/var/lib/manila/outbox": str(outbox),
                 "ops=webhook": "ops=notification",

@@ -22,7 +22,7 @@ from tests.support.wait import wait_for
 
 pytestmark = pytest.mark.timeout(240)
 
-PAGE = "hooks/guard.rst"
+PAGE = "admin/hooks/guard.rst"
 TYPES = ("disk", "tape")
 #: Frozen whenever the test runs.
 ALWAYS = "* * * * * 2h Europe/Berlin"

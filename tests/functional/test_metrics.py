@@ -82,7 +82,7 @@ def example(tmp_path):
 
     def text(port, **replace):
         here = {"8788": str(port), "/var/log/manila": str(tmp_path), **replace}
-        return pages.example("hooks/metrics.rst", here)
+        return pages.example("admin/hooks/metrics.rst", here)
 
     return text
 
@@ -185,7 +185,7 @@ def test_each_metric(tmp_path, port, woven):
 
 def queries():
     """The expressions that the documentation shows."""
-    page = (DOCS / "hooks/metrics.rst").read_text()
+    page = (DOCS / "admin/hooks/metrics.rst").read_text()
     block = page.partition(".. code-block:: text\n\n")[2].partition("\n\n")[0]
     return textwrap.dedent(block).splitlines()
 

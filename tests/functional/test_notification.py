@@ -95,7 +95,7 @@ def types_of(messages: list[rabbit.Message]) -> list[str]:
 
 
 def test_the_example(broker: rabbit.Rabbit, tmp_path: Path) -> None:
-    text = example("hooks/notification.rst", {URL: broker.url})
+    text = example("admin/hooks/notification.rst", {URL: broker.url})
     with (
         rabbit.Inbox(broker.url) as inbox,
         woven_by(text, tmp_path, Driver()) as driver,

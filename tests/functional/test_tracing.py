@@ -73,7 +73,7 @@ def woven(tmp_path):
 
     def weave(driver, port, more="", **replace):
         text = example(
-            "hooks/tracing.rst",
+            "admin/hooks/tracing.rst",
             {"4318": str(port), "/var/log/manila": str(tmp_path), **replace},
         )
         return woven_by(text + more, tmp_path, driver)
@@ -287,7 +287,7 @@ def test_what_of_the_endpoint_may_be_a_secret_is_not_told(
 def run(script, tmp_path, port, *args):
     """Run a script with a configuration by the example; its output is returned."""
     text = example(
-        "hooks/tracing.rst", {"4318": str(port), "/var/log/manila": str(tmp_path)}
+        "admin/hooks/tracing.rst", {"4318": str(port), "/var/log/manila": str(tmp_path)}
     )
     (tmp_path / "manila.conf").write_text(text)
     (tmp_path / "script.py").write_text(textwrap.dedent(script))

@@ -141,7 +141,7 @@ def test_the_hook_forbids_what_the_tutorial_says(
     need("curl", "curl")
     first, second = terminals[""], terminals["second terminal"]
     folder = tmp_path / "max-size"
-    for block in blocks_of("tutorial.rst"):
+    for block in blocks_of("user/tutorial.rst"):
         if block.language != "console":
             # A file of the folder that the reader is in.
             assert (folder / block.caption).exists()

@@ -82,7 +82,7 @@ def new_hook(tmp_path: Path) -> Iterator[Callable[..., Any]]:
 def test_the_documented_example(tmp_path: Path, tls: TLS) -> None:
     with Receiver(tls.server("127.0.0.1")) as server:
         text = example(
-            "hooks/webhook.rst",
+            "admin/hooks/webhook.rst",
             {
                 "https://ops.example.com/manila": server.url,
                 "/etc/ssl/certs/ops-ca.pem": str(tls.ca_file),

@@ -26,7 +26,7 @@ WORKS = {
     "cli": "import rich",
     "command": "import hooks.command",
     "demo": "import aspects.demo.run",
-    "docs": "import sphinx, openstackdocstheme",
+    "docs": "import sphinx, furo",
     "durable": "import hooks.events.outbox",
     "guard": "import hooks.guard",
     "manila": "import manila.share.manager, aspects.manila",

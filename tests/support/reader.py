@@ -45,22 +45,22 @@ from .pages import ROOT, Block, blocks_of, commands_of
 #: Page, the block's first line -> why it is not tried out.
 LEFT_OUT = {
     ("README.rst", "What arrived"): "what the demo shows: test_demo.py looks at it",
-    ("command.rst", "[DEFAULT]"): "has the mistakes that the page is about",
-    ("command.rst", "problem:"): "what the command prints",
-    ("hooks/automount.rst", "[DEFAULT]"): "not of Manila: test_automount.py runs it",
+    ("reference/command.rst", "[DEFAULT]"): "has the mistakes that the page is about",
+    ("reference/command.rst", "problem:"): "what the command prints",
+    ("admin/hooks/automount.rst", "[DEFAULT]"): "not of Manila: test_automount.py runs it",
     (
-        "hooks/metrics.rst",
+        "admin/hooks/metrics.rst",
         "rate(manila_aspects_calls_total",
     ): "test_metrics.py sends them",
-    ("hooks/tracing.rst", "create_share_instance"): "a drawing",
-    ("secrets.rst", "password=s3cr3t"): "test_secrets.py tries each line",
-    ("secrets.rst", "password is wrong"): "test_secrets.py tries each line",
-    ("secrets.rst", "s3cr3t is not"): "test_secrets.py tries each line",
+    ("admin/hooks/tracing.rst", "create_share_instance"): "a drawing",
+    ("reference/secrets.rst", "password=s3cr3t"): "test_secrets.py tries each line",
+    ("reference/secrets.rst", "password is wrong"): "test_secrets.py tries each line",
+    ("reference/secrets.rst", "s3cr3t is not"): "test_secrets.py tries each line",
 }
 
 #: Pages whose commands another test runs.
 RUN_ELSEWHERE = {
-    "tutorial.rst": "tests/functional/test_tutorial.py",
+    "user/tutorial.rst": "tests/functional/test_tutorial.py",
 }
 
 #: What an example names that a reader has, and that is not there: module -> hooks.

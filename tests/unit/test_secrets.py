@@ -448,7 +448,7 @@ def test_what_is_no_secret_stays_as_it_is(text):
 
 
 def lines_of(caption):
-    (block,) = [b for b in blocks_of("secrets.rst") if b.caption == caption]
+    (block,) = [b for b in blocks_of("reference/secrets.rst") if b.caption == caption]
     return block.text.splitlines()
 
 
@@ -461,7 +461,7 @@ def test_what_the_documentation_shows_is_so():
 
 
 def test_the_limits_are_those_of_the_documentation():
-    page = file_of("secrets.rst").read_text("utf-8")
+    page = file_of("reference/secrets.rst").read_text("utf-8")
     for limit in (
         f"fewer than {secrets.SHORT} characters",
         f"at most {secrets.LIMIT:,} characters",

@@ -127,12 +127,12 @@ def test_a_decision_record_has_its_parts(file: Path) -> None:
 
 def test_the_reference_has_every_public_name() -> None:
     documented = re.findall(
-        r"^\.\. auto\w+:: aspects\.(\w+)", text_of("reference.rst"), re.M
+        r"^\.\. auto\w+:: aspects\.(\w+)", text_of("reference/api.rst"), re.M
     )
     assert set(documented) == set(aspects.__all__)
 
 
 def test_the_page_on_configuration_has_every_option_of_backends_and_hooks() -> None:
     options = [*section_options, *hook_options, *instance_options]
-    rows = re.findall(r"^``(\w+)`` +\S", text_of("configuration.rst"), re.M)
+    rows = re.findall(r"^``(\w+)`` +\S", text_of("admin/configuration.rst"), re.M)
     assert {option.name for option in options} <= set(rows)

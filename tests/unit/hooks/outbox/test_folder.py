@@ -120,7 +120,7 @@ def test_stop_without_a_start(new, path):
 
 
 def documented_commands():
-    page = pathlib.Path(__file__).parents[4] / "doc" / "source" / "durable.rst"
+    page = pathlib.Path(__file__).parents[4] / "doc" / "source" / "admin/durable.rst"
     pattern = r'^    \$ sqlite3 events\.sqlite "([^"]*)"'
     return re.findall(pattern, page.read_text("utf-8"), re.M)
 

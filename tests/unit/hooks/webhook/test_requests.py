@@ -25,7 +25,7 @@ from .common import EVENT
 pytestmark = pytest.mark.timeout(60)
 
 
-PAGE = pathlib.Path(__file__).parents[4] / "doc" / "source" / "hooks" / "webhook.rst"
+PAGE = pathlib.Path(__file__).parents[4] / "doc/source/admin/hooks/webhook.rst"
 SHARE = {"id": "i1", "share_id": "s1"}
 
 
