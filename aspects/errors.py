@@ -6,7 +6,7 @@
     AspectsError
     |-- AlreadyWoven (TypeError)
     |-- HookConfigError
-    |-- UnresolvedName
+    |-- UnresolvedNameError
     +-- Veto
 """
 
@@ -39,7 +39,7 @@ class HookConfigError(AspectsError):
         super().__init__("\n".join(map(str, self.problems)))
 
 
-class UnresolvedName(AspectsError):
+class UnresolvedNameError(AspectsError):
     """A name in a configuration could not be resolved.
 
     :param cause: in one line

@@ -23,7 +23,7 @@ from aspects.config import plan
 from aspects.config.options import SWITCHES
 from aspects.config.problems import Problem, instead
 from aspects.config.sections import BackendSection, InstanceSection
-from aspects.errors import HookConfigError, UnresolvedName
+from aspects.errors import HookConfigError, UnresolvedNameError
 from aspects.hook import HookBase
 
 Hook = TypeVar("Hook")
@@ -416,7 +416,7 @@ def make_hook(
     problems, cause = [], None
     try:
         hook: Any = plan.make_hook(cls, section, host)
-    except UnresolvedName as error:
+    except UnresolvedNameError as error:
         cause = error.__cause__
         problems.append(Problem(backend, "hook_drivers", name, error.cause))
     # Whether there are its hook_operations depends on the hook_methods of a section.

@@ -113,10 +113,10 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         path = getattr(options, option)
         if path is None:
             continue
-        folder = path.absolute().parent
-        if path.is_dir() or not folder.is_dir():
+        directory = path.absolute().parent
+        if path.is_dir() or not directory.is_dir():
             raise UsageError(f"--{option} {path}: no file can be written there")
-        if not os.access(path if path.exists() else folder, os.W_OK):
+        if not os.access(path if path.exists() else directory, os.W_OK):
             raise UsageError(f"--{option} {path}: permission denied")
     return options
 
@@ -186,7 +186,7 @@ def measure(stages: Sequence[Stage], console: Any) -> Figures:
     )
     suite = None
     with (
-        tempfile.TemporaryDirectory(prefix="bench-") as folder,
+        tempfile.TemporaryDirectory(prefix="bench-") as directory,
         Progress(*columns, console=console, transient=True) as progress,
     ):
         whole = sum(stage.processes * stage.seconds for stage in stages)
@@ -205,7 +205,7 @@ def measure(stages: Sequence[Stage], console: Any) -> Figures:
                 progress.update(task, completed=done)
                 progress.update(total, completed=before + done * length)
 
-            measured = measure_stage(stage, Path(folder), show)
+            measured = measure_stage(stage, Path(directory), show)
             before += length
             if suite is None:
                 suite = measured

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bench.figures import BadFileError, Figures
 
-#: System -> label, colour, marker. Ours stands out; the floor is dashed.
+#: System -> label, color, marker. Ours stands out; the floor is dashed.
 LINES = {
     "upstream": ("Manila's add_hooks", "#b5651d", "s"),
     "aspectlib": ("aspectlib", "#7b6ca8", "^"),
@@ -52,7 +52,7 @@ def draw(figures: Figures, path: Path) -> None:
     figure, axes = pyplot.subplots(figsize=(8, 5), dpi=120, layout="constrained")
     counts: set[int] = set()
     values: list[float] = []
-    for system, (label, colour, marker) in LINES.items():
+    for system, (label, color, marker) in LINES.items():
         line = overheads(figures, system)
         if not line:
             continue
@@ -64,7 +64,7 @@ def draw(figures: Figures, path: Path) -> None:
             list(line),
             microseconds,
             label=label,
-            color=colour,
+            color=color,
             marker=marker,
             markersize=8 if ours else 6,
             linewidth=3 if ours else 1.8,

@@ -78,10 +78,10 @@ def service_logging() -> Iterator[None]:
     from oslo_config import cfg
     from oslo_log import log
 
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+    with tempfile.TemporaryDirectory(prefix="bench-") as directory:
         log.register_options(cfg.CONF)
         cfg.CONF(
-            ["--log-file", str(Path(folder) / "share.log")],
+            ["--log-file", str(Path(directory) / "share.log")],
             project="manila",
             default_config_files=[],
             default_config_dirs=[],

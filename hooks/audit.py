@@ -82,7 +82,7 @@ class AuditHook(EventHook):
     ) -> None:
         """A tick is no join point."""
 
-    def _tell(
+    def _emit(
         self, kind: str, told: dict[str, Any], context: Any, operation: Any, *call: Any
     ) -> None:
         data = told["data"]
@@ -118,10 +118,10 @@ def _check_writable(path: str) -> None:
     try:
         os.close(os.open(path, os.O_WRONLY | os.O_APPEND))
     except FileNotFoundError:
-        folder = os.path.dirname(os.path.abspath(path))
-        if not os.path.isdir(folder):
+        directory = os.path.dirname(os.path.abspath(path))
+        if not os.path.isdir(directory):
             raise
-        if not os.access(folder, os.W_OK | os.X_OK):
+        if not os.access(directory, os.W_OK | os.X_OK):
             raise PermissionError(
                 errno.EACCES, os.strerror(errno.EACCES), path
             ) from None

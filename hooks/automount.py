@@ -57,11 +57,11 @@ class AutomountHook(NotificationHook):
         ),
     )
 
-    def _tell(
+    def _emit(
         self, kind: str, told: dict[str, Any], context: Any, operation: Any, *call: Any
     ) -> None:
         if kind == "post" and operation in OPERATIONS:
-            super()._tell(kind, told, context, operation, *call)
+            super()._emit(kind, told, context, operation, *call)
 
 
 # The program
@@ -88,12 +88,12 @@ program_options: list[cfg.Opt] = [
     cfg.StrOpt(
         "root",
         required=True,
-        help="The folder in which each share is mounted, on a folder of its id.",
+        help="The directory in which each share is mounted, on a directory of its id.",
     ),
     cfg.StrOpt(
         "mount-command",
         default="mount -t nfs -o {options},nosuid,nodev {source} {target}",
-        help="What mounts: {source} is the export location, {target} the folder, "
+        help="What mounts: {source} is the export location, {target} the directory, "
         "{options} rw or ro. No shell reads it.",
     ),
     cfg.StrOpt(
@@ -240,9 +240,9 @@ def _matches(rule: Mapping[str, Any], address: str) -> bool:
 
 
 def mounted(target: Path) -> str:
-    """Return how something is mounted on a folder: ``rw``, ``ro``, or empty if not.
+    """Return how something is mounted on a directory: ``rw``, ``ro``, or empty if not.
 
-    :param target: the folder, without symbolic links
+    :param target: the directory, without symbolic links
     """
     # The file system itself is not asked: that of a share that is gone, or to which
     # access is denied by now, says that it is not there, or never answers.
@@ -266,7 +266,7 @@ class Mounts:
     There is no other note of them than the system's own, so what is done already is
     not done again.
 
-    :param root: the folder in which shares are mounted
+    :param root: the directory in which shares are mounted
     :param addresses: who this host is in access rules
     :param mount: the command that mounts
     :param umount: the command that unmounts
@@ -339,7 +339,7 @@ class Mounts:
                 raise
 
     def _remove(self, target: Path) -> None:
-        """Remove the folder of a share that is not mounted, if it is empty.
+        """Remove the directory of a share that is not mounted, if it is empty.
 
         A program that finds it takes it for the share.
         """

@@ -135,7 +135,7 @@ class CommandHook(EventHook):
 
     # -- the actions -------------------------------------------------------------
 
-    def _tell(
+    def _emit(
         self, kind: str, told: dict[str, Any], context: Any, operation: Any, *call: Any
     ) -> None:
         given = (context, kind, told, operation, *call)

@@ -29,7 +29,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from hooks.events.delivery import DeliveryHook
-from hooks.events.errors import NotDelivered, Refused
+from hooks.events.errors import DeliveryFailedError, RejectedError
 
 #: The header with the signature of the body.
 SIGNATURE = "X-Manila-Aspects-Signature"
@@ -120,8 +120,8 @@ class WebhookHook(DeliveryHook):
         """POST one event, and again until it is delivered or the time is over.
 
         :param event: attributes of CloudEvents 1.0 and ``data``
-        :raises Refused: if the server will never take it
-        :raises NotDelivered: if it was not delivered; a server that was slow may
+        :raises RejectedError: if the server will never take it
+        :raises DeliveryFailedError: if it was not delivered; a server that was slow may
             have it all the same
         """
         url = self.get_config_option("webhook_url")
@@ -129,14 +129,16 @@ class WebhookHook(DeliveryHook):
         body = json.dumps(event).encode()
         timeout = self.get_config_option("webhook_timeout")
         deadline = time.monotonic() + timeout
-        failures: list[Any] = [NotDelivered(f"{origin}: no answer in {timeout:g} s")]
+        failures: list[Any] = [
+            DeliveryFailedError(f"{origin}: no answer in {timeout:g} s")
+        ]
         # The outbox does not stop trying.
         attempts = tenacity.Retrying(
             stop=lambda state: (
                 bool(self.outbox) or time.monotonic() + state.upcoming_sleep >= deadline
             ),
             wait=_pause,
-            retry=tenacity.retry_if_exception_type(NotDelivered),
+            retry=tenacity.retry_if_exception_type(DeliveryFailedError),
             after=lambda state: failures.append(_error_of(state)),
             reraise=True,
         )
@@ -181,16 +183,16 @@ class WebhookHook(DeliveryHook):
                 stream=True,
             )
         except Exception as error:
-            raise NotDelivered(f"{origin}: {_cause(error)}") from None
+            raise DeliveryFailedError(f"{origin}: {_cause(error)}") from None
         with answer:
             status = answer.status_code
             if 200 <= status < 300:
                 _read(answer)
                 return
         if status in REFUSALS:
-            raise Refused(f"{origin}: status {status}")
+            raise RejectedError(f"{origin}: status {status}")
         after = answer.headers.get("Retry-After", "")
-        raise NotDelivered(
+        raise DeliveryFailedError(
             f"{origin}: status {status}", float(after) if after.isdecimal() else 0.0
         )
 

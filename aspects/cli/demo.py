@@ -35,7 +35,7 @@ def add(commands: Any) -> argparse.ArgumentParser:
         "--keep",
         metavar="DIR",
         type=Path,
-        help="write to this folder and keep it, instead of a temporary one",
+        help="write to this directory and keep it, instead of a temporary one",
     )
     parser.add_argument(
         "--serve",
@@ -51,7 +51,7 @@ def add(commands: Any) -> argparse.ArgumentParser:
         default=[],
         help="configuration that Manila reads after the demo's own, so that it "
         "may add hooks to the backends alpha, beta and gamma; modules in the "
-        "current folder can be named in it; may be given more than once",
+        "current directory can be named in it; may be given more than once",
     )
     return parser
 

@@ -44,7 +44,7 @@ def add(commands: Any) -> argparse.ArgumentParser:
         commands,
         "new-hook",
         "write the skeleton of a hook of your own",
-        "Write a folder with a package: a hook with an option, its entry point, a "
+        "Write a directory with a package: a hook with an option, its entry point, a "
         "test that passes, a configuration to begin with, and one that runs it in "
         "manila-aspects demo.",
         ("new-hook quota", "new-hook quota-guard --directory ~/src"),
@@ -59,7 +59,7 @@ def add(commands: Any) -> argparse.ArgumentParser:
         metavar="DIR",
         type=Path,
         default=Path(),
-        help="where to make the folder NAME; the current folder by default",
+        help="where to make the directory NAME; the current directory by default",
     )
     return parser
 
@@ -96,7 +96,7 @@ def _write(name: str, directory: Path) -> tuple[Path, list[Path]]:
     module = _module_name(name)
     project = directory / name
     if project.exists():
-        raise ValueError(f"there is a folder {project} already")
+        raise ValueError(f"there is a directory {project} already")
     values = {
         "name": name,
         "module": module,

@@ -20,7 +20,7 @@ from aspects.cli.output import Progress, Table
 from aspects.cli.values import formatted
 from aspects.config.loading import driver_at, installed, not_loaded
 from aspects.config.options import hook_options, instance_options
-from aspects.errors import UnresolvedName
+from aspects.errors import UnresolvedNameError
 from aspects.operations import OPERATIONS
 
 
@@ -90,7 +90,7 @@ def _show_operations(arguments: argparse.Namespace) -> list[Table]:
         with output.progress() as progress:
             progress(f"importing {arguments.driver}")
             return list(_operations_of_driver(arguments.driver))
-    except UnresolvedName as error:
+    except UnresolvedNameError as error:
         raise CommandError(f"--driver {arguments.driver}: {error}") from error
 
 
@@ -154,7 +154,7 @@ def _operations_of_driver(path: str) -> Iterator[Table]:
     """Yield the woven methods of a driver class, and its missing operations.
 
     :param path: ``path.to.Driver``
-    :raises UnresolvedName: if there is no such class
+    :raises UnresolvedNameError: if there is no such class
     """
     cls = driver_at(path)
     woven = woven_methods(cls)

@@ -19,14 +19,14 @@ from stevedore.exception import NoMatches
 from aspects.config.options import ENTRY_POINTS
 from aspects.config.problems import instead, nearest, one_line
 from aspects.core.signature import never_runs
-from aspects.errors import UnresolvedName
+from aspects.errors import UnresolvedNameError
 
 
 def class_named(what: str) -> type:
     """Import the class that an entry of ``hook_drivers`` names.
 
     :param what: ``path.to:Class``, ``path.to.Class`` or a short name
-    :raises UnresolvedName: saying what is wrong with it
+    :raises UnresolvedNameError: saying what is wrong with it
     """
     if ":" in what:
         module, _, name = what.partition(":")
@@ -37,7 +37,7 @@ def class_named(what: str) -> type:
     if not is_path(module) or not is_path(name):
         meant = entry_meant(what)
         advice = "" if meant == what else f"write {meant}"
-        raise UnresolvedName(
+        raise UnresolvedNameError(
             "it is no path.to:Class, path.to.Class or short name", advice
         )
     return class_at(module, name, _is_hook)
@@ -66,12 +66,12 @@ def _installed(what: str) -> type:
         ).driver
     except NoMatches:
         names = [entry_point.name for entry_point in installed()]
-        raise UnresolvedName(
+        raise UnresolvedNameError(
             f"there is no installed hook of that name (installed: {', '.join(names)})",
             instead(what, names),
         ) from None
     if not inspect.isclass(found):
-        raise UnresolvedName(f"it is a {type(found).__name__}, not a class")
+        raise UnresolvedNameError(f"it is a {type(found).__name__}, not a class")
     return found
 
 
@@ -82,38 +82,40 @@ def _is_hook(value: object) -> bool:
 def _hook_class(what: str) -> type:
     """Import the class of a hook.
 
-    :raises UnresolvedName: saying what is wrong with it
+    :raises UnresolvedNameError: saying what is wrong with it
     """
     cls: Any = class_named(what)
     if not _is_hook(cls):
-        raise UnresolvedName("it is not a hook", "see aspects.HookBase")
+        raise UnresolvedNameError("it is not a hook", "see aspects.HookBase")
     if inspect.isabstract(cls):
         missing = ", ".join(sorted(cls.__abstractmethods__))
-        raise UnresolvedName(
+        raise UnresolvedNameError(
             f"class {cls.__name__!r} leaves out {missing}",
             "give it one, even if it does nothing",
         )
     if wrong := never_runs(cls):
-        raise UnresolvedName(f"class {cls.__name__!r}: {wrong}")
+        raise UnresolvedNameError(f"class {cls.__name__!r}: {wrong}")
     return cls  # type: ignore[no-any-return]
 
 
 def parse_entry(entry: str) -> tuple[str, str]:
     """Split an entry of ``hook_drivers`` into the instance's name and what.
 
-    :raises UnresolvedName: if it is none
+    :raises UnresolvedNameError: if it is none
     """
     name, named, what = (part.strip() for part in entry.rpartition("="))
     if not entry:
-        raise UnresolvedName(
+        raise UnresolvedNameError(
             "there is nothing between two commas", "take one of them out"
         )
     if not what or (named and not name):
         side = "before" if what else "after"
-        raise UnresolvedName("it is no [name=]what", f"write something {side} the =")
+        raise UnresolvedNameError(
+            "it is no [name=]what", f"write something {side} the ="
+        )
     if re.search(r"[\s=]", name):
         # As where a comma between two entries is lost.
-        raise UnresolvedName(f"the instance would be called {name!r}")
+        raise UnresolvedNameError(f"the instance would be called {name!r}")
     return name or what.rpartition(":")[2].rpartition(".")[2], what
 
 
@@ -122,7 +124,7 @@ DISTRIBUTION = "manila-aspects"
 _PYTHON = f"Python {sys.version_info.major}.{sys.version_info.minor}"
 
 
-def failed(what: str, error: BaseException) -> UnresolvedName:
+def failed(what: str, error: BaseException) -> UnresolvedNameError:
     """Return why an import failed, and what helps.
 
     :param what: the module, or the entry point
@@ -135,7 +137,7 @@ def failed(what: str, error: BaseException) -> UnresolvedName:
         advice = _of_missing(error.name or "")
     elif "circular import" in str(error):
         advice = "import it in the function that needs it"
-    return UnresolvedName(f"importing {what!r} failed: {one_line(error)}", advice)
+    return UnresolvedNameError(f"importing {what!r} failed: {one_line(error)}", advice)
 
 
 def _of_missing(module: str) -> str:
@@ -147,7 +149,7 @@ def _of_missing(module: str) -> str:
         whom = f"Python {of[1]}.{of[2]}" if of else "another Python"
         return f"there is {file.name}, for {whom}, and this is {_PYTHON}: {here}"
     if not parent and any(Path(path).exists() for path in (name, f"{name}.py")):
-        where = "it is in the current folder, where manila-share does not look"
+        where = "it is in the current directory, where manila-share does not look"
         return f"{where}: {here}"
     # Of all that there is, much has a name that is nearly any other.
     names = [each.name for each in pkgutil.iter_modules(_places(parent))]
@@ -157,7 +159,7 @@ def _of_missing(module: str) -> str:
 
 
 def _places(parent: str) -> list[str]:
-    """Return the folders that the modules of a package are in; of none: all."""
+    """Return the directories that the modules of a package are in; of none: all."""
     if not parent:
         return sys.path
     return list(getattr(sys.modules.get(parent), "__path__", ()))
@@ -181,7 +183,7 @@ def class_at(
     :param module: the path of its module
     :param name: its name there; that of a class in a class has dots
     :param like: whether something is what may be meant, for a near miss
-    :raises UnresolvedName: if there is no such class
+    :raises UnresolvedNameError: if there is no such class
     """
     found: Any = _module_at(module)
     for part in name.split("."):
@@ -193,21 +195,23 @@ def class_at(
     if not inspect.isclass(found):
         comma = isinstance(found, tuple) and len(found) == 1
         advice = f"take the comma after {name} = ... out" if comma else ""
-        raise UnresolvedName(f"it is a {type(found).__name__}, not a class", advice)
+        raise UnresolvedNameError(
+            f"it is a {type(found).__name__}, not a class", advice
+        )
     return found
 
 
 def _module_at(path: str) -> Any:
     """Import a module.
 
-    :raises UnresolvedName: if that fails
+    :raises UnresolvedNameError: if that fails
     """
     try:
         return importlib.import_module(path)
     except ModuleNotFoundError as error:
         if error.name and f"{path}.".startswith(f"{error.name}."):
             cause = f"there is no module {error.name!r}"
-            raise UnresolvedName(cause, _of_missing(error.name)) from None
+            raise UnresolvedNameError(cause, _of_missing(error.name)) from None
         raise failed(path, error) from error
     except (Exception, SystemExit) as error:
         raise failed(path, error) from error
@@ -215,18 +219,18 @@ def _module_at(path: str) -> Any:
 
 def _no_class(
     module: str, name: str, where: Any, like: Callable[[Any], bool]
-) -> UnresolvedName:
+) -> UnresolvedNameError:
     """Return what is wrong with the name of a class."""
-    with contextlib.suppress(UnresolvedName):
+    with contextlib.suppress(UnresolvedNameError):
         return _is_module(_module_at(f"{module}.{name}"), like)
     # A value in a module need not have names of its own.
     there = getattr(where, "__dict__", {})
     names = [each for each, value in there.items() if like(value)]
     cause = f"module {module!r} has no class {name!r}"
-    return UnresolvedName(cause, instead(name, names))
+    return UnresolvedNameError(cause, instead(name, names))
 
 
-def _is_module(module: Any, like: Callable[[Any], bool]) -> UnresolvedName:
+def _is_module(module: Any, like: Callable[[Any], bool]) -> UnresolvedNameError:
     """Return what is wrong with a module in the place of a class."""
     path = module.__name__
     own = [
@@ -235,14 +239,14 @@ def _is_module(module: Any, like: Callable[[Any], bool]) -> UnresolvedName:
         if like(value) and value.__module__ == path
     ]
     advice = f"write {own[0]}" if len(own) == 1 else ""
-    return UnresolvedName(f"{path!r} is a module, not a class", advice)
+    return UnresolvedNameError(f"{path!r} is a module, not a class", advice)
 
 
 def driver_at(path: str) -> type:
     """Import a class as Manila does it.
 
     :param path: ``path.to.Class``
-    :raises UnresolvedName: saying what is wrong with the path
+    :raises UnresolvedNameError: saying what is wrong with the path
     """
     module, _, name = path.rpartition(".")
     if not module or not is_path(path):
@@ -250,7 +254,7 @@ def driver_at(path: str) -> type:
         advice = "write its module and its class, with a dot between them"
         if ":" in path and is_path(meant):
             advice = f"write {meant}"
-        raise UnresolvedName("it is no path.to.Class", advice)
+        raise UnresolvedNameError("it is no path.to.Class", advice)
     return class_at(module, name)
 
 
@@ -270,14 +274,14 @@ def installed() -> list[importlib.metadata.EntryPoint]:
 
 def not_loaded(
     entry_point: importlib.metadata.EntryPoint, error: BaseException
-) -> UnresolvedName:
+) -> UnresolvedNameError:
     """Return why an installed hook cannot be imported, and what helps.
 
     :param entry_point: that of the hook
     :param error: what its import raised
     """
     wrong = failed(entry_point.value, error)
-    return UnresolvedName(
+    return UnresolvedNameError(
         wrong.cause, _install_line(entry_point, error) or wrong.advice
     )
 

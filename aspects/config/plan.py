@@ -15,7 +15,7 @@ from aspects.config.problems import Problem, instead, one_line
 from aspects.config.sections import InstanceSection
 from aspects.core.dispatch import Background
 from aspects.core.log import secret_options
-from aspects.errors import UnresolvedName
+from aspects.errors import UnresolvedNameError
 from aspects.hook import Configuration, HookBase
 from aspects.operations import METHODS
 from aspects.weaving import no_driver_method
@@ -99,7 +99,7 @@ def plan(
             if key in instances:
                 # An error in the class is reported with this one.
                 _hook_class(what)
-                raise UnresolvedName(
+                raise UnresolvedNameError(
                     f"there are two instances of the name {name!r}",
                     "give each its own, as in name=what",
                 )
@@ -111,7 +111,7 @@ def plan(
             problems += dispatch_problems(cls, instance.section)
             hook = _hook_of(cls, instance.section, host, old)
             instances[key] = instance._replace(hook=hook)
-        except UnresolvedName as error:
+        except UnresolvedNameError as error:
             problems.append(_problem(own, "hook_drivers", entry, error))
     _share_secrets([instance.section for instance in instances.values()])
     methods = own.safe_get("hook_methods")
@@ -125,7 +125,7 @@ def plan(
 
 
 def _problem(
-    own: InstanceSection, option: str, value: str, error: UnresolvedName
+    own: InstanceSection, option: str, value: str, error: UnresolvedNameError
 ) -> Problem:
     """Return the problem for a name in the backend's section."""
     return Problem(own.where(option), option, value, error.cause, error.advice)
@@ -154,7 +154,7 @@ def _hook_of(
     :param section: its configuration
     :param host: the share service's host
     :param old: the instance that runs now, if there is one
-    :raises UnresolvedName: if it cannot be constructed
+    :raises UnresolvedNameError: if it cannot be constructed
     """
     if old is None:
         return make_hook(cls, section, host)
@@ -169,14 +169,14 @@ def _hook_of(
 def make_hook(cls: type, section: InstanceSection, host: str | None) -> Any:
     """Construct a hook.
 
-    :raises UnresolvedName: if its constructor raises
+    :raises UnresolvedNameError: if its constructor raises
     """
     try:
         hook: Any = cls(configuration=section, host=host)
         hook.instance_name = section.name
     except (Exception, SystemExit) as error:
         text = one_line(error, secret_options(section))
-        raise UnresolvedName(f"making the hook failed: {text}") from error
+        raise UnresolvedNameError(f"making the hook failed: {text}") from error
     if section.safe_get("hook_dispatch") == "background":
         # Without its library there is a problem: see dispatch_problems().
         with contextlib.suppress(ImportError):

@@ -50,9 +50,9 @@ _SWITCHES: Mapping[str, object] = {
 }
 
 
-def audit_log(folder: Path) -> Path:
+def audit_log(directory: Path) -> Path:
     """Where the hook ``audit`` of alpha writes its lines."""
-    return folder / "audit.jsonl"
+    return directory / "audit.jsonl"
 
 
 def backends() -> dict[str, dict[str, object]]:
@@ -74,16 +74,16 @@ def backends() -> dict[str, dict[str, object]]:
 
 
 def sections(
-    folder: Path, webhook_url: str, metrics_port: int
+    directory: Path, webhook_url: str, metrics_port: int
 ) -> dict[str, dict[str, object]]:
     """Return the sections of single hooks.
 
-    :param folder: where the audit log is written
+    :param directory: where the audit log is written
     :param webhook_url: where events are sent to
     :param metrics_port: the port of loopback that metrics are served on
     """
     return {
-        "alpha:audit": {"audit_log_path": audit_log(folder)},
+        "alpha:audit": {"audit_log_path": audit_log(directory)},
         "alpha:guard": {"guard_max_size": LIMIT},
         "alpha:metrics": {"metrics_port": metrics_port},
         "alpha:webhook": {

@@ -17,7 +17,7 @@ from aspects.demo import backends, client, scenario, verdict
 from aspects.demo.arrivals import Arrivals, Receiver, free_port
 from aspects.demo.hooks import Watched, journal, watch_late
 from aspects.demo.screen import Screen
-from aspects.demo.service import ManilaService, folder_for
+from aspects.demo.service import ManilaService, directory_for
 
 
 def demo(
@@ -25,7 +25,7 @@ def demo(
 ) -> int:
     """Run the demo.
 
-    :param keep: folder to write to and keep; a temporary one by default
+    :param keep: directory to write to and keep; a temporary one by default
     :param config_files: files that Manila reads after its ``manila.conf``
     :param serve: leave the service up until it is interrupted, and run nothing
     :returns: 0 if all went as it should, else 1
@@ -39,14 +39,14 @@ def demo(
     journal.on_point = screen.point
     journal.on_periodic = screen.periodic
     with ExitStack() as stack:
-        folder = stack.enter_context(folder_for(keep))
+        directory = stack.enter_context(directory_for(keep))
         receiver = stack.enter_context(Receiver(backends.SECRET))
         port = free_port()
         service = stack.enter_context(
             ManilaService(
                 backends.backends(),
-                sections=backends.sections(folder, receiver.url, port),
-                folder=folder,
+                sections=backends.sections(directory, receiver.url, port),
+                directory=directory,
                 config_files=config_files,
             )
         )
@@ -87,7 +87,7 @@ def _run(
     actions = journal.actions
     wrong += verdict.differences(actions, due, ticks, woven)
     screen.summary(journal.points, {n: (t, _rounds(n)) for n, t in ticks.items()})
-    audit_log = backends.audit_log(service.folder)
+    audit_log = backends.audit_log(service.directory)
     arrivals = Arrivals(actions, "alpha", audit_log, receiver, metrics_port)
     wrong += arrivals.differences()
     screen.arrived(arrivals.rows())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the demo shows, with rich: colours on a terminal, plain text elsewhere."""
+"""What the demo shows, with rich: colors on a terminal, plain text elsewhere."""
 
 from __future__ import annotations
 
@@ -66,12 +66,12 @@ class Screen:
             # Manila asks each second; the table counts the others.
             if self._repeated[point.backend] > 1:
                 return
-        colour, mark = ("red", "error") if point.failed else ("green", "result")
+        color, mark = ("red", "error") if point.failed else ("green", "result")
         if point.vetoed:
             mark = "veto"
         head = (
             f"   [cyan]{escape(point.backend)}[/] {escape(_named(point))} "
-            f"[{colour}]{mark}[/] {escape(point.outcome)}"
+            f"[{color}]{mark}[/] {escape(point.outcome)}"
         )
         self._print(head, "      " + _times(point))
 

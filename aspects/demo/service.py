@@ -8,7 +8,7 @@ as it would read an operator's:
 * ``transport_url = fake:/`` keeps the messages between the services in memory;
 * ``auth_strategy = noauthv2`` takes any token ``user:project`` as an admin's;
 * SQLite in a file holds the database, a file lock replaces the coordination
-  service, and everything that is written lies in one folder.
+  service, and everything that is written lies in one directory.
 
 **A process can host one Manila, once.**  Manila's configuration is the global
 ``oslo_config.cfg.CONF``, its managers read intervals from it while their module
@@ -112,12 +112,12 @@ def share_server_backend(**options: object) -> dict[str, dict[str, object]]:
 
 
 @contextlib.contextmanager
-def folder_for(keep: Path | None) -> Iterator[Path]:
-    """Make the folder for a service.
+def directory_for(keep: Path | None) -> Iterator[Path]:
+    """Make the directory for a service.
 
-    :param keep: the folder that is wanted, made if need be; without one, a
-        temporary folder is made and removed at the end
-    :raises ServiceError: if the wanted folder holds something
+    :param keep: the directory that is wanted, made if need be; without one, a
+        temporary directory is made and removed at the end
+    :raises ServiceError: if the wanted directory holds something
     """
     if keep is not None:
         try:
@@ -128,12 +128,12 @@ def folder_for(keep: Path | None) -> Iterator[Path]:
             raise ServiceError(str(error)) from error
         yield keep.resolve()
         return
-    folder = tempfile.mkdtemp(prefix="manila-aspects-")
+    directory = tempfile.mkdtemp(prefix="manila-aspects-")
     try:
-        yield Path(folder).resolve()
+        yield Path(directory).resolve()
     finally:
         # A thread that Manila leaves behind may still write a line of log.
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 class ManilaService:
@@ -152,7 +152,7 @@ class ManilaService:
         defaults: Options | None = None,
         sections: Mapping[str, Options] | None = None,
         config_files: Sequence[Path] = (),
-        folder: Path | None = None,
+        directory: Path | None = None,
         start_timeout: float = START_TIMEOUT,
     ) -> None:
         """Say what to run; nothing is done before :meth:`start`.
@@ -164,8 +164,8 @@ class ManilaService:
         :param sections: further sections of ``manila.conf``, by name
         :param config_files: files that Manila reads after its ``manila.conf``,
             so that their options override it
-        :param folder: an empty folder to write to, the caller's to remove;
-            without one, a temporary folder is made and removed at the end
+        :param directory: an empty directory to write to, the caller's to remove;
+            without one, a temporary directory is made and removed at the end
         :param start_timeout: seconds that one share service may take to start
         """
         self.backends = {name: dict(options) for name, options in backends.items()}
@@ -175,7 +175,7 @@ class ManilaService:
         self.start_timeout = start_timeout
         self.managers: dict[str, Any] = {}
         """The share manager of each backend, while the service runs."""
-        self._folder = folder
+        self._directory = directory
         self._exit = contextlib.ExitStack()
         self._port = 0
         self._services: list[Any] = []
@@ -183,21 +183,21 @@ class ManilaService:
     # -- what a caller needs to know -----------------------------------------
 
     @property
-    def folder(self) -> Path:
-        """The folder that everything is written to."""
-        if self._folder is None:
+    def directory(self) -> Path:
+        """The directory that everything is written to."""
+        if self._directory is None:
             raise ServiceError("the service has not been started")
-        return self._folder
+        return self._directory
 
     @property
     def config_file(self) -> Path:
         """The ``manila.conf`` that Manila was started with."""
-        return self.folder / "manila.conf"
+        return self.directory / "manila.conf"
 
     @property
     def log_file(self) -> Path:
         """Where Manila logs to."""
-        return self.folder / "manila.log"
+        return self.directory / "manila.log"
 
     @property
     def endpoint(self) -> str:
@@ -247,8 +247,8 @@ class ManilaService:
             paste = paste_file()
             if not _started.acquire(blocking=False):
                 raise ServiceError("this process has had its Manila already")
-            if self._folder is None:
-                self._folder = self._exit.enter_context(folder_for(None))
+            if self._directory is None:
+                self._directory = self._exit.enter_context(directory_for(None))
             self._write_config(paste)
             self._read_config()
             self._make_database()
@@ -261,7 +261,7 @@ class ManilaService:
         return self
 
     def stop(self) -> None:
-        """Stop everything in reverse order and remove the temporary folder."""
+        """Stop everything in reverse order and remove the temporary directory."""
         self._exit.close()
 
     # -- the steps -------------------------------------------------------------
@@ -269,14 +269,14 @@ class ManilaService:
     def _write_config(self, paste: Path) -> None:
         from aspects.demo import database
 
-        folder = self.folder
+        directory = self.directory
         for name in ("locks", "state", "policy.d"):
-            (folder / name).mkdir(exist_ok=True)
-        (folder / "policy.yaml").write_text("{}\n", encoding="utf-8")
+            (directory / name).mkdir(exist_ok=True)
+        (directory / "policy.yaml").write_text("{}\n", encoding="utf-8")
         defaults: dict[str, object] = {
             "host": HOST,
             "my_ip": "127.0.0.1",
-            "state_path": folder / "state",
+            "state_path": directory / "state",
             "log_file": self.log_file,
             "use_stderr": False,
             "api_paste_config": paste,
@@ -293,15 +293,15 @@ class ManilaService:
         }
         sections: dict[str, Options] = {
             "database": {
-                "connection": database.url_of(folder / "manila.sqlite"),
+                "connection": database.url_of(directory / "manila.sqlite"),
                 "sqlite_synchronous": False,
             },
-            "oslo_concurrency": {"lock_path": folder / "locks"},
-            "coordination": {"backend_url": f"file://{folder / 'state'}"},
+            "oslo_concurrency": {"lock_path": directory / "locks"},
+            "coordination": {"backend_url": f"file://{directory / 'state'}"},
             # Absolute, or the policies of an installed Manila would be read.
             "oslo_policy": {
-                "policy_file": folder / "policy.yaml",
-                "policy_dirs": folder / "policy.d",
+                "policy_file": directory / "policy.yaml",
+                "policy_dirs": directory / "policy.d",
             },
             **self.sections,
             **{
@@ -346,7 +346,7 @@ class ManilaService:
         files = [self.config_file, *self.config_files]
         arguments = [part for file in files for part in ("--config-file", str(file))]
         try:
-            # No default files or folders: an installed Manila's are not ours.
+            # No default files or directories: an installed Manila's are not ours.
             conf(
                 arguments,
                 project="manila",

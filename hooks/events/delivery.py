@@ -31,9 +31,9 @@ class DeliveryHook(EventHook):
     options: ClassVar[Sequence[cfg.Opt]] = (
         cfg.StrOpt(
             "hook_outbox_path",
-            help="For hook_dispatch = durable: the folder where each instance has a "
-            "folder of its own, <backend>.<name>, that keeps the events that are not "
-            "delivered yet. By default manila-aspects in Manila's state_path.",
+            help="Directory for the outboxes of hook_dispatch = durable, one directory "
+            "per hook instance, named <backend>.<name>. Default: manila-aspects in "
+            "Manila's state_path.",
         ),
     )
 
@@ -77,7 +77,7 @@ class DeliveryHook(EventHook):
         ``background`` and ``durable``.
 
         :param event: attributes of CloudEvents 1.0 and ``data``
-        :raises Refused: if it is no use to try this event again
+        :raises RejectedError: if it is no use to try this event again
         :raises Exception: if it was not delivered
         """
 
@@ -105,7 +105,7 @@ class DeliveryHook(EventHook):
                 counts["pending"] = pending
         return counts
 
-    def _tell(
+    def _emit(
         self, kind: str, told: dict[str, Any], context: Any, operation: Any, *call: Any
     ) -> None:
         if self.outbox:

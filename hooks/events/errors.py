@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 
-class Refused(Exception):
+class RejectedError(Exception):
     """The other end will never take this event: it is no use to try again."""
 
 
-class NotDelivered(Exception):
+class DeliveryFailedError(Exception):
     """The event was not delivered this time.
 
     Any other exception says the same; this one may also tell when to try again.

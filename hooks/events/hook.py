@@ -15,7 +15,7 @@ class EventHook(aspects.HookBase):
     """Base of the hooks that tell an event for each action."""
 
     @abc.abstractmethod
-    def _tell(
+    def _emit(
         self, kind: str, told: dict[str, Any], context: Any, operation: Any, *call: Any
     ) -> None:
         """Tell an event.
@@ -33,7 +33,7 @@ class EventHook(aspects.HookBase):
         data = data_of(context, func_name, args, kwargs)
         # Neither is known yet.
         del data["outcome"], data["duration"]
-        self._tell("pre", event_of(START, data), context, func_name, args, kwargs)
+        self._emit("pre", event_of(START, data), context, func_name, args, kwargs)
         return time.monotonic()
 
     def _execute_post_hook(
@@ -47,7 +47,7 @@ class EventHook(aspects.HookBase):
     ) -> None:
         duration = _since(pre_hook_data)
         data = data_of(context, func_name, args, kwargs, None, duration)
-        self._tell("post", event_of(END, data), context, func_name, args, kwargs)
+        self._emit("post", event_of(END, data), context, func_name, args, kwargs)
 
     def _execute_error_hook(
         self,
@@ -60,7 +60,7 @@ class EventHook(aspects.HookBase):
     ) -> None:
         duration = _since(pre_hook_data)
         data = data_of(context, func_name, args, kwargs, error, duration)
-        self._tell("error", event_of(ERROR, data), context, func_name, args, kwargs)
+        self._emit("error", event_of(ERROR, data), context, func_name, args, kwargs)
 
     def _execute_periodic_hook(
         self, context: Any, periodic_hook_data: Any, *args: Any, **kwargs: Any
@@ -68,7 +68,7 @@ class EventHook(aspects.HookBase):
         backend = getattr(self.configuration, "config_group", None)
         tick = aspects.Operation("periodic", backend=backend, host=self.host)
         told = periodic_event_of(context, periodic_hook_data, backend, self.host)
-        self._tell("periodic", told, context, tick, (), {})
+        self._emit("periodic", told, context, tick, (), {})
 
 
 def _since(began: Any) -> float | None:

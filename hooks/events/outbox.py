@@ -19,11 +19,11 @@ from oslo_log import log
 from persistqueue import Empty, SQLiteQueue
 
 from aspects import without_secrets
-from hooks.events.errors import Refused
+from hooks.events.errors import RejectedError
 
 LOG = log.getLogger(__name__)
 
-#: The file, in the folder of an outbox.
+#: The file, in the directory of an outbox.
 FILE = "events.sqlite"
 
 #: Seconds between the attempts to deliver an event: doubled up to the longest.
@@ -59,7 +59,7 @@ class _Queue(SQLiteQueue):  # type: ignore[misc]
     one wait for the disk. So nobody waits for more writes than the one before and that
     of his own event, however many there are.
 
-    :param folder: the folder of the file
+    :param directory: the directory of the file
     :param table: the table, without ``queue_`` before it
     """
 
@@ -69,18 +69,18 @@ class _Queue(SQLiteQueue):  # type: ignore[misc]
         " FROM json_each(CAST(?1 AS TEXT)) ORDER BY key"
     )
 
-    def __init__(self, folder: Path, table: str) -> None:
+    def __init__(self, directory: Path, table: str) -> None:
         #: Set when there is something to see to.
         self.news = threading.Event()
         self._puts: list[_Put] = []
         self._writing = False
         self._written = threading.Condition()
         # Of two processes that make the file at once, SQLite refuses one.
-        opening = os.open(folder, os.O_RDONLY)
+        opening = os.open(directory, os.O_RDONLY)
         try:
             fcntl.flock(opening, fcntl.LOCK_EX)
             super().__init__(
-                str(folder),
+                str(directory),
                 name=table,
                 # What was got stays until task_done(); what is put is there at once.
                 auto_commit=False,
@@ -157,12 +157,12 @@ class Outbox:
     each share are in order as well; one that the other end refuses for good is
     kept in a table of its own.
 
-    Of several processes with one folder, as while a service restarts, one
+    Of several processes with one directory, as while a service restarts, one
     delivers and the others wait for it to end.
 
-    :param path: the folder; :meth:`start` makes it when needed
+    :param path: the directory; :meth:`start` makes it when needed
     :param deliver: delivers one event, or raises
-    :raises OSError: if the folder cannot be written to or made
+    :raises OSError: if the directory cannot be written to or made
     """
 
     def __init__(self, path: Path, deliver: Callable[[dict[str, Any]], None]) -> None:
@@ -182,7 +182,7 @@ class Outbox:
         # An operator is to know at start-up, not at the first share.
         nearest = next(each for each in (path, *path.parents) if each.exists())
         if not nearest.is_dir():
-            raise NotADirectoryError(f"{nearest} is not a folder")
+            raise NotADirectoryError(f"{nearest} is not a directory")
         if not os.access(nearest, os.W_OK | os.X_OK):
             raise PermissionError(f"cannot write to {nearest}")
 
@@ -190,7 +190,7 @@ class Outbox:
         """Write an event to disk, to be delivered after those before it.
 
         :param event: plain data
-        :raises OSError: if the folder cannot be made
+        :raises OSError: if the directory cannot be made
         :raises sqlite3.Error: if it cannot be written
         """
         # Kept here: a stop() meanwhile lets go of it.
@@ -199,7 +199,7 @@ class Outbox:
     def start(self) -> None:
         """Begin to deliver, in the process that calls; again after a fork.
 
-        :raises OSError: if the folder cannot be made
+        :raises OSError: if the directory cannot be made
         :raises sqlite3.Error: if the file cannot be opened
         """
         self._started()
@@ -290,12 +290,12 @@ class Outbox:
     # -- the thread --------------------------------------------------------------
 
     def _run(self, queue: _Queue, lock: IO[str], stopping: threading.Event) -> None:
-        with lock, contextlib.suppress(_Stopped):
+        with lock, contextlib.suppress(_StoppedError):
             self._wait_for(lock, stopping)
             while not stopping.is_set():
                 try:
                     self._next(queue, stopping)
-                except _Stopped:
+                except _StoppedError:
                     raise
                 except Exception as error:
                     # A full disk, say. What was not noted as delivered is so with
@@ -311,9 +311,9 @@ class Outbox:
                     stopping.wait(1.0)
 
     def _wait_for(self, lock: IO[str], stopping: threading.Event) -> None:
-        """Wait until no other process delivers from this folder.
+        """Wait until no other process delivers from this directory.
 
-        :raises _Stopped: if it is to stop before
+        :raises _StoppedError: if it is to stop before
         """
         while True:
             try:
@@ -322,12 +322,12 @@ class Outbox:
                 return
             except BlockingIOError:
                 if stopping.wait(LOOK_EVERY):
-                    raise _Stopped from None
+                    raise _StoppedError from None
 
     def _next(self, queue: _Queue, stopping: threading.Event) -> None:
         """Deliver the next event, if there is one.
 
-        :raises _Stopped: if it is to stop before
+        :raises _StoppedError: if it is to stop before
         """
         queue.news.clear()
         try:
@@ -342,12 +342,12 @@ class Outbox:
     def _deliver(self, event: dict[str, Any], stopping: threading.Event) -> None:
         """Try until an event is delivered, or refused.
 
-        :raises _Stopped: if it is to stop before
+        :raises _StoppedError: if it is to stop before
         """
 
         def pause(seconds: float) -> None:
             if stopping.wait(seconds):
-                raise _Stopped
+                raise _StoppedError
 
         def told(state: tenacity.RetryCallState) -> None:
             # One line when it begins; the rest of an outage says nothing new.
@@ -375,7 +375,7 @@ class Outbox:
     def _deliver_once(self, event: dict[str, Any]) -> None:
         try:
             self.deliver(event)
-        except Refused as error:
+        except RejectedError as error:
             # Should this fail, as on a full disk, it counts as not delivered.
             _Queue(self.path, "refused").append(event)
             self.refused += 1
@@ -401,5 +401,5 @@ def _text(error: BaseException | None) -> str:
     return without_secrets(str(error), None, {})
 
 
-class _Stopped(Exception):
+class _StoppedError(Exception):
     """The thread that delivers is to end."""

@@ -34,8 +34,8 @@ host = node1
 my_ip = 127.0.0.1
 transport_url = {broker}
 control_exchange = durable
-state_path = {folder}
-log_dir = {folder}
+state_path = {directory}
+log_dir = {directory}
 use_stderr = False
 osapi_share_listen = 127.0.0.1
 osapi_share_listen_port = {port}
@@ -71,17 +71,17 @@ conn_pool_min_size = 0
 conn_pool_ttl = 1
 
 [oslo_concurrency]
-lock_path = {folder}/locks
+lock_path = {directory}/locks
 
 [coordination]
-backend_url = file://{folder}/coordination
+backend_url = file://{directory}/coordination
 
 [oslo_policy]
-policy_file = {folder}/policy.yaml
-policy_dirs = {folder}/policy.d
+policy_file = {directory}/policy.yaml
+policy_dirs = {directory}/policy.d
 
 [oslo_reports]
-log_dir = {folder}
+log_dir = {directory}
 """
 
 # ``manila-api`` itself is for eventlet alone. What it serves is a WSGI application,
@@ -101,18 +101,18 @@ class Cloud:
     As a context manager it has its database from the start, and kills and stops on
     exit what still runs.
 
-    :param folder: where to write
+    :param directory: where to write
     :param environment: :data:`~.share_service.NATIVE` or
         :data:`~.share_service.EVENTLET`
     """
 
-    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
-        self.folder = folder
+    def __init__(self, directory: Path, environment: Mapping[str, str]) -> None:
+        self.directory = directory
         self.native = environment == NATIVE
-        (folder / "broker").mkdir()
-        self.broker = Rabbit(folder / "broker")
+        (directory / "broker").mkdir()
+        self.broker = Rabbit(directory / "broker")
         self.database = Postgres()
-        self.config_file = folder / "manila.conf"
+        self.config_file = directory / "manila.conf"
         self.port = free_port()
         self._environment = {
             **os.environ,
@@ -121,8 +121,8 @@ class Cloud:
             "PYTHONUNBUFFERED": "1",
             "PYTHONWARNINGS": "ignore",
         }
-        (folder / "policy.yaml").write_text("{}\n", "utf-8")
-        (folder / "policy.d").mkdir()
+        (directory / "policy.yaml").write_text("{}\n", "utf-8")
+        (directory / "policy.d").mkdir()
         self._programs: dict[str, Program] = {}
 
     @property
@@ -137,7 +137,7 @@ class Cloud:
         :param manager: the class of the share manager
         """
         text = COMMON.format(
-            folder=self.folder,
+            directory=self.directory,
             manager=manager,
             port=self.port,
             paste=paste_file(),
@@ -265,7 +265,7 @@ class Cloud:
     def logs(self) -> dict[str, str]:
         """Return what was written by each service, to its log and elsewhere."""
         texts: dict[str, str] = {}
-        for file in sorted(self.folder.glob("manila-*.*")):
+        for file in sorted(self.directory.glob("manila-*.*")):
             if file.suffix in (".log", ".out"):
                 text = file.read_text("utf-8", "replace")
                 texts[file.stem] = texts.get(file.stem, "") + text
@@ -277,7 +277,7 @@ class Cloud:
             command = [sys.executable, "-c", _SERVE, str(self.port)]
         command += ["--config-file", str(self.config_file)]
         command += ["--log-file", f"{name}.log", *arguments]
-        program = Program(command, self.folder / f"{name}.out", self._environment)
+        program = Program(command, self.directory / f"{name}.out", self._environment)
         self._programs[name] = program
         return program
 
@@ -318,10 +318,10 @@ def _handles_sighup(pid: int) -> bool:
     return bool(int(caught, 16) & 1 << (signal.SIGHUP - 1))
 
 
-def processes_of(*folders: Path) -> list[str]:
-    """Return the command lines of all processes that know of a folder.
+def processes_of(*directories: Path) -> list[str]:
+    """Return the command lines of all processes that know of a directory.
 
-    :param folders: the folders, which the processes' arguments or environments name
+    :param directories: the directories that arguments or environments name
     """
     found = []
     for process in Path("/proc").glob("[0-9]*"):
@@ -330,6 +330,6 @@ def processes_of(*folders: Path) -> list[str]:
             told = (command + (process / "environ").read_bytes()).decode(
                 "utf-8", "replace"
             )
-            if any(str(folder) in told for folder in folders):
+            if any(str(directory) in told for directory in directories):
                 found.append(command.replace(b"\0", b" ").decode("utf-8", "replace"))
     return found

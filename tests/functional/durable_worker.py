@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The process that is killed while it delivers durably.
 
-``python durable_worker.py <manila.conf> <folder>`` makes join points in several
+``python durable_worker.py <manila.conf> <directory>`` makes join points in several
 threads, and tells in a file of each thread which of them have returned. Started again,
 it goes on where its files end.
 """
@@ -47,14 +47,14 @@ class Driver:
         self.spent.seconds = time.perf_counter() - began
 
 
-def returned_in(folder: Path) -> list[list[Returned]]:
+def returned_in(directory: Path) -> list[list[Returned]]:
     """Return the join points that each thread has told of, in order.
 
-    :param folder: the folder of the worker
+    :param directory: the directory of the worker
     """
     threads = []
     for thread in range(THREADS):
-        file = folder / f"thread-{thread}"
+        file = directory / f"thread-{thread}"
         # The last line of one that was killed may have no end.
         lines = file.read_text().split("\n")[:-1] if file.exists() else []
         fields = [line.split() for line in lines]
@@ -98,7 +98,7 @@ def probe(file: int) -> None:
         time.sleep(0.1)
 
 
-def main(config_file: str, folder: Path) -> None:
+def main(config_file: str, directory: Path) -> None:
     conf = cfg.ConfigOpts()
     conf(["--config-file", config_file], project="manila", default_config_dirs=[])
     driver = Driver()
@@ -107,13 +107,13 @@ def main(config_file: str, folder: Path) -> None:
     about = aspects.weaving(woven)
     about.start()
     threads = []
-    for thread, returned in enumerate(returned_in(folder)):
-        path = folder / f"thread-{thread}"
+    for thread, returned in enumerate(returned_in(directory)):
+        path = directory / f"thread-{thread}"
         file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         os.truncate(file, path.read_bytes().rfind(b"\n") + 1)
         args = (woven, driver.spent, thread, len(returned), file)
         threads.append(threading.Thread(target=work, args=args))
-    file = os.open(folder / "syncs", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    file = os.open(directory / "syncs", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     threading.Thread(target=probe, args=(file,), daemon=True).start()
     for each in threads:
         each.start()

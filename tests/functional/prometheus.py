@@ -26,22 +26,22 @@ scrape_configs:
 class Prometheus:
     """A Prometheus on a free port of loopback, which ends with the block.
 
-    :param folder: where it keeps what it reads
+    :param directory: where it keeps what it reads
     :param port: the port on loopback that it reads from
     """
 
-    def __init__(self, folder: Path, port: int) -> None:
+    def __init__(self, directory: Path, port: int) -> None:
         program = need("prometheus", "prometheus")
-        self.config = folder / "prometheus.yml"
+        self.config = directory / "prometheus.yml"
         self.config.write_text(CONFIG.format(port=port))
         self.url = f"http://127.0.0.1:{free_port()}"
         self.command = [
             program,
             f"--config.file={self.config}",
-            f"--storage.tsdb.path={folder / 'tsdb'}",
+            f"--storage.tsdb.path={directory / 'tsdb'}",
             f"--web.listen-address={self.url.removeprefix('http://')}",
         ]
-        self.log = folder / "prometheus.log"
+        self.log = directory / "prometheus.log"
 
     def __enter__(self) -> Prometheus:
         self.program = Program(self.command, self.log)

@@ -29,13 +29,13 @@ class Rabbit:
     its name, its ports, its files and its name server (Erlang's epmd, which would stay
     behind) are its own.
 
-    :param folder: keeps its data and logs
+    :param directory: keeps its data and logs
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, directory: Path) -> None:
         self.server = need(SERVER, "rabbitmq-server")
         self.epmd = need("epmd", "erlang-base")
-        self.folder = folder
+        self.directory = directory
         self.port = free_port()
         #: For oslo.messaging and kombu.
         self.url = f"rabbit://guest:guest@127.0.0.1:{self.port}/"
@@ -46,15 +46,15 @@ class Rabbit:
     @property
     def log(self) -> str:
         """What the broker has written so far."""
-        return (self.folder / "broker.out").read_text("utf-8", "replace")
+        return (self.directory / "broker.out").read_text("utf-8", "replace")
 
     def _environment(self) -> dict[str, str]:
-        folder, (names_port, dist_port) = self.folder, self._ports
+        directory, (names_port, dist_port) = self.directory, self._ports
         return {
             "PATH": os.environ["PATH"],
             "LANG": "C.UTF-8",
             # Of the secret that it shares with its tools.
-            "HOME": str(folder),
+            "HOME": str(directory),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
             "ERL_EPMD_PORT": str(names_port),
             # What listens on all interfaces otherwise.
@@ -63,15 +63,15 @@ class Rabbit:
             "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
             "RABBITMQ_NODE_PORT": str(self.port),
             "RABBITMQ_DIST_PORT": str(dist_port),
-            "RABBITMQ_MNESIA_BASE": str(folder / "data"),
-            "RABBITMQ_LOG_BASE": str(folder / "log"),
+            "RABBITMQ_MNESIA_BASE": str(directory / "data"),
+            "RABBITMQ_LOG_BASE": str(directory / "log"),
             "RABBITMQ_LOGS": "-",
-            "RABBITMQ_PID_FILE": str(folder / "pid"),
+            "RABBITMQ_PID_FILE": str(directory / "pid"),
             # Not those in /etc, of the machine's own broker.
-            "RABBITMQ_CONF_ENV_FILE": str(folder / "none.conf"),
-            "RABBITMQ_CONFIG_FILE": str(folder / "none.conf"),
-            "RABBITMQ_ADVANCED_CONFIG_FILE": str(folder / "none.config"),
-            "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "plugins"),
+            "RABBITMQ_CONF_ENV_FILE": str(directory / "none.conf"),
+            "RABBITMQ_CONFIG_FILE": str(directory / "none.conf"),
+            "RABBITMQ_ADVANCED_CONFIG_FILE": str(directory / "none.config"),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(directory / "plugins"),
         }
 
     def start(self) -> None:
@@ -82,12 +82,12 @@ class Rabbit:
         if self._names is None:
             self._names = Program(
                 [self.epmd, "-address", "127.0.0.1", "-port", str(self._ports[0])],
-                self.folder / "epmd.out",
+                self.directory / "epmd.out",
                 env,
             )
             # Without it the broker would start one that stays.
             wait_for(lambda: _listens(self._ports[0]), "epmd listens")
-        self._broker = Program([self.server], self.folder / "broker.out", env)
+        self._broker = Program([self.server], self.directory / "broker.out", env)
         wait_for(self._answers, "the broker takes a connection", timeout=90)
 
     def _answers(self) -> bool:
@@ -99,7 +99,7 @@ class Rabbit:
         return True
 
     def kill(self) -> None:
-        """Kill it, as a power cut would; its folder stays as it is."""
+        """Kill it, as a power cut would; its directory stays as it is."""
         if self._broker is not None:
             self._broker.kill()
             self._broker = None
@@ -109,7 +109,7 @@ class Rabbit:
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:
         """Have it keep its connections and answer nothing, as a broker that hangs."""
-        process = int((self.folder / "pid").read_text())
+        process = int((self.directory / "pid").read_text())
         os.kill(process, signal.SIGSTOP)
         try:
             yield

@@ -27,9 +27,9 @@ COMMON = """
 host = node1
 my_ip = 127.0.0.1
 transport_url = fake:/
-state_path = {folder}
-log_file = {folder}/manila.log
-log_dir = {folder}
+state_path = {directory}
+log_file = {directory}/manila.log
+log_dir = {directory}
 use_stderr = False
 enabled_share_backends = {backends}
 share_manager = aspects.manila.ShareManager
@@ -41,13 +41,13 @@ periodic_hooks_interval = 1
 connection = {database}
 
 [oslo_concurrency]
-lock_path = {folder}/locks
+lock_path = {directory}/locks
 
 [coordination]
-backend_url = file://{folder}/coordination
+backend_url = file://{directory}/coordination
 
 [oslo_reports]
-log_dir = {folder}
+log_dir = {directory}
 """
 
 DRIVER = """
@@ -95,17 +95,20 @@ class ShareService:
     transaction that has read and would write while another one writes, and Manila
     does that for each backend when it starts: one in thirty did not.
 
-    :param folder: where to write
+    :param directory: where to write
     :param backends: the text of each backend section, less the driver's lines
     :param environment: :data:`NATIVE` or :data:`EVENTLET`, and more
     """
 
     def __init__(
-        self, folder: Path, backends: Mapping[str, str], environment: Mapping[str, str]
+        self,
+        directory: Path,
+        backends: Mapping[str, str],
+        environment: Mapping[str, str],
     ) -> None:
-        self.folder = folder
-        self.config_file = folder / "manila.conf"
-        self.log_file = folder / "manila.log"
+        self.directory = directory
+        self.config_file = directory / "manila.conf"
+        self.log_file = directory / "manila.log"
         self.native = environment.items() >= NATIVE.items()
         self.environment = {
             **os.environ,
@@ -136,10 +139,12 @@ class ShareService:
 
         :param backends: the value of ``enabled_share_backends``
         """
-        database = f"sqlite:///{self.folder}/manila.sqlite"
+        database = f"sqlite:///{self.directory}/manila.sqlite"
         if self._postgres is not None:
             database = self._postgres.url
-        return COMMON.format(folder=self.folder, backends=backends, database=database)
+        return COMMON.format(
+            directory=self.directory, backends=backends, database=database
+        )
 
     def start(self) -> None:
         """Make its database, and start it; do not wait until it does something."""
@@ -149,13 +154,13 @@ class ShareService:
             command = [installed("manila-manage"), *config, "db", "sync"]
         made = Program(
             command,
-            self.folder / "database.out",
+            self.directory / "database.out",
             {**self.environment, **NATIVE},
         )
         assert made.process.wait(120) == 0, made.log.read_text()
         self.program = Program(
             [installed("manila-share"), *config],
-            self.folder / "manila-share.out",
+            self.directory / "manila-share.out",
             self.environment,
         )
 
@@ -176,7 +181,7 @@ class ShareService:
 
     def log(self) -> str:
         """Return what it wrote, to its log and elsewhere."""
-        files = [self.log_file, self.folder / "manila-share.out"]
+        files = [self.log_file, self.directory / "manila-share.out"]
         return "".join(file.read_text() for file in files if file.exists())
 
     def logged(self, text: str, timeout: float = 60.0) -> None:
@@ -205,10 +210,12 @@ class ShareService:
 
 @contextmanager
 def share_service(
-    folder: Path, backends: Mapping[str, str], environment: Mapping[str, str] = NATIVE
+    directory: Path,
+    backends: Mapping[str, str],
+    environment: Mapping[str, str] = NATIVE,
 ) -> Iterator[ShareService]:
     """Run a :class:`ShareService`."""
-    service = ShareService(folder, backends, environment)
+    service = ShareService(directory, backends, environment)
     try:
         service.start()
         yield service

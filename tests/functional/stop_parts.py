@@ -13,15 +13,15 @@ from manila.tests.share.drivers import dummy
 
 import aspects
 
-#: The environment's name for the folder of the test.
-FOLDER = "TEST_STOP_FOLDER"
+#: The environment's name for the directory of the test.
+DIRECTORY = "TEST_STOP_DIRECTORY"
 
 
 def tell(configuration: Any, what: str, number: int | None = None) -> None:
     """Write down what happens, in which process."""
     backend = configuration.config_group or "DEFAULT"
     line = json.dumps([backend, what, number, os.getpid()]).encode() + b"\n"
-    path = Path(os.environ[FOLDER], "told")
+    path = Path(os.environ[DIRECTORY], "told")
     file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.write(file, line)
     os.close(file)
@@ -33,7 +33,7 @@ class Driver(dummy.DummyDriver):  # type: ignore[misc]
         super().do_setup(context)
 
     def get_share_stats(self, refresh=False):
-        hold = Path(os.environ[FOLDER], "hold")
+        hold = Path(os.environ[DIRECTORY], "hold")
         if hold.exists():
             tell(self.configuration, "held")
         while hold.exists():
@@ -71,7 +71,7 @@ class Slow(aspects.HookBase):
         return self.calls
 
     def _execute_post_hook(self, context, func_name, pre_hook_data, *args, **kwargs):
-        while not Path(os.environ[FOLDER], "go").exists():
+        while not Path(os.environ[DIRECTORY], "go").exists():
             time.sleep(0.01)
         tell(self.configuration, "did", pre_hook_data)
 

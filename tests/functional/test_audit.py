@@ -39,11 +39,11 @@ def context() -> Any:
     return manila_context.RequestContext("a" * 32, "b" * 32, is_admin=False)
 
 
-def lines_of(block: int, name: str, folder: Path, context: Any) -> list[Any]:
+def lines_of(block: int, name: str, directory: Path, context: Any) -> list[Any]:
     """Return the lines that a success and a failure make with an example."""
-    log = folder / name
+    log = directory / name
     text = example(PAGE, {f"/var/log/manila/{name}": str(log)}, block)
-    with woven_by(text, folder, Driver()) as driver:
+    with woven_by(text, directory, Driver()) as driver:
         driver.create_share(context, SHARE)
         with pytest.raises(exception.ShareBusyException):
             driver.delete_share(context, SHARE)

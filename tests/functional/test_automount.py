@@ -45,13 +45,13 @@ class Storage(dict[str, Any]):
 
 
 @pytest.fixture
-def dummy(manila: Any, folder: Path) -> Any:
-    """Manila's own driver for tests; its exports are folders of this machine."""
+def dummy(manila: Any, directory: Path) -> Any:
+    """Manila's own driver for tests; its exports are directories of this machine."""
     # It imports Manila's share manager, which reads its configuration once: that of
     # the Manila of all tests, which has to be there by then.
     from manila.tests.share.drivers.dummy import DummyDriver
 
-    exports = folder / "exports"
+    exports = directory / "exports"
 
     class Driver(DummyDriver):  # type: ignore[misc]
         def _get_export(self, mountpoint: str, *rest: Any) -> Any:
@@ -60,7 +60,7 @@ def dummy(manila: Any, folder: Path) -> Any:
             (export / "hello").write_text(mountpoint)
             return super()._get_export(mountpoint, *rest) | {"path": str(export)}
 
-    file = folder / "driver.conf"
+    file = directory / "driver.conf"
     file.write_text(
         "[alpha]\n"
         "driver_handles_share_servers = False\n"
@@ -102,8 +102,8 @@ def sync(driver: Any, share: Any, *rules: Any) -> None:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
-    """A folder to mount in; nothing stays mounted below it."""
+def directory(tmp_path: Path) -> Iterator[Path]:
+    """A directory to mount in; nothing stays mounted below it."""
     (tmp_path / "exports").mkdir()
     yield tmp_path
     with open("/proc/self/mountinfo") as table:
@@ -114,9 +114,9 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def mountable(folder: Path) -> None:
+def mountable(directory: Path) -> None:
     """Skip the test where nothing may be mounted; but fail under CI."""
-    source, target = folder / "exports", folder / "probe"
+    source, target = directory / "exports", directory / "probe"
     target.mkdir()
     done = subprocess.run(
         ["mount", "--bind", str(source), str(target)],
@@ -140,14 +140,14 @@ def topic(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def driver(
-    dummy: Any, broker: rabbit.Rabbit, folder: Path, topic: str
+    dummy: Any, broker: rabbit.Rabbit, directory: Path, topic: str
 ) -> Iterator[Any]:
     """A driver with the hook around it."""
     text = example(
         "admin/hooks/automount.rst",
         {URL: broker.url, "automount_web1, automount_web2": topic},
     )
-    with woven_by(text, folder, dummy) as woven:
+    with woven_by(text, directory, dummy) as woven:
         yield woven
 
 
@@ -155,7 +155,7 @@ Start = Callable[..., Program]
 
 
 @pytest.fixture
-def start(broker: rabbit.Rabbit, folder: Path, topic: str) -> Iterator[Start]:
+def start(broker: rabbit.Rabbit, directory: Path, topic: str) -> Iterator[Start]:
     """What starts the program with the example's file, and further arguments."""
     started: list[Program] = []
     script = installed("manila-aspects-automount")
@@ -163,35 +163,39 @@ def start(broker: rabbit.Rabbit, folder: Path, topic: str) -> Iterator[Start]:
     def run(*arguments: str) -> Program:
         text = example(
             "admin/hooks/automount.rst",
-            {URL: broker.url, "automount_web1": topic, "/shares": f"{folder}/mounts"},
+            {
+                URL: broker.url,
+                "automount_web1": topic,
+                "/shares": f"{directory}/mounts",
+            },
             block=1,
         )
-        file = folder / "automount.conf"
+        file = directory / "automount.conf"
         file.write_text(text)
         command = [script, "--config-file", str(file), *arguments]
         # Its output goes to one file, also when it is started again.
-        program = Program(command, folder / "automount.log")
+        program = Program(command, directory / "automount.log")
         started.append(program)
         return program
 
     yield run
     for program in started:
         program.stop()
-    assert SECRET not in (folder / "automount.log").read_text()
+    assert SECRET not in (directory / "automount.log").read_text()
 
 
 def follows(target: Path, level: str) -> None:
-    """Wait until something is mounted so on a folder."""
+    """Wait until something is mounted so on a directory."""
     wait_for(lambda: mounted(target) == level, f"{target} is {level!r}")
 
 
-pytestmark = pytest.mark.usefixtures("folder")
+pytestmark = pytest.mark.usefixtures("directory")
 
 
 @pytest.mark.usefixtures("mountable")
-def test_the_example(driver: Any, start: Start, folder: Path) -> None:
+def test_the_example(driver: Any, start: Start, directory: Path) -> None:
     program = start("--mount-command", BIND)
-    target = folder / "mounts" / "s1"
+    target = directory / "mounts" / "s1"
     share = share_of(driver)
     allow(driver, share, rule("10.0.0.8"))
     allow(driver, share, rule(), rule("10.0.0.8"))
@@ -203,7 +207,7 @@ def test_the_example(driver: Any, start: Start, folder: Path) -> None:
     allow(driver, share, rule())
     deny(driver, share, rule())
     follows(target, "")
-    wait_for(lambda: not target.exists(), "its folder is removed")
+    wait_for(lambda: not target.exists(), "its directory is removed")
     assert (Path(share["export_locations"][0]["path"]) / "written").exists()
     assert program.stop() == 0
     commands = [
@@ -215,9 +219,9 @@ def test_the_example(driver: Any, start: Start, folder: Path) -> None:
 
 
 @pytest.mark.usefixtures("mountable")
-def test_read_only_and_networks(driver: Any, start: Start, folder: Path) -> None:
+def test_read_only_and_networks(driver: Any, start: Start, directory: Path) -> None:
     start("--mount-command", BIND)
-    target = folder / "mounts" / "s1"
+    target = directory / "mounts" / "s1"
     share = share_of(driver)
     network = rule("10.0.0.0/24", "ro")
     allow(driver, share, network)
@@ -232,9 +236,9 @@ def test_read_only_and_networks(driver: Any, start: Start, folder: Path) -> None
 
 
 @pytest.mark.usefixtures("mountable")
-def test_full_sync(driver: Any, start: Start, folder: Path) -> None:
+def test_full_sync(driver: Any, start: Start, directory: Path) -> None:
     start("--mount-command", BIND, "--address", "10.9.9.9", "--address", "fd00::7")
-    target = folder / "mounts" / "s1"
+    target = directory / "mounts" / "s1"
     share = share_of(driver)
     sync(driver, share, rule("fd00::/64", "ro"))
     follows(target, "ro")
@@ -250,58 +254,58 @@ def test_full_sync(driver: Any, start: Start, folder: Path) -> None:
 
 
 @pytest.mark.usefixtures("mountable")
-def test_deleted_share(driver: Any, start: Start, folder: Path) -> None:
+def test_deleted_share(driver: Any, start: Start, directory: Path) -> None:
     start("--mount-command", BIND)
     shares = [share_of(driver, name) for name in ("s1", "s2")]
     for share in shares:
         allow(driver, share, rule())
     for name in ("s1", "s2"):
-        follows(folder / "mounts" / name, "rw")
+        follows(directory / "mounts" / name, "rw")
     driver.delete_share(CONTEXT, shares[0])
-    follows(folder / "mounts" / "s1", "")
-    assert mounted(folder / "mounts" / "s2") == "rw"
+    follows(directory / "mounts" / "s1", "")
+    assert mounted(directory / "mounts" / "s2") == "rw"
 
 
 @pytest.mark.usefixtures("mountable")
-def test_command_that_fails(driver: Any, start: Start, folder: Path) -> None:
+def test_command_that_fails(driver: Any, start: Start, directory: Path) -> None:
     program = start("--mount-command", BIND)
     missing, late = share_of(driver, "s1"), share_of(driver, "s2")
-    gone = folder / "gone"
+    gone = directory / "gone"
     missing["export_locations"] = [{"path": str(gone / "s1")}]
     late["export_locations"] = [{"path": str(gone)}]
     allow(driver, missing, rule())
     allow(driver, late, rule())
     # The first is given up, and does not stop the second, which is tried again.
     wait_for(lambda: "was not followed" in program.log.read_text(), "given up")
-    assert not (folder / "mounts" / "s1").exists()
+    assert not (directory / "mounts" / "s1").exists()
     wait_for(
         lambda: program.log.read_text().count("Trying again") == 3, "the second fails"
     )
     gone.mkdir()
-    follows(folder / "mounts" / "s2", "rw")
+    follows(directory / "mounts" / "s2", "rw")
 
 
 @pytest.mark.usefixtures("mountable")
-def test_program_that_was_killed(driver: Any, start: Start, folder: Path) -> None:
+def test_program_that_was_killed(driver: Any, start: Start, directory: Path) -> None:
     program = start("--mount-command", BIND)
     first, second = share_of(driver, "s1"), share_of(driver, "s2")
     allow(driver, first, rule())
-    follows(folder / "mounts" / "s1", "rw")
+    follows(directory / "mounts" / "s1", "rw")
     program.kill()
     # What is mounted stays so, and what happens meanwhile waits at the broker.
     allow(driver, second, rule())
     deny(driver, first, rule())
-    assert mounted(folder / "mounts" / "s1") == "rw"
+    assert mounted(directory / "mounts" / "s1") == "rw"
     start("--mount-command", BIND)
-    follows(folder / "mounts" / "s2", "rw")
-    follows(folder / "mounts" / "s1", "")
+    follows(directory / "mounts" / "s2", "rw")
+    follows(directory / "mounts" / "s1", "")
 
 
 @pytest.mark.usefixtures("mountable")
-def test_killed_while_it_mounts(driver: Any, start: Start, folder: Path) -> None:
+def test_killed_while_it_mounts(driver: Any, start: Start, directory: Path) -> None:
     # A command that never ends, and one that does.
-    began = folder / "began"
-    slow = folder / "slow"
+    began = directory / "began"
+    slow = directory / "slow"
     slow.write_text(f"#!/bin/sh\ntouch {began}\nexec sleep 1000\n")
     slow.chmod(0o755)
     program = start("--mount-command", f"{slow} {{source}} {{target}} {{options}}")
@@ -309,18 +313,18 @@ def test_killed_while_it_mounts(driver: Any, start: Start, folder: Path) -> None
     wait_for(began.exists, "the command runs")
     program.kill()
     start("--mount-command", BIND)
-    follows(folder / "mounts" / "s1", "rw")
+    follows(directory / "mounts" / "s1", "rw")
 
 
 @pytest.mark.usefixtures("mountable")
-def test_stop_with_much_to_do(driver: Any, start: Start, folder: Path) -> None:
-    slow = folder / "slow"
+def test_stop_with_much_to_do(driver: Any, start: Start, directory: Path) -> None:
+    slow = directory / "slow"
     slow.write_text('#!/bin/sh\nsleep 0.5\nexec mount --bind "$1" "$2"\n')
     slow.chmod(0o755)
     program = start("--mount-command", f"{slow} {{source}} {{target}} {{options}}")
     for number in range(10):
         allow(driver, share_of(driver, f"s{number}"), rule())
-    targets = [folder / "mounts" / f"s{number}" for number in range(10)]
+    targets = [directory / "mounts" / f"s{number}" for number in range(10)]
     follows(targets[0], "rw")
     # It finishes what it has, and leaves the rest at the broker.
     assert program.stop(timeout=60) == 0
@@ -332,7 +336,7 @@ def test_stop_with_much_to_do(driver: Any, start: Start, folder: Path) -> None:
 
 @pytest.mark.usefixtures("mountable")
 def test_broker_that_comes_later(
-    broker: rabbit.Rabbit, driver: Any, start: Start, folder: Path
+    broker: rabbit.Rabbit, driver: Any, start: Start, directory: Path
 ) -> None:
     broker.kill()
     try:
@@ -341,11 +345,11 @@ def test_broker_that_comes_later(
     finally:
         broker.start()
     allow(driver, share_of(driver), rule())
-    follows(folder / "mounts" / "s1", "rw")
+    follows(directory / "mounts" / "s1", "rw")
 
 
 def test_stop_without_a_broker(
-    broker: rabbit.Rabbit, start: Start, folder: Path
+    broker: rabbit.Rabbit, start: Start, directory: Path
 ) -> None:
     url = f"rabbit://guest:{SECRET}@127.0.0.1:{free_port()}/"
     program = start("--transport-url", url)
@@ -354,7 +358,7 @@ def test_stop_without_a_broker(
 
 
 def test_dry_run(
-    broker: rabbit.Rabbit, driver: Any, start: Start, folder: Path
+    broker: rabbit.Rabbit, driver: Any, start: Start, directory: Path
 ) -> None:
     program = start("--dry-run")
     share = share_of(driver)
@@ -370,7 +374,7 @@ def test_dry_run(
 
     wait_for(lambda: len(printed()) >= 2, "the commands")
     export = share["export_locations"][0]["path"]
-    mounts = folder / "mounts"
+    mounts = directory / "mounts"
     assert printed() == [
         f"mount -t nfs -o ro,nosuid,nodev {export} {mounts}/s1",
         f"mount -t nfs -o rw,nosuid,nodev '10.0.0.10:/a b; touch c' {mounts}/s2",
@@ -380,13 +384,13 @@ def test_dry_run(
 
 
 def test_broker_of_the_environment(
-    broker: rabbit.Rabbit, driver: Any, folder: Path, topic: str
+    broker: rabbit.Rabbit, driver: Any, directory: Path, topic: str
 ) -> None:
     script = installed("manila-aspects-automount")
     command = [script, "--topic", topic, "--address", "10.0.0.7", "--dry-run"]
     program = Program(
-        [*command, "--root", str(folder / "mounts")],
-        folder / "automount.log",
+        [*command, "--root", str(directory / "mounts")],
+        directory / "automount.log",
         {**os.environ, "OS_DEFAULT__TRANSPORT_URL": broker.url},
     )
     try:
@@ -396,7 +400,9 @@ def test_broker_of_the_environment(
         program.stop()
 
 
-def test_what_the_hook_sends(broker: rabbit.Rabbit, dummy: Any, folder: Path) -> None:
+def test_what_the_hook_sends(
+    broker: rabbit.Rabbit, dummy: Any, directory: Path
+) -> None:
     text = example(
         "admin/hooks/automount.rst",
         {URL: broker.url, "notification_topics = automount_web1, automount_web2": ""},
@@ -404,7 +410,7 @@ def test_what_the_hook_sends(broker: rabbit.Rabbit, dummy: Any, folder: Path) ->
     text = f"[DEFAULT]\nenable_pre_hooks = True\nenable_periodic_hooks = True\n{text}"
     with (
         rabbit.Inbox(broker.url, "manila_aspects_automount") as inbox,
-        woven_by(text, folder, dummy) as driver,
+        woven_by(text, directory, dummy) as driver,
     ):
         share = share_of(driver)
         allow(driver, share, rule())

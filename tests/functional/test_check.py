@@ -17,20 +17,20 @@ from oslo_service import periodic_task
 import aspects
 from tests.support.pages import DOCS, example
 
-# As the installed command: the current folder is not among those of modules.
+# As the installed command: the current directory is not among those of modules.
 CHECK = [sys.executable, "-P", "-m", "aspects.cli", "check"]
 
 ROOT = str(Path(aspects.__file__).parents[1])
 
 
-def check(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the command in a folder; nothing is to be left in it."""
+def check(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command in a directory; nothing is to be left in it."""
     mine = os.environ.get("PYTHONPATH")
-    path = os.pathsep.join(filter(None, [ROOT, f"{folder}/site", mine]))
-    before = sorted(folder.rglob("*"))
+    path = os.pathsep.join(filter(None, [ROOT, f"{directory}/site", mine]))
+    before = sorted(directory.rglob("*"))
     done = subprocess.run(
         [*CHECK, *arguments],
-        cwd=folder,
+        cwd=directory,
         env={**os.environ, "PYTHONPATH": path},
         capture_output=True,
         text=True,
@@ -38,7 +38,7 @@ def check(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         check=False,
     )
     assert done.stderr == ""
-    assert sorted(folder.rglob("*")) == before
+    assert sorted(directory.rglob("*")) == before
     return done
 
 
@@ -62,7 +62,7 @@ RIGHT = """\
 enabled_share_backends = lvm, generic
 share_manager = aspects.manila.ShareManager
 host = node1
-state_path = {folder}
+state_path = {directory}
 transport_url = rabbit://joe:hunter2@127.0.0.1
 # One of Manila's, and nearly one of the hook's.
 share_name_template = a-%s
@@ -97,7 +97,7 @@ def right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "my_hooks.py").write_text(HOOK, "utf-8")
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
-    (tmp_path / "manila.conf").write_text(RIGHT.format(folder=tmp_path), "utf-8")
+    (tmp_path / "manila.conf").write_text(RIGHT.format(directory=tmp_path), "utf-8")
     return tmp_path
 
 
@@ -203,14 +203,14 @@ def test_the_configuration_of_a_running_manila(manila: Any, tmp_path: Path) -> N
     ] * 2
 
 
-def test_a_hook_in_the_current_folder_is_none_that_manila_share_has(
+def test_a_hook_in_the_current_directory_is_none_that_manila_share_has(
     right: Path,
 ) -> None:
     (right / "site" / "my_hooks.py").rename(right / "my_hooks.py")
     done = check(right, "--config-file", "manila.conf")
     assert problems(done) == [
         "problem: [lvm] hook_drivers = name=my_hooks:NameHook: there is no module "
-        "'my_hooks': it is in the current folder, where manila-share does not look: "
+        "'my_hooks': it is in the current directory, where manila-share does not look: "
         f"install it in the Python of {sys.prefix} (manila.conf:13)"
     ]
 

@@ -51,10 +51,10 @@ def mark() -> Iterator[str]:
 def marked(mark: str) -> list[int]:
     """Return the processes that are alive and have a mark in their arguments."""
     found = []
-    for folder in Path("/proc").glob("[0-9]*"):
+    for directory in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            if mark.encode() in (folder / "cmdline").read_bytes():
-                found.append(int(folder.name))
+            if mark.encode() in (directory / "cmdline").read_bytes():
+                found.append(int(directory.name))
     return found
 
 
@@ -470,9 +470,9 @@ print(f"others waited for: {alone}" if alone else "others went on")
 )
 
 
-def run_python(text: str, folder: Path, program: str, **environment: str) -> str:
+def run_python(text: str, directory: Path, program: str, **environment: str) -> str:
     """Run a service of its own, as it were, and return what it prints."""
-    path = folder / "program"
+    path = directory / "program"
     path.write_text(f"#!/bin/sh\n{program}\n")
     path.chmod(0o755)
     root = Path(aspects.__file__).parents[1]

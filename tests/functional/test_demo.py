@@ -37,13 +37,15 @@ def environment(temporary: Path) -> dict[str, str]:
     return {**os.environ, "TMPDIR": str(temporary), "PYTHONPATH": path}
 
 
-def run_demo(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    temporary = folder / "tmp"
+def run_demo(
+    directory: Path, *arguments: str | Path
+) -> subprocess.CompletedProcess[str]:
+    temporary = directory / "tmp"
     temporary.mkdir()
     return subprocess.run(
         [*DEMO, *map(str, arguments)],
         env=environment(temporary),
-        cwd=folder,
+        cwd=directory,
         capture_output=True,
         text=True,
         timeout=HANGS,
@@ -55,9 +57,9 @@ def run_demo(folder: Path, *arguments: str | Path) -> subprocess.CompletedProces
 def kept(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> tuple[subprocess.CompletedProcess[str], Path]:
-    """One run of the demo that kept its folder."""
-    folder = tmp_path_factory.mktemp("demo")
-    return run_demo(folder, "--keep", folder / "kept"), folder
+    """One run of the demo that kept its directory."""
+    directory = tmp_path_factory.mktemp("demo")
+    return run_demo(directory, "--keep", directory / "kept"), directory
 
 
 class TestDemo:
@@ -128,7 +130,7 @@ class TestDemo:
             f"{count} calls: {count - 2} success, 1 failure, 1 veto" in rows["metrics"]
         )
 
-    def test_no_colour_where_there_is_no_terminal(self, kept: Any) -> None:
+    def test_no_color_where_there_is_no_terminal(self, kept: Any) -> None:
         assert "\x1b" not in kept[0].stdout
 
     def test_the_share_manager_is_the_only_bootstrap(self, kept: Any) -> None:
@@ -139,12 +141,12 @@ class TestDemo:
             == ["manila.tests.share.drivers.dummy.DummyDriver"] * 3
         )
 
-    def test_the_kept_folder_has_the_log_and_the_audit(self, kept: Any) -> None:
-        folder = kept[1] / "kept"
-        assert "manila" in (folder / "manila.log").read_text()
+    def test_the_kept_directory_has_the_log_and_the_audit(self, kept: Any) -> None:
+        directory = kept[1] / "kept"
+        assert "manila" in (directory / "manila.log").read_text()
         lines = [
             json.loads(line)
-            for line in backends.audit_log(folder).read_text().splitlines()
+            for line in backends.audit_log(directory).read_text().splitlines()
         ]
         outcomes = {line["outcome"] for line in lines}
         assert outcomes == {"success", "failure", "veto"}
@@ -153,7 +155,7 @@ class TestDemo:
         assert sorted(path.name for path in kept[1].iterdir()) == ["kept", "tmp"]
         assert list((kept[1] / "tmp").iterdir()) == []
 
-    def test_a_folder_that_is_in_use_is_refused(self, kept: Any) -> None:
+    def test_a_directory_that_is_in_use_is_refused(self, kept: Any) -> None:
         done = subprocess.run(
             [*DEMO, "--keep", str(kept[1] / "kept")],
             env=environment(kept[1] / "tmp"),

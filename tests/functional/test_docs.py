@@ -161,13 +161,13 @@ def test_a_variable_decides_on_eventlet(
 @pytest.fixture(scope="module")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The sample that is written by who follows the reference."""
-    folder = tmp_path_factory.mktemp("reference")
-    (folder / "manila.conf").write_text(example("admin/hooks/audit.rst"), "utf-8")
+    directory = tmp_path_factory.mktemp("reference")
+    (directory / "manila.conf").write_text(example("admin/hooks/audit.rst"), "utf-8")
     for block in blocks_of("reference/options.rst"):
         for command, _ in commands_of(block):
-            done = run("bash", "-c", command, cwd=folder)
+            done = run("bash", "-c", command, cwd=directory)
             assert done.returncode == 0, f"$ {command}\n{done.stderr}"
-    return (folder / "manila.conf.sample").read_text("utf-8")
+    return (directory / "manila.conf.sample").read_text("utf-8")
 
 
 def test_the_sample_has_all_options_with_their_help(sample: str) -> None:
@@ -207,9 +207,9 @@ Options = dict[str, list[str]]
 @pytest.fixture(scope="module")
 def known(tmp_path_factory: pytest.TempPathFactory) -> Options:
     """All options that the generator knows."""
-    folder = tmp_path_factory.mktemp("options")
+    directory = tmp_path_factory.mktemp("options")
     command = ["oslo-config-generator", *NAMESPACES, "--format", "json"]
-    done = run(*command, "--namespace", "oslo.messaging", cwd=folder)
+    done = run(*command, "--namespace", "oslo.messaging", cwd=directory)
     assert done.returncode == 0, done.stderr
     return {
         section: [option["dest"] for option in about["opts"]]

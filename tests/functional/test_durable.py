@@ -81,9 +81,9 @@ class End(abc.ABC):
 class Server(End):
     """An HTTP server of its own process."""
 
-    def __init__(self, folder: Path) -> None:
-        self.taken = folder / "taken"
-        self.log = folder / "receiver.log"
+    def __init__(self, directory: Path) -> None:
+        self.taken = directory / "taken"
+        self.log = directory / "receiver.log"
         self.port = free_port()
         self._running: Program | None = None
 
@@ -103,14 +103,16 @@ class Server(End):
 
     def configuration(self, outbox: Path) -> str:
         url = f"http://127.0.0.1:{self.port}/events"
-        return example("admin/durable.rst", {"/var/lib/manila/outbox": str(outbox), URL: url})
+        return example(
+            "admin/durable.rst", {"/var/lib/manila/outbox": str(outbox), URL: url}
+        )
 
 
 class Broker(End):
     """RabbitMQ, and a consumer of its durable queue."""
 
-    def __init__(self, folder: Path) -> None:
-        self._rabbit = rabbit.Rabbit(folder)
+    def __init__(self, directory: Path) -> None:
+        self._rabbit = rabbit.Rabbit(directory)
         self._inbox: rabbit.Inbox | None = None
 
     def start(self) -> None:
@@ -150,16 +152,16 @@ class Broker(End):
 class Worker:
     """The process that makes the join points."""
 
-    def __init__(self, configuration: str, folder: Path) -> None:
-        self.folder = folder
-        self._file = folder / "manila.conf"
+    def __init__(self, configuration: str, directory: Path) -> None:
+        self.directory = directory
+        self._file = directory / "manila.conf"
         self._file.write_text(configuration)
         self._running: Program | None = None
 
     def start(self) -> None:
         command = [sys.executable, "-W", "ignore", str(durable_worker.__file__)]
-        command += [str(self._file), str(self.folder)]
-        self._running = Program(command, self.folder / "worker.log")
+        command += [str(self._file), str(self.directory)]
+        self._running = Program(command, self.directory / "worker.log")
 
     def kill(self) -> None:
         if self._running:
@@ -168,14 +170,14 @@ class Worker:
     def ended(self) -> bool:
         assert self._running
         status = self._running.process.poll()
-        assert not status, (self.folder / "worker.log").read_text()
+        assert not status, (self.directory / "worker.log").read_text()
         return status is not None
 
     def count(self) -> int:
         """Return how many join points have returned."""
         if self.ended():
             return durable_worker.JOIN_POINTS
-        return sum(map(len, durable_worker.returned_in(self.folder)))
+        return sum(map(len, durable_worker.returned_in(self.directory)))
 
     def wait_for(self, count: int) -> None:
         """Wait until so many join points have returned."""
@@ -211,9 +213,9 @@ class Run(NamedTuple):
 @pytest.fixture(scope="module", params=[Server, Broker])
 def run(request: pytest.FixtureRequest, tmp_path_factory: Any) -> Run:
     """What came of it with one kind of other end."""
-    folder = tmp_path_factory.mktemp("durable")
-    end: End = request.param(folder)
-    worker = Worker(end.configuration(folder / "outbox") + MORE, folder)
+    directory = tmp_path_factory.mktemp("durable")
+    end: End = request.param(directory)
+    worker = Worker(end.configuration(directory / "outbox") + MORE, directory)
     began = time.monotonic()
     try:
         end.start()
@@ -230,8 +232,8 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: Any) -> Run:
                 worker.kill()
                 worker.start()
         wait_for(worker.ended, "all is made and delivered", timeout=320)
-        made = [each for t in durable_worker.returned_in(folder) for each in t]
-        syncs = map(float, (folder / "syncs").read_text().split("\n")[:-1])
+        made = [each for t in durable_worker.returned_in(directory) for each in t]
+        syncs = map(float, (directory / "syncs").read_text().split("\n")[:-1])
         done = Run(made, [], max(syncs), time.monotonic() - began)
         # The consumer may need a moment; if it is not enough, the test says so.
         with contextlib.suppress(AssertionError):

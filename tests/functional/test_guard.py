@@ -32,23 +32,23 @@ CHRISTMAS = "guard_freeze = 0 0 24 12 * 14d Europe/Berlin"
 class Guarded:
     """A Manila with hooks of a backend ``alpha``.
 
-    :param folder: where it writes to
+    :param directory: where it writes to
     :param text: the configuration, over that of the demo
     """
 
-    def __init__(self, folder: Path, text: str) -> None:
-        self.audit = folder / "audit.log"
-        self.config = folder / "guard.conf"
+    def __init__(self, directory: Path, text: str) -> None:
+        self.audit = directory / "audit.log"
+        self.config = directory / "guard.conf"
         # The demo has one for its own audit hook.
         self.text = f"{text}\n[alpha:audit]\naudit_log_path = {self.audit}\n"
         self.config.write_text(self.text)
-        temporary = folder / "tmp"
+        temporary = directory / "tmp"
         temporary.mkdir()
         root = str(Path(aspects.__file__).parents[1])
         command = [sys.executable, "-m", "aspects.cli", "demo", "--serve"]
         self.program = Program(
             [*command, "--config-file", str(self.config)],
-            folder / "demo.log",
+            directory / "demo.log",
             env={
                 **os.environ,
                 "PYTHONPATH": root,
@@ -152,15 +152,15 @@ class Guarded:
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     """A Manila with the example of the documentation."""
-    folder = tmp_path_factory.mktemp("guarded")
+    directory = tmp_path_factory.mktemp("guarded")
     replace = {
         "0 22 * * fri 60h Europe/Berlin": ALWAYS,
         # Whatever the date.
         CHRISTMAS: "",
-        "/var/log/manila/audit.log": str(folder / "audit.log"),
+        "/var/log/manila/audit.log": str(directory / "audit.log"),
         "guard_max_size = 500": "guard_max_size = 5",
     }
-    guarded = Guarded(folder, example(PAGE, replace))
+    guarded = Guarded(directory, example(PAGE, replace))
     try:
         guarded.connect()
         yield guarded

@@ -11,7 +11,7 @@ import pytest
 
 import aspects
 from hooks.events.delivery import DeliveryHook
-from hooks.events.errors import Refused
+from hooks.events.errors import RejectedError
 from tests.support import pages
 from tests.support.config import woven_by
 from tests.support.pages import DOCS
@@ -68,7 +68,7 @@ class Slow(Quiet):
 class Events(DeliveryHook):
     def deliver(self, event):
         if event["type"].endswith("error"):
-            raise Refused("bad event")
+            raise RejectedError("bad event")
 
 
 @pytest.fixture
@@ -228,12 +228,17 @@ def until(name):
 
 
 @contextlib.contextmanager
-def service(script, folder, config, threads="native"):
+def service(script, directory, config, threads="native"):
     """Run a script; it has to end well once the block has."""
-    (folder / "manila.conf").write_text(config)
-    (folder / "service.py").write_text(WOVEN + script)
-    command = [sys.executable, folder / "service.py", folder / "manila.conf", threads]
-    program = Program([*map(str, command)], folder / "service.log")
+    (directory / "manila.conf").write_text(config)
+    (directory / "service.py").write_text(WOVEN + script)
+    command = [
+        sys.executable,
+        directory / "service.py",
+        directory / "manila.conf",
+        threads,
+    ]
+    program = Program([*map(str, command)], directory / "service.log")
     try:
         yield
         assert program.process.wait(30) == 0, program.log.read_text()

@@ -44,7 +44,7 @@ def run(
 
 @pytest.fixture(scope="module")
 def env(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The environment of an author: what he installs is in a folder of its own."""
+    """The environment of an author: what he installs is in a directory of its own."""
     site = tmp_path_factory.mktemp("site")
     path = os.pathsep.join([str(site), ROOT, os.environ.get("PYTHONPATH", "")])
     temporary = tmp_path_factory.mktemp("tmp")
@@ -62,7 +62,7 @@ def env(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 def written(
     tmp_path_factory: pytest.TempPathFactory, env: dict[str, str]
 ) -> tuple[Path, str]:
-    """The folder of a new hook, and what the command said."""
+    """The directory of a new hook, and what the command said."""
     where = tmp_path_factory.mktemp("src")
     done = run(*COMMAND, "new-hook", "quota-guard", cwd=where, env=env)
     assert (done.returncode, done.stderr) == (0, "")
@@ -70,7 +70,7 @@ def written(
 
 
 @pytest.fixture(scope="module")
-def folder(written: tuple[Path, str], env: dict[str, str]) -> Path:
+def directory(written: tuple[Path, str], env: dict[str, str]) -> Path:
     """The same, once it is installed."""
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
     done = run(*pip, written[0], cwd=written[0].parent, env=env)
@@ -78,9 +78,9 @@ def folder(written: tuple[Path, str], env: dict[str, str]) -> Path:
     return written[0]
 
 
-def test_its_test_passes(folder: Path, env: dict[str, str]) -> None:
+def test_its_test_passes(directory: Path, env: dict[str, str]) -> None:
     pytest_ = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
-    done = run(*pytest_, cwd=folder, env=env)
+    done = run(*pytest_, cwd=directory, env=env)
     assert done.returncode == 0, done.stdout
     assert re.search(r"^=+ 2 passed in ", done.stdout, re.M)
 
@@ -95,8 +95,8 @@ def test_its_test_fails_when_the_hook_does_nothing(
     assert run(*pytest_, cwd=tmp_path, env=env).returncode == 1
 
 
-def test_it_is_an_installed_hook(folder: Path, env: dict[str, str]) -> None:
-    done = run(*COMMAND, "show", "hooks", cwd=folder.parent, env=env)
+def test_it_is_an_installed_hook(directory: Path, env: dict[str, str]) -> None:
+    done = run(*COMMAND, "show", "hooks", cwd=directory.parent, env=env)
     assert (
         "quota-guard (quota_guard:QuotaGuardHook)\n"
         "  Log each call of the driver that took long.\n"
@@ -104,20 +104,20 @@ def test_it_is_an_installed_hook(folder: Path, env: dict[str, str]) -> None:
     assert re.search(r"^  quota_guard_seconds +Float\(min=0\)", done.stdout, re.M)
 
 
-def test_its_name_is_taken_then(folder: Path, env: dict[str, str]) -> None:
+def test_its_name_is_taken_then(directory: Path, env: dict[str, str]) -> None:
     again = [*COMMAND, "new-hook", "quota-guard", "--directory", "again"]
-    done = run(*again, cwd=folder.parent, env=env)
+    done = run(*again, cwd=directory.parent, env=env)
     assert done.returncode == 1
     assert done.stderr == (
         "manila-aspects: there is an installed hook of that name: quota-guard "
         "(quota_guard:QuotaGuardHook)\n"
     )
-    assert not (folder.parent / "again").exists()
+    assert not (directory.parent / "again").exists()
 
 
-def test_its_sample_is_right(folder: Path, env: dict[str, str]) -> None:
-    check = [*COMMAND, "check", "--config-file", folder / "manila.conf.sample"]
-    done = run(*check, cwd=folder.parent, env=env)
+def test_its_sample_is_right(directory: Path, env: dict[str, str]) -> None:
+    check = [*COMMAND, "check", "--config-file", directory / "manila.conf.sample"]
+    done = run(*check, cwd=directory.parent, env=env)
     assert done.returncode == 0, done.stdout + done.stderr
     (row,) = re.findall(r"^  1 .*$", done.stdout, re.M)
     assert row.split() == [

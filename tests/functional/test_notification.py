@@ -421,8 +421,8 @@ from pathlib import Path
 from tests.support.config import woven_by
 from tests.functional.test_notification import CONTEXT, Driver
 
-file, folder = map(Path, sys.argv[1:])
-with woven_by(file.read_text(), folder, Driver()) as driver:
+file, directory = map(Path, sys.argv[1:])
+with woven_by(file.read_text(), directory, Driver()) as driver:
     driver.create_share(CONTEXT, {"id": "i", "share_id": "before"})
     child = os.fork()
     if child == 0:

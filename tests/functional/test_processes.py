@@ -385,10 +385,10 @@ class Line:
     ended: float
 
 
-def lines_of(folder: Path, hook: str) -> Iterator[Line]:
+def lines_of(directory: Path, hook: str) -> Iterator[Line]:
     """Read what an audit hook of each backend has written of shares."""
     for backend in BACKENDS:
-        file = folder / f"{backend}.{hook}"
+        file = directory / f"{backend}.{hook}"
         text = file.read_text("utf-8") if file.exists() else ""
         for data in map(json.loads, text.splitlines()):
             if "share_id" in data:
@@ -403,16 +403,16 @@ class Evidence:
     """What the hooks have written, beside what the clients have seen.
 
     :param clients: whose shares they are
-    :param folder: where the audit files are
+    :param directory: where the audit files are
     :param inbox: has consumed the events
     """
 
-    def __init__(self, clients: Clients, folder: Path, inbox: Inbox) -> None:
+    def __init__(self, clients: Clients, directory: Path, inbox: Inbox) -> None:
         self.clients = clients
         self.inbox = inbox
-        self.lines = list(lines_of(folder, "audit"))
-        self.one = list(lines_of(folder, "one"))
-        self.two = list(lines_of(folder, "two"))
+        self.lines = list(lines_of(directory, "audit"))
+        self.one = list(lines_of(directory, "one"))
+        self.two = list(lines_of(directory, "two"))
 
     def check_states(self) -> None:
         """Check that operations are left behind for a disturbance alone."""
@@ -501,14 +501,14 @@ HOOKS = """
 hook_drivers = {chain}
 enable_pre_hooks = True
 enable_post_hooks = True
-audit_log_path = {folder}/{backend}.audit
+audit_log_path = {directory}/{backend}.audit
 metrics_port = {port}
 
 [{backend}:one]
-audit_log_path = {folder}/{backend}.one
+audit_log_path = {directory}/{backend}.one
 
 [{backend}:two]
-audit_log_path = {folder}/{backend}.two
+audit_log_path = {directory}/{backend}.two
 
 [{backend}:notify]
 hook_dispatch = {dispatch}
@@ -548,7 +548,7 @@ class Day:
             texts[backend] += HOOKS.format(
                 backend=backend,
                 chain=chain,
-                folder=self.cloud.folder,
+                directory=self.cloud.directory,
                 port=self.metrics_ports[backend],
                 dispatch=DISPATCH[backend],
                 broker=self.cloud.broker.url,
@@ -579,7 +579,9 @@ class Day:
 
     def _calls_in(self, hook: str) -> Counter[str]:
         """Count the calls on shares in the files of an audit hook, by backend."""
-        return Counter(line.key.backend for line in lines_of(self.cloud.folder, hook))
+        return Counter(
+            line.key.backend for line in lines_of(self.cloud.directory, hook)
+        )
 
     @contextlib.contextmanager
     def part(self, name: str) -> Iterator[Callable[[float], None]]:
@@ -640,12 +642,12 @@ def test_a_day_of_a_cloud(
 ) -> None:
     began = time.monotonic()
     with Cloud(tmp_path, environment) as cloud, shown_on_failure(cloud):
-        folders = (tmp_path, cloud.database.folder)
+        directories = (tmp_path, cloud.database.directory)
         day = Day(cloud, shares, hooks)
         clients = day.clients
         cloud.start()
         day.figures.append(f"start: {time.monotonic() - began:.0f} s")
-        assert processes_of(*folders)
+        assert processes_of(*directories)
         for backend in BACKENDS:
             specs = {
                 "driver_handles_share_servers": "False",
@@ -675,7 +677,7 @@ def test_a_day_of_a_cloud(
 
             for kind in ("shares", "snapshots"):
                 assert clients.request("GET", f"/{kind}") == {kind: []}
-            evidence = Evidence(clients, cloud.folder, inbox)
+            evidence = Evidence(clients, cloud.directory, inbox)
             evidence.check_states()
             if hooks:
                 evidence.check_lines()
@@ -691,7 +693,7 @@ def test_a_day_of_a_cloud(
         if cloud.native:
             assert statuses["manila-share"] == 0, statuses
 
-    assert processes_of(*folders) == []
+    assert processes_of(*directories) == []
     ports = [cloud.port, cloud.broker.port, *day.metrics_ports.values()]
     assert not any(map(listens, ports))
 

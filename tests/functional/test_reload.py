@@ -23,25 +23,25 @@ UNPARSABLE = "manila.conf:1, Invalid section (must end with ]): '[alpha'"
 ON = "enable_pre_hooks = True\nenable_post_hooks = True\nenable_periodic_hooks = True\n"
 
 
-def with_audit(folder: Path, *names: str, more: str = "") -> dict[str, str]:
+def with_audit(directory: Path, *names: str, more: str = "") -> dict[str, str]:
     """Return backend sections in which these audit hooks write a file each."""
     drivers = ", ".join(f"{name}=audit" for name in names)
     text = f"{ON}periodic_hooks_ticks = 2\nhook_drivers = {drivers}\n{more}"
     for name in names:
-        text += f"\n[alpha:{name}]\naudit_log_path = {folder}/{name}.log\n"
+        text += f"\n[alpha:{name}]\naudit_log_path = {directory}/{name}.log\n"
     return {"alpha": text}
 
 
-def lines(folder: Path, name: str) -> int:
-    file = folder / f"{name}.log"
+def lines(directory: Path, name: str) -> int:
+    file = directory / f"{name}.log"
     if not file.exists():
         return 0
     return len([json.loads(line) for line in file.read_text().splitlines()])
 
 
-def more_lines(folder: Path, name: str) -> None:
-    had = lines(folder, name)
-    wait_for(lambda: lines(folder, name) > had + 1, f"lines of {name}", 60)
+def more_lines(directory: Path, name: str) -> None:
+    had = lines(directory, name)
+    wait_for(lambda: lines(directory, name) > had + 1, f"lines of {name}", 60)
 
 
 @pytest.fixture(params=[NATIVE, EVENTLET], ids=["native", "eventlet"])
@@ -53,18 +53,18 @@ def service(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ShareSer
 
 
 def test_sighup(service: ShareService) -> None:
-    folder = service.folder
+    directory = service.directory
 
     # Hooks are added, removed and reordered.
-    service.configure(with_audit(folder, "three", "two"))
+    service.configure(with_audit(directory, "three", "two"))
     service.hang_up()
-    more_lines(folder, "three")
-    had = lines(folder, "one")
-    more_lines(folder, "two")
-    assert lines(folder, "one") == had
+    more_lines(directory, "three")
+    had = lines(directory, "one")
+    more_lines(directory, "two")
+    assert lines(directory, "one") == had
 
     # A bad edit is refused, in the words of a start, and the old chain goes on.
-    bad = with_audit(folder, "four")
+    bad = with_audit(directory, "four")
     service.configure({"alpha": bad["alpha"].replace("four=audit", "four=adit")})
     service.hang_up()
     for problem in (
@@ -72,18 +72,18 @@ def test_sighup(service: ShareService) -> None:
         ": write audit",
     ):
         service.logged(problem)
-    more_lines(folder, "three")
-    assert not lines(folder, "four")
+    more_lines(directory, "three")
+    assert not lines(directory, "four")
     assert "Traceback" not in service.log()
 
     # A bad value as well; Manila, which logs all of its options, does not read it.
     service.configure(
-        with_audit(folder, "four", more="[alpha:four]\nhook_dispatch = off")
+        with_audit(directory, "four", more="[alpha:four]\nhook_dispatch = off")
     )
     service.hang_up()
     service.logged("The hooks go on as they were: [alpha:four] hook_dispatch = off: ")
-    more_lines(folder, "three")
-    assert not lines(folder, "four")
+    more_lines(directory, "three")
+    assert not lines(directory, "four")
     assert "Traceback" not in service.log()
 
     if service.native:
@@ -93,13 +93,13 @@ def test_sighup(service: ShareService) -> None:
         service.config_file.write_text("[alpha\nhook_drivers", "utf-8")
         service.hang_up()
         wait_for(lambda: UNPARSABLE in service.log()[had:], UNPARSABLE)
-        more_lines(folder, "three")
-        more_lines(folder, "three")
+        more_lines(directory, "three")
+        more_lines(directory, "three")
 
     # And a good one is followed again.
-    service.configure(with_audit(folder, "five"))
+    service.configure(with_audit(directory, "five"))
     service.hang_up()
-    more_lines(folder, "five")
+    more_lines(directory, "five")
 
 
 @pytest.mark.parametrize("threads", [NATIVE, EVENTLET], ids=["native", "eventlet"])
@@ -133,13 +133,13 @@ def test_report(tmp_path: Path, threads: dict[str, str]) -> None:
     assert re.findall(r"^ +(?:slow|skipped|dropped) = (\d+)$", beta, re.M) == ["0"] * 3
 
 
-def two_backends(folder: Path, *names: str, more: str = "") -> dict[str, str]:
+def two_backends(directory: Path, *names: str, more: str = "") -> dict[str, str]:
     """Return alpha with audit hooks, and beta with a hook that always fails."""
     hook = "tests.support.entries.recording:Recorder"
     text = f"{ON}hook_drivers = fails={hook}\nfailing = True\n"
     for action in ("pre", "post", "periodic"):
         text += f"suppress_{action}_hooks_errors = True\n"
-    return {**with_audit(folder, *names, more=more), "beta": text}
+    return {**with_audit(directory, *names, more=more), "beta": text}
 
 
 def report_when(service: ShareService, backend: str, pattern: str) -> str:
@@ -154,7 +154,7 @@ def report_when(service: ShareService, backend: str, pattern: str) -> str:
             os.kill(child, signal.SIGUSR2)
             # A file has the second in its name, and two would write to one.
             time.sleep(1.1)
-        files = sorted(service.folder.glob("*gurumeditation*"))
+        files = sorted(service.directory.glob("*gurumeditation*"))
         text = "".join(file.read_text() for file in files)
         found = re.findall(rf"^{backend} = \n((?: .*\n)+)", text, re.M)
         return found[-1] if found and re.search(pattern, found[-1]) else ""

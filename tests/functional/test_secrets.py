@@ -174,7 +174,7 @@ class Fault:
 class Driver(dummy.DummyDriver):  # type: ignore[misc]
     """Manila's own driver for tests, which fails where it is told to."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, directory: Path) -> None:
         conf = cfg.ConfigOpts()
         lines = [
             "[alpha]",
@@ -182,7 +182,7 @@ class Driver(dummy.DummyDriver):  # type: ignore[misc]
             "dummy_driver_default_driver_method_delay = 0",
             "dummy_driver_driver_methods_delays =",
         ]
-        file = folder / "driver.conf"
+        file = directory / "driver.conf"
         file.write_text("\n".join(lines))
         conf([], default_config_files=[str(file)], default_config_dirs=[])
         section = aspects.BackendSection(conf, "alpha")
@@ -280,7 +280,7 @@ class Sink(NamedTuple):
     options: str
     """of the hook's section"""
     put_out: Callable[[], str]
-    """returns all that has come out of the hook, but for files of the test's folder"""
+    """returns the output of the hook that is not in the test's directory"""
     shows: tuple[str, ...] = ()
     """what is in it, or in the files, in the end"""
     breaks: Callable[[], object] = lambda: None
@@ -291,8 +291,8 @@ Sinks = Callable[[Path, bool, Any], "contextlib.AbstractContextManager[Sink]"]
 
 
 @contextlib.contextmanager
-def audit(folder: Path, broken: bool, broker: Any, more: str = "") -> Iterator[Sink]:
-    file = folder / "log" / "audit.log"
+def audit(directory: Path, broken: bool, broker: Any, more: str = "") -> Iterator[Sink]:
+    file = directory / "log" / "audit.log"
     file.parent.mkdir()
     yield Sink(
         f"audit_log_path = {file}\n{more}",
@@ -303,17 +303,17 @@ def audit(folder: Path, broken: bool, broker: Any, more: str = "") -> Iterator[S
 
 
 @contextlib.contextmanager
-def audit_cadf(folder: Path, broken: bool, broker: Any) -> Iterator[Sink]:
-    with audit(folder, broken, broker, "audit_format = cadf\n") as sink:
+def audit_cadf(directory: Path, broken: bool, broker: Any) -> Iterator[Sink]:
+    with audit(directory, broken, broker, "audit_format = cadf\n") as sink:
         yield sink
 
 
 @contextlib.contextmanager
-def command(folder: Path, broken: bool, broker: Any) -> Iterator[Sink]:
-    script = folder / "told.sh"
+def command(directory: Path, broken: bool, broker: Any) -> Iterator[Sink]:
+    script = directory / "told.sh"
     text = f"""#!/bin/sh
-        tee -a {folder}/stdin >&2
-        env | grep MANILA_ >> {folder}/environment
+        tee -a {directory}/stdin >&2
+        env | grep MANILA_ >> {directory}/environment
         echo "$@ password=$TOKEN $TOKEN" >&2
         [ "$MANILA_ASPECTS_PHASE" = pre ] || exit {3 if broken else 0}
         """
@@ -327,7 +327,7 @@ def command(folder: Path, broken: bool, broker: Any) -> Iterator[Sink]:
 
 
 @contextlib.contextmanager
-def guard(folder: Path, broken: bool, broker: Any) -> Iterator[Sink]:
+def guard(directory: Path, broken: bool, broker: Any) -> Iterator[Sink]:
     rules = ["guard_max_size = 9"]
     if broken:
         rules = [
@@ -339,7 +339,7 @@ def guard(folder: Path, broken: bool, broker: Any) -> Iterator[Sink]:
 
 
 @contextlib.contextmanager
-def metrics(folder: Path, broken: bool, broker: Any) -> Iterator[Sink]:
+def metrics(directory: Path, broken: bool, broker: Any) -> Iterator[Sink]:
     port = free_port()
 
     def read() -> str:
@@ -358,9 +358,9 @@ def metrics(folder: Path, broken: bool, broker: Any) -> Iterator[Sink]:
 
 @contextlib.contextmanager
 def notification(
-    folder: Path, broken: bool, broker: Any, shows: tuple[str, ...] = ("tried ***",)
+    directory: Path, broken: bool, broker: Any, shows: tuple[str, ...] = ("tried ***",)
 ) -> Iterator[Sink]:
-    topic = folder.name
+    topic = directory.name
     if broken:
         password, port = OWN.format("broker"), free_port()
         url = f"rabbit://joe:{password}@127.0.0.1:{port}/"
@@ -377,14 +377,14 @@ def notification(
 
 
 @contextlib.contextmanager
-def automount(folder: Path, broken: bool, broker: Any) -> Iterator[Sink]:
+def automount(directory: Path, broken: bool, broker: Any) -> Iterator[Sink]:
     # Only of what went well.
-    with notification(folder, broken, broker, ()) as sink:
+    with notification(directory, broken, broker, ()) as sink:
         yield sink
 
 
 @contextlib.contextmanager
-def tracing(folder: Path, broken: bool, broker: Any) -> Iterator[Sink]:
+def tracing(directory: Path, broken: bool, broker: Any) -> Iterator[Sink]:
     with otlp.Collector(lambda path: 400 if broken else 200) as collector:
         login, key = f"joe:{OWN.format('login')}", OWN.format("api_key")
         url = f"http://{login}@127.0.0.1:{collector.port}/v1/traces?api_key={key}"
@@ -396,7 +396,7 @@ def tracing(folder: Path, broken: bool, broker: Any) -> Iterator[Sink]:
 
 
 @contextlib.contextmanager
-def webhook(folder: Path, broken: bool, broker: Any) -> Iterator[Sink]:
+def webhook(directory: Path, broken: bool, broker: Any) -> Iterator[Sink]:
     with receiver.Receiver() as server:
         if broken:
             answer = receiver.status(400, b"no", WWW_Authenticate="Basic")
@@ -456,7 +456,7 @@ hook_dispatch = {faulty}
 [alpha:it]
 hook_dispatch = {dispatch}
 hook_drain_timeout = {drain}
-hook_outbox_path = {folder}/outbox
+hook_outbox_path = {directory}/outbox
 {options}
 """
 
@@ -530,7 +530,7 @@ def test_nothing_that_a_hook_puts_out_has_a_secret_in_it(
             dispatch=dispatch,
             # One of upstream's kind delivers no events.
             faulty="background" if dispatch == "background" else "inline",
-            folder=tmp_path,
+            directory=tmp_path,
             options=other.options,
             drain=1 if broken else 20,
         )
@@ -571,15 +571,15 @@ def test_nothing_that_a_hook_puts_out_has_a_secret_in_it(
         assert secrets_in(" ".join(v for v in vetoes if "tried" not in v)) == set()
 
 
-def all_of(sink: Sink, folder: Path) -> str:
-    return sink.put_out() + "".join(files_in(folder).values())
+def all_of(sink: Sink, directory: Path) -> str:
+    return sink.put_out() + "".join(files_in(directory).values())
 
 
-def files_in(folder: Path) -> dict[str, str]:
+def files_in(directory: Path) -> dict[str, str]:
     """Return what is in all files but those of the operator."""
     operators = {"manila.conf", "told.sh"}
     return {
-        str(path.relative_to(folder)): path.read_bytes().decode(errors="replace")
-        for path in sorted(folder.rglob("*"))
+        str(path.relative_to(directory)): path.read_bytes().decode(errors="replace")
+        for path in sorted(directory.rglob("*"))
         if path.is_file() and path.name not in operators
     }

@@ -12,14 +12,14 @@ from pathlib import Path
 CONFIG = """
 [DEFAULT]
 transport_url = fake:/
-state_path = {folder}
-log_file = {folder}/manila.log
+state_path = {directory}
+log_file = {directory}/manila.log
 use_stderr = False
 enabled_share_backends = alpha
 share_manager = aspects.manila.ShareManager
 
 [database]
-connection = sqlite:///{folder}/manila.sqlite
+connection = sqlite:///{directory}/manila.sqlite
 
 [alpha]
 share_driver = manila.tests.share.drivers.dummy.DummyDriver
@@ -27,7 +27,7 @@ driver_handles_share_servers = False
 dummy_driver_driver_methods_delays =
 hook_drivers = no.such:Hook, audit
 enable_pre_hooks = ture
-audit_log_path = {folder}/audit.log
+audit_log_path = {directory}/audit.log
 """
 
 PROBLEMS = [
@@ -39,7 +39,7 @@ PROBLEMS = [
 
 def test_problems_without_a_traceback(tmp_path: Path) -> None:
     config = tmp_path / "manila.conf"
-    config.write_text(CONFIG.format(folder=tmp_path))
+    config.write_text(CONFIG.format(directory=tmp_path))
     command = shutil.which("manila-share", path=str(Path(sys.executable).parent))
     assert command is not None
 

@@ -19,7 +19,7 @@ from .share_service import (
     ShareService,
     tracebacks_of_ours,
 )
-from .stop_parts import FOLDER
+from .stop_parts import DIRECTORY
 
 # A service that does not stop is to be seen.
 pytestmark = pytest.mark.timeout(180)
@@ -61,7 +61,7 @@ class Told:
 
     def lines(self, backend: str) -> list[tuple[str, Any, int]]:
         """Return what was told, the number of a call, the process."""
-        path = self.service.folder / "told"
+        path = self.service.directory / "told"
         told = path.read_text("utf-8").splitlines() if path.exists() else []
         return [tuple(line) for each, *line in map(json.loads, told) if each == backend]
 
@@ -86,7 +86,7 @@ def started(
         service = kind(
             tmp_path,
             dict.fromkeys(backends, BACKEND + more),
-            {**environment, FOLDER: str(tmp_path), "PYTHONWARNINGS": "ignore"},
+            {**environment, DIRECTORY: str(tmp_path), "PYTHONWARNINGS": "ignore"},
         )
         services.append(service)
         service.start()
@@ -118,19 +118,19 @@ def test_hooks_run_from_the_start_of_a_process_to_its_end(
     told = started()
     service = told.service
     # Each is in the middle of a call.
-    (service.folder / "hold").touch()
+    (service.directory / "hold").touch()
     for backend in told.backends:
         wait_for(lambda backend=backend: told.of("held", backend), backend)
     terminate(service)
     # Not one action is done before the service stops.
-    (service.folder / "go").touch()
+    (service.directory / "go").touch()
     for backend in told.backends:
         calls = told.of("call", backend)
         wait_for(
             lambda backend=backend, due=calls[:-1]: told.of("did", backend) == due,
             f"actions of {backend}",
         )
-    (service.folder / "hold").unlink()
+    (service.directory / "hold").unlink()
     assert service.program is not None
     assert service.program.process.wait(60) == 0
 
@@ -175,7 +175,7 @@ def test_a_hook_that_cannot_start_is_one_line_and_the_service_runs(
 ) -> None:
     told = started()
     service = told.service
-    (service.folder / "go").touch()
+    (service.directory / "go").touch()
     service.stop()
     log = service.log().splitlines()
     lines = [line for line in log if "Failed to start hook broken" in line]

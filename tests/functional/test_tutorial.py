@@ -33,17 +33,17 @@ SERVES = "--serve"
 class Terminal:
     """A shell that is told one command after the other.
 
-    :param folder: where it begins
+    :param directory: where it begins
     :param output: the file that all its output goes to
     """
 
-    def __init__(self, folder: Path, output: Path) -> None:
+    def __init__(self, directory: Path, output: Path) -> None:
         self._output = output
         with output.open("wb") as file:
             # -e: a command that fails is the end of it.
             self.process = subprocess.Popen(
                 ["bash", "--norc", "-e"],
-                cwd=folder,
+                cwd=directory,
                 env=clean_environment(output.parent / "tmp"),
                 stdin=subprocess.PIPE,
                 stdout=file,
@@ -111,7 +111,7 @@ def clean_environment(temporary: Path) -> dict[str, str]:
 
     pip's settings and its cache are those of the machine.
 
-    :param temporary: the folder for temporary files
+    :param temporary: the directory for temporary files
     """
     temporary.mkdir(exist_ok=True)
     python = str(Path(sys.base_prefix) / "bin")
@@ -140,12 +140,12 @@ def test_the_hook_forbids_what_the_tutorial_says(
 ) -> None:
     need("curl", "curl")
     first, second = terminals[""], terminals["second terminal"]
-    folder = tmp_path / "max-size"
+    directory = tmp_path / "max-size"
     for block in blocks_of("user/tutorial.rst"):
         if block.language != "console":
-            # A file of the folder that the reader is in.
-            assert (folder / block.caption).exists()
-            (folder / block.caption).write_text(block.text + "\n", "utf-8")
+            # A file of the directory that the reader is in.
+            assert (directory / block.caption).exists()
+            (directory / block.caption).write_text(block.text + "\n", "utf-8")
             continue
         terminal = terminals[block.caption]
         for command, printed in commands_of(block):
@@ -169,7 +169,7 @@ def test_the_hook_forbids_what_the_tutorial_says(
     assert not list((tmp_path / "tmp").glob("manila-aspects-*"))
 
 
-def copy_project(folder: Path) -> None:
+def copy_project(directory: Path) -> None:
     """Copy the project to where the reader clones it to."""
     left_out = (".?*", "build", "dist", "*.egg-info", "__pycache__")
-    shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*left_out))
+    shutil.copytree(ROOT, directory, ignore=shutil.ignore_patterns(*left_out))

@@ -21,7 +21,7 @@ import trustme
 
 import aspects
 from aspects.testing import FakeDriver
-from hooks.events.errors import NotDelivered
+from hooks.events.errors import DeliveryFailedError
 from tests.support import receiver
 from tests.support.config import woven_by
 from tests.support.pages import example
@@ -41,9 +41,9 @@ UNVERIFIED = "CERTIFICATE_VERIFY_FAILED|CertificateError"
 class TLS:
     """An authority, made for the test, and what it has signed."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, directory: Path) -> None:
         self.authority = trustme.CA()
-        self.ca_file = folder / "ca.pem"
+        self.ca_file = directory / "ca.pem"
         self.authority.cert_pem.write_to_path(str(self.ca_file))
 
     def server(self, name: str) -> ssl.SSLContext:
@@ -109,7 +109,7 @@ def test_the_documented_example(tmp_path: Path, tls: TLS) -> None:
 
 def test_a_server_that_is_not_verified(new_hook: Any, tls: TLS) -> None:
     with Receiver(tls.server("127.0.0.1")) as server:
-        with pytest.raises(NotDelivered, match=UNVERIFIED):
+        with pytest.raises(DeliveryFailedError, match=UNVERIFIED):
             new_hook(webhook_url=server.url).deliver(EVENT)
         assert server.requests == []
 
@@ -117,7 +117,7 @@ def test_a_server_that_is_not_verified(new_hook: Any, tls: TLS) -> None:
 def test_a_server_of_another_name(new_hook: Any, tls: TLS) -> None:
     with Receiver(tls.server("ops.example.com")) as server:
         hook = new_hook(webhook_url=server.url, webhook_ca_file=tls.ca_file)
-        with pytest.raises(NotDelivered, match=UNVERIFIED):
+        with pytest.raises(DeliveryFailedError, match=UNVERIFIED):
             hook.deliver(EVENT)
         assert server.requests == []
 
@@ -128,8 +128,8 @@ from pathlib import Path
 from tests.support.config import woven_by
 from aspects.testing import FakeDriver
 
-file, folder = map(Path, sys.argv[1:])
-with woven_by(file.read_text(), folder, FakeDriver()) as driver:
+file, directory = map(Path, sys.argv[1:])
+with woven_by(file.read_text(), directory, FakeDriver()) as driver:
     for n in range(3):
         driver.create_share(None, {"id": str(n)})
 """
@@ -156,16 +156,16 @@ def test_a_server_that_is_not_to_be_verified(tls: TLS, tmp_path: Path) -> None:
 
 def test_a_server_without_tls(new_hook: Any, server: Receiver) -> None:
     url = server.url.replace("http:", "https:")
-    with pytest.raises(NotDelivered, match="SSLError"):
+    with pytest.raises(DeliveryFailedError, match="SSLError"):
         new_hook(webhook_url=url).deliver(EVENT)
 
 
 # The bound of time
 
 
-def fails_in_time(hook: Any) -> NotDelivered:
+def fails_in_time(hook: Any) -> DeliveryFailedError:
     """Deliver an event to a server that goes on for as long as the test does."""
-    with pytest.raises(NotDelivered) as caught:
+    with pytest.raises(DeliveryFailedError) as caught:
         hook.deliver(EVENT)
     return caught.value
 
@@ -339,18 +339,18 @@ EVENTLET = """
     from pathlib import Path
 
     from aspects.testing import FakeDriver
-    from hooks.events.errors import NotDelivered
+    from hooks.events.errors import DeliveryFailedError
     from tests.support.config import woven_by
 
 
-    url, hanging, folder = sys.argv[1:]
+    url, hanging, directory = sys.argv[1:]
     text = f'''
     [alpha]
     hook_drivers = webhook
     enable_post_hooks = True
     webhook_url = {url}
     webhook_timeout = 1
-    hook_outbox_path = {folder}
+    hook_outbox_path = {directory}
     '''
     turns = []
 
@@ -362,15 +362,15 @@ EVENTLET = """
     eventlet.spawn(others)
     for dispatch in ("inline", "background", "durable"):
         more = f"hook_dispatch = {dispatch}"
-        with woven_by(text + more, Path(folder), FakeDriver()) as driver:
+        with woven_by(text + more, Path(directory), FakeDriver()) as driver:
             for n in range(10):
                 driver.create_share(None, {"id": f"{dispatch}-{n}"})
     text = text.replace(url, hanging)
-    with woven_by(text, Path(folder), FakeDriver()) as driver:
+    with woven_by(text, Path(directory), FakeDriver()) as driver:
         turns.clear()
         try:
             driver.create_share(None, {"id": "late"})
-        except NotDelivered as error:
+        except DeliveryFailedError as error:
             print("not delivered:", error)
     # It waits without holding up the others.
     print("turns:", len(turns) > 3)

@@ -65,7 +65,7 @@ def missing_of(sdist: Path) -> list[str]:
     return [name for name in CONTENTS if name not in names]
 
 
-def use(command: Path, python: Path, folder: Path) -> None:
+def use(command: Path, python: Path, directory: Path) -> None:
     """Write a hook with the installed command, install it, and check configurations.
 
     :raises subprocess.CalledProcessError: if something does not work
@@ -73,18 +73,18 @@ def use(command: Path, python: Path, folder: Path) -> None:
     subprocess.run(
         [command, "new-hook", "my-quota"],
         check=True,
-        cwd=folder,
+        cwd=directory,
         stdout=subprocess.DEVNULL,
     )
     pip = [python, "-m", "pip"]
-    install = ["install", "--quiet", "--no-deps", folder / "my-quota"]
+    install = ["install", "--quiet", "--no-deps", directory / "my-quota"]
     subprocess.run([*pip, *install], check=True)
     for switch, status, said in (("True", 0, "no problems"), ("ture", 1, "1 problem")):
-        file = folder / "manila.conf"
+        file = directory / "manila.conf"
         file.write_text(CONFIG.format(switch=switch))
         done = subprocess.run(
             [command, "check", "--config-file", file],
-            cwd=folder,
+            cwd=directory,
             capture_output=True,
             text=True,
             check=False,
@@ -106,13 +106,13 @@ def extras_of(wheel: Path) -> list[str]:
     return list(metadata.get_all("Provides-Extra", []))
 
 
-def check(wheel: Path, sdist: Path, extra: str, folder: Path) -> None:
+def check(wheel: Path, sdist: Path, extra: str, directory: Path) -> None:
     """Install both with an extra, and use what it brings.
 
     :raises subprocess.CalledProcessError: if something does not work
     """
-    venv.create(folder, with_pip=True)
-    python = folder / "bin" / "python"
+    venv.create(directory, with_pip=True)
+    python = directory / "bin" / "python"
     pip = [str(python), "-m", "pip", "install", "--quiet", "--no-warn-script-location"]
     for artifact, again in ((wheel, []), (sdist, ["--force-reinstall", "--no-deps"])):
         wanted = f"{artifact.resolve()}[{extra}]" if extra else str(artifact.resolve())
@@ -120,8 +120,8 @@ def check(wheel: Path, sdist: Path, extra: str, folder: Path) -> None:
         subprocess.run([str(python), "-m", "pip", "check"], check=True)
         # Not in the checkout, whose packages would be found instead.
         for command in (
-            [str(folder / "bin" / "manila-aspects"), "--help"],
-            [str(folder / "bin" / "manila-aspects"), "show", "hooks"],
+            [str(directory / "bin" / "manila-aspects"), "--help"],
+            [str(directory / "bin" / "manila-aspects"), "show", "hooks"],
             [str(python), "-W", "ignore", "-c", WORKS[extra]],
             [
                 str(python),
@@ -131,16 +131,20 @@ def check(wheel: Path, sdist: Path, extra: str, folder: Path) -> None:
                 "    assert file.with_name('py.typed').exists()",
             ],
         ):
-            subprocess.run(command, check=True, cwd=folder, stdout=subprocess.DEVNULL)
+            subprocess.run(
+                command, check=True, cwd=directory, stdout=subprocess.DEVNULL
+            )
         if not extra:
             with tempfile.TemporaryDirectory() as work:
-                use(folder / "bin" / "manila-aspects", python, Path(work))
+                use(directory / "bin" / "manila-aspects", python, Path(work))
 
 
 def main() -> int:
     """Check all extras, or those that are named."""
     parser = argparse.ArgumentParser(prog="python -m tests.packaging")
-    parser.add_argument("dist", type=Path, help="the folder of the wheel and the sdist")
+    parser.add_argument(
+        "dist", type=Path, help="the directory of the wheel and the sdist"
+    )
     parser.add_argument("extras", nargs="*", help="the extras; all by default")
     arguments = parser.parse_args()
     (wheel,) = arguments.dist.glob("*.whl")
@@ -153,8 +157,8 @@ def main() -> int:
         print(f"not in the sdist: {', '.join(lacks)}")  # noqa: T201
         return 1
     for extra in arguments.extras or ["", *declared]:
-        with tempfile.TemporaryDirectory() as folder:
-            check(wheel, sdist, extra, Path(folder))
+        with tempfile.TemporaryDirectory() as directory:
+            check(wheel, sdist, extra, Path(directory))
         print(f"{extra or 'without extras'}: works", flush=True)  # noqa: T201
     return 0
 

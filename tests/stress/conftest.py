@@ -11,7 +11,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--calls",
         type=int,
         default=10_000,
-        help="woven calls of each test of this folder",
+        help="woven calls of each test of this directory",
     )
 
 

@@ -19,7 +19,7 @@ from aspects.config.options import hook_options, instance_options, section_optio
 from tests.support.entries.recording import Driver
 
 OPTIONS = [option.name for option in section_options + hook_options + instance_options]
-OWN = ["colour", "depth", "pin", "audit_log_path", "audit_format", "webhook_url"]
+OWN = ["color", "depth", "pin", "audit_log_path", "audit_format", "webhook_url"]
 
 FIXTURES = "tests.support.entries"
 WHAT = [
@@ -106,8 +106,8 @@ def test_nothing_but_hook_config_error(calls: int) -> None:
     def check(first: str, then: str) -> None:
         nonlocal refused, woven
         seen.add((first, then))
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder, "service.conf")
+        with tempfile.TemporaryDirectory() as directory:
+            file = Path(directory, "service.conf")
             file.write_text(first, "utf-8")
             try:
                 driver, conf = read(file)

@@ -143,9 +143,9 @@ def due(number: int, state: State) -> tuple[list[tuple[str, str]], bool]:
 class World:
     """A woven driver, and the states that its switches have had."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, directory: Path) -> None:
         self._random = random.Random(4)
-        self._file = folder / "service.conf"
+        self._file = directory / "service.conf"
         self.states: list[State] = [tuple((name, Switches()) for name in HOOKS)]
         self._write(self.states[0])
         self._conf = cfg.ConfigOpts()

@@ -42,7 +42,7 @@ class ConfigFile:
 @contextlib.contextmanager
 def woven_by(
     text: str,
-    folder: Path,
+    directory: Path,
     driver: Any,
     backend: str = "alpha",
     host: str = "node1@alpha",
@@ -50,12 +50,12 @@ def woven_by(
     """Weave a driver as the text of a ``manila.conf`` says, and start its hooks.
 
     :param text: the configuration
-    :param folder: where to write it
+    :param directory: where to write it
     :param driver: the driver
     :param backend: the backend section
     :param host: the share service's host
     """
-    file = folder / "manila.conf"
+    file = directory / "manila.conf"
     file.write_text(text, "utf-8")
     conf = cfg.ConfigOpts()
     conf(["--config-file", str(file)], project="manila", default_config_dirs=[])

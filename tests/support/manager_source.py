@@ -108,10 +108,12 @@ def releases() -> dict[str, dict[str, list[str]]]:
     return {file.stem: json.loads(file.read_text("utf-8")) for file in files}
 
 
-def main(folder: str, release: str) -> None:
+def main(directory: str, release: str) -> None:
     DATA.mkdir(parents=True, exist_ok=True)
     file = DATA / f"{release}.json"
-    file.write_text(json.dumps(read(Path(folder) / "manila"), indent=1) + "\n", "utf-8")
+    file.write_text(
+        json.dumps(read(Path(directory) / "manila"), indent=1) + "\n", "utf-8"
+    )
 
 
 if __name__ == "__main__":

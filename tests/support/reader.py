@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A reader who tries out what stands on a page of the documentation.
 
-In order, in one folder, each code block by the rule for its language:
+In order, in one directory, each code block by the rule for its language:
 
 * ``python`` is run, with the names of the blocks before it, and ``driver``, a driver.
   With a caption it is a file of that name; ``test_*.py`` is run with pytest.
@@ -47,7 +47,10 @@ LEFT_OUT = {
     ("README.rst", "What arrived"): "what the demo shows: test_demo.py looks at it",
     ("reference/command.rst", "[DEFAULT]"): "has the mistakes that the page is about",
     ("reference/command.rst", "problem:"): "what the command prints",
-    ("admin/hooks/automount.rst", "[DEFAULT]"): "not of Manila: test_automount.py runs it",
+    (
+        "admin/hooks/automount.rst",
+        "[DEFAULT]",
+    ): "not of Manila: test_automount.py runs it",
     (
         "admin/hooks/metrics.rst",
         "rate(manila_aspects_calls_total",
@@ -96,16 +99,16 @@ def _method(self: Any, *args: Any, **kwargs: Any) -> None:
 class Reader:
     """Tries out one page after the other.
 
-    :param folder: where to work; its modules can be imported
+    :param directory: where to work; its modules can be imported
     :param monkeypatch: takes back what is done to the process
     """
 
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.folder = folder
+    def __init__(self, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.directory = directory
         self.names: dict[str, Any] = {"__name__": "page", "driver": FakeDriver()}
         self._monkeypatch = monkeypatch
-        monkeypatch.chdir(folder)
-        monkeypatch.syspath_prepend(str(folder))
+        monkeypatch.chdir(directory)
+        monkeypatch.syspath_prepend(str(directory))
         for module, hooks in OWN_HOOKS.items():
             self._have_module(module, {name: _hook(name) for name in hooks})
 
@@ -120,14 +123,14 @@ class Reader:
             for block in blocks:
                 # A page may show how a file is used before it shows the file.
                 if block.caption and block.language == "python":
-                    (self.folder / block.caption).write_text(block.text, "utf-8")
+                    (self.directory / block.caption).write_text(block.text, "utf-8")
             for block in blocks:
                 self.try_block(block)
         finally:
             # Those of the reader's own files; their names may come again.
             for name in set(sys.modules) - before:
                 file = getattr(sys.modules[name], "__file__", None) or ""
-                if file.startswith(str(self.folder)):
+                if file.startswith(str(self.directory)):
                     del sys.modules[name]
 
     def try_block(self, block: Block) -> None:
@@ -159,7 +162,7 @@ class Reader:
     def try_python(self, block: Block) -> None:
         """Run it, or write it to a file; run tests."""
         if block.caption:
-            file = self.folder / block.caption
+            file = self.directory / block.caption
             file.write_text(block.text + "\n", "utf-8")
             if file.name.startswith("test_"):
                 _run(
@@ -170,7 +173,7 @@ class Reader:
 
     def try_ini(self, block: Block) -> None:
         """Make the hooks of its backends and weave them."""
-        file = self.folder / (block.caption or "manila.conf")
+        file = self.directory / (block.caption or "manila.conf")
         file.write_text(self._with_own(block.text) + "\n", "utf-8")
         sections: dict[str, Any] = {}
         cfg.ConfigParser(str(file), sections).parse()
@@ -205,7 +208,7 @@ class Reader:
 
     def try_sh(self, block: Block) -> None:
         """Have the shell read it."""
-        file = self.folder / "script"
+        file = self.directory / "script"
         file.write_text(block.text + "\n", "utf-8")
         _run("sh", "-n", file)
 
@@ -235,7 +238,7 @@ class Reader:
             )
 
         def own(found: re.Match[str]) -> str:
-            file = self.folder / found[0].lstrip("/")
+            file = self.directory / found[0].lstrip("/")
             file.parent.mkdir(parents=True, exist_ok=True)
             if found[1] == "etc" and not file.exists():
                 _make(file)

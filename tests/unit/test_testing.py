@@ -284,8 +284,8 @@ class TestMakeHook:
         assert two.get_config_option("alias_port") == 2
 
     def test_a_hook_may_register_its_options_by_hand(self):
-        hook = testing.make_hook(recording.HandMade, colour="red")
-        assert hook.colour == "red"
+        hook = testing.make_hook(recording.HandMade, color="red")
+        assert hook.color == "red"
 
     def test_a_hook_of_manilas_base_class_has_its_switches(self):
         hook = testing.make_hook(recording.Upstream, suppress_post_hooks_errors=True)

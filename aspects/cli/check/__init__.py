@@ -85,8 +85,8 @@ def add(commands: Any) -> argparse.ArgumentParser:
         type=Path,
         action=_AppendSource,
         default=[],
-        help="a folder whose *.conf files are read; may be given more than once; of "
-        "all files and folders the later one counts",
+        help="a directory whose *.conf files are read; may be given more than once; of "
+        "all files and directories the later one counts",
     )
     parser.add_argument(
         "--backend", metavar="NAME", help="tell of this enabled backend alone"

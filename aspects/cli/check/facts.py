@@ -27,7 +27,7 @@ from aspects.config.options import (
 from aspects.config.plan import Plan, plan
 from aspects.config.problems import Problem
 from aspects.config.sections import BackendSection, InstanceSection
-from aspects.errors import UnresolvedName
+from aspects.errors import UnresolvedNameError
 
 # -- options -------------------------------------------------------------------
 
@@ -153,7 +153,7 @@ class Driver(NamedTuple):
     """whether that is more than Manila's default"""
     cls: type | None = None
     """the class, if it could be imported"""
-    error: UnresolvedName | None = None
+    error: UnresolvedNameError | None = None
     """the reason if it could not"""
     problems: Sequence[Problem] = ()
     """the errors in the value of ``share_driver``"""
@@ -263,7 +263,7 @@ def _driver(conf: cfg.ConfigOpts, name: str | None, progress: Progress) -> Drive
     progress(f"importing {path}")
     try:
         return Driver(path, cls=driver_at(path))
-    except UnresolvedName as error:
+    except UnresolvedNameError as error:
         return Driver(path, error=error)
 
 
@@ -282,7 +282,7 @@ def _instances(
         for suggested in suggested_entries(entry):
             options: list[Any] = [*COMMON.values()]
             # The plan has the errors of entries.
-            with contextlib.suppress(UnresolvedName):
+            with contextlib.suppress(UnresolvedNameError):
                 name, what = parse_entry(suggested)
                 default_names[parse_entry(what)[0]] = name
                 instances[name] = by_name(options)

@@ -63,7 +63,7 @@ def read(sources: Sequence[Source]) -> tuple[list[Line], list[Diagnostic]]:
     for option, path in sources:
         if option == DIRECTORY and not path.is_dir():
             diagnostics.append(
-                Diagnostic("", "", "", "it is no folder", file=str(path))
+                Diagnostic("", "", "", "it is no directory", file=str(path))
             )
     return lines, diagnostics
 

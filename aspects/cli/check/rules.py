@@ -37,7 +37,7 @@ from aspects.cli.check.suggestions import SURE, for_instance, nearest_option
 from aspects.config.loading import driver_at
 from aspects.config.options import SWITCHES
 from aspects.config.problems import Problem, instead, nearest
-from aspects.errors import UnresolvedName
+from aspects.errors import UnresolvedNameError
 
 MANAGER = "aspects.manila.ShareManager"
 
@@ -190,7 +190,7 @@ def share_manager(facts: Facts) -> Iterator[Diagnostic]:
         # An operator's own share manager may inherit it.
         if any(map(_is_share_manager, driver_at(path).__mro__)):
             return
-    except UnresolvedName as error:
+    except UnresolvedNameError as error:
         cause = error.cause
     if not is_set(facts.manila.conf, option):
         path = ""

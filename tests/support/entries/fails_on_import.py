@@ -1,4 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
 """A module whose own import fails."""
 
-raise RuntimeError("the licence has run out")
+raise RuntimeError("the license has run out")

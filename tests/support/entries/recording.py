@@ -44,7 +44,7 @@ class Recorder(_Actions, aspects.HookBase):
     """A hook with options of its own."""
 
     options = (
-        cfg.StrOpt("colour", default="grey", mutable=True),
+        cfg.StrOpt("color", default="gray", mutable=True),
         cfg.IntOpt("depth", default=3),
         cfg.IntOpt("pin", default=0, secret=True),
         cfg.BoolOpt("failing", default=False, mutable=True),
@@ -59,7 +59,7 @@ class Recorder(_Actions, aspects.HookBase):
 class OtherRecorder(_Actions, aspects.HookBase):
     """A hook whose option has the name of another hook's, not its default."""
 
-    options = (cfg.StrOpt("colour", default="teal", mutable=True),)
+    options = (cfg.StrOpt("color", default="teal", mutable=True),)
 
 
 class HandMade(_Actions, aspects.HookBase):
@@ -67,9 +67,9 @@ class HandMade(_Actions, aspects.HookBase):
 
     def __init__(self, configuration, host):
         super().__init__(configuration, host)
-        options = [cfg.StrOpt("colour", default="grey"), cfg.IntOpt("depth", default=3)]
+        options = [cfg.StrOpt("color", default="gray"), cfg.IntOpt("depth", default=3)]
         configuration.append_config_values(options)
-        self.colour = self.get_config_option("colour")
+        self.color = self.get_config_option("color")
 
 
 class Upstream(_Actions):

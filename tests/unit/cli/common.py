@@ -20,7 +20,7 @@ hook_drivers = one={HOOKS}:Recorder
 enable_pre_hooks = True
 
 [alpha:one]
-colour = red
+color = red
 """
 #: In no output, wherever a configuration has it.
 SECRET = "hunter2-Zq9"

@@ -21,7 +21,7 @@ class TestFiles:
         assert told.problems == ["none.conf: No such file or directory"]
         assert (told.status, told.err) == (1, "")
 
-    def test_a_folder_for_a_file(self, run: Check, tmp_path: Path) -> None:
+    def test_a_directory_for_a_file(self, run: Check, tmp_path: Path) -> None:
         told = run(None, "--config-file", str(tmp_path))
         assert told.problems == [f"{tmp_path}: Is a directory"]
 
@@ -45,7 +45,7 @@ class TestFiles:
         assert told.problems == [
             "manila.conf:1: No ':' or '=' found in assignment: write option = value",
             "none.conf: No such file or directory",
-            "none.d: it is no folder",
+            "none.d: it is no directory",
         ]
 
     def test_no_file_at_all(
@@ -73,18 +73,18 @@ class TestFiles:
         assert "pre, periodic" in told.out
 
     def test_later_files_count_more(self, run: Check, tmp_path: Path) -> None:
-        (tmp_path / "more.conf").write_text("[alpha:one]\ncolour = blue\n")
+        (tmp_path / "more.conf").write_text("[alpha:one]\ncolor = blue\n")
         (tmp_path / "more.d").mkdir()
         (tmp_path / "more.d" / "a.conf").write_text("[alpha]\ndepth = 7\n\n[alpha:one]")
         told = run(
-            RIGHT.replace(SWITCH, f"{SWITCH}\ncolour = green"),
+            RIGHT.replace(SWITCH, f"{SWITCH}\ncolor = green"),
             "--config-file",
             "more.conf",
             "--config-dir",
             str(tmp_path / "more.d"),
         )
         assert told.problems == []
-        assert row(told, "one", "colour") == ["blue", "alpha:one", "more.conf:2"]
+        assert row(told, "one", "color") == ["blue", "alpha:one", "more.conf:2"]
         assert row(told, "one", "depth") == [
             "7",
             "alpha",
@@ -93,11 +93,11 @@ class TestFiles:
         assert row(told, "one", SWITCH.split()[0]) == ["True", "alpha", "manila.conf:8"]
 
     @pytest.mark.parametrize("last", ["manila.conf", "more.d/a.conf"])
-    def test_of_files_and_folders_the_last_one_counts(
+    def test_of_files_and_directories_the_last_one_counts(
         self, run: Check, tmp_path: Path, last: str
     ) -> None:
         (tmp_path / "more.d").mkdir()
-        (tmp_path / "more.d" / "a.conf").write_text("[alpha:one]\ncolour = blue\n")
+        (tmp_path / "more.d" / "a.conf").write_text("[alpha:one]\ncolor = blue\n")
         (tmp_path / "manila.conf").write_text(RIGHT)
         sources = [["--config-dir", "more.d"], ["--config-file", "manila.conf"]]
         if last != "manila.conf":
@@ -105,23 +105,23 @@ class TestFiles:
         told = run(None, *sources[0], *sources[1])
         assert told.problems == []
         assert told.out.splitlines()[-1].endswith(last)
-        colour = "red" if last == "manila.conf" else "blue"
-        (found,) = [line for line in told.out.splitlines() if "  colour" in line]
-        assert found.split()[2] == colour
+        color = "red" if last == "manila.conf" else "blue"
+        (found,) = [line for line in told.out.splitlines() if "  color" in line]
+        assert found.split()[2] == color
         assert found.rpartition(":")[0].endswith(last)
 
-    def test_the_folders_of_manila_share_count_less(
+    def test_the_directories_of_manila_share_count_less(
         self, run: Check, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         (tmp_path / "default.d").mkdir()
         (tmp_path / "default.d" / "a.conf").write_text(
-            "[alpha]\ndepth = 7\n[alpha:one]\ncolour = blue\n"
+            "[alpha]\ndepth = 7\n[alpha:one]\ncolor = blue\n"
         )
         found = [str(tmp_path / "default.d")]
         monkeypatch.setattr(cfg, "find_config_dirs", lambda *given: found)
         told = run(RIGHT)
         assert row(told, "one", "depth")[0] == "7"
-        assert row(told, "one", "colour")[0] == "red"
+        assert row(told, "one", "color")[0] == "red"
 
     def test_the_environment_counts_most(
         self, run: Check, monkeypatch: pytest.MonkeyPatch

@@ -24,7 +24,7 @@ BACKENDS = "enabled_share_backends = alpha"
 DRIVER = f"share_driver = {HOOKS}.Driver"
 ONE = f"one={HOOKS}:Recorder"
 DRIVERS = f"hook_drivers = {ONE}"
-OWN = "colour = red"
+OWN = "color = red"
 
 SEVERAL = f"""\
 [DEFAULT]
@@ -87,8 +87,8 @@ class TestReport:
         assert len(lacks) == 2
 
     def test_a_value_of_several_lines_is_one_row(self, run: Check) -> None:
-        told = run(RIGHT.replace(OWN, "colour = red\n  and\n  blue"))
-        assert row(told, "one", "colour")[:3] == ["red", "and", "blue"]
+        told = run(RIGHT.replace(OWN, "color = red\n  and\n  blue"))
+        assert row(told, "one", "color")[:3] == ["red", "and", "blue"]
 
     def test_of_hooks_that_cannot_be_made(self, run: Check) -> None:
         told = run(RIGHT.replace(DRIVERS, "hook_drivers = one=no.such:Hook"))
@@ -174,7 +174,7 @@ class TestReport:
         text = text.replace("[alpha:one]", "[DEFAULT:one]")
         told = run(text)
         assert told.problems == []
-        assert row(told, "one", "colour") == ["red", "DEFAULT:one", "manila.conf:9"]
+        assert row(told, "one", "color") == ["red", "DEFAULT:one", "manila.conf:9"]
         told = run(text.replace(OWN, "color = red").replace("one]", "ones]"))
         assert told.problems == [
             "[DEFAULT:ones]: hook_drivers of [DEFAULT] names no instance 'ones': write "
@@ -182,14 +182,14 @@ class TestReport:
         ]
         told = run(text.replace(OWN, "color = red"))
         assert told.problems == [
-            "[DEFAULT:one] color = red: there is no such option: write colour "
+            "[DEFAULT:one] color = red: there is no such option: write color "
             "(manila.conf:9)"
         ]
 
     def test_sections_may_be_in_capitals(self, run: Check) -> None:
         told = run(RIGHT.replace("[alpha]", "[Alpha]").replace("[alpha:o", "[ALPHA:O"))
         assert told.problems == []
-        assert row(told, "one", "colour") == ["red", "alpha:one", "manila.conf:11"]
+        assert row(told, "one", "color") == ["red", "alpha:one", "manila.conf:11"]
 
     def test_a_method_that_is_not_implemented_is_lacking(self, run: Check) -> None:
         driver = "share_driver = tests.unit.cli.test_show.Driver"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command itself: its help, completion, colours, and how it ends."""
+"""The command itself: its help, completion, colors, and how it ends."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ROOT = Path(aspects.__file__).parents[1]
 
 
 def environment(**more: str) -> dict[str, str]:
-    """Return an environment of a terminal that has colours."""
+    """Return an environment of a terminal that has colors."""
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     without = ("NO_COLOR", "FORCE_COLOR", "PYTHONUNBUFFERED")
     plain = {k: v for k, v in os.environ.items() if k not in without}
@@ -113,7 +113,7 @@ class TestCompletion:
             (["check", "--format", ""], ["text", "json"]),
             (["completion", ""], ["bash", "zsh", "fish"]),
             (["check", "--config-file", "man"], ["manila.conf"]),
-            (["new-hook", "--directory", "fol"], ["folder"]),
+            (["new-hook", "--directory", "fol"], ["directory"]),
         ],
     )
     def test_bash_completes(
@@ -125,7 +125,7 @@ class TestCompletion:
     ) -> None:
         (tmp_path / "completion").write_text(self.script("bash", capsys))
         (tmp_path / "manila.conf").touch()
-        (tmp_path / "folder").mkdir()
+        (tmp_path / "directory").mkdir()
         line = ["manila-aspects", *words]
         code = (
             "source ./completion\n"
@@ -174,11 +174,11 @@ class TestCompletion:
 class TestScreen:
     CYAN = "\x1b[36m"
 
-    def test_colours_on_a_terminal(self) -> None:
+    def test_colors_on_a_terminal(self) -> None:
         out = on_a_terminal(*COMMAND, "show", "operations")
         assert self.CYAN in out
 
-    def test_no_colour_where_none_is_wanted(self) -> None:
+    def test_no_color_where_none_is_wanted(self) -> None:
         out = on_a_terminal(*COMMAND, "show", "operations", NO_COLOR="1")
         assert "create_share_instance" in out
         assert not re.search(r"\x1b\[[0-9;]*3[0-9]", out)
@@ -306,7 +306,7 @@ class TestNewHook:
             ("json", "is no name for a hook: there is a module json"),
             ("oslo-config", "is no name for a hook: there is a module oslo_config"),
             ("audit", "there is an installed hook of that name: audit (hooks.audit:A"),
-            ("taken", "there is a folder"),
+            ("taken", "there is a directory"),
         ],
     )
     def test_a_name_that_cannot_be(
@@ -322,7 +322,7 @@ class TestNewHook:
         assert [path.name for path in tmp_path.iterdir()] == ["taken"]
         assert list((tmp_path / "taken").iterdir()) == []
 
-    def test_a_folder_that_cannot_be_made(
+    def test_a_directory_that_cannot_be_made(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         (tmp_path / "file").touch()

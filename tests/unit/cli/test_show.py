@@ -216,7 +216,7 @@ class TestOperations:
             (
                 "tests.support.entries.fails_with_two_lines.Driver",
                 "importing 'tests.support.entries.fails_with_two_lines' failed: "
-                "RuntimeError: the licence has run out",
+                "RuntimeError: the license has run out",
             ),
             (
                 "tests.support.entries.lacks_library.Driver",

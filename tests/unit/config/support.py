@@ -22,8 +22,10 @@ class Backend:
     The instances are called ``ops``, ``day`` and ``night``, in this order.
     """
 
-    def __init__(self, folder: Path, *of_hooks: list[cfg.Opt], **of_file: str) -> None:
-        self._folder = folder
+    def __init__(
+        self, directory: Path, *of_hooks: list[cfg.Opt], **of_file: str
+    ) -> None:
+        self._directory = directory
         self.classes = [
             type(name.title(), (OtherRecorder,), {"options": options})
             for name, options in zip(("ops", "day", "night"), of_hooks)
@@ -31,7 +33,7 @@ class Backend:
         module = sys.modules[__name__]
         for cls in self.classes:
             setattr(module, cls.__name__, cls)
-        self.file = ConfigFile(folder / "service.conf", self.text(**of_file))
+        self.file = ConfigFile(directory / "service.conf", self.text(**of_file))
         self.conf: cfg.ConfigOpts = self.file.conf
         self.woven: Any = None
 

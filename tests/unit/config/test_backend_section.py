@@ -16,37 +16,37 @@ def test_backend_section_has_the_options_of_its_section_alone(configured):
     file = configured(
         """
         [DEFAULT]
-        colour = black
+        color = black
         [alpha]
-        colour = red
+        color = red
         """
     )
     alpha = aspects.BackendSection(file.conf, "alpha")
     beta = aspects.BackendSection(file.conf, "beta")
     assert alpha.config_group == "alpha"
-    assert alpha.safe_get("colour") is None
-    alpha.append_config_values([cfg.StrOpt("colour"), cfg.StrOpt("shape")])
-    assert alpha.safe_get("colour") == "red"
-    assert alpha.colour == "red"
+    assert alpha.safe_get("color") is None
+    alpha.append_config_values([cfg.StrOpt("color"), cfg.StrOpt("shape")])
+    assert alpha.safe_get("color") == "red"
+    assert alpha.color == "red"
     assert alpha.safe_get("shape") is None
-    assert beta.safe_get("colour") is None
-    assert "colour" not in file.conf
+    assert beta.safe_get("color") is None
+    assert "color" not in file.conf
     with pytest.raises(AttributeError):
         alpha.size
     # As a test, or a hook that starts a process, may want one.
-    assert copy.copy(alpha).colour == "red"
+    assert copy.copy(alpha).color == "red"
     with pytest.raises(AttributeError, match="__size__"):
         alpha.__size__
 
 
 def test_backend_section_without_a_group_is_default(configured):
-    file = configured("[DEFAULT]\ncolour = black\n")
+    file = configured("[DEFAULT]\ncolor = black\n")
     section = aspects.BackendSection(file.conf, None)
     assert section.config_group is None
-    assert section.safe_get("colour") is None
-    section.append_config_values([cfg.StrOpt("colour")])
-    assert section.safe_get("colour") == file.conf.colour == "black"
-    assert section.colour == "black"
+    assert section.safe_get("color") is None
+    section.append_config_values([cfg.StrOpt("color")])
+    assert section.safe_get("color") == file.conf.color == "black"
+    assert section.color == "black"
 
 
 def test_get_config_option_of_an_unknown_option_is_none(configured):
@@ -56,12 +56,12 @@ def test_get_config_option_of_an_unknown_option_is_none(configured):
 
 
 def test_hook_without_configuration_has_the_options_of_conf(configured, monkeypatch):
-    file = configured("[DEFAULT]\nenable_pre_hooks = True\ncolour = black\n")
+    file = configured("[DEFAULT]\nenable_pre_hooks = True\ncolor = black\n")
     monkeypatch.setattr(cfg, "CONF", file.conf)
     hook = recording.Recorder(None, "node1")
     assert hook.pre_hooks_enabled is True
     assert hook.post_hooks_enabled is False
-    assert hook.get_config_option("colour") == "black"
+    assert hook.get_config_option("color") == "black"
     assert hook.get_config_option("depth") == 3
     assert hook.host == "node1"
 
@@ -75,7 +75,7 @@ def test_unknown_option_of_conf_is_none_too(configured, monkeypatch):
 
 @pytest.mark.parametrize("mutable", [True, False])
 def test_get_config_option_gives_the_value_of_now(configured, mutable):
-    option = "colour" if mutable else "depth"
+    option = "color" if mutable else "depth"
     text = f"[alpha]\nhook_drivers = {RECORDER}\n{option} = 7\n"
     file = configured(text)
     (hook,) = hooks_in(file)

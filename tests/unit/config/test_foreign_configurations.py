@@ -36,7 +36,7 @@ def test_configuration_with_just_three_names(configured, monkeypatch, what):
     # What Manila's and Cinder's own objects are: of the global CONF.
     file = configured(
         section_with([what, what], ON)
-        + "[alpha:b]\nenable_post_hooks = False\n[DEFAULT]\ncolour = black\n"
+        + "[alpha:b]\nenable_post_hooks = False\n[DEFAULT]\ncolor = black\n"
     )
     monkeypatch.setattr(cfg, "CONF", file.conf)
     woven = aspects.weave_from_config(
@@ -46,7 +46,7 @@ def test_configuration_with_just_three_names(configured, monkeypatch, what):
     assert acted(woven) == [["pre", "post"], ["pre"]]
     if what == RECORDER:
         hook = aspects.weaving(woven).hooks[0]
-        assert hook.get_config_option("colour") == "black"
+        assert hook.get_config_option("color") == "black"
     file.mutate(section_with([what, what], "enable_post_hooks = True\n"))
     assert acted(woven) == [["post"], ["post"]]
 
@@ -56,13 +56,13 @@ def test_configuration_with_just_three_names_of_options_of_its_own(
 ):
     # Nothing says that a configuration is of the global CONF.
     monkeypatch.setattr(cfg, "CONF", cfg.ConfigOpts())
-    file = configured(section_with([RECORDER], f"{ON}colour = red\n"))
+    file = configured(section_with([RECORDER], f"{ON}color = red\n"))
     woven = aspects.weave_from_config(
         recording.Driver(), ThreeNames(file.conf, "alpha"), "node1@alpha"
     )
     assert acted(woven) == [["pre", "post"]]
     (hook,) = aspects.weaving(woven).hooks
-    assert hook.get_config_option("colour") == "red"
+    assert hook.get_config_option("color") == "red"
     assert hook.get_config_option("depth") == 3
 
 
@@ -81,8 +81,8 @@ def test_configuration_like_manilas(configured, monkeypatch):
     )
     assert acted(woven) == [["pre", "post"]] * 2
     # Each has the default of its own class.
-    told = [each.get_config_option("colour") for each in aspects.weaving(woven).hooks]
-    assert told == ["grey", "teal"]
+    told = [each.get_config_option("color") for each in aspects.weaving(woven).hooks]
+    assert told == ["gray", "teal"]
 
 
 def test_configuration_with_just_three_names_that_names_no_hooks(configured):

@@ -84,7 +84,7 @@ def test_short_name_is_an_entry_point(configured, tmp_path, monkeypatch):
     assert broken[2:] == (
         "broken",
         f"importing '{FIXTURES}.fails_on_import:Hook' failed: RuntimeError: "
-        "the licence has run out",
+        "the license has run out",
     )
     assert number[2:] == ("number", "it is a int, not a class")
     # Who looks for a typing error is helped by what there is.
@@ -105,19 +105,19 @@ def test_two_instances_of_one_class_differ(configured):
         [alpha]
         hook_drivers = day={RECORDER}, night={RECORDER}
         enable_pre_hooks = True
-        colour = white
+        color = white
         [alpha:night]
         enable_pre_hooks = False
         enable_post_hooks = True
-        colour = black
+        color = black
         depth = 9
         """
     )
     woven = woven_in(file)
     assert acted(woven) == [["pre"], ["post"]]
     day, night = aspects.weaving(woven).hooks
-    assert day.get_config_option("colour") == "white"
-    assert night.get_config_option("colour") == "black"
+    assert day.get_config_option("color") == "white"
+    assert night.get_config_option("color") == "black"
     assert day.get_config_option("depth") == 3
     assert night.get_config_option("depth") == 9
 
@@ -268,14 +268,14 @@ def test_backends_do_not_see_each_others_hooks_or_options(configured):
         hook_drivers = one={RECORDER}
         enable_pre_hooks = True
         periodic_hooks_ticks = 2
-        colour = red
+        color = red
         [alpha:one]
         depth = 10
         [beta]
         hook_drivers = one={RECORDER}, two={UPSTREAM}
         enable_post_hooks = True
         [beta:one]
-        colour = blue
+        color = blue
         """
     file = configured(text)
     alpha, beta = woven_in(file, "alpha"), woven_in(file, "beta")
@@ -287,7 +287,7 @@ def test_backends_do_not_see_each_others_hooks_or_options(configured):
     a.seen, b.seen, upstream.seen = [], [], []
     alpha.create_share(CONTEXT, {})
     assert (len(a.seen), b.seen, upstream.seen) == (1, [], [])
-    assert [h.get_config_option("colour") for h in (a, b)] == ["red", "blue"]
+    assert [h.get_config_option("color") for h in (a, b)] == ["red", "blue"]
     assert [h.get_config_option("depth") for h in (a, b)] == [10, 3]
     file.mutate(text.replace("enable_post_hooks = True", "enable_post_hooks = False"))
     assert acted(alpha) == [["pre"]]

@@ -60,8 +60,8 @@ def test_order_of_look_up_after_a_mutation(configured, places):
     file = configured(f"[alpha]\nhook_drivers = one={RECORDER}\n")
     (hook,) = hooks_in(file)
     values = dict(zip(places, ("red", "green", "blue")))
-    file.mutate(text_of(RECORDER, "colour", values))
-    assert hook.get_config_option("colour") == (values[places[0]] if places else "grey")
+    file.mutate(text_of(RECORDER, "color", values))
+    assert hook.get_config_option("color") == (values[places[0]] if places else "gray")
 
 
 def test_option_of_the_service_is_looked_up_in_the_same_order(configured):
@@ -96,20 +96,20 @@ def test_default_of_an_option_is_that_of_the_hook(configured):
         """
     )
     one, two = hooks_in(file)
-    assert one.get_config_option("colour") == "grey"
-    assert two.get_config_option("colour") == "teal"
+    assert one.get_config_option("color") == "gray"
+    assert two.get_config_option("color") == "teal"
 
 
 def test_attribute_that_is_no_option_is_the_sections(configured):
-    class Labelled(aspects.BackendSection):
+    class Labeled(aspects.BackendSection):
         label = "of the service"
 
-    file = configured(f"[alpha]\nhook_drivers = {RECORDER}\ncolour = red\n")
-    section = Labelled(file.conf, "alpha")
+    file = configured(f"[alpha]\nhook_drivers = {RECORDER}\ncolor = red\n")
+    section = Labeled(file.conf, "alpha")
     woven = aspects.weave_from_config(recording.Driver(), section, "node1@alpha")
     (hook,) = aspects.weaving(woven).hooks
     for configuration in (hook.configuration, copy.copy(hook.configuration)):
-        assert configuration.colour == "red"
+        assert configuration.color == "red"
         assert configuration.label == "of the service"
         for name in ("no_such", "__no_such__"):
             with pytest.raises(AttributeError, match=name):
@@ -120,17 +120,17 @@ def test_attribute_that_is_no_option_is_the_sections(configured):
 def test_section_that_an_option_has_its_value_from(configured, monkeypatch, group):
     own, section = f"{group or 'DEFAULT'}:one", group or "DEFAULT"
     text = f"[{section}]\nhook_drivers = one={RECORDER}\n"
-    file = configured(f"{text}depth = 4\n[{own}]\ncolour = red\n")
+    file = configured(f"{text}depth = 4\n[{own}]\ncolor = red\n")
     (hook,) = hooks_in(file, group)
     where = hook.configuration.where
-    assert [where(name) for name in ("colour", "depth", "pin")] == [
+    assert [where(name) for name in ("color", "depth", "pin")] == [
         own,
         section,
         section,
     ]
     # An edit that is refused changes nothing.
-    file.mutate(f"{text}depth = 4\n[{own}]\ndepth = deep\ncolour = $nobody\n")
-    assert [where(name) for name in ("colour", "depth")] == [own, section]
+    file.mutate(f"{text}depth = 4\n[{own}]\ndepth = deep\ncolor = $nobody\n")
+    assert [where(name) for name in ("color", "depth")] == [own, section]
     file.mutate(f"{text}depth = 4\n")
     monkeypatch.setenv(f"OS_{own.upper()}__DEPTH", "deep")
     assert where("depth") == section
@@ -150,6 +150,6 @@ def test_option_set_by_the_service_itself(configured):
     # As a test, or another project's start-up code, does.
     file = configured(f"[alpha]\nhook_drivers = {RECORDER}\n")
     hooks_in(file)
-    file.conf.set_override("colour", "pink", group="alpha")
+    file.conf.set_override("color", "pink", group="alpha")
     (hook,) = hooks_in(file)
-    assert hook.get_config_option("colour") == "pink"
+    assert hook.get_config_option("color") == "pink"

@@ -158,7 +158,7 @@ ODD = [
 ]
 texts = st.sampled_from(PLAIN * 9 + ODD)
 DEFAULTS: dict[Any, list[Any]] = {
-    cfg.StrOpt: [None, "", "1", "grey", "$state/x", "$pool", "$three"],
+    cfg.StrOpt: [None, "", "1", "gray", "$state/x", "$pool", "$three"],
     cfg.IntOpt: [None, 3, 4, "$two"],
     cfg.FloatOpt: [None, 0.5, 1.5, "$one"],
     cfg.BoolOpt: [None, True, False, "$three"],
@@ -197,7 +197,7 @@ variables = st.builds(
 environments = st.dictionaries(variables, texts, max_size=1)
 
 
-def write(folder: Path, files: list[File]) -> None:
+def write(directory: Path, files: list[File]) -> None:
     """Write the files, with two hooks in the first."""
     hooks = {"hook_drivers": f"ops={__name__}:Ops, day={__name__}:Day"}
     first, *rest = files
@@ -209,13 +209,13 @@ def write(folder: Path, files: list[File]) -> None:
                 f"[{name}]",
                 *(f"{key} = {text}" for key, text in options.items()),
             ]
-        (folder / f"{number}.conf").write_text("\n".join([*lines, ""]), "utf-8")
+        (directory / f"{number}.conf").write_text("\n".join([*lines, ""]), "utf-8")
 
 
-def registered(folder: Path) -> cfg.ConfigOpts:
+def registered(directory: Path) -> cfg.ConfigOpts:
     """Return what the service has read."""
     conf = cfg.ConfigOpts()
-    paths = [str(folder / f"{number}.conf") for number in range(2)]
+    paths = [str(directory / f"{number}.conf") for number in range(2)]
     conf([], default_config_files=paths, default_config_dirs=[])
     for name, values in SERVICE.items():
         for key, value in values.items():
@@ -276,9 +276,9 @@ def check(configuration: tuple[Any, ...]) -> None:
         tempfile.TemporaryDirectory() as path,
         mock.patch.dict(os.environ, environment),
     ):
-        folder = Path(path)
-        write(folder, first)
-        conf = registered(folder)
+        directory = Path(path)
+        write(directory, first)
+        conf = registered(directory)
         section = aspects.BackendSection(conf, "alpha")
         values, wrong = of_model(first)
         if wrong:
@@ -292,7 +292,7 @@ def check(configuration: tuple[Any, ...]) -> None:
             return
         woven = aspects.weave_from_config(Driver(), section, "node1@alpha")
         assert of_driver(woven) == values
-        write(folder, then)
+        write(directory, then)
         conf.mutate_config_files()
         new_values, wrong = of_model(then)
         event("edit refused" if wrong else "edit followed")

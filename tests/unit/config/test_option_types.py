@@ -126,15 +126,15 @@ def test_methods_are_those_of_the_start(configured, caplog):
     file = configured(text)
     woven = woven_in(file)
     with caplog.at_level("WARNING"):
-        file.mutate(text.replace("further", "further, fly") + "colour = green\n")
+        file.mutate(text.replace("further", "further, fly") + "color = green\n")
     # oslo.config says that it was not followed; what else was edited is.
     assert "hook_methods" in caplog.text
     assert aspects.weaving(woven).hook_methods == ("further",)
     (hook,) = aspects.weaving(woven).hooks
-    assert hook.get_config_option("colour") == "green"
+    assert hook.get_config_option("color") == "green"
 
 
-@pytest.mark.parametrize("option", ["hook_operations", "hook_dispatch", "colour"])
+@pytest.mark.parametrize("option", ["hook_operations", "hook_dispatch", "color"])
 def test_a_value_that_leads_to_itself(configured, option):
     file = configured(section_with([RECORDER], f"{option} = ${option}\n"))
     (problem,) = problems_in(file)

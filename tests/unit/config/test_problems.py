@@ -61,7 +61,7 @@ def test_unknown_operation(configured):
     assert two == ("alpha", "hook_methods", "calls", cause, "")
 
 
-@pytest.mark.parametrize("option", ["hook_drivers", "hook_methods", "colour"])
+@pytest.mark.parametrize("option", ["hook_drivers", "hook_methods", "color"])
 @pytest.mark.parametrize("name", ["nobody", "alpha"])
 def test_reference_to_what_is_no_option(configured, option, name):
     # oslo.config's own way to write the value of another option.
@@ -192,7 +192,7 @@ def test_password_in_the_text_of_an_import_error(configured, tmp_path, monkeypat
 def test_cause_of_several_lines_is_one_line(configured):
     entry = f"{FIXTURES}.fails_with_two_lines:Hook"
     (problem,) = problems_in(configured(f"[alpha]\nhook_drivers = {entry}\n"))
-    assert "the licence" in problem.cause
+    assert "the license" in problem.cause
     assert "has run out" in problem.cause
 
 
@@ -209,7 +209,7 @@ def test_value_is_that_of_the_last_file(tmp_path):
         section_with([RECORDER], "depth = deep\n"),
         "[alpha]\ndepth = deeper\n",
         # These have the section alone, and not even that.
-        "[alpha]\ncolour = red\n",
+        "[alpha]\ncolor = red\n",
         "[beta]\ndepth = 1\n",
     ]
     files = [
@@ -222,7 +222,7 @@ def test_value_is_that_of_the_last_file(tmp_path):
     assert problem[:3] == ("alpha", "depth", "deeper")
 
 
-def test_value_may_stand_in_a_folder_of_files(tmp_path):
+def test_value_may_stand_in_a_directory_of_files(tmp_path):
     (tmp_path / "conf.d").mkdir()
     text = section_with([RECORDER], "depth = deep\n")
     file = ConfigFile(tmp_path / "conf.d" / "1.conf", text)
@@ -231,13 +231,13 @@ def test_value_may_stand_in_a_folder_of_files(tmp_path):
     assert problem[:3] == ("alpha", "depth", "deep")
 
 
-def test_value_may_stand_in_a_file_beside_a_folder(tmp_path):
+def test_value_may_stand_in_a_file_beside_a_directory(tmp_path):
     file = ConfigFile(tmp_path / "1.conf", section_with([RECORDER], "depth = deep\n"))
-    folder = tmp_path / "conf.d"
-    folder.mkdir()
-    (folder / "2.conf").write_text("[alpha]\ncolour = red\n")
-    files, folders = [str(file.path)], [str(folder)]
-    file.conf([], default_config_files=files, default_config_dirs=folders)
+    directory = tmp_path / "conf.d"
+    directory.mkdir()
+    (directory / "2.conf").write_text("[alpha]\ncolor = red\n")
+    files, directories = [str(file.path)], [str(directory)]
+    file.conf([], default_config_files=files, default_config_dirs=directories)
     (problem,) = problems_in(file)
     assert problem[:3] == ("alpha", "depth", "deep")
 
@@ -251,9 +251,9 @@ def test_value_that_is_written_twice(configured):
 def test_value_that_code_has_set(configured):
     file = configured(section_with([RECORDER]))
     hooks_in(file)
-    file.conf.set_override("colour", "$nobody", group="alpha")
+    file.conf.set_override("color", "$nobody", group="alpha")
     (problem,) = problems_in(file)
-    assert problem[:3] == ("alpha", "colour", "$nobody")
+    assert problem[:3] == ("alpha", "color", "$nobody")
 
 
 def test_value_may_stand_in_the_environment(configured, monkeypatch):

@@ -64,11 +64,11 @@ def test_two_hooks_with_unequal_options_of_one_name(configured):
         f"""
         [alpha]
         hook_drivers = {RECORDER}, {FIXTURES}.recording:OtherRecorder
-        colour = black
+        color = black
         [alpha:OtherRecorder]
-        colour = white
+        color = white
         """
     )
     one, two = hooks_in(file)
-    assert one.get_config_option("colour") == "black"
-    assert two.get_config_option("colour") == "white"
+    assert one.get_config_option("color") == "black"
+    assert two.get_config_option("color") == "white"

@@ -286,12 +286,12 @@ def test_value_in_a_directory_of_files(tmp_path, backend):
 
 def test_section_with_a_space_in_its_name(tmp_path):
     hook = "tests.support.entries.recording:Recorder"
-    text = f"[my alpha]\nhook_drivers = ops={hook}\n[my alpha:ops]\ncolour = red\n"
+    text = f"[my alpha]\nhook_drivers = ops={hook}\n[my alpha:ops]\ncolor = red\n"
     conf = ConfigFile(tmp_path / "service.conf", text).conf
     section = aspects.BackendSection(conf, "my alpha")
     woven = aspects.weave_from_config(object(), section, "node1@alpha")
     (made,) = aspects.weaving(woven).hooks
-    assert made.get_config_option("colour") == "red"
+    assert made.get_config_option("color") == "red"
 
 
 def test_value_that_another_source_has(backend):

@@ -51,7 +51,7 @@ WRONG_ENTRIES = {
     "the module's own import error": (
         f"{FIXTURES}.fails_on_import:Hook",
         f"importing '{FIXTURES}.fails_on_import' failed: RuntimeError: "
-        "the licence has run out",
+        "the license has run out",
     ),
     "a module that the module imports": (
         f"{FIXTURES}.lacks_library.Hook",

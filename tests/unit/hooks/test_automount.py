@@ -243,7 +243,7 @@ def test_only_what_is_not_so_already(mounts, commands, table, now, wanted, run):
     assert [command[0] for command in commands.seen()] == run
 
 
-def test_folder_of_what_is_unmounted(mounts, table):
+def test_directory_of_what_is_unmounted(mounts, table):
     target = mounts.root / "s1"
     for content, left in ((False, False), (True, True)):
         target.mkdir(parents=True, exist_ok=True)

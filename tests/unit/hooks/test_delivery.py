@@ -164,7 +164,7 @@ def test_no_error_of_the_outbox_is_lost(weave, context, tmp_path):
 
 def test_counts(weave, context, tmp_path):
     driver, hook = weave(f"hook_dispatch = durable\nhook_outbox_path = {tmp_path}")
-    hook.error = errors.Refused("never")
+    hook.error = errors.RejectedError("never")
     driver.create_share(context, SHARE)
     wait_for(lambda: hook.counts()["refused"] == 2, "both are refused", 20)
     hook.error = ConnectionError("refused")
@@ -191,15 +191,15 @@ def test_by_default_in_the_state_path(weave, tmp_path, context):
     assert (tmp_path / "state/manila-aspects/alpha.ops/events.sqlite").exists()
 
 
-def test_each_instance_has_a_folder_of_its_own(weave, tmp_path):
+def test_each_instance_has_a_directory_of_its_own(weave, tmp_path):
     # Also where the option is set for all of them.
     text = (
         f"hook_drivers = a={WHAT}, b={WHAT}\nhook_dispatch = durable\n"
         f"hook_outbox_path = {tmp_path}/outbox"
     )
     weave(text.replace("hook_drivers", "enable_pre_hooks = True\nhook_drivers"))
-    folders = sorted(each.name for each in (tmp_path / "outbox").iterdir())
-    assert folders == ["alpha.a", "alpha.b"]
+    directories = sorted(each.name for each in (tmp_path / "outbox").iterdir())
+    assert directories == ["alpha.a", "alpha.b"]
 
 
 def problem(weave, options):
@@ -217,10 +217,10 @@ def test_a_path_that_cannot_be_used(weave, tmp_path):
     (tmp_path / "file").write_text("")
     path = tmp_path / "file" / "outbox"
     cause = problem(weave, f"hook_dispatch = durable\nhook_outbox_path = {path}")
-    assert f"hook_outbox_path {path}: {tmp_path}/file is not a folder" in cause
+    assert f"hook_outbox_path {path}: {tmp_path}/file is not a directory" in cause
 
 
-def test_no_folder_is_made_before_the_start(tmp_path):
+def test_no_directory_is_made_before_the_start(tmp_path):
     text = (
         f"[alpha]\nhook_drivers = {WHAT}\nhook_dispatch = durable\n"
         f"hook_outbox_path = {tmp_path}/outbox\n"

@@ -82,9 +82,9 @@ def sources() -> dict[str, ast.Module]:
     """Return the syntax tree of each module of the two packages, by dotted name."""
     trees = {}
     for package in (aspects, hooks):
-        folder = Path(package.__path__[0])
-        for file in sorted(folder.rglob("*.py")):
-            parts = file.relative_to(folder.parent).with_suffix("").parts
+        directory = Path(package.__path__[0])
+        for file in sorted(directory.rglob("*.py")):
+            parts = file.relative_to(directory.parent).with_suffix("").parts
             name = ".".join(parts).removesuffix(".__init__")
             trees[name] = ast.parse(file.read_text("utf-8"))
     return trees

@@ -300,7 +300,7 @@ class TestCommand:
             (["--fast"], "unrecognized arguments: --fast"),
             (["--json"], "expected one argument"),
             (["--plot", "picture.svg"], "must end with .png"),
-            (["--json", "no/such/folder/run.json"], "no file can be written there"),
+            (["--json", "no/such/directory/run.json"], "no file can be written there"),
             (["--json", "."], "no file can be written there"),
             (["--load", "run.json", "--quick"], "give one of them"),
             (["--compare", "missing.json"], "missing.json: No such file"),

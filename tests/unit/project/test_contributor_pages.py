@@ -97,12 +97,12 @@ def test_names_on_a_page_are_in_the_code(page: str) -> None:
 
 PAGES = [*map(file_of, pages()), ROOT / "CONTRIBUTING.rst", ROOT / "HACKING.rst"]
 
-FOLDERS = "aspects|bench|doc/source|etc|hooks|releasenotes|tests"
+DIRECTORIES = "aspects|bench|doc/source|etc|hooks|releasenotes|tests"
 
 
 @pytest.mark.parametrize("file", PAGES, ids=lambda file: file.name)
 def test_paths_on_a_page_are_in_the_tree(file: Path) -> None:
-    paths = re.findall(rf"``((?:{FOLDERS})/[\w./-]*)``", file.read_text("utf-8"))
+    paths = re.findall(rf"``((?:{DIRECTORIES})/[\w./-]*)``", file.read_text("utf-8"))
     assert [path for path in paths if not (ROOT / path).exists()] == []
 
 

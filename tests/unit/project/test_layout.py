@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which folders of tests use which."""
+"""Which directories of tests use which."""
 
 import re
 from pathlib import Path
@@ -10,15 +10,15 @@ TESTS = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(
-    ("folder", "others"),
+    ("directory", "others"),
     [
         ("unit", {"drivers", "functional", "stress"}),
         ("support", {"drivers", "functional", "stress", "unit"}),
     ],
 )
-def test_a_folder_uses_nothing_of_others(folder, others):
+def test_a_directory_uses_nothing_of_others(directory, others):
     # In the text: scripts that a test runs are strings.
-    for file in (TESTS / folder).rglob("*.py"):
+    for file in (TESTS / directory).rglob("*.py"):
         text = file.read_text("utf-8")
         absolute = re.findall(r"\btests\.(\w+)|from tests import (\w+)", text)
         relative = re.findall(r"from \.{2,}(\w+)|from \.{2,} import (\w+)", text)

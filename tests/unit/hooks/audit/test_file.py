@@ -202,7 +202,7 @@ def test_file_without_permission(tmp_path, path, monkeypatch):
         audit.AuditHook(section, "node1@alpha")
 
 
-def test_folder_without_permission(configured, path, monkeypatch):
+def test_directory_without_permission(configured, path, monkeypatch):
     section = aspects.BackendSection(configured().conf, "alpha")
     monkeypatch.setattr(os, "access", lambda *args: False)
     with pytest.raises(PermissionError, match=r"audit\.log"):

@@ -26,12 +26,12 @@ told = {
     "arguments": sys.argv[1:],
     "event": json.load(sys.stdin),
     "environment": dict(os.environ),
-    "folder": os.getcwd(),
+    "directory": os.getcwd(),
     "files": [n for n in opened if os.path.exists(f"/proc/self/fd/{n}")],
     "leads": os.getpid() == os.getsid(0),
 }
-folder = os.environ["FOLDER"]
-with open(f"{folder}/{len(os.listdir(folder))}.json", "w") as file:
+directory = os.environ["DIRECTORY"]
+with open(f"{directory}/{len(os.listdir(directory))}.json", "w") as file:
     json.dump(told, file)
 """
 
@@ -39,15 +39,15 @@ with open(f"{folder}/{len(os.listdir(folder))}.json", "w") as file:
 @pytest.fixture
 def recorded(tmp_path, program):
     """The path of a program that records, the options for it, and the records."""
-    folder = tmp_path / "runs"
-    folder.mkdir()
+    directory = tmp_path / "runs"
+    directory.mkdir()
     path = program(RECORDER, "recorder", "#!/usr/bin/env python3\n")
 
     def records():
-        files = sorted(folder.iterdir(), key=lambda file: int(file.stem))
+        files = sorted(directory.iterdir(), key=lambda file: int(file.stem))
         return [json.loads(file.read_text()) for file in files]
 
-    return path, f"command_environment = FOLDER={folder}\n", records
+    return path, f"command_environment = DIRECTORY={directory}\n", records
 
 
 def test_each_action_runs_it_with_its_event(woven, recorded, context):
@@ -152,7 +152,7 @@ def test_environment_is_small_and_tells_of_the_action(
         "PROXY": "http://proxy",
         "EMPTY": "",
         "SUM": "1+1=2",
-        "FOLDER": pre["environment"]["FOLDER"],
+        "DIRECTORY": pre["environment"]["DIRECTORY"],
         "MANILA_ASPECTS_BACKEND": "alpha",
         "MANILA_ASPECTS_HOST": "node1@alpha",
         "MANILA_ASPECTS_OPERATION": "create_share_instance",
@@ -176,7 +176,7 @@ def test_environment_is_small_and_tells_of_the_action(
 
 
 def test_it_is_alone(woven, recorded, context):
-    """In a folder, a session and with files that are not the service's."""
+    """In a directory, a session and with files that are not the service's."""
     path, options, records = recorded
     reader, writer = os.pipe()
     os.set_inheritable(writer, True)
@@ -186,7 +186,7 @@ def test_it_is_alone(woven, recorded, context):
         os.close(reader)
         os.close(writer)
     for run in records():
-        assert run["folder"] == "/"
+        assert run["directory"] == "/"
         assert run["leads"]
         assert run["files"] == []
 

@@ -22,8 +22,8 @@ pytestmark = pytest.mark.timeout(60)
         ("command =", "command is not set"),
         ("command = /nowhere/program", "'/nowhere/program' is not there"),
         ("command = no-such-program-x", "'no-such-program-x' is not there"),
-        ("command = {folder}", "is not there, or not executable"),
-        ("command = {folder}/plain", "is not there, or not executable"),
+        ("command = {directory}", "is not there, or not executable"),
+        ("command = {directory}/plain", "is not there, or not executable"),
         ("command = sub/program", "write an absolute path"),
         ("command = /bin/sh 'x", "command = /bin/sh 'x: No closing quotation"),
         ("command = /bin/sh\ncommand_timeout = 0", "greater than or equal to 0.1"),
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.timeout(60)
 def test_what_is_wrong_is_told_at_the_start(tmp_path, options, cause):
     (tmp_path / "plain").write_text("#!/bin/sh\n")
     assert not (tmp_path / "plain").stat().st_mode & stat.S_IXUSR
-    text = f"[alpha]\nhook_drivers = command\n{options.format(folder=tmp_path)}\n"
+    text = f"[alpha]\nhook_drivers = command\n{options.format(directory=tmp_path)}\n"
     file = ConfigFile(tmp_path / "service.conf", text)
     with pytest.raises(aspects.HookConfigError) as caught:
         aspects.weave_from_config(

@@ -164,7 +164,7 @@ def walls_at(minute, zone):
         yield skipped
 
 
-def modelled(cron, length, zone, minute):
+def modeled(cron, length, zone, minute):
     """Return when the window that is open at a minute ends, minute by minute."""
     for ago in range(length):
         begin = minute - ago * MINUTE
@@ -208,7 +208,7 @@ def test_window_is_as_the_model(cron, length, change, minutes, seconds):
     name, day = change
     zone = zoneinfo.ZoneInfo(name)
     minute = at(f"{day}T00:00") + minutes * MINUTE
-    end = modelled(Cron(cron), length, zone, minute)
+    end = modeled(Cron(cron), length, zone, minute)
     window = guard.Window.parse(f"{cron} {length}m {name}")
     found = window.end(minute + datetime.timedelta(seconds=seconds))
     assert (found and found.astimezone(UTC)) == end

@@ -12,10 +12,10 @@ ON = "enable_post_hooks = True\n"
 class Figures:
     """A metrics hook of a backend, and what it says."""
 
-    def __init__(self, folder, text=ON, backend="alpha", port=0):
+    def __init__(self, directory, text=ON, backend="alpha", port=0):
         text = f"[{backend}]\nmetrics_port = {port}\n{text}"
         self.backend = backend
-        self.file = ConfigFile(folder / f"{backend}.conf", text)
+        self.file = ConfigFile(directory / f"{backend}.conf", text)
         section = aspects.BackendSection(self.file.conf, backend)
         self.hook = metrics.MetricsHook(section, "node1")
 

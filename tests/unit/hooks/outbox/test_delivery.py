@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from hooks.events.errors import NotDelivered, Refused
+from hooks.events.errors import DeliveryFailedError, RejectedError
 from hooks.events.outbox import FILE
 from tests.support.wait import wait_for
 
@@ -73,7 +73,7 @@ def test_one_that_fails_is_tried_until_it_is_delivered(new, path, receiver, capl
 
 @pytest.mark.slow
 def test_the_other_end_may_ask_to_wait(new, receiver):
-    receiver.errors["a"] = NotDelivered("busy", retry_after=1.5)
+    receiver.errors["a"] = DeliveryFailedError("busy", retry_after=1.5)
     began = threading.Event()
     outbox = new()
     outbox.put(event("a"))
@@ -84,7 +84,7 @@ def test_the_other_end_may_ask_to_wait(new, receiver):
 
 
 def test_one_that_is_refused_is_kept_apart(new, path, receiver, caplog):
-    receiver.errors["a"] = Refused("unknown type, token=hunter2")
+    receiver.errors["a"] = RejectedError("unknown type, token=hunter2")
     outbox = new()
     outbox.put(event("a"))
     outbox.put(event("b"))

@@ -13,7 +13,7 @@ import requests
 
 import aspects
 from aspects.testing import FakeDriver
-from hooks.events.errors import NotDelivered, Refused
+from hooks.events.errors import DeliveryFailedError, RejectedError
 from tests.support.receiver import close, status
 
 from .common import EVENT
@@ -34,7 +34,7 @@ def test_no_secret_in_errors_and_logs(new_hook, receiver, caplog, answer):
         "webhook_secret = signs-hunter2"
     )
     receiver.answers = [answer] * 100
-    with pytest.raises((NotDelivered, Refused)) as caught:
+    with pytest.raises((DeliveryFailedError, RejectedError)) as caught:
         hook.deliver(EVENT)
     shown = "".join(traceback.format_exception(caught.value))
     text = f"{caught.value!r} {caught.value} {shown} {caplog.text}"

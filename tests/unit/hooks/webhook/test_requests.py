@@ -16,7 +16,7 @@ from cloudevents.core.formats.json import JSONFormat
 import aspects
 from aspects.testing import FakeDriver
 from hooks import webhook
-from hooks.events.errors import NotDelivered, Refused
+from hooks.events.errors import DeliveryFailedError, RejectedError
 from tests.support.drivers import create_unless_it_fails
 from tests.support.receiver import Receiver, close, status
 
@@ -134,7 +134,7 @@ def test_options_are_mutable(file, receiver):
     conf_file = file("webhook_url = http://127.0.0.1:1/\nwebhook_timeout = 0.2")
     section = aspects.BackendSection(conf_file.conf, "alpha")
     hook = webhook.WebhookHook(section, "node1@alpha")
-    with pytest.raises(NotDelivered):
+    with pytest.raises(DeliveryFailedError):
         hook.deliver(EVENT)
     text = conf_file.path.read_text().replace("http://127.0.0.1:1/", receiver.url)
     conf_file.mutate(f"{text}webhook_secret = Zq9\n")
@@ -152,7 +152,7 @@ def test_delivered(hook, receiver, code):
 @pytest.mark.parametrize("code", [400, 413, 415, 422])
 def test_refused(hook, receiver, code):
     receiver.answers = [status(code)]
-    with pytest.raises(Refused, match=f"status {code}"):
+    with pytest.raises(RejectedError, match=f"status {code}"):
         hook.deliver(EVENT)
     assert len(receiver.requests) == 1
 
@@ -170,7 +170,7 @@ def test_a_redirect_is_not_followed(new_hook, receiver, code):
     hook = new_hook(f"webhook_url = {receiver.url}\nwebhook_timeout = 60")
     with Receiver() as other:
         receiver.answers = [status(code, Location=other.url)] * 100
-        with pytest.raises(NotDelivered, match=f"status {code}"):
+        with pytest.raises(DeliveryFailedError, match=f"status {code}"):
             hook.deliver(EVENT)
         assert other.requests == []
 
@@ -185,7 +185,7 @@ def test_retry_after_is_heeded(hook, receiver, clock):
 @pytest.mark.parametrize("after", ["3600", "1" * 400])
 def test_retry_after_does_not_make_it_longer(hook, receiver, after):
     receiver.answers = [status(503, Retry_After=after)]
-    with pytest.raises(NotDelivered, match="status 503"):
+    with pytest.raises(DeliveryFailedError, match="status 503"):
         hook.deliver(EVENT)
     assert len(receiver.requests) == 1
 
@@ -203,7 +203,7 @@ def test_with_an_outbox_one_attempt_at_a_time(new_hook, receiver, tmp_path):
         f"hook_outbox_path = {tmp_path}"
     )
     receiver.answers = [status(503, Retry_After="1")]
-    with pytest.raises(NotDelivered) as caught:
+    with pytest.raises(DeliveryFailedError) as caught:
         hook.deliver(EVENT)
     assert caught.value.retry_after == 1
     assert len(receiver.requests) == 1
@@ -215,7 +215,7 @@ def test_a_name_that_is_not_resolved_in_time(new_hook, monkeypatch):
     resolved = threading.Event()
     monkeypatch.setattr("socket.getaddrinfo", lambda *args, **kwargs: resolved.wait())
     try:
-        with pytest.raises(NotDelivered, match=re.escape("no answer in 0.3 s")):
+        with pytest.raises(DeliveryFailedError, match=re.escape("no answer in 0.3 s")):
             hook.deliver(EVENT)
     finally:
         resolved.set()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The folder, start and stop, and the documented commands."""
+"""The directory, start and stop, and the documented commands."""
 
 import contextlib
 import datetime
@@ -12,7 +12,7 @@ import threading
 
 import pytest
 
-from hooks.events.errors import Refused
+from hooks.events.errors import RejectedError
 from hooks.events.outbox import FILE, Outbox
 from tests.support.wait import wait_for
 
@@ -31,15 +31,15 @@ def test_the_constructor_leaves_the_disk_alone(new, path, tmp_path):
     assert not path.stat().st_mode & 0o007
 
 
-def test_a_folder_below_a_file(tmp_path, receiver):
+def test_a_directory_below_a_file(tmp_path, receiver):
     file = tmp_path / "file"
     file.write_text("")
-    with pytest.raises(NotADirectoryError, match=f"{file} is not a folder"):
+    with pytest.raises(NotADirectoryError, match=f"{file} is not a directory"):
         Outbox(file / "alpha.ops", receiver)
 
 
-def test_a_folder_that_cannot_be_made(tmp_path, receiver, monkeypatch):
-    # Not with the folder's mode, which does not stop root.
+def test_a_directory_that_cannot_be_made(tmp_path, receiver, monkeypatch):
+    # Not with the directory's mode, which does not stop root.
     monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)
     with pytest.raises(PermissionError, match=f"cannot write to {tmp_path}"):
         Outbox(tmp_path / "state" / "alpha.ops", receiver)
@@ -127,7 +127,7 @@ def documented_commands():
 
 def test_the_documented_commands(new, path, receiver):
     count, refused, again = documented_commands()
-    receiver.errors["a"] = Refused("never")
+    receiver.errors["a"] = RejectedError("never")
     receiver.errors["b"] = ConnectionError("down")
     outbox = new()
     for name in "abc":
