@@ -23,7 +23,8 @@ html_static_path = ["_static"]
 
 HERE = pathlib.Path(__file__).parent
 
-# The releases of Manila that were read, see tests/support/manager_source.py.
+# Manila release -> driver methods that its manager calls: tests/support/manager_source.py
+# extracts them.
 _RELEASES = {
     int(file.stem.split(".")[0]): set(json.loads(file.read_text())["attributes"])
     for file in HERE.parents[1].glob("tests/data/manila/*.json")
@@ -36,7 +37,7 @@ def _release(major: int) -> str:
 
 
 def operations_table() -> str:
-    """Return the table of operations: from the code and from Manila's source."""
+    """Return the table of operations, with the Manila releases that call each."""
     from aspects.operations import OPERATIONS, ROUTINE
 
     lines = [

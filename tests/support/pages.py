@@ -109,7 +109,7 @@ def _is_block(node: nodes.Node) -> bool:
 #: What Sphinx has beside what docutils knows.
 _SPHINX = (
     *("autoclass", "autodata", "autoexception", "autofunction", "automodule"),
-    *("centered", "deprecated", "glossary", "include", "release-notes", "seealso"),
+    *("centered", "deprecated", "glossary", "hlist", "include", "release-notes", "seealso"),
     *("show-options", "toctree", "versionadded", "versionchanged"),
 )
 _ROLES = (
