@@ -16,7 +16,7 @@ import aspects
 from aspects.config.options import hook_options, instance_options, section_options
 from tests.support.pages import DOCS, ROOT, file_of, pages
 
-from .test_architecture import FLOORS, TREES, UPWARDS, WITH_MANILA
+from .test_architecture import LAYERS, TREES, UPWARDS, WITH_MANILA
 
 MAP = "contributor/architecture.rst"
 
@@ -54,17 +54,17 @@ def test_the_map_has_each_import_that_goes_up() -> None:
         assert any(item.startswith(reason) for item in items), reason
 
 
-def test_the_picture_of_the_rooms_has_the_floors() -> None:
-    picture = ElementTree.parse(DOCS / "_static" / "rooms.svg")
-    floors = defaultdict(set)
+def test_the_picture_of_the_layers_has_every_component() -> None:
+    picture = ElementTree.parse(DOCS / "_static" / "layers.svg")
+    layers = defaultdict(set)
     for text in picture.iter("{http://www.w3.org/2000/svg}text"):
-        if text.get("class") == "room":
-            floors[float(text.attrib["y"])].add(text.text)
-    from_the_ground_up = [floors[y] for y in sorted(floors, reverse=True)]
-    assert from_the_ground_up == [set(rooms) for rooms in FLOORS]
+        if text.get("class") == "component":
+            layers[float(text.attrib["y"])].add(text.text)
+    from_the_bottom_up = [layers[y] for y in sorted(layers, reverse=True)]
+    assert from_the_bottom_up == [set(names) for names in LAYERS]
 
 
-@pytest.mark.parametrize("picture", ["life-of-a-call.svg", "rooms.svg"])
+@pytest.mark.parametrize("picture", ["life-of-a-call.svg", "layers.svg"])
 def test_a_picture_names_modules_that_exist(picture: str) -> None:
     tree = ElementTree.parse(DOCS / "_static" / picture)
     text = " ".join(tree.getroot().itertext())
