@@ -23,8 +23,8 @@ html_static_path = ["_static"]
 
 HERE = pathlib.Path(__file__).parent
 
-# Manila release -> driver methods that its manager calls: tests/support/manager_source.py
-# extracts them.
+# Manila release -> driver methods that its manager calls. The files are written by
+# tests/support/manager_source.py.
 _RELEASES = {
     int(file.stem.split(".")[0]): set(json.loads(file.read_text())["attributes"])
     for file in HERE.parents[1].glob("tests/data/manila/*.json")

@@ -109,8 +109,8 @@ def _is_block(node: nodes.Node) -> bool:
 #: What Sphinx has beside what docutils knows.
 _SPHINX = (
     *("autoclass", "autodata", "autoexception", "autofunction", "automodule"),
-    *("centered", "deprecated", "glossary", "hlist", "include", "release-notes", "seealso"),
-    *("show-options", "toctree", "versionadded", "versionchanged"),
+    *("centered", "deprecated", "glossary", "include", "release-notes", "seealso"),
+    *("hlist", "show-options", "toctree", "versionadded", "versionchanged"),
 )
 _ROLES = (
     *("attr", "class", "command", "data", "doc", "envvar", "exc", "file", "func"),

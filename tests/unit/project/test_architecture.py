@@ -144,8 +144,8 @@ def component_of(module: str) -> str:
 
 
 def layer_of(module: str) -> int:
-    (layer,) = (n for n, components in enumerate(LAYERS) if component_of(module) in components)
-    return layer
+    component = component_of(module)
+    return next(n for n, names in enumerate(LAYERS) if component in names)
 
 
 def test_every_module_is_in_a_component() -> None:
