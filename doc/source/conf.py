@@ -20,6 +20,7 @@ highlight_language = "text"
 html_theme = "furo"
 html_title = f"{project} {release}"
 html_static_path = ["_static"]
+html_css_files = ["tables.css"]
 
 HERE = pathlib.Path(__file__).parent
 
@@ -43,6 +44,8 @@ def operations_table() -> str:
     lines = [
         ".. list-table::",
         "   :header-rows: 1",
+        "   :class: breakable",
+        "   :widths: 31 35 14 20",
         "",
         "   * - operation",
         "     - driver methods",
