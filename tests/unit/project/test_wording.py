@@ -72,7 +72,7 @@ _TREES = ("aspects", "bench", "doc/source", "etc", "hooks", "releasenotes", "tes
 
 
 def texts() -> list[Path]:
-    """Return the files with text that somebody reads."""
+    """Return the files with text for users and maintainers."""
     files = [file for file in ROOT.iterdir() if file.is_file()]
     for tree in _TREES:
         files += (ROOT / tree).rglob("*")
@@ -88,7 +88,7 @@ def texts() -> list[Path]:
 def prose_of(text: str) -> str:
     """Return a text on one line, without comment marks, underscores as spaces."""
     text = re.sub(r"\n[ \t]*(?:#:?[ \t]*)?", " ", text)
-    return re.sub(r"\"\s+f?\"|[_\s]+", " ", text)
+    return re.sub(r"[_\s]+", " ", re.sub(r"\"\s+f?\"", "", text))
 
 
 def found_in(text: str) -> list[str]:
