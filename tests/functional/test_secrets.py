@@ -315,7 +315,7 @@ def command(directory: Path, broken: bool, broker: Any) -> Iterator[Sink]:
         tee -a {directory}/stdin >&2
         env | grep MANILA_ >> {directory}/environment
         echo "$@ password=$TOKEN $TOKEN" >&2
-        [ "$MANILA_ASPECTS_PHASE" = pre ] || exit {3 if broken else 0}
+        [ "$MANILA_ASPECTS_HOOK_METHOD" = pre ] || exit {3 if broken else 0}
         """
     script.write_text(text)
     script.chmod(0o700)

@@ -25,7 +25,7 @@ def context():
 
 @pytest.fixture
 def program(tmp_path):
-    """Return what writes a program and returns its path."""
+    """Return a function that writes a program and returns its path."""
 
     def write(text, name="program", start="#!/bin/sh\n"):
         path = tmp_path / name
@@ -38,7 +38,10 @@ def program(tmp_path):
 
 @pytest.fixture
 def woven(tmp_path):
-    """Return what weaves a driver with the hook; it has the file it is made of."""
+    """Return a function that weaves a driver with the hook.
+
+    Its ``_self_file`` is the configuration file.
+    """
 
     def weave(path, options="", driver=None, switches=ALL):
         text = f"[alpha]\nhook_drivers = own=command\ncommand = {path}\n"
