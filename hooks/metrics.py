@@ -214,9 +214,9 @@ def endpoint_at(host: str, port: int) -> Endpoint:
 class MetricsHook(aspects.HookBase):
     """Count and time the calls and ticks of a backend and the methods of its hooks.
 
-    Its completions count calls, so that needs ``enable_post_hooks``; counting ticks
-    needs ``enable_periodic_hooks``. Durations, errors and vetoes are measured while
-    any of its methods is enabled. Its pre method does nothing.
+    It counts calls with ``enable_post_hooks``, and ticks with
+    ``enable_periodic_hooks``. Durations, errors and vetoes are measured while any of
+    its methods is enabled. Its pre method does nothing.
 
     It belongs first in ``hook_drivers``: it does not count a call that a hook before
     it forbids.
