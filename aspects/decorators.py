@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import decorator
 
 from aspects.core.chain import around
-from aspects.core.snapshot import Momentary
+from aspects.core.snapshot import SingleCallChain
 from aspects.operations import operation_of
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -47,7 +47,7 @@ def add_hooks(method: F) -> F:
         bound = method.__get__(self)
         backend, host = getattr(self, "backend", None), getattr(self, "host", None)
         operation = operation_of(name, bound, backend, host)
-        return around(Momentary(self.hooks), operation, bound)(*args, **kwargs)
+        return around(SingleCallChain(self.hooks), operation, bound)(*args, **kwargs)
 
     async def call_coroutine(method: F, self: Any, /, *args: Any, **kwargs: Any) -> Any:
         return await call(method, self, *args, **kwargs)

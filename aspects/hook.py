@@ -178,10 +178,10 @@ class HookBase(abc.ABC):
 
     #: The hook methods that a dispatcher runs. The pre method is never among them,
     #: as it may veto the call.
-    deferred_actions: ClassVar[Sequence[str]] = ("post", "error", "periodic")
+    deferred_methods: ClassVar[Sequence[str]] = ("post", "error", "periodic")
 
     #: The hook methods that hand a part of their work to the dispatcher themselves.
-    dispatching_actions: ClassVar[Sequence[str]] = ()
+    dispatching_methods: ClassVar[Sequence[str]] = ()
 
     #: The values of ``hook_dispatch`` that the class supports.
     dispatches: ClassVar[Sequence[str]] = ("inline", "background")

@@ -89,7 +89,7 @@ OPERATIONS: Mapping[str, tuple[str, ...]] = types.MappingProxyType(
 
 #: Operations that Manila runs by itself, at its start and on timers, and the ticks.
 #: A hook must not keep a backend, a replica, a migration or a backup from working.
-ROUTINE = frozenset(
+ROUTINE_OPERATIONS = frozenset(
     {
         "init_host",
         "publish_service_capabilities",
@@ -121,7 +121,7 @@ _POSITIONAL_ONLY = inspect.Parameter.POSITIONAL_ONLY
 _POSITIONAL_OR_KEYWORD = inspect.Parameter.POSITIONAL_OR_KEYWORD
 
 
-class ForHooksAlone:
+class DetachedContext:
     """A request's context that does not become that of the thread.
 
     One of oslo.context's own, or of Manila's, becomes the current context of a
@@ -132,7 +132,7 @@ class ForHooksAlone:
         """Do not become the thread's current context."""
 
 
-class AdminContext(ForHooksAlone, oslo_context.RequestContext):
+class AdminContext(DetachedContext, oslo_context.RequestContext):
     """An admin context for a hook."""
 
 
@@ -201,7 +201,7 @@ class Operation(str):
         self.method = method or name
         self.backend = backend
         self.host = host
-        self.requested = name not in ROUTINE
+        self.requested = name not in ROUTINE_OPERATIONS
         self._new_context = new_context
         self._signature, self.context_at, self._context_name = _read(
             self.method, function

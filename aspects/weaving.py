@@ -11,7 +11,7 @@ from typing import Any
 from aspects.core.chain import around
 from aspects.core.log import log_failure
 from aspects.core.proxy import WovenClass, WovenDriver, WovenMethod, woven_driver
-from aspects.core.signature import ACTIONS, never_runs
+from aspects.core.signature import HOOK_METHODS, never_runs
 from aspects.core.snapshot import Chain
 from aspects.errors import AlreadyWoven
 from aspects.hook import HookBase
@@ -129,7 +129,7 @@ class Weaving:
             new_context=self.new_context,
         )
 
-    def is_mine(self, method: Any) -> bool:
+    def wraps_this_chain(self, method: Any) -> bool:
         """Return whether a method has this chain around it."""
         mine = issubclass(type(method), WovenMethod)
         return mine and method._self_chain is self.chain
@@ -140,7 +140,7 @@ class Weaving:
         :param name: the name
         :param method: what the driver has; returned as it is if it cannot be called
         """
-        if not callable(method) or self.is_mine(method):
+        if not callable(method) or self.wraps_this_chain(method):
             return method
         if self.methods is _no_methods:
             self.methods = {}
@@ -203,7 +203,7 @@ def weave(
             raise TypeError(f"{each!r}: {wrong}")
     hook_methods = tuple(hook_methods)
     for name in hook_methods:
-        if wrong := no_driver_method(name):
+        if wrong := invalid_method_name(name):
             raise ValueError(f"hook_methods: {name!r}: {wrong}")
     woven: Any = woven_driver(driver, hook_methods)
     woven._self_weaving = Weaving(
@@ -212,7 +212,7 @@ def weave(
     return woven
 
 
-def no_driver_method(name: str) -> str | None:
+def invalid_method_name(name: str) -> str | None:
     """Return why a name cannot be that of a method to weave; None if it can.
 
     :param name: the name
@@ -225,7 +225,7 @@ def no_driver_method(name: str) -> str | None:
 
 
 _CONTRACT = (
-    *ACTIONS,
+    *HOOK_METHODS,
     *("pre_hooks_enabled", "post_hooks_enabled", "periodic_hooks_enabled"),
 )
 

@@ -56,8 +56,8 @@ class CommandHook(EventHook):
     """
 
     #: It is the program that is deferred: what it is told is of the moment.
-    deferred_actions: ClassVar = ()
-    dispatching_actions: ClassVar = ("post", "error", "periodic")
+    deferred_methods: ClassVar = ()
+    dispatching_methods: ClassVar = ("post", "error", "periodic")
 
     options = (
         cfg.StrOpt(

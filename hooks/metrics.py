@@ -237,7 +237,7 @@ class MetricsHook(aspects.HookBase):
 
     may_veto: ClassVar = False
     #: None: to count takes less time than to have it done by a thread.
-    deferred_actions: ClassVar = ()
+    deferred_methods: ClassVar = ()
 
     def __init__(self, configuration: Any, host: str | None) -> None:
         super().__init__(configuration, host)

@@ -207,7 +207,7 @@ class TracingHook(aspects.HookBase):
     may_veto: ClassVar = True
     #: None: it is the caller's thread that a span is current in, and spans are sent
     #: by a thread of their own in any case.
-    deferred_actions: ClassVar = ()
+    deferred_methods: ClassVar = ()
 
     def __init__(self, configuration: Any, host: str | None) -> None:
         super().__init__(configuration, host)

@@ -162,7 +162,7 @@ class WovenDriver(_Proxy):
             super().__setattr__(name, value)
             return
         # A woven method that is put back where it was read must not be woven twice.
-        if name in self._self_methods and self._self_weaving.is_mine(value):
+        if name in self._self_methods and self._self_weaving.wraps_this_chain(value):
             value = value.__wrapped__
         setattr(self.__wrapped__, name, value)
 
@@ -254,12 +254,12 @@ _OPTIONAL: dict[str, tuple[str, ...]] = {
 _PRESENT = {"__del__"}.union(*(vars(cls) for cls in WovenDriver.__mro__[:-1]))
 
 
-def _passed(name: str) -> property:
+def _passthrough(name: str) -> property:
     """Return a property that passes an attribute on."""
     return property(operator.attrgetter(f"__wrapped__.{name}"))
 
 
-def _specials(cls: type) -> dict[str, Any]:
+def _dunder_methods(cls: type) -> dict[str, Any]:
     """Return the special attributes of the generated class for a driver's class."""
     members: dict[str, Any] = {}
     for name in {name for base in cls.__mro__[:-1] for name in vars(base)} - _PRESENT:
@@ -295,11 +295,11 @@ def _generated_class(
             "__module__": cls.__module__,
             "__qualname__": cls.__qualname__,
             "__doc__": cls.__doc__,
-            "__annotations__": _passed("__annotations__"),
+            "__annotations__": _passthrough("__annotations__"),
             "__slots__": (),
             "_self_class": weakref.ref(cls),
             "_self_methods": methods,
-            **_specials(cls),
+            **_dunder_methods(cls),
         }
         names = {name for base in cls.__mro__ for name in vars(base)}
         # An attribute that only later drivers have passes as well, but slower.
@@ -307,7 +307,7 @@ def _generated_class(
             if name in methods:
                 members[name] = property(_woven(name))
             elif name.isidentifier() and not name.startswith(("__", "_self_")):
-                members[name] = _passed(name)
+                members[name] = _passthrough(name)
         generated = type(cls.__name__, (WovenDriver,), members)
         classes[hook_methods] = generated
     return generated

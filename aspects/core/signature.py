@@ -9,7 +9,7 @@ from typing import Any
 
 from aspects.operations import is_coroutine
 
-Action = Callable[..., Any]
+Method = Callable[..., Any]
 
 #: The arguments that the protocol passes to each hook method, by position, before the
 #: arguments of the call.
@@ -27,7 +27,7 @@ _POSITIONAL = (
 )
 
 
-def adapt_signature(method: Action, protocol: tuple[str, ...]) -> Action:
+def adapt_signature(method: Method, protocol: tuple[str, ...]) -> Method:
     """Return a hook method that can be called as ``HookBase`` declares it.
 
     Manila passes the protocol's arguments by keyword, so a hook that was written for
@@ -98,7 +98,7 @@ def adapt_signature(method: Action, protocol: tuple[str, ...]) -> Action:
 
 
 #: The hook methods that every hook has.
-ACTIONS = ("_execute_pre_hook", "_execute_post_hook", "_execute_periodic_hook")
+HOOK_METHODS = ("_execute_pre_hook", "_execute_post_hook", "_execute_periodic_hook")
 
 
 def never_runs(hook: object) -> str | None:
@@ -108,7 +108,7 @@ def never_runs(hook: object) -> str | None:
 
     :param hook: a hook, or its class
     """
-    for name in (*ACTIONS, "_execute_error_hook"):
+    for name in (*HOOK_METHODS, "_execute_error_hook"):
         action = getattr(hook, name, None)
         if (
             is_coroutine(action)

@@ -294,7 +294,7 @@ def _watch(hook: Any, chain: Chain) -> None:
     hook._chains.add(chain)
 
 
-class Momentary:
+class SingleCallChain:
     """A chain that exists for one call.
 
     :param hooks: the hooks, in order

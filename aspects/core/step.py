@@ -222,9 +222,9 @@ class Step:
         dispatcher = hook.dispatcher
         if dispatcher is None:
             return supervised(hook, kind, method, operation if tick else None)
-        if kind in hook.deferred_actions:
+        if kind in hook.deferred_methods:
             return _deferred(dispatcher, hook, kind, method, operation)
-        if kind in hook.dispatching_actions:
+        if kind in hook.dispatching_methods:
             # The dispatcher supervises the part that the method hands to it.
             return method
         return supervised(hook, kind, method, operation if tick else None)

@@ -19,14 +19,14 @@ from aspects.config.reload import follow, log_refusal
 from aspects.config.weave import weave_from_config
 from aspects.errors import HookConfigError
 from aspects.manila import report
-from aspects.operations import ForHooksAlone
+from aspects.operations import DetachedContext
 from aspects.periodic import tick
 from aspects.weaving import is_woven, weaving
 
 LOG = log.getLogger(__name__)
 
 
-class AdminContext(ForHooksAlone, manila_context.RequestContext):  # type: ignore[misc]
+class AdminContext(DetachedContext, manila_context.RequestContext):  # type: ignore[misc]
     """Manila's admin context, for a hook."""
 
 

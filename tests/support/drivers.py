@@ -27,7 +27,7 @@ class BusyDriver(testing.FakeDriver):
         return self.does and self.does()
 
 
-def create_unless_it_fails(call: testing.DriverCall) -> str:
+def create_or_fail(call: testing.DriverCall) -> str:
     """Create a share, unless it says that this fails: for a fake driver's answer."""
     if call.arguments["share"].get("fails"):
         raise LookupError("no such pool")
@@ -75,7 +75,7 @@ class CoroutineDriver(Driver):
         return self.body(context, share, share_server, **more)
 
 
-class OwnDriver(Driver):
+class DecoratedDriver(Driver):
     """A driver whose source one owns."""
 
     hooks: tuple[Any, ...] = ()
@@ -86,7 +86,7 @@ class OwnDriver(Driver):
     update_replica_state = aspects.add_hooks(Driver.update_replica_state)
 
 
-class OwnCoroutineDriver(CoroutineDriver):
+class DecoratedCoroutineDriver(CoroutineDriver):
     hooks: tuple[Any, ...] = ()
     backend = "alpha"
     host = "node@alpha"

@@ -19,7 +19,7 @@ NOT_SUPPRESSED = [KeyboardInterrupt, SystemExit, Timeout, asyncio.CancelledError
 
 
 #: One call of a hook method, and what it was given.
-Seen = testing.HookCall
+HookCall = testing.HookCall
 
 #: Raises an exception, calls a function, returns anything else.
 act = testing._give
@@ -87,6 +87,6 @@ class PlainRecorder(UpstreamRecorder):
     _execute_error_hook = testing.Recorder._execute_error_hook
 
 
-def actions_of(trace: Iterable[Any]) -> list[str]:
+def methods_of(trace: Iterable[Any]) -> list[str]:
     """Return a trace in short: ``one.pre``, ``driver``, ``one.post``, ..."""
     return [str(each) for each in trace]

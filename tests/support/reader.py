@@ -11,7 +11,7 @@ In order, in one directory, each code block by the rule for its language:
   program, with such options. What they print is not looked at.
 * ``sh``, ``yaml`` and ``json`` must be that.
 
-What is left out stands in :data:`LEFT_OUT`; any other block is an error.
+What is left out stands in :data:`SKIPPED_BLOCKS`; any other block is an error.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from aspects.testing import FakeDriver
 from .pages import ROOT, Block, blocks_of, commands_of
 
 #: Page, the block's first line -> why it is not tried out.
-LEFT_OUT = {
+SKIPPED_BLOCKS = {
     ("README.rst", "What arrived"): "what the demo shows: test_demo.py looks at it",
     ("reference/command.rst", "[DEFAULT]"): "has the mistakes that the page is about",
     ("reference/command.rst", "problem:"): "what the command prints",
@@ -119,7 +119,7 @@ class Reader:
         """
         before = set(sys.modules)
         try:
-            blocks = [block for block in blocks_of(page) if not left_out(block)]
+            blocks = [block for block in blocks_of(page) if not is_skipped(block)]
             for block in blocks:
                 # A page may show how a file is used before it shows the file.
                 if block.caption and block.language == "python":
@@ -247,10 +247,11 @@ class Reader:
         return re.sub(r"(?<![\w/.])/(etc|var)/[\w./-]+", own, text)
 
 
-def left_out(block: Block) -> bool:
+def is_skipped(block: Block) -> bool:
     """Tell whether a block is not tried out."""
     return any(
-        block.page == page and block.text.startswith(first) for page, first in LEFT_OUT
+        block.page == page and block.text.startswith(first)
+        for page, first in SKIPPED_BLOCKS
     )
 
 

@@ -164,7 +164,7 @@ class Receiver:
         self._thread.join()
 
 
-class Silent:
+class SilentServer:
     """What takes connections, and says nothing.
 
     :param full: take none, so that who connects waits

@@ -4,7 +4,7 @@
 from concurrent.futures import ThreadPoolExecutor
 
 
-def in_a_thread(function, *args, **kwargs):
+def run_in_thread(function, *args, **kwargs):
     """Return what a function returns, or raise what it raises.
 
     A new request context of oslo.context is at once the current one of its

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import aspects
 
-from .drivers import CoroutineDriver, Driver, OwnCoroutineDriver, OwnDriver
+from .drivers import CoroutineDriver, DecoratedCoroutineDriver, DecoratedDriver, Driver
 
 
 def finish(coroutine: Any) -> Any:
@@ -24,13 +24,15 @@ class Way(NamedTuple):
     """A way to have hooks around a driver's ``create_share``."""
 
     name: str
-    own: bool
+    decorated: bool
     coroutine: bool
 
     def driver(self, hooks: Iterable[Any], body: Any = None) -> Any:
         """Return a driver with these hooks; what its method does is ``body``."""
-        if self.own:
-            driver = (OwnCoroutineDriver if self.coroutine else OwnDriver)(body)
+        if self.decorated:
+            driver = (DecoratedCoroutineDriver if self.coroutine else DecoratedDriver)(
+                body
+            )
             driver.hooks = tuple(hooks)
             return driver
         plain = (CoroutineDriver if self.coroutine else Driver)(body)

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 import aspects
-from tests.support.drivers import OwnCoroutineDriver, OwnDriver
-from tests.support.hooks import Recorder, UpstreamRecorder, actions_of
+from tests.support.drivers import DecoratedCoroutineDriver, DecoratedDriver
+from tests.support.hooks import Recorder, UpstreamRecorder, methods_of
 from tests.support.ways import finish
 
 CONTEXT = object()
@@ -71,7 +71,7 @@ def test_it_runs_the_hooks_of_the_object_in_order() -> None:
     trace: list[Any] = []
     own = Own(Recorder("one", trace), Recorder("two", trace))
     assert own.create_share(CONTEXT, {"id": 1}) == "result"
-    assert actions_of(trace) == ["one.pre", "two.pre", "one.post", "two.post"]
+    assert methods_of(trace) == ["one.pre", "two.pre", "one.post", "two.post"]
 
 
 def test_positional_stays_positional_and_keyword_keyword() -> None:
@@ -112,7 +112,7 @@ def test_the_operation_is_that_of_the_driver_method_else_its_own_name() -> None:
 
 def test_backend_and_host_are_the_objects() -> None:
     hook = Recorder()
-    own = OwnDriver()
+    own = DecoratedDriver()
     own.hooks = (hook,)
     own.create_share(CONTEXT, "share")
     assert hook.trace[0].func_name.backend == "alpha"
@@ -183,7 +183,7 @@ def test_a_coroutine_method_is_awaited_before_its_post_hooks() -> None:
     hook = Recorder(post=aspects.UpdatedResults("updated"))
     assert finish(Own(hook).extend_share("share", 5)) == "updated"
     assert [seen.outcome for seen in hook.trace] == [None, 5]
-    own = OwnCoroutineDriver()
+    own = DecoratedCoroutineDriver()
     own.hooks = (Recorder(pre=aspects.Veto()),)
     with pytest.raises(aspects.Veto):
         finish(own.create_share(CONTEXT, "share"))
@@ -195,4 +195,4 @@ def test_a_class_with_decorated_methods_can_be_woven() -> None:
     own, woven = Recorder("own", trace), Recorder("woven", trace)
     driver = aspects.weave(Own(own), [woven])
     driver.create_share(CONTEXT, {})
-    assert actions_of(trace) == ["woven.pre", "own.pre", "own.post", "woven.post"]
+    assert methods_of(trace) == ["woven.pre", "own.pre", "own.post", "woven.post"]

@@ -259,7 +259,7 @@ def test_slow_tick(clock, caplog):
 
 def test_slow_tick_of_a_hook_that_defers_other_actions(clock, caplog):
     hook = Sender(clock, hook_slow_seconds=0.5, seconds=1.0)
-    hook.deferred_actions = ("post", "error")
+    hook.deferred_methods = ("post", "error")
     hook.dispatcher = aspects.Background("sender of alpha")
     woven = aspects.weave(Driver(), [hook], "alpha")
     with caplog.at_level(logging.WARNING):
@@ -291,8 +291,8 @@ def test_errors_in_the_background_count(clock):
 class Dispatching(Sender):
     """A hook that hands what takes its time to the dispatcher itself."""
 
-    deferred_actions = ()
-    dispatching_actions = ("post",)
+    deferred_methods = ()
+    dispatching_methods = ("post",)
 
     def _execute_post_hook(self, context, func_name, data, results, *args, **kwargs):
         self.dispatcher.put(self, "post", func_name, self.act, "post")

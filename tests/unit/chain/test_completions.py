@@ -11,9 +11,9 @@ import pytest
 import aspects
 from tests.support.hooks import (
     NOT_SUPPRESSED,
+    HookCall,
     Recorder,
-    Seen,
-    actions_of,
+    methods_of,
 )
 from tests.support.ways import Way
 
@@ -29,7 +29,7 @@ def test_every_hook_whose_turn_came_before_the_driver_gets_exactly_one_ending(
         way.call(way.driver(three(trace), body), CONTEXT, "share")
     except RuntimeError:
         assert fails
-    endings = [each for each in trace[4:] if isinstance(each, Seen)]
+    endings = [each for each in trace[4:] if isinstance(each, HookCall)]
     assert sorted(each.hook for each in endings) == ["one", "three", "two"]
     assert {each.kind for each in endings} == {"error" if fails else "post"}
 
@@ -44,7 +44,7 @@ def test_an_ending_without_its_pre_action_has_no_pre_hook_data(
         way.call(way.driver([hook], body), CONTEXT, "share")
     except RuntimeError:
         assert fails
-    assert actions_of(trace) == ["driver", "hook.error" if fails else "hook.post"]
+    assert methods_of(trace) == ["driver", "hook.error" if fails else "hook.post"]
     assert trace[-1].data is None
 
 
@@ -58,7 +58,7 @@ def test_enable_post_hooks_switches_both_endings(
         way.call(way.driver([hook], body), CONTEXT, "share")
     except RuntimeError:
         assert fails
-    assert actions_of(trace) == ["hook.pre", "driver"]
+    assert methods_of(trace) == ["hook.pre", "driver"]
 
 
 def test_a_disabled_pre_action_vetoes_nothing(way: Way, trace: list[Any]) -> None:
@@ -69,7 +69,7 @@ def test_a_disabled_pre_action_vetoes_nothing(way: Way, trace: list[Any]) -> Non
 def test_a_hook_that_is_off_altogether_sees_nothing(way: Way, trace: list[Any]) -> None:
     hooks = three(trace, enabled=[])
     way.call(way.driver(hooks), CONTEXT, "share")
-    assert actions_of(trace) == ["one.pre", "three.pre", "one.post", "three.post"]
+    assert methods_of(trace) == ["one.pre", "three.pre", "one.post", "three.post"]
     data = [each.data for each in trace if each.kind == "post"]
     assert data == ["data of one", "data of three"]
 
@@ -81,7 +81,7 @@ def test_the_driver_raises_and_error_hooks_run_in_reverse_order(
     driver = way.driver(three(trace), tracing(trace, error))
     with pytest.raises(RuntimeError) as caught:
         way.call(driver, CONTEXT, "share")
-    assert actions_of(trace)[3:] == ["driver", "three.error", "two.error", "one.error"]
+    assert methods_of(trace)[3:] == ["driver", "three.error", "two.error", "one.error"]
     assert all(each.outcome is error for each in trace[4:])
     assert [each.data for each in trace[4:]] == [
         "data of three",
@@ -116,7 +116,7 @@ def test_an_error_hook_that_raises_is_logged_and_never_replaces_the_error(
     with pytest.raises(RuntimeError) as caught:
         way.call(way.driver(hooks, tracing(trace, error)), CONTEXT, "share")
     assert caught.value is error
-    assert actions_of(trace)[-3:] == ["three.error", "two.error", "one.error"]
+    assert methods_of(trace)[-3:] == ["three.error", "two.error", "one.error"]
     assert trace[-1].outcome is error
     (record,) = caplog.records
     assert record.levelno >= logging.WARNING
@@ -137,7 +137,7 @@ def test_the_end_of_a_thread_in_an_error_hook_waits_for_the_other_endings(
         driver = way.driver(hooks, tracing(trace, error))
         way.call(driver, CONTEXT, "share", share_server="server")
     assert caught.value is ending
-    assert actions_of(trace)[-3:] == ["three.error", "two.error", "one.error"]
+    assert methods_of(trace)[-3:] == ["three.error", "two.error", "one.error"]
     assert trace[-1] == (
         *("one", "error", CONTEXT, "create_share_instance", "data of one", error),
         *(("share",), {"share_server": "server"}),
@@ -152,7 +152,7 @@ def test_a_pre_hook_raises_and_the_driver_is_not_called(
         way.call(way.driver(three(trace, pre=error), tracing(trace)), CONTEXT, "share")
     assert caught.value is error
     # It itself and the hooks after it get nothing.
-    assert actions_of(trace) == ["one.pre", "two.pre", "one.error"]
+    assert methods_of(trace) == ["one.pre", "two.pre", "one.error"]
     assert trace[-1].outcome is error
     assert trace[-1].data == "data of one"
 
@@ -163,7 +163,7 @@ def test_hooks_before_a_raising_pre_hook_end_in_reverse_order(
     hooks = [*three(trace), Recorder("four", trace, pre=ValueError())]
     with pytest.raises(ValueError):  # noqa: PT011
         way.call(way.driver(hooks, tracing(trace)), CONTEXT, "share")
-    assert actions_of(trace)[4:] == ["three.error", "two.error", "one.error"]
+    assert methods_of(trace)[4:] == ["three.error", "two.error", "one.error"]
 
 
 def test_a_post_hook_raises_and_the_hooks_after_it_get_their_error_action(
@@ -174,7 +174,7 @@ def test_a_post_hook_raises_and_the_hooks_after_it_get_their_error_action(
     with pytest.raises(ValueError, match="of the hook") as caught:
         way.call(way.driver(hooks, tracing(trace)), CONTEXT, "share")
     assert caught.value is error
-    assert actions_of(trace)[4:] == [
+    assert methods_of(trace)[4:] == [
         "driver",
         "one.post",
         "two.post",

@@ -13,7 +13,7 @@ import aspects
 from tests.support.drivers import Driver
 from tests.support.hooks import (
     Recorder,
-    actions_of,
+    methods_of,
 )
 from tests.support.ways import Way
 
@@ -156,4 +156,4 @@ def test_a_call_of_the_wrong_arguments_is_the_drivers_to_refuse(
     driver = way.driver([Recorder("hook", trace)])
     with pytest.raises(TypeError, match="create_share"):
         way.call(driver, CONTEXT)
-    assert actions_of(trace) == ["hook.pre", "hook.error"]
+    assert methods_of(trace) == ["hook.pre", "hook.error"]

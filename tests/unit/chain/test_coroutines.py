@@ -12,7 +12,7 @@ import aspects
 from tests.support.drivers import CoroutineDriver, Driver
 from tests.support.hooks import (
     Recorder,
-    actions_of,
+    methods_of,
 )
 from tests.support.ways import finish
 
@@ -31,7 +31,7 @@ def test_a_coroutine_method_is_awaited_before_its_post_hooks_run(
 
     woven = aspects.weave(Slow(), three(trace))
     assert asyncio.run(woven.create_share(CONTEXT, "share")) == "result"
-    assert actions_of(trace)[3:6] == ["begin", "end", "one.post"]
+    assert methods_of(trace)[3:6] == ["begin", "end", "one.post"]
     assert trace[5].outcome == "result"
 
 
@@ -65,7 +65,7 @@ def test_a_cancelled_coroutine_gets_its_error_endings(
         assert task.cancelled()
 
     asyncio.run(main())
-    assert actions_of(trace)[3:] == ["three.error", "two.error", "one.error"]
+    assert methods_of(trace)[3:] == ["three.error", "two.error", "one.error"]
     assert all(isinstance(e.outcome, asyncio.CancelledError) for e in trace[3:])
 
 
@@ -73,7 +73,7 @@ def test_a_closed_coroutine_gets_its_error_endings(trace: list[Any]) -> None:
     coroutine = aspects.weave(CoroutineDriver(), three(trace)).create_share(CONTEXT, 1)
     coroutine.send(None)
     coroutine.close()
-    assert actions_of(trace)[3:] == ["three.error", "two.error", "one.error"]
+    assert methods_of(trace)[3:] == ["three.error", "two.error", "one.error"]
 
 
 def test_no_hook_runs_for_a_coroutine_that_is_never_awaited(trace: list[Any]) -> None:
@@ -88,7 +88,7 @@ def test_a_vetoed_coroutine_method_is_not_called(trace: list[Any]) -> None:
     )
     with pytest.raises(aspects.Veto):
         asyncio.run(woven.create_share(CONTEXT, "share"))
-    assert actions_of(trace) == ["one.pre", "two.pre", "one.error"]
+    assert methods_of(trace) == ["one.pre", "two.pre", "one.error"]
 
 
 def test_calls_of_a_coroutine_method_do_not_mix() -> None:

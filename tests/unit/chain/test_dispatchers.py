@@ -11,7 +11,7 @@ import aspects
 from tests.support.drivers import Driver
 from tests.support.hooks import (
     Recorder,
-    actions_of,
+    methods_of,
 )
 
 from .common import CONTEXT, KINDS, tracing
@@ -44,7 +44,7 @@ def test_a_dispatcher_gets_the_actions_that_are_deferred(
     hook = kind("hook", trace, enabled=switches, pre="data")
     hook.dispatcher = dispatcher = Dispatcher()
     if len(deferred) < 3:  # else those of the base class
-        hook.deferred_actions = deferred
+        hook.deferred_methods = deferred
     driver = Driver()
     woven = aspects.weave(driver, [hook])
     woven.create_share(CONTEXT, "share", share_server="server")
@@ -52,7 +52,7 @@ def test_a_dispatcher_gets_the_actions_that_are_deferred(
     with pytest.raises(RuntimeError):
         woven.delete_share(CONTEXT, "share")
     aspects.tick(woven, CONTEXT, "instances")
-    assert actions_of(trace) == [
+    assert methods_of(trace) == [
         *("hook.pre", "hook.post", "hook.pre", "hook.error", "hook.periodic"),
     ]
     assert trace[1][2:5] == (CONTEXT, "create_share_instance", "data")
@@ -84,8 +84,8 @@ def test_what_is_not_deferred_is_timed_unless_the_hook_defers_by_itself(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     hook = Recorder("hook")
-    hook.dispatcher, hook.deferred_actions = Dispatcher(), deferred  # type: ignore[misc]
-    hook.dispatching_actions = dispatching  # type: ignore[misc]
+    hook.dispatcher, hook.deferred_methods = Dispatcher(), deferred  # type: ignore[misc]
+    hook.dispatching_methods = dispatching  # type: ignore[misc]
     hook.hook_slow_seconds = 1e-9
     aspects.weave(Driver(), [hook]).create_share(CONTEXT, "share")
     told = [record.getMessage().split(" ")[1] for record in caplog.records]

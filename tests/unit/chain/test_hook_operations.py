@@ -17,7 +17,7 @@ from tests.support.hooks import (
     PlainRecorder,
     Recorder,
     UpstreamRecorder,
-    actions_of,
+    methods_of,
 )
 from tests.support.ways import Way, finish
 
@@ -48,7 +48,7 @@ def test_a_hook_runs_for_its_operations_alone(
     hook = kind("hook", trace)
     hook.hook_operations = patterns
     way.call(way.driver([hook], tracing(trace)), CONTEXT, "share")
-    assert actions_of(trace) == (
+    assert methods_of(trace) == (
         ["hook.pre", "driver", "hook.post"] if runs else ["driver"]
     )
 
@@ -61,7 +61,7 @@ def test_an_attribute_of_that_name_that_is_no_list_is_something_else(
     hook = PlainRecorder("hook", trace)
     hook.hook_operations = value  # type: ignore[attr-defined]
     way.call(way.driver([hook]), CONTEXT, "share")
-    assert actions_of(trace) == ["hook.pre", "hook.post"]
+    assert methods_of(trace) == ["hook.pre", "hook.post"]
 
 
 @pytest.mark.parametrize("action", ["pre", "post"])
@@ -105,7 +105,7 @@ def test_a_hook_that_is_not_for_it_gets_no_ending_either(
     except RuntimeError:
         assert fails
     endings = ["three.error", "one.error"] if fails else ["one.post", "three.post"]
-    assert actions_of(trace) == ["one.pre", "three.pre", "driver", *endings]
+    assert methods_of(trace) == ["one.pre", "three.pre", "driver", *endings]
 
 
 def test_a_hook_that_is_not_for_it_forbids_nothing(way: Way) -> None:
@@ -149,7 +149,7 @@ def test_update_access_is_for_the_hooks_of_what_its_rules_make_it(
     names = {"add_rules": adds, "delete_rules": deletes}
     result = woven.update_access(CONTEXT, "share", access_rules=[], **names)
     assert (finish(result) if cls is CoroutineAccess else result) == "updated"
-    assert actions_of(trace) == [f"{operation}.pre", f"{operation}.post"]
+    assert methods_of(trace) == [f"{operation}.pre", f"{operation}.post"]
     assert {seen.func_name for seen in trace} == {operation}
 
 
@@ -169,7 +169,7 @@ def test_the_operations_of_a_live_hook_take_effect_with_the_next_call(
         trace.clear()
         way.call(driver, CONTEXT, "share")
         expected = ["hook.pre", "other.pre", "hook.post"] if runs else ["other.pre"]
-        assert actions_of(trace) == expected
+        assert methods_of(trace) == expected
 
 
 @pytest.mark.parametrize("kind", HOOK_KINDS)
@@ -193,7 +193,7 @@ def test_a_call_in_flight_ends_with_the_operations_it_began_with(
     with pytest.raises(RuntimeError) if fails else contextlib.nullcontext():
         way.call(driver, CONTEXT, "share")
     expected = ["hook.pre"] if told else ["hook.pre", f"hook.{ending}"]
-    assert actions_of(trace) == (expected if runs else [])
+    assert methods_of(trace) == (expected if runs else [])
 
 
 def test_ticks_are_not_among_the_operations(trace: list[Any]) -> None:
@@ -202,7 +202,7 @@ def test_ticks_are_not_among_the_operations(trace: list[Any]) -> None:
     driver = aspects.weave(Driver(), [hook])
     assert aspects.tick(driver, CONTEXT, []) is True
     driver.create_share(CONTEXT, "share")
-    assert actions_of(trace) == ["hook.periodic"]
+    assert methods_of(trace) == ["hook.periodic"]
 
 
 @pytest.mark.parametrize("kind", [list, tuple, set, frozenset, iter])
@@ -213,7 +213,7 @@ def test_any_collection_of_patterns_will_do(kind: Any, trace: list[Any]) -> None
     woven.create_share(CONTEXT, "share")
     assert trace == []
     woven.delete_share(CONTEXT, "share")
-    assert actions_of(trace) == ["one.pre", "one.post"]
+    assert methods_of(trace) == ["one.pre", "one.post"]
 
 
 @pytest.mark.parametrize("patterns", ["delete_*", b"delete_*", 5, [5], ["*", None]])
@@ -226,7 +226,7 @@ def test_anything_else_is_refused_and_changes_nothing(
         hook.hook_operations = patterns
     assert hook.hook_operations == ("*",)
     woven.create_share(CONTEXT, "share")
-    assert actions_of(trace) == ["one.pre", "one.post"]
+    assert methods_of(trace) == ["one.pre", "one.post"]
 
 
 def test_a_hook_without_patterns_runs_for_no_operation(trace: list[Any]) -> None:

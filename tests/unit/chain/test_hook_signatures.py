@@ -12,7 +12,7 @@ from tests.support.hooks import (
     PlainRecorder,
     Recorder,
     UpstreamRecorder,
-    actions_of,
+    methods_of,
 )
 from tests.support.ways import Way
 
@@ -26,7 +26,7 @@ def test_a_hook_of_another_base_class_works_in_a_chain(
     hook = kind("hook", trace, pre="data", post=aspects.UpdatedResults("updated"))
     driver = way.driver([Recorder("own", trace), hook])
     assert way.call(driver, CONTEXT, "share") == "updated"
-    assert actions_of(trace) == ["own.pre", "hook.pre", "own.post", "hook.post"]
+    assert methods_of(trace) == ["own.pre", "hook.pre", "own.post", "hook.post"]
     assert trace[-1].data == "data"
 
 
@@ -42,7 +42,7 @@ def test_a_hook_without_an_error_action_is_passed_over(
     with pytest.raises(RuntimeError) as caught:
         way.call(way.driver(hooks, tracing(trace, error)), CONTEXT, "share")
     assert caught.value is error
-    assert actions_of(trace)[4:] == ["three.error", "one.error"]
+    assert methods_of(trace)[4:] == ["three.error", "one.error"]
 
 
 class KeywordOnly(PlainRecorder):

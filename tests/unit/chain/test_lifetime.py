@@ -16,7 +16,7 @@ from tests.support.drivers import Driver
 from tests.support.hooks import (
     PlainRecorder,
     Recorder,
-    actions_of,
+    methods_of,
 )
 from tests.support.ways import Way
 
@@ -79,7 +79,7 @@ def test_a_call_keeps_nothing_alive(
         hooks = [Hook(name, suppress=switches) for name in ("one", "two", "three")]
         driver = way.driver(hooks, body)
         references.append(
-            weakref.ref(aspects.unweave(driver) if not way.own else driver)
+            weakref.ref(aspects.unweave(driver) if not way.decorated else driver)
         )
         references.extend(weakref.ref(hook) for hook in hooks)
         try:
@@ -166,7 +166,7 @@ def test_hooks_start_and_stop_in_order(trace: list[Any]) -> None:
     for _ in range(2):
         about.start()
         about.stop()
-    assert actions_of(trace) == ["one.start", "two.start", "two.stop", "one.stop"] * 2
+    assert methods_of(trace) == ["one.start", "two.start", "two.stop", "one.stop"] * 2
 
 
 @pytest.mark.parametrize("what", ["start", "stop"])
@@ -179,7 +179,7 @@ def test_a_hook_that_cannot_start_or_stop_is_one_error_and_no_hindrance(
     about = aspects.weaving(aspects.weave(Driver(), hooks, "alpha"))
     about.start()
     about.stop()
-    assert actions_of(trace) == [
+    assert methods_of(trace) == [
         *("one.start", "wrong.start", "two.start"),
         *("two.stop", "wrong.stop", "one.stop"),
     ]
@@ -201,7 +201,7 @@ def test_a_hook_stops_after_what_is_in_its_queue(trace: list[Any]) -> None:
     for _ in range(20):
         driver.create_share(CONTEXT, "share")
     aspects.weaving(driver).stop()
-    assert actions_of(trace) == ["one.start", *["one.post"] * 20, "one.stop"]
+    assert methods_of(trace) == ["one.start", *["one.post"] * 20, "one.stop"]
 
 
 def test_a_hook_that_was_not_started_is_not_stopped(trace: list[Any]) -> None:
@@ -216,7 +216,7 @@ def test_calls_do_not_wait_for_a_start(trace: list[Any]) -> None:
     aspects.weaving(driver).stop()
     driver.create_share(CONTEXT, "share")
     pair = ["one.pre", "one.post"]
-    assert actions_of(trace) == [*pair, "one.start", "one.stop"]
+    assert methods_of(trace) == [*pair, "one.start", "one.stop"]
 
 
 def test_a_chain_runs_again_after_another_start(trace: list[Any]) -> None:
@@ -226,4 +226,4 @@ def test_a_chain_runs_again_after_another_start(trace: list[Any]) -> None:
         driver.create_share(CONTEXT, "share")
         aspects.weaving(driver).stop()
     once = ["one.start", "one.pre", "one.post", "one.stop"]
-    assert actions_of(trace) == once * 2
+    assert methods_of(trace) == once * 2

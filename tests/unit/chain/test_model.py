@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 import aspects
 from tests.support.hooks import (
+    HookCall,
     PlainRecorder,
     Recorder,
-    Seen,
     Timeout,
     UpstreamRecorder,
     act,
@@ -201,7 +201,7 @@ def outcome_of(way: Way, driver: Any, trace: list[Any], method: str) -> Any:
         outcome = error
     short: list[Any] = []
     for seen in trace:
-        if isinstance(seen, Seen):
+        if isinstance(seen, HookCall):
             assert seen.context is CONTEXT
             assert seen.func_name == METHODS[method]
             (share,), server = seen.args, seen.kwargs["share_server"]

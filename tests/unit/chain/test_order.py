@@ -11,9 +11,9 @@ import pytest
 import aspects
 from tests.support.drivers import Driver
 from tests.support.hooks import (
+    HookCall,
     Recorder,
-    Seen,
-    actions_of,
+    methods_of,
 )
 from tests.support.ways import Way
 
@@ -25,7 +25,7 @@ def test_pre_hooks_then_the_driver_then_post_hooks_each_in_configured_order(
 ) -> None:
     driver = way.driver(three(trace), tracing(trace))
     assert way.call(driver, CONTEXT, "share") == "result"
-    assert actions_of(trace) == [
+    assert methods_of(trace) == [
         "one.pre",
         "two.pre",
         "three.pre",
@@ -114,7 +114,7 @@ def test_a_chain_may_be_empty(way: Way) -> None:
 def test_one_hook_may_be_there_twice(way: Way, trace: list[Any]) -> None:
     hook = Recorder("it", trace)
     way.call(way.driver([hook, hook]), CONTEXT, "share")
-    assert actions_of(trace) == ["it.pre", "it.pre", "it.post", "it.post"]
+    assert methods_of(trace) == ["it.pre", "it.pre", "it.post", "it.post"]
 
 
 def test_args_and_kwargs_are_what_the_caller_passed_less_the_context(
@@ -147,7 +147,7 @@ def test_the_error_action_gets_the_same_arguments(way: Way, trace: list[Any]) ->
 def test_a_hook_that_changes_its_kwargs_changes_no_others(
     way: Way, trace: list[Any]
 ) -> None:
-    def change(seen: Seen) -> None:
+    def change(seen: HookCall) -> None:
         seen.kwargs.clear()
 
     received = []

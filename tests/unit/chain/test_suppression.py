@@ -14,9 +14,9 @@ import aspects
 from tests.support.hooks import (
     NOT_SUPPRESSED,
     Recorder,
-    actions_of,
+    methods_of,
 )
-from tests.support.threads import in_a_thread
+from tests.support.threads import run_in_thread
 from tests.support.ways import Way
 
 from .common import CONTEXT, three, tracing
@@ -28,7 +28,7 @@ def test_a_suppressed_error_stands_in_for_pre_hook_data(
     error = ValueError("of the hook")
     hooks = three(trace, suppress=["pre"], pre=error)
     assert way.call(way.driver(hooks, tracing(trace)), CONTEXT, "share") == "result"
-    assert actions_of(trace) == [
+    assert methods_of(trace) == [
         "one.pre",
         "two.pre",
         "three.pre",
@@ -56,7 +56,7 @@ def test_a_suppressed_error_of_a_post_hook_changes_nothing(
 ) -> None:
     hooks = three(trace, suppress=["post"], post=ValueError())
     assert way.call(way.driver(hooks), CONTEXT, "share") == "result"
-    assert actions_of(trace)[-1] == "three.post"
+    assert methods_of(trace)[-1] == "three.post"
     assert trace[-1].outcome == "result"
 
 
@@ -123,7 +123,7 @@ def test_secrets_are_masked_in_the_log(
 def test_the_token_of_the_context_is_masked_in_the_log(
     way: Way, action: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    context = in_a_thread(oslo_context.RequestContext, auth_token="tops3cret")
+    context = run_in_thread(oslo_context.RequestContext, auth_token="tops3cret")
     error = ValueError("401 for tops3cret")
     hook = Recorder(suppress=["pre", "post"], **{action: error})
     body = tracing([], RuntimeError() if action == "error" else "result")
@@ -165,7 +165,7 @@ def test_a_veto_of_a_pre_hook_is_never_suppressed(
     with pytest.raises(kind) as caught:
         way.call(way.driver(hooks, tracing(trace)), CONTEXT, "share")
     assert caught.value is veto
-    assert actions_of(trace) == ["one.pre", "two.pre", "one.error"]
+    assert methods_of(trace) == ["one.pre", "two.pre", "one.error"]
 
 
 def test_a_veto_of_a_post_hook_comes_too_late_and_is_suppressed_as_any_error(
@@ -187,7 +187,7 @@ def test_suppression_never_catches_the_end_of_a_thread_and_error_hooks_run_for_i
     with pytest.raises(kind) as caught:
         way.call(way.driver(hooks, body), CONTEXT, "share")
     assert caught.value is end
-    errors = [each for each in trace if actions_of([each])[0].endswith(".error")]
+    errors = [each for each in trace if methods_of([each])[0].endswith(".error")]
     assert [each.hook for each in errors] == {
         "pre": ["one"],
         "driver": ["three", "two", "one"],

@@ -11,7 +11,7 @@ from aspects.config.options import SWITCHES
 from aspects.core.step import Switches
 from tests.support.hooks import (
     Recorder,
-    actions_of,
+    methods_of,
 )
 from tests.support.ways import Way, finish
 
@@ -28,7 +28,7 @@ def test_switches_take_effect_with_the_next_call(
     def seen() -> list[str]:
         trace.clear()
         way.call(driver, CONTEXT, "share")
-        return actions_of(trace)
+        return methods_of(trace)
 
     assert seen() == []
     hook.pre_hooks_enabled = True
@@ -76,7 +76,7 @@ def test_switches_of_a_subclass_take_effect_with_the_next_call(
     assert trace == []
     hook.pre_hooks_enabled = hook.ending = True
     way.call(driver, CONTEXT, "share")
-    assert actions_of(trace) == ["hook.pre", "hook.post"]
+    assert methods_of(trace) == ["hook.pre", "hook.post"]
 
 
 def test_a_method_got_while_some_action_is_on_follows_the_switches(
@@ -88,7 +88,7 @@ def test_a_method_got_while_some_action_is_on_follows_the_switches(
     hook.pre_hooks_enabled, hook.post_hooks_enabled = True, False
     result = method(CONTEXT, "share")
     assert (finish(result) if way.coroutine else result) == "result"
-    assert actions_of(trace) == ["hook.pre"]
+    assert methods_of(trace) == ["hook.pre"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -113,7 +113,7 @@ def test_a_call_in_flight_ends_with_the_chain_it_began_with(
             way.call(driver, CONTEXT, "share")
         except RuntimeError:
             assert fails
-        assert actions_of(trace) == expected
+        assert methods_of(trace) == expected
 
 
 def test_a_hook_that_switches_itself_off_gets_its_ending(
@@ -123,9 +123,9 @@ def test_a_hook_that_switches_itself_off_gets_its_ending(
     hook.answer(pre=lambda seen: setattr(hook, "post_hooks_enabled", False))
     driver = way.driver([hook])
     way.call(driver, CONTEXT, "share")
-    assert actions_of(trace) == ["once.pre", "once.post"]
+    assert methods_of(trace) == ["once.pre", "once.post"]
     way.call(driver, CONTEXT, "share")
-    assert actions_of(trace) == ["once.pre", "once.post", "once.pre"]
+    assert methods_of(trace) == ["once.pre", "once.post", "once.pre"]
 
 
 def test_one_hook_in_two_woven_drivers_is_switched_in_both(
@@ -136,7 +136,7 @@ def test_one_hook_in_two_woven_drivers_is_switched_in_both(
     hook.pre_hooks_enabled = True
     for driver in drivers:
         woven_way.call(driver, CONTEXT, "share")
-    assert actions_of(trace) == ["hook.pre", "hook.pre"]
+    assert methods_of(trace) == ["hook.pre", "hook.pre"]
 
 
 def test_a_snapshot_has_every_switch_of_a_hook() -> None:

@@ -13,10 +13,10 @@ import pytest
 import aspects
 from tests.support.drivers import Driver
 from tests.support.hooks import (
+    HookCall,
     Recorder,
-    Seen,
     UpstreamRecorder,
-    actions_of,
+    methods_of,
 )
 from tests.support.wait import wait_for
 from tests.support.ways import Way
@@ -33,7 +33,7 @@ def test_pre_actions_are_in_the_callers_thread_and_endings_in_another(
 ) -> None:
     threads: list[tuple[str, Any]] = []
 
-    def note(seen: Seen) -> None:
+    def note(seen: HookCall) -> None:
         threads.append((seen.kind, threading.current_thread()))
 
     answers = {"pre": note, "post": note, "error": note}
@@ -53,7 +53,7 @@ def test_pre_actions_are_in_the_callers_thread_and_endings_in_another(
 def test_actions_are_done_one_after_the_other_as_they_came(way: Way) -> None:
     running: list[int] = []
 
-    def alone(seen: Seen) -> None:
+    def alone(seen: HookCall) -> None:
         running.append(1)
         time.sleep(0.0005)
         assert len(running) == 1
@@ -81,7 +81,7 @@ def test_the_caller_does_not_wait(way: Way, gate: threading.Event) -> None:
     assert len(hook.trace) <= 1
     gate.set()
     hook.dispatcher.stop()
-    assert actions_of(hook.trace) == ["slow.post", "slow.error"]
+    assert methods_of(hook.trace) == ["slow.post", "slow.error"]
 
 
 def test_an_ending_gets_what_it_would_get_inline(way: Way) -> None:
@@ -120,7 +120,7 @@ def test_a_veto_is_still_the_callers(way: Way) -> None:
     with pytest.raises(aspects.Veto):
         way.call(way.driver([before, hook]), CONTEXT, "share")
     before.dispatcher.stop()
-    assert actions_of(before.trace) == ["before.pre", "before.error"]
+    assert methods_of(before.trace) == ["before.pre", "before.error"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -144,12 +144,12 @@ def test_periodic_actions_are_in_the_background_too(
 @pytest.mark.parametrize("kinds", [(), ("periodic",), ("post",), ("error", "periodic")])
 def test_a_class_says_which_actions_are_deferred(kinds: tuple[str, ...]) -> None:
     class Choosy(Recorder):
-        deferred_actions = kinds
+        deferred_methods = kinds
 
     here = threading.current_thread()
     inline: list[str] = []
 
-    def note(seen: Seen) -> None:
+    def note(seen: HookCall) -> None:
         if threading.current_thread() is here:
             inline.append(seen.kind)
 

@@ -14,9 +14,9 @@ import aspects
 from tests.support.drivers import Driver
 from tests.support.hooks import (
     NOT_SUPPRESSED,
+    HookCall,
     PlainRecorder,
     Recorder,
-    Seen,
 )
 from tests.support.ways import Way
 
@@ -26,10 +26,10 @@ from .common import CONTEXT, KINDS, deferred, fails
 pytestmark = pytest.mark.timeout(60)
 
 
-def secrets_in(action: str) -> Callable[[Seen], None]:
+def secrets_in(action: str) -> Callable[[HookCall], None]:
     """Return an action that fails, and repeats what it knows in its error."""
 
-    def answer(seen: Seen) -> None:
+    def answer(seen: HookCall) -> None:
         raise OSError(f"tried t0ken-Zq9 and k3y-Zq9 and p4ss-Zq9, {action}")
 
     return answer
@@ -97,7 +97,7 @@ def test_nothing_that_is_raised_ends_the_thread(
 ) -> None:
     threads = set()
 
-    def answer(seen: Seen) -> None:
+    def answer(seen: HookCall) -> None:
         threads.add(threading.current_thread())
         if seen.args == (1,):
             raise kind("once")

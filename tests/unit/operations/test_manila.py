@@ -8,7 +8,7 @@ import runpy
 import pytest
 
 import aspects
-from aspects.operations import METHODS, OPERATIONS, ROUTINE
+from aspects.operations import METHODS, OPERATIONS, ROUTINE_OPERATIONS
 from tests.support.hooks import Recorder
 from tests.support.manager_source import releases
 from tests.support.pages import DOCS
@@ -140,7 +140,7 @@ def test_what_manila_runs_by_itself_alone_is_routine(release: str) -> None:
         for method in RELEASES[release]["by_itself"]
         if method in METHODS
     }
-    assert by_itself == ROUTINE - {"periodic"} - ALSO_REQUESTED.keys()
+    assert by_itself == ROUTINE_OPERATIONS - {"periodic"} - ALSO_REQUESTED.keys()
 
 
 def test_every_driver_method_of_an_operation_is_one_that_manila_calls() -> None:
@@ -174,7 +174,7 @@ def test_the_documentation_has_a_table_of_the_operations() -> None:
             [
                 operation,
                 ", ".join((operation, *methods)),
-                "routine" if operation in ROUTINE else "requested",
+                "routine" if operation in ROUTINE_OPERATIONS else "requested",
                 f"{names[majors[0]]} to {names[23]}",
             ]
         )

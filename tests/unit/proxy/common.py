@@ -8,7 +8,7 @@ from typing import Any
 from unittest import mock
 
 from tests.support.drivers import Driver
-from tests.support.hooks import Recorder, actions_of
+from tests.support.hooks import Recorder, methods_of
 
 CONTEXT = object()
 
@@ -17,7 +17,7 @@ def is_intercepted(woven: Any, hook: Recorder, method: str = "create_share") -> 
     """Tell whether a call of a method now is one join point of the hook."""
     hook.trace.clear()
     getattr(woven, method)(CONTEXT, "share")
-    return actions_of(hook.trace) == ["hook.pre", "hook.post"]
+    return methods_of(hook.trace) == ["hook.pre", "hook.post"]
 
 
 def other(context: Any, share: Any) -> str:

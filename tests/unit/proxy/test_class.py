@@ -13,7 +13,7 @@ import pytest
 
 import aspects
 from tests.support.drivers import Driver
-from tests.support.hooks import Recorder, actions_of
+from tests.support.hooks import Recorder, methods_of
 
 from .kinds import Data, Dynamic, Mapped, Number, Plain
 from .operations import HasCreateShare, HasDeleteShare
@@ -99,7 +99,7 @@ def test_to_initialize_it_again_initializes_the_driver_again(hook: Recorder) -> 
     woven.__init__(lambda *args: "other")
     assert aspects.unweave(woven) is driver
     assert woven.create_share(CONTEXT, "share") == "other"
-    assert actions_of(hook.trace) == ["hook.pre", "hook.post"]
+    assert methods_of(hook.trace) == ["hook.pre", "hook.post"]
 
 
 def test_an_in_place_operator_keeps_the_hooks() -> None:
@@ -121,7 +121,7 @@ def test_names_of_its_own_do_not_reach_the_driver(hook: Recorder, name: str) -> 
     woven = aspects.weave(driver, [hook])
     assert vars(driver).keys() == {"body"}
     woven.create_share(CONTEXT, "share")
-    assert actions_of(hook.trace) == ["hook.pre", "hook.post"]
+    assert methods_of(hook.trace) == ["hook.pre", "hook.post"]
     woven._self_other = 1
     assert woven._self_other == 1
     del woven._self_other
@@ -141,14 +141,14 @@ def test_a_method_that_the_driver_makes_up_is_put_back_as_its_own(
     assert driver.create_share(1) == ("create_share", (1,))
     assert hook.trace == []
     assert woven.create_share(1) == ("create_share", (1,))
-    assert actions_of(hook.trace) == ["hook.pre", "hook.post"]
+    assert methods_of(hook.trace) == ["hook.pre", "hook.post"]
 
 
 def test_a_woven_method_under_another_name_stays_woven(hook: Recorder) -> None:
     woven = aspects.weave(Driver(), [hook])
     woven.callback = woven.create_share
     assert woven.callback(CONTEXT, "share") == "result"
-    assert actions_of(hook.trace) == ["hook.pre", "hook.post"]
+    assert methods_of(hook.trace) == ["hook.pre", "hook.post"]
 
 
 def test_a_mock_of_a_woven_method_takes_its_place(hook: Recorder) -> None:
@@ -160,7 +160,7 @@ def test_a_mock_of_a_woven_method_takes_its_place(hook: Recorder) -> None:
     assert woven.create_share is driver.create_share
     woven.create_share = mock.Mock(spec=woven.delete_share, return_value="mocked")
     assert woven.create_share(CONTEXT, "share") == "mocked"
-    assert actions_of(hook.trace) == ["hook.pre", "hook.post"]
+    assert methods_of(hook.trace) == ["hook.pre", "hook.post"]
 
 
 def test_a_property_that_raises_attribute_error_is_evaluated_twice() -> None:

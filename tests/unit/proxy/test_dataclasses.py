@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import aspects
-from tests.support.hooks import Recorder, actions_of
+from tests.support.hooks import Recorder, methods_of
 
 from .kinds import Data, Frozen
 
@@ -92,4 +92,4 @@ def test_a_frozen_one_stays_frozen(hook: Recorder) -> None:
 
 def test_its_methods_are_intercepted(woven: Any, hook: Recorder) -> None:
     assert woven.create_share(CONTEXT, "share") == "share"
-    assert actions_of(hook.trace) == ["hook.pre", "hook.post"]
+    assert methods_of(hook.trace) == ["hook.pre", "hook.post"]

@@ -15,7 +15,7 @@ import pytest
 
 import aspects
 from tests.support.drivers import Driver
-from tests.support.hooks import Recorder, actions_of
+from tests.support.hooks import Recorder, methods_of
 
 from .common import CONTEXT, Kinds, with_attributes
 
@@ -43,7 +43,7 @@ def test_a_method_of_any_kind_is_intercepted(
     args = (CONTEXT,) if name == "allow_access" else (CONTEXT, "share")
     expected = getattr(kinds, name)(*args)
     assert getattr(woven, name)(*args) == expected
-    assert actions_of(hook.trace) == ["hook.pre", "hook.post"]
+    assert methods_of(hook.trace) == ["hook.pre", "hook.post"]
 
 
 @pytest.mark.parametrize("enabled", [["pre"], []])
@@ -115,7 +115,7 @@ def test_a_partial_of_a_woven_method_is_intercepted(hook: Recorder) -> None:
     woven = aspects.weave(Driver(), [hook])
     partial = functools.partial(woven.create_share, CONTEXT)
     assert partial("share") == "result"
-    assert actions_of(hook.trace) == ["hook.pre", "hook.post"]
+    assert methods_of(hook.trace) == ["hook.pre", "hook.post"]
     assert operator.methodcaller("create_share", CONTEXT, "share")(woven) == "result"
     assert len(hook.trace) == 4
 

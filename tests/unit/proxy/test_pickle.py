@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import aspects
-from tests.support.hooks import Recorder, actions_of
+from tests.support.hooks import Recorder, methods_of
 
 from .kinds import Cyclic, Data, Locked, Plain, Registered, Stated
 
@@ -92,7 +92,7 @@ def test_loading_needs_nothing_of_this_package(hook: Recorder) -> None:
 def test_a_woven_method_is_the_plain_drivers_when_loaded(hook: Recorder) -> None:
     method = aspects.weave(Data(), [hook]).create_share
     method(CONTEXT, "share")
-    assert actions_of(hook.trace) == ["hook.pre", "hook.post"]
+    assert methods_of(hook.trace) == ["hook.pre", "hook.post"]
     loaded = pickle.loads(pickle.dumps(method))
     assert type(loaded) is types.MethodType
     assert type(loaded.__self__) is Data

@@ -11,8 +11,8 @@ import pytest
 
 import aspects
 from tests.support.drivers import Driver
-from tests.support.hooks import Recorder, actions_of
-from tests.support.threads import in_a_thread
+from tests.support.hooks import Recorder, methods_of
+from tests.support.threads import run_in_thread
 
 from .common import CONTEXT, is_intercepted, other
 
@@ -120,7 +120,7 @@ def test_a_method_added_after_weaving_is_woven(hook: Recorder, through: bool) ->
     assert (operation.backend, operation.host) == ("alpha", "node@alpha")
     assert hook.trace[0].context is CONTEXT
     hook.trace.clear()
-    in_a_thread(woven.create_snapshot, None, "snapshot")
+    run_in_thread(woven.create_snapshot, None, "snapshot")
     assert hook.trace[0].context == "of the service"
 
 
@@ -214,7 +214,7 @@ def test_a_woven_method_of_another_driver_keeps_its_own_hooks() -> None:
         (woven if through else driver).create_share = backing.create_share
         inner.trace.clear()
         assert is_intercepted(woven, outer)
-        assert actions_of(inner.trace) == ["inner.pre", "inner.post"]
+        assert methods_of(inner.trace) == ["inner.pre", "inner.post"]
 
 
 def test_a_method_put_on_the_driver_itself_is_woven_once(hook: Recorder) -> None:
@@ -222,4 +222,4 @@ def test_a_method_put_on_the_driver_itself_is_woven_once(hook: Recorder) -> None
     woven = aspects.weave(driver, [hook])
     driver.create_share = woven.create_share
     assert woven.create_share(CONTEXT, "share") == "result"
-    assert actions_of(hook.trace) == ["hook.pre", "hook.post"]
+    assert methods_of(hook.trace) == ["hook.pre", "hook.post"]

@@ -12,8 +12,8 @@ import pytest
 
 import aspects
 from tests.support.drivers import Driver
-from tests.support.hooks import PlainRecorder, Recorder, actions_of
-from tests.support.threads import in_a_thread
+from tests.support.hooks import PlainRecorder, Recorder, methods_of
+from tests.support.threads import run_in_thread
 
 from .common import CONTEXT, is_intercepted
 
@@ -108,7 +108,7 @@ def test_weaving_tells_hooks_operations_and_ticks(hook: Recorder) -> None:
 
 def test_who_weaves_says_what_context_a_call_without_one_has(hook: Recorder) -> None:
     woven = aspects.weave(Driver(), [hook], new_context=lambda: "of the service")
-    in_a_thread(woven.extend_share, "share", 2)
+    run_in_thread(woven.extend_share, "share", 2)
     assert [seen.context for seen in hook.trace] == ["of the service"] * 2
 
 
@@ -188,7 +188,7 @@ def test_one_callers_call_is_one_join_point(hook: Recorder) -> None:
     woven = aspects.weave(Driver(), [hook])
     for _ in range(3):
         woven.create_share(CONTEXT, "share")
-    assert actions_of(hook.trace) == ["hook.pre", "hook.post"] * 3
+    assert methods_of(hook.trace) == ["hook.pre", "hook.post"] * 3
 
 
 def test_further_methods_are_woven_under_their_own_names(hook: Recorder) -> None:

@@ -9,7 +9,7 @@ from oslo_context import context as oslo_context
 
 import aspects
 from tests.support.entries import recording
-from tests.support.threads import in_a_thread
+from tests.support.threads import run_in_thread
 
 from .common import CONTEXT, SHARES, ticks_of
 
@@ -194,7 +194,7 @@ def test_method_that_the_driver_gets_later_is_asked():
 def test_no_context_is_an_admin_context():
     hook, driver = Hook(), Asked()
     woven = aspects.weave(driver, [hook])
-    in_a_thread(aspects.tick, woven, None, SHARES)
+    run_in_thread(aspects.tick, woven, None, SHARES)
     ((context, _),) = hook.seen
     assert isinstance(context, oslo_context.RequestContext)
     assert context.is_admin

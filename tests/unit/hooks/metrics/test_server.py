@@ -34,7 +34,7 @@ class Queue:
 def test_queues(figures):
     background, durable = Recorder("background"), Recorder("durable")
     background.dispatcher, durable.outbox = Queue(), Queue()
-    background.deferred_actions = ()
+    background.deferred_methods = ()
     figures.weave(BusyDriver(), background, durable, Recorder("inline"))
     told = {
         name: [figures(name, hook=hook) for hook in ("background", "durable")]
