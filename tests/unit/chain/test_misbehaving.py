@@ -273,7 +273,7 @@ def test_an_error_without_a_text_is_logged_all_the_same(caplog):
 
     hook = suppressing(Hook(pre=raising(Mute()), post=raising(Mute())))
     assert aspects.weave(Driver(), [hook]).create_share(CONTEXT, {}) == ["export"]
-    assert caplog.text.count("Mute: (it has no text)") == 2
+    assert caplog.text.count("MuteError: (no text)") == 2
 
 
 # Locks

@@ -127,7 +127,7 @@ def test_what_python_does_without_a_special_method_it_does_with_the_proxy(
 
 
 def test_one_name_is_no_list_of_methods() -> None:
-    with pytest.raises(TypeError, match="one name, not several"):
+    with pytest.raises(TypeError, match="expected several names, got"):
         aspects.weave(Driver(), [], hook_methods="helper")
 
 

@@ -78,7 +78,7 @@ def test_what_is_not_woven_has_no_weaving(function: Callable[..., Any]) -> None:
 def test_weaving_a_woven_driver_raises_already_woven(hook: Recorder) -> None:
     woven = aspects.weave(Driver(), [])
     with pytest.raises(
-        aspects.AlreadyWoven, match=r"Driver object .* is woven already"
+        aspects.AlreadyWoven, match=r"Driver object .* is already woven"
     ):
         aspects.weave(woven, [hook])
     assert issubclass(aspects.AlreadyWoven, TypeError)
