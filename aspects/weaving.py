@@ -28,7 +28,7 @@ from aspects.operations import (
 DRAIN_TIMEOUT = 10.0
 
 # The empty table of every driver before its first call; never written to.
-_no_methods: dict[str, tuple[Any, Any]] = {}
+_EMPTY_TABLE: dict[str, tuple[Any, Any]] = {}
 
 
 class Weaving:
@@ -70,7 +70,7 @@ class Weaving:
             driver, backend, host, hook_methods, new_context
         )
         #: Driver method name -> the method last seen, its woven method.
-        self.methods = _no_methods
+        self.methods = _EMPTY_TABLE
         self._report_chain()
 
     @property
@@ -143,7 +143,7 @@ class Weaving:
         """
         if not callable(method) or self.wraps_this_chain(method):
             return method
-        if self.methods is _no_methods:
+        if self.methods is _EMPTY_TABLE:
             self.methods = {}
         operation = self.operations.get(name)
         if operation is None:

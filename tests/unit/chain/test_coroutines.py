@@ -36,7 +36,7 @@ def test_a_coroutine_method_is_awaited_before_its_post_hooks_run(
 
 
 @pytest.mark.parametrize("own", [False, True])
-def test_a_cancelled_coroutine_gets_its_error_endings(
+def test_hooks_of_a_cancelled_coroutine_get_their_error_method(
     trace: list[Any], own: bool
 ) -> None:
     class Hanging:
@@ -69,7 +69,7 @@ def test_a_cancelled_coroutine_gets_its_error_endings(
     assert all(isinstance(e.outcome, asyncio.CancelledError) for e in trace[3:])
 
 
-def test_a_closed_coroutine_gets_its_error_endings(trace: list[Any]) -> None:
+def test_hooks_of_a_closed_coroutine_get_their_error_method(trace: list[Any]) -> None:
     coroutine = aspects.weave(CoroutineDriver(), three(trace)).create_share(CONTEXT, 1)
     coroutine.send(None)
     coroutine.close()
@@ -106,12 +106,14 @@ def test_calls_of_a_coroutine_method_do_not_mix() -> None:
         )
 
     assert asyncio.run(main()) == [0, 1, 2, 3, 4]
-    endings = [seen for seen in hook.trace if seen.kind == "post"]
-    assert len(endings) == 5
-    assert all(seen.data == seen.args == (seen.outcome,) for seen in endings)
+    completions = [seen for seen in hook.trace if seen.kind == "post"]
+    assert len(completions) == 5
+    assert all(seen.data == seen.args == (seen.outcome,) for seen in completions)
 
 
-def test_a_coroutine_call_has_one_operation_whatever_becomes_of_its_rules() -> None:
+def test_a_coroutine_call_keeps_its_operation_when_the_driver_changes_its_rules() -> (
+    None
+):
     class Access:
         async def update_access(
             self,

@@ -18,32 +18,32 @@ from .common import CONTEXT, KINDS, tracing
 
 
 class Dispatcher:
-    """Runs at once what is put, and remembers of what it was told."""
+    """Runs each method immediately, and records it."""
 
     def __init__(self) -> None:
-        self.told: list[Any] = []
+        self.received: list[Any] = []
 
     def put(
-        self, hook: Any, kind: str, operation: Any, action: Any, /, *a: Any, **kw: Any
+        self, hook: Any, kind: str, operation: Any, method: Any, /, *a: Any, **kw: Any
     ) -> None:
-        self.told.append((hook.instance_name, kind, operation))
-        action(*a, **kw)
+        self.received.append((hook.instance_name, kind, operation))
+        method(*a, **kw)
 
     def stop(self) -> None:
-        """Nothing is left."""
+        """Do nothing, as the queue is always empty."""
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
     "deferred", [("post", "error", "periodic"), ("error",), ("periodic", "post"), ()]
 )
-def test_a_dispatcher_gets_the_actions_that_are_deferred(
+def test_a_dispatcher_gets_the_deferred_methods(
     trace: list[Any], kind: Any, deferred: tuple[str, ...]
 ) -> None:
     switches = ["pre", "post", "periodic"]
     hook = kind("hook", trace, enabled=switches, pre="data")
     hook.dispatcher = dispatcher = Dispatcher()
-    if len(deferred) < 3:  # else those of the base class
+    if len(deferred) < 3:  # all three are the default
         hook.deferred_methods = deferred
     driver = Driver()
     woven = aspects.weave(driver, [hook])
@@ -62,10 +62,10 @@ def test_a_dispatcher_gets_the_actions_that_are_deferred(
         "error": "delete_share_instance",
         "periodic": "periodic",
     }
-    assert dispatcher.told == [
-        ("hook", action, operation)
-        for action, operation in operations.items()
-        if action in deferred
+    assert dispatcher.received == [
+        ("hook", method, operation)
+        for method, operation in operations.items()
+        if method in deferred
     ]
 
 
@@ -77,7 +77,7 @@ def test_a_dispatcher_gets_the_actions_that_are_deferred(
         ((), ("post",), ["pre"]),
     ],
 )
-def test_what_is_not_deferred_is_timed_unless_the_hook_defers_by_itself(
+def test_a_method_is_timed_unless_it_is_deferred_or_dispatches_itself(
     deferred: tuple[str, ...],
     dispatching: tuple[str, ...],
     slow: list[str],
@@ -88,5 +88,5 @@ def test_what_is_not_deferred_is_timed_unless_the_hook_defers_by_itself(
     hook.dispatching_methods = dispatching  # type: ignore[misc]
     hook.hook_slow_seconds = 1e-9
     aspects.weave(Driver(), [hook]).create_share(CONTEXT, "share")
-    told = [record.getMessage().split(" ")[1] for record in caplog.records]
-    assert told == slow
+    logged = [record.getMessage().split(" ")[1] for record in caplog.records]
+    assert logged == slow
