@@ -596,7 +596,7 @@ class Wanting(Detached):
         return vars(self)
 
 
-class Discreet(Detached):
+class Redacted(Detached):
     """A model whose to_dict() leaves out secrets."""
 
     def to_dict(self):
@@ -667,7 +667,7 @@ class HiddenStr(str):
         Private(SECRET),
         Detached(SECRET),
         Wanting(SECRET),
-        Discreet(SECRET),
+        Redacted(SECRET),
         Computed(),
         Keyed(SECRET),
         Half(SECRET),
@@ -914,7 +914,7 @@ def cpu_time(text):
 
 @pytest.mark.parametrize("begin", ["", "password=", "('token', '", "<token>\n ", "\\"])
 def test_the_time_is_linear_and_bounded(begin, monkeypatch):
-    """Of 1 MiB here, 20 times 1 KiB is read; quadratic time would be 400-fold."""
+    """Only 20 KiB of 1 MiB are read here; quadratic time would be 400-fold."""
     monkeypatch.setattr(secrets, "LIMIT", 16 * 1024)
     for fragment in FRAGMENTS:
         text = begin + fragment * (2**20 // len(fragment))
