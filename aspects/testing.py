@@ -180,12 +180,12 @@ def _give(answer: Any, call: Any) -> Any:
     return answer(call) if callable(answer) else answer
 
 
-def _check_names(answers: Iterable[str], names: Iterable[str], owner: str) -> None:
-    """Raise TypeError if an answer is for a method that does not exist."""
+def _check_names(answers: Iterable[str], names: Iterable[str], what: str) -> None:
+    """Raise TypeError for an answer of a method that does not exist."""
     for name in answers:
         if name not in names:
             hint = instead(name, names).replace("write", "did you mean", 1)
-            raise TypeError(f"{owner} has no method {name}" + (hint and f"; {hint}?"))
+            raise TypeError(f"{what} has no method {name}" + (hint and f"; {hint}?"))
 
 
 class FakeDriver:

@@ -766,7 +766,7 @@ def test_a_property_is_not_read():
 
 
 @pytest.mark.parametrize("value", [None, "", 5, b"\xff", object(), Unloaded(id="x")])
-def test_odd_values_do_no_harm(value):
+def test_odd_values_raise_no_error(value):
     arguments = {"share": {"password": value}, "rules": [value], "other": value}
     assert without("pool is full", arguments) == "pool is full"
 

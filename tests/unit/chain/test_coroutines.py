@@ -62,7 +62,7 @@ def test_hooks_of_a_cancelled_coroutine_get_their_error_method(
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert task.cancelled()
+        assert task.cancelled()  # codespell:ignore cancelled
 
     asyncio.run(main())
     assert methods_of(trace)[3:] == ["three.error", "two.error", "one.error"]

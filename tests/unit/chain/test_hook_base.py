@@ -164,7 +164,7 @@ def test_without_a_configuration_the_options_are_the_global_ones() -> None:
     assert Minimal(None, None).pre_hooks_enabled is True
 
 
-def test_get_config_option_reads_the_value_as_it_is_now() -> None:
+def test_get_config_option_reads_the_current_value() -> None:
     configuration = Configuration(limit=1)
     hook = Minimal(configuration, None)
     assert hook.get_config_option("limit") == 1

@@ -52,7 +52,7 @@ def call(method: Any, kind: str, *args: Any, **kwargs: Any) -> Any:
 
 
 def method_of(signature: str, returned: str = "locals()") -> Any:
-    """Return a bound method with a signature that returns what it received."""
+    """Return a bound method with a signature that returns its arguments."""
     namespace: dict[str, Any] = {}
     returned = f"{{k: v for k, v in {returned}.items() if k != 'self'}}"
     exec(f"def method(self, {signature}):\n    return {returned}", namespace)

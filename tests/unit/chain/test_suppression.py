@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Suppressed errors, and what is never suppressed."""
+"""Suppressed errors, and exceptions that are never suppressed."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``weave``, ``unweave``, ``is_woven``, ``weaving``, and what is intercepted."""
+"""``weave``, ``unweave``, ``is_woven``, ``weaving``, and the intercepted methods."""
 
 from __future__ import annotations
 
