@@ -35,8 +35,8 @@ class AuditHook(EventHook):
     """
 
     #: It is the writing that is deferred: what is written is of the moment.
-    deferred_actions: ClassVar = ()
-    dispatching_actions: ClassVar = ("post", "error")
+    deferred_methods: ClassVar = ()
+    dispatching_methods: ClassVar = ("post", "error")
     may_veto: ClassVar = False
 
     options = (

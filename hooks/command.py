@@ -57,8 +57,8 @@ class CommandHook(EventHook):
     """
 
     # The program runs in the background, but the event is made during the call.
-    deferred_actions: ClassVar = ()
-    dispatching_actions: ClassVar = ("post", "error", "periodic")
+    deferred_methods: ClassVar = ()
+    dispatching_methods: ClassVar = ("post", "error", "periodic")
 
     options = (
         cfg.StrOpt(

@@ -239,7 +239,7 @@ class MetricsHook(aspects.HookBase):
 
     may_veto: ClassVar = False
     # Counting takes less time than handing the work to a thread.
-    deferred_actions: ClassVar = ()
+    deferred_methods: ClassVar = ()
 
     def __init__(self, configuration: Any, host: str | None) -> None:
         super().__init__(configuration, host)

@@ -208,7 +208,7 @@ class TracingHook(aspects.HookBase):
     may_veto: ClassVar = True
     # A span is current in the caller's thread. OpenTelemetry sends spans in a thread
     # of its own anyway.
-    deferred_actions: ClassVar = ()
+    deferred_methods: ClassVar = ()
 
     def __init__(self, configuration: Any, host: str | None) -> None:
         super().__init__(configuration, host)

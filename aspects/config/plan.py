@@ -18,7 +18,7 @@ from aspects.core.log import secret_options
 from aspects.errors import UnresolvedNameError
 from aspects.hook import Configuration, HookBase
 from aspects.operations import METHODS
-from aspects.weaving import no_driver_method
+from aspects.weaving import invalid_method_name
 
 
 class Instance(NamedTuple):
@@ -246,7 +246,7 @@ def _method_problems(
             cause = "unknown operation: the driver has no such method"
             advice = instead(method, {*dir(driver)} - {method})
         else:
-            cause = no_driver_method(method) or ""
+            cause = invalid_method_name(method) or ""
         if cause:
             where = own.where("hook_methods")
             yield Problem(where, "hook_methods", method, cause, advice)

@@ -15,7 +15,7 @@ from aspects.demo.scenario import Due
 REPEATED = Due("", "publish_service_capabilities", "get_share_stats")
 
 
-def actions_of(due: Due, hooks: Sequence[str]) -> list[str]:
+def methods_of(due: Due, hooks: Sequence[str]) -> list[str]:
     """Write down the actions that one join point owes, in order.
 
     :param due: the join point
@@ -76,14 +76,14 @@ def _of_backend(
     once = [
         a for a in seen if a.kind != "periodic" and a.operation != REPEATED.operation
     ]
-    owed = [line for each in due for line in actions_of(each, backend.hooks)]
+    owed = [line for each in due for line in methods_of(each, backend.hooks)]
     for line in difflib.ndiff(owed, _lines(once)):
         if line.startswith("- "):
             yield f"due, not seen: {line[2:]}"
         elif line.startswith("+ "):
             yield f"seen, not due: {line[2:]}"
     # Statistics are asked for in several threads: each is told by itself.
-    block = actions_of(REPEATED, backend.hooks)
+    block = methods_of(REPEATED, backend.hooks)
     repeated = [a for a in seen if a.operation == REPEATED.operation]
     if not repeated:
         yield f"due, not seen: {REPEATED.operation}"

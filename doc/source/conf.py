@@ -37,7 +37,7 @@ def _release(major: int) -> str:
 
 def operations_table() -> str:
     """Return the table of operations: from the code and from Manila's source."""
-    from aspects.operations import OPERATIONS, ROUTINE
+    from aspects.operations import OPERATIONS, ROUTINE_OPERATIONS
 
     lines = [
         ".. list-table::",
@@ -54,7 +54,7 @@ def operations_table() -> str:
         lines += [
             f"   * - {operation}",
             f"     - {', '.join(methods)}",
-            f"     - {'routine' if operation in ROUTINE else 'requested'}",
+            f"     - {'routine' if operation in ROUTINE_OPERATIONS else 'requested'}",
             f"     - {_release(found[0])} to {_release(found[-1])}",
         ]
     return "\n".join(lines) + "\n"

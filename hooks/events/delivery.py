@@ -25,8 +25,8 @@ class DeliveryHook(EventHook):
     dispatches: ClassVar = (*EventHook.dispatches, "durable")
     may_veto: ClassVar = False
     #: None of its actions: it is the deliveries that are deferred.
-    deferred_actions: ClassVar = ()
-    dispatching_actions: ClassVar = ("pre", "post", "error", "periodic")
+    deferred_methods: ClassVar = ()
+    dispatching_methods: ClassVar = ("pre", "post", "error", "periodic")
 
     options: ClassVar[Sequence[cfg.Opt]] = (
         cfg.StrOpt(

@@ -120,7 +120,7 @@ def test_report(tmp_path: Path, threads: dict[str, str]) -> None:
         alpha = report_when(service, "alpha", "1. two = ")
         beta = report_when(service, "beta", r"suppressed = [1-9]")
     assert chain_in(alpha) == ["two", "one"]
-    assert re.findall(r"^ +on = (.*)$", alpha, re.M) == [
+    assert re.findall(r"^ +enabled = (.*)$", alpha, re.M) == [
         "pre, post, periodic",
         "pre, post",
     ]

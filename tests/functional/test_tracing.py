@@ -16,7 +16,7 @@ from hooks import tracing
 from tests.support.config import woven_by
 from tests.support.pages import example
 from tests.support.programs import free_port, need_module
-from tests.support.threads import in_a_thread
+from tests.support.threads import run_in_thread
 from tests.support.wait import wait_for
 
 from .otlp import ERROR, UNSET, Collector
@@ -83,7 +83,7 @@ def woven(tmp_path):
 
 @pytest.fixture
 def context():
-    return in_a_thread(
+    return run_in_thread(
         oslo_context.RequestContext,
         user_id="u1",
         project_id="p1",

@@ -26,7 +26,7 @@ from tests.support import receiver
 from tests.support.config import woven_by
 from tests.support.pages import example
 from tests.support.programs import Program, free_port
-from tests.support.receiver import Receiver, Silent
+from tests.support.receiver import Receiver, SilentServer
 from tests.support.wait import wait_for
 
 EVENT = {"id": "e1", "type": "t", "data": {"share_id": "s1"}}
@@ -250,7 +250,7 @@ def test_no_attempt_begins_when_the_time_is_over(
 def test_a_server_that_takes_connections_and_says_nothing(
     new_hook: Any, scheme: str
 ) -> None:
-    server = Silent()
+    server = SilentServer()
     try:
         fails_in_time(new_hook(webhook_url=f"{scheme}://127.0.0.1:{server.port}/"))
         ends()
@@ -261,7 +261,7 @@ def test_a_server_that_takes_connections_and_says_nothing(
 def test_a_server_none_of_whose_addresses_answers(
     new_hook: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    servers = [Silent(full=True) for _ in range(3)]
+    servers = [SilentServer(full=True) for _ in range(3)]
     addresses = [
         (2, 1, 6, "", ("127.0.0.1", server.port))  # AF_INET, SOCK_STREAM, TCP
         for server in servers
@@ -378,7 +378,7 @@ EVENTLET = """
 
 
 def test_under_eventlet(server: Receiver, tmp_path: Path) -> None:
-    silent = Silent()
+    silent = SilentServer()
     try:
         ran = subprocess.run(
             [

@@ -221,7 +221,7 @@ class TestOperations:
             (
                 "tests.support.entries.lacks_library.Driver",
                 "importing 'tests.support.entries.lacks_library' failed: "
-                "ModuleNotFoundError: No module named 'a_library_that_nobody_has': "
+                "ModuleNotFoundError: No module named 'a_library_that_is_not_installed': "
                 "install it in the Python of {prefix}",
             ),
         ],

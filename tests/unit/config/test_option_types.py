@@ -100,7 +100,7 @@ def test_what_a_driver_is_made_of_is_no_method_of_it(configured, method):
         def _self_weaving(self):
             pass
 
-    why = "it is what an object is made of, and no call of a driver"
+    why = "a special name, which cannot be a driver method"
     file = configured(section_with([RECORDER], f"hook_methods = {method}\n"))
     with pytest.raises(aspects.HookConfigError) as told:
         woven_in(file, driver=Odd())
@@ -112,7 +112,7 @@ def test_what_a_driver_is_made_of_is_no_method_of_it(configured, method):
 def test_what_is_no_name_is_no_method():
     with pytest.raises(ValueError, match="hook_methods") as told:
         aspects.weave(recording.Driver(), [], hook_methods=["a b"])
-    assert str(told.value) == "hook_methods: 'a b': it is no name of a method"
+    assert str(told.value) == "hook_methods: 'a b': not a valid method name"
 
 
 def test_a_kind_of_operation_that_is_nearly_one(configured):

@@ -175,7 +175,7 @@ def test_secret_option_is_not_shown_by_a_constructors_error(configured):
     entry = f"{FIXTURES}.recording:Indiscreet"
     file = configured(section_with([entry], "key_phrase = hunter2\n"))
     (problem,) = problems_in(file)
-    assert "nobody is called" in problem.cause
+    assert "unknown phrase" in problem.cause
     assert "hunter2" not in problem.cause
 
 

@@ -56,7 +56,7 @@ WRONG_ENTRIES = {
     "a module that the module imports": (
         f"{FIXTURES}.lacks_library.Hook",
         f"importing '{FIXTURES}.lacks_library' failed: ModuleNotFoundError: "
-        "No module named 'a_library_that_nobody_has'",
+        "No module named 'a_library_that_is_not_installed'",
         f"install it in the Python of {sys.prefix}",
     ),
     "no such class": (

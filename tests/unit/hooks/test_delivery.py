@@ -15,8 +15,8 @@ import aspects
 from aspects.testing import FakeDriver
 from hooks.events import delivery, errors
 from tests.support.config import ConfigFile
-from tests.support.drivers import create_unless_it_fails
-from tests.support.threads import in_a_thread
+from tests.support.drivers import create_or_fail
+from tests.support.threads import run_in_thread
 from tests.support.wait import wait_for
 
 pytestmark = pytest.mark.timeout(60)
@@ -62,7 +62,7 @@ def weave(tmp_path):
         # As Manila's service has it.
         conf.register_opts([cfg.StrOpt("state_path")])
         section = aspects.BackendSection(conf, "alpha")
-        plain = FakeDriver(create_share=create_unless_it_fails)
+        plain = FakeDriver(create_share=create_or_fail)
         driver = aspects.weave_from_config(plain, section, "node1@alpha")
         about = aspects.weaving(driver)
         about.start()
@@ -77,7 +77,7 @@ def weave(tmp_path):
 
 @pytest.fixture
 def context():
-    return in_a_thread(oslo_context.RequestContext, request_id="req-1")
+    return run_in_thread(oslo_context.RequestContext, request_id="req-1")
 
 
 @pytest.fixture(params=["inline", "background", "durable"])

@@ -9,14 +9,14 @@ from hooks import audit
 from tests.support.clock import Clock
 from tests.support.config import ConfigFile
 from tests.support.drivers import BusyDriver
-from tests.support.threads import in_a_thread
+from tests.support.threads import run_in_thread
 
 from .common import SECRET
 
 
 @pytest.fixture
 def context():
-    return in_a_thread(
+    return run_in_thread(
         oslo_context.RequestContext,
         user_id="u1",
         project_id="p1",

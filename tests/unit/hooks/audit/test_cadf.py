@@ -13,7 +13,7 @@ import aspects
 from aspects.operations import METHODS
 from hooks import audit
 from tests.support.drivers import BusyDriver
-from tests.support.threads import in_a_thread
+from tests.support.threads import run_in_thread
 
 from .common import ON, SECRET, SHARE, Next, lines_in, wrong
 
@@ -42,7 +42,7 @@ def cadf(configured):
 
 @pytest.fixture
 def request_context():
-    return in_a_thread(
+    return run_in_thread(
         oslo_context.RequestContext,
         user_id=USER,
         project_id=PROJECT,

@@ -6,7 +6,7 @@ from oslo_context import context as oslo_context
 
 import aspects
 from tests.support.drivers import BusyDriver
-from tests.support.threads import in_a_thread
+from tests.support.threads import run_in_thread
 
 from .common import ON, SECRET, SHARE, Next, lines_in
 
@@ -35,7 +35,7 @@ def test_no_secret_is_ever_in_a_line(
         name: f"{SECRET}-{name}"
         for name in ("token", "rule", "server", "service", "nested", "text")
     }
-    context = in_a_thread(
+    context = run_in_thread(
         oslo_context.RequestContext, auth_token=secrets["token"], request_id="req-1"
     )
     # That of a call that has none.

@@ -7,14 +7,14 @@ from oslo_context import context as oslo_context
 import aspects
 from tests.support.config import ConfigFile
 from tests.support.drivers import BusyDriver
-from tests.support.threads import in_a_thread
+from tests.support.threads import run_in_thread
 
 from .common import ALL, SECRET
 
 
 @pytest.fixture
 def context():
-    return in_a_thread(
+    return run_in_thread(
         oslo_context.RequestContext,
         user_id="u1",
         project_id="p1",

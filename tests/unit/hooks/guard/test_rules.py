@@ -9,7 +9,7 @@ from oslo_context import context as oslo_context
 
 import aspects
 from aspects.testing import FakeDriver
-from tests.support.threads import in_a_thread
+from tests.support.threads import run_in_thread
 
 from .common import ALWAYS, MINUTE, UTC, share_of, vetoed
 
@@ -30,7 +30,7 @@ class RenamedParameters(FakeDriver):
 @pytest.fixture
 def admin_context():
     """Return the context of Manila's own operations."""
-    return in_a_thread(oslo_context.RequestContext, is_admin=True)
+    return run_in_thread(oslo_context.RequestContext, is_admin=True)
 
 
 class TestFreeze:

@@ -34,7 +34,7 @@ class Queue:
 def test_queues_and_outboxes_have_metrics(metrics):
     background, durable = Recorder("background"), Recorder("durable")
     background.dispatcher, durable.outbox = Queue(), Queue()
-    background.deferred_actions = ()
+    background.deferred_methods = ()
     metrics.weave(BusyDriver(), background, durable, Recorder("inline"))
     values = {
         name: [metrics(name, hook=hook) for hook in ("background", "durable")]

@@ -9,7 +9,7 @@ from hooks import webhook
 from tests.support.clock import Clock
 from tests.support.config import ConfigFile
 from tests.support.receiver import Receiver
-from tests.support.threads import in_a_thread
+from tests.support.threads import run_in_thread
 
 
 @pytest.fixture(scope="module")
@@ -65,4 +65,4 @@ def hook(new_hook, receiver):
 
 @pytest.fixture
 def context():
-    return in_a_thread(oslo_context.RequestContext, request_id="req-1")
+    return run_in_thread(oslo_context.RequestContext, request_id="req-1")

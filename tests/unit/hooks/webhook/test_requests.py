@@ -17,7 +17,7 @@ import aspects
 from aspects.testing import FakeDriver
 from hooks import webhook
 from hooks.events.errors import DeliveryFailedError, RejectedError
-from tests.support.drivers import create_unless_it_fails
+from tests.support.drivers import create_or_fail
 from tests.support.receiver import Receiver, close, status
 
 from .common import EVENT
@@ -35,7 +35,7 @@ def test_each_phase_of_a_join_point_is_an_event(file, receiver, context):
         "enable_post_hooks = True\nenable_periodic_hooks = True"
     ).conf
     section = aspects.BackendSection(conf, "alpha")
-    plain = FakeDriver(create_share=create_unless_it_fails)
+    plain = FakeDriver(create_share=create_or_fail)
     driver = aspects.weave_from_config(plain, section, "node1@alpha")
     assert driver.create_share(context, SHARE) == "export"
     with pytest.raises(LookupError):
