@@ -11,7 +11,7 @@ from tests.support.entries import recording
 
 from .common import (
     CONTEXT,
-    ON,
+    ENABLED,
     RECORDER,
     UPSTREAM,
     full_problems_in,
@@ -31,7 +31,7 @@ def test_only_background_dispatch_runs_the_post_method_in_another_thread(
     configured, what, section, dispatch
 ):
     options = f"hook_dispatch = {dispatch}\n" if dispatch else ""
-    file = configured(text_with(section, what, options) + f"[alpha]\n{ON}")
+    file = configured(text_with(section, what, options) + f"[alpha]\n{ENABLED}")
     woven = woven_in(file)
     (hook,) = aspects.weaving(woven).hooks
     threads = []
@@ -132,7 +132,7 @@ def test_dispatches_of_a_class_are_the_only_valid_ones(configured):
 
 def test_dispatches_of_a_class_are_valid_after_an_edit_too(configured):
     entry = f"{__name__}:Delivering"
-    text = section_with([entry], f"hook_dispatch = durable\n{ON}")
+    text = section_with([entry], f"hook_dispatch = durable\n{ENABLED}")
     file = configured(text)
     woven = woven_in(file)
     file.mutate(text.replace("enable_post_hooks = True", ""))
@@ -155,4 +155,4 @@ def test_missing_library_of_background_dispatch_is_reported(configured, monkeypa
     assert "futurist" in problem.cause
     assert problem.advice == "pip install 'manila-aspects[background]'"
     # A hook that runs inline does not need the library.
-    woven_in(configured(section_with([RECORDER], ON)))
+    woven_in(configured(section_with([RECORDER], ENABLED)))
