@@ -209,9 +209,9 @@ def test_a_hook_in_the_current_directory_is_none_that_manila_share_has(
     (right / "site" / "my_hooks.py").rename(right / "my_hooks.py")
     done = check(right, "--config-file", "manila.conf")
     assert problems(done) == [
-        "problem: [lvm] hook_drivers = name=my_hooks:NameHook: there is no module "
-        "'my_hooks': it is in the current directory, where manila-share does not look: "
-        f"install it in the Python of {sys.prefix} (manila.conf:13)"
+        "problem: [lvm] hook_drivers = name=my_hooks:NameHook: no module named "
+        "'my_hooks'; it is in the current directory, which manila-share does not "
+        f"search; install it in the Python of {sys.prefix} (manila.conf:13)"
     ]
 
 

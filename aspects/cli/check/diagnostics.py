@@ -72,7 +72,7 @@ class Diagnostic(NamedTuple):
         subject = f"[{self.section}]" if self.section else place
         subject += f" {self.option}" if self.option else ""
         subject += f" = {self.value}" if self.value else ""
-        text = ": ".join(part for part in (subject, self.cause, self.advice) if part)
+        text = f"{subject}: {self.cause}" + (f"; {self.advice}" if self.advice else "")
         if place and self.section:
             text += f" ({place})"
         return f"{'warning' if self.warning else 'problem'}: {' '.join(text.split())}"
@@ -131,7 +131,7 @@ def _of_rejected_option(
 
     The text of its error begins with the option's name, or quotes its value.
     """
-    match = re.match(r"making the hook failed: \w+: (\w*)", problem.cause)
+    match = re.match(r"failed to construct the hook: \w+: (\w*)", problem.cause)
     if match is None:
         return None
     name, _, what = (part.strip() for part in problem.value.rpartition("="))
