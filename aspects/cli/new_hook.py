@@ -149,8 +149,8 @@ def _module_name(name: str) -> str:
     module = name.replace("-", "_")
     if not _NAME.fullmatch(name):
         raise ValueError(
-            f"invalid hook name {name!r}; use letters, digits, - and _, starting with "
-            "a letter and ending with a letter or a digit"
+            f"invalid hook name {name!r}; use letters, digits, - and _, with a letter "
+            "first and a letter or a digit last"
         )
     if keyword.iskeyword(module):
         raise ValueError(f"invalid hook name {name!r}: it is a Python keyword")
