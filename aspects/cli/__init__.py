@@ -26,7 +26,10 @@ def make_parser() -> argparse.ArgumentParser:
         epilog="Run manila-aspects COMMAND --help for examples.",
     )
     parser.add_argument(
-        "--version", action="version", version=f"{DISTRIBUTION} {_version()}"
+        "--version",
+        action="version",
+        version=f"{DISTRIBUTION} {_version()}",
+        help="print the version and exit",
     )
     # The completion command generates its script from this parser.
     parser.set_defaults(parser=parser)

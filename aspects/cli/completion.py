@@ -71,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         import shtab
     except ModuleNotFoundError as error:
-        raise CommandError(f"{error}: pip install 'manila-aspects[cli]'") from error
+        raise CommandError(f"{error}; run pip install 'manila-aspects[cli]'") from error
     # The metavar of an argument determines its completion.
     completions = {"BACKEND": _BACKENDS, "DIR": shtab.DIRECTORY, "FILE": shtab.FILE}
     for action in _actions(arguments.parser):

@@ -76,7 +76,9 @@ def run(arguments: argparse.Namespace) -> int:
         from aspects.demo.run import demo
         from aspects.demo.service import ServiceError
     except ModuleNotFoundError as error:
-        raise CommandError(f"{error}: pip install 'manila-aspects[demo]'") from error
+        raise CommandError(
+            f"{error}; run pip install 'manila-aspects[demo]'"
+        ) from error
     try:
         return demo(
             keep=arguments.keep,

@@ -251,7 +251,7 @@ class TestCompletion:
         assert cli.main(["completion", "bash"]) == 1
         out, err = capsys.readouterr()
         assert out == ""
-        assert err.endswith(": pip install 'manila-aspects[cli]'\n")
+        assert err.endswith("; run pip install 'manila-aspects[cli]'\n")
         assert err.count("\n") == 1
 
 
