@@ -47,7 +47,7 @@ class UnresolvedNameError(AspectsError):
     """
 
     def __init__(self, cause: str, advice: str = "") -> None:
-        super().__init__(f"{cause}: {advice}" if advice else cause)
+        super().__init__(f"{cause}; {advice}" if advice else cause)
         self.cause = cause
         self.advice = advice
 

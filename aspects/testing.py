@@ -21,7 +21,7 @@ from oslo_config import cfg, sources
 
 from aspects.config import plan
 from aspects.config.options import SWITCHES
-from aspects.config.problems import Problem, instead
+from aspects.config.problems import Problem, suggest
 from aspects.config.sections import BackendSection, InstanceSection
 from aspects.errors import HookConfigError, UnresolvedNameError
 from aspects.hook import HookBase
@@ -184,8 +184,8 @@ def _check_names(answers: Iterable[str], names: Iterable[str], what: str) -> Non
     """Raise TypeError for an answer of a method that does not exist."""
     for name in answers:
         if name not in names:
-            hint = instead(name, names).replace("write", "did you mean", 1)
-            raise TypeError(f"{what} has no method {name}" + (hint and f"; {hint}?"))
+            hint = suggest(name, names)
+            raise TypeError(f"{what} has no method {name}" + (hint and f"; {hint}"))
 
 
 class FakeDriver:
@@ -424,7 +424,7 @@ def make_hook(
     problems += section.problems()
     for option in options:
         if option not in section.options:
-            advice = instead(option, section.options)
+            advice = suggest(option, section.options)
             unknown = "unknown option"
             problems.append(Problem(own, option, str(options[option]), unknown, advice))
     if problems:

@@ -135,7 +135,7 @@ def _hook(entry_point: EntryPoint, progress: Progress) -> Table:
     try:
         cls = entry_point.load()
     except (Exception, SystemExit) as error:
-        return Table(title, f"cannot be imported: {not_loaded(entry_point, error)}")
+        return Table(title, str(not_loaded(entry_point, error)))
     # inspect.getdoc() would return the docstring of a base class.
     text = (getattr(cls, "__doc__", None) or "").strip().partition("\n")[0]
     rows = _option_rows(getattr(cls, "options", ()))

@@ -15,7 +15,7 @@ from oslo_service import periodic_task
 
 import aspects.manila.service  # noqa: F401 (it stops the hooks with the service)
 from aspects.config.problems import Problem
-from aspects.config.reload import follow, log_refusal
+from aspects.config.reload import follow, log_rejection
 from aspects.config.weave import weave_from_config
 from aspects.errors import HookConfigError
 from aspects.manila import report
@@ -91,7 +91,7 @@ class ShareManager(manager.ShareManager):  # type: ignore[misc]
         :return: whether that may still be needed
         """
         if problems := self._weave():
-            log_refusal(problems)
+            log_rejection(problems)
         if not is_woven(self.driver):
             return True
         if self._hooks_started:

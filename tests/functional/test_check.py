@@ -160,16 +160,16 @@ def test_mistakes_are_reported_with_suggestions(tmp_path: Path) -> None:
     assert problems(done) == [
         f"problem: {problem}"
         for problem in (
-            "[lvm] share_driver = manila.share.drivers.lvn.LVMShareDriver: there is no "
-            "module 'manila.share.drivers.lvn'; write manila.share.drivers.lvm "
+            "[lvm] share_driver = manila.share.drivers.lvn.LVMShareDriver: no module "
+            "named 'manila.share.drivers.lvn'; did you mean manila.share.drivers.lvm? "
             "(manila.conf:6)",
             "[zfs] share_driver = "
             "manila.share.drivers.zfsonlinux.driver.ZfsOnLinuxShareDriver: module "
             "'manila.share.drivers.zfsonlinux.driver' has no class "
-            "'ZfsOnLinuxShareDriver'; write ZFSonLinuxShareDriver (manila.conf:12)",
+            "'ZfsOnLinuxShareDriver'; did you mean ZFSonLinuxShareDriver? (manila.conf:12)",
             "[plain] share_driver = manila.share.drivers.lvm.LvmShareDriver: module "
-            "'manila.share.drivers.lvm' has no class 'LvmShareDriver'; write "
-            "LVMShareDriver (manila.conf:17)",
+            "'manila.share.drivers.lvm' has no class 'LvmShareDriver'; did you mean "
+            "LVMShareDriver? (manila.conf:17)",
             "[DEFAULT] share_manager = manila.share.manager.ShareManager: does not "
             "weave the hooks of [lvm]; set share_manager = "
             "aspects.manila.ShareManager (manila.conf:3)",
@@ -213,9 +213,9 @@ def test_a_hook_in_the_current_directory_is_not_found(
     (valid / "site" / "my_hooks.py").rename(valid / "my_hooks.py")
     done = check(valid, "--config-file", "manila.conf")
     assert problems(done) == [
-        "problem: [lvm] hook_drivers = name=my_hooks:NameHook: there is no module "
-        "'my_hooks'; it is in the current directory, where manila-share does not look: "
-        f"install it in the Python of {sys.prefix} (manila.conf:13)"
+        "problem: [lvm] hook_drivers = name=my_hooks:NameHook: no module named "
+        "'my_hooks'; it is in the current directory, which manila-share does not "
+        f"search; install it in the Python of {sys.prefix} (manila.conf:13)"
     ]
 
 

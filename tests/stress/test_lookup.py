@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given, seed, settings
 
-from tests.unit.config.test_lookup_model import QUICKLY, check, configurations
+from tests.unit.config.test_lookup_model import WITHOUT_SHRINKING, check, configurations
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +25,7 @@ def test_values_are_those_of_the_model(calls: int) -> None:
     # Hypothesis remembers each of a run, and gets slower with them.
     run = min(examples, 1000)
 
-    @settings(QUICKLY, max_examples=run, derandomize=False)
+    @settings(WITHOUT_SHRINKING, max_examples=run, derandomize=False)
     @given(configurations)
     def compare(configuration: tuple[Any, ...]) -> None:
         check(configuration)

@@ -134,7 +134,7 @@ def _of_rejected_option(
 
     The text of the error begins with the option's name, or quotes its value.
     """
-    match = re.match(r"making the hook failed: \w+: (\w*)", problem.cause)
+    match = re.match(r"failed to construct the hook: \w+: (\w*)", problem.cause)
     if match is None:
         return None
     name, _, what = (part.strip() for part in problem.value.rpartition("="))

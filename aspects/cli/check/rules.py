@@ -38,7 +38,7 @@ from aspects.cli.check.files import Line, backend_of, normalized
 from aspects.cli.check.suggestions import SURE, for_instance, nearest_option
 from aspects.config.loading import driver_at
 from aspects.config.options import SWITCHES
-from aspects.config.problems import Problem, instead, nearest
+from aspects.config.problems import Problem, nearest, suggest
 from aspects.errors import UnresolvedNameError
 
 MANAGER = "aspects.manila.ShareManager"
@@ -165,7 +165,7 @@ def enabled_backends(facts: Facts) -> Iterator[Diagnostic]:
             )
         else:
             cause = f"no section [{name}]"
-            advice = instead(name, [near] if near else [])
+            advice = suggest(name, [near] if near else [])
             advice = advice or f"add [{name}] with a share_driver"
             diagnostic = Diagnostic("DEFAULT", option, name, cause, advice)
         yield diagnostic._replace(

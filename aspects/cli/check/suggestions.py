@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 
 from oslo_config import cfg, types
 
-from aspects.config.loading import entry_meant
+from aspects.config.loading import suggested_entry
 from aspects.config.options import SWITCHES
 from aspects.config.problems import nearest
 
@@ -72,7 +72,7 @@ def suggested_entries(entry: str) -> list[str]:
     :param entry: the entry, e.g. two entries without a comma, or an entry in quotes
     """
     plain = re.sub(r"\s*=\s*", "=", re.sub(r"[][()'\"]", "", entry))
-    return [entry_meant(part) for part in re.split(r"[\s;]+", plain.strip())]
+    return [suggested_entry(part) for part in re.split(r"[\s;]+", plain.strip())]
 
 
 def for_entry(entry: str) -> str:

@@ -114,8 +114,8 @@ class TestHooks:
     ) -> None:
         monkeypatch.setitem(sys.modules, "hooks.audit", None)
         assert block(show("hooks"), "audit (hooks.audit:AuditHook)") == [
-            "cannot be imported: importing 'hooks.audit:AuditHook' failed: "
-            "ModuleNotFoundError: import of hooks.audit halted; None in sys.modules: "
+            "failed to import 'hooks.audit:AuditHook': "
+            "ModuleNotFoundError: import of hooks.audit halted; None in sys.modules; "
             "pip install 'manila-aspects[audit]'"
         ]
 
@@ -124,12 +124,12 @@ class TestHooks:
     ) -> None:
         out = show("hooks")
         assert block(out, "needs (foreign_hook_without_library:Hook)") == [
-            "cannot be imported: importing 'foreign_hook_without_library:Hook' failed: "
-            "ModuleNotFoundError: No module named 'missing_library': install it "
+            "failed to import 'foreign_hook_without_library:Hook': "
+            "ModuleNotFoundError: No module named 'missing_library'; install it "
             f"in the Python of {sys.prefix}"
         ]
         assert block(out, "lost (foreign_hooks:Lost)") == [
-            "cannot be imported: importing 'foreign_hooks:Lost' failed: "
+            "failed to import 'foreign_hooks:Lost': "
             "AttributeError: module 'foreign_hooks' has no attribute 'Lost'"
         ]
 
@@ -220,36 +220,36 @@ class TestOperations:
         [
             (
                 "Driver",
-                "it is no path.to.Class: write its module and its class, with a dot "
-                "between them",
+                "expected path.to.Class; name the module and the class, separated by a "
+                "dot",
             ),
             (
                 f"{__name__}:Driver",
-                f"it is no path.to.Class: write {__name__}.Driver",
+                f"expected path.to.Class; did you mean {__name__}.Driver?",
             ),
             (
                 "no.such.Driver",
-                "there is no module 'no': install it in the Python of {prefix}",
+                "no module named 'no'; install it in the Python of {prefix}",
             ),
             (
                 "tests.support.entries.recordin.Driver",
-                "there is no module 'tests.support.entries.recordin': write "
-                "tests.support.entries.recording",
+                "no module named 'tests.support.entries.recordin'; did you mean "
+                "tests.support.entries.recording?",
             ),
             (
                 f"{__name__}.Drivr",
-                f"module '{__name__}' has no class 'Drivr': write Driver",
+                f"module '{__name__}' has no class 'Drivr'; did you mean Driver?",
             ),
-            (f"{__name__}.MODULE", "it is a str, not a class"),
+            (f"{__name__}.MODULE", "expected a class, got str"),
             (
                 "tests.support.entries.fails_with_two_lines.Driver",
-                "importing 'tests.support.entries.fails_with_two_lines' failed: "
+                "failed to import 'tests.support.entries.fails_with_two_lines': "
                 "RuntimeError: the license has run out",
             ),
             (
                 "tests.support.entries.lacks_library.Driver",
-                "importing 'tests.support.entries.lacks_library' failed: "
-                "ModuleNotFoundError: No module named 'a_library_that_nobody_has': "
+                "failed to import 'tests.support.entries.lacks_library': "
+                "ModuleNotFoundError: No module named 'a_library_that_nobody_has'; "
                 "install it in the Python of {prefix}",
             ),
         ],

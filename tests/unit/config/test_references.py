@@ -14,7 +14,7 @@ STATE = cfg.StrOpt("state_path", default="/var/lib/manila")
 
 
 def path(default: Any = "$h_base/log") -> list[cfg.Opt]:
-    """Return an option that refers to another one, which is declared after it."""
+    """Return an option that refers to another option, which is declared after it."""
     return [cfg.StrOpt("h_log", default=default), cfg.StrOpt("h_base", default="/a")]
 
 
@@ -34,23 +34,25 @@ def test_default_refers_to_an_option_of_the_service(backend):
         ("[DEFAULT]\nh_base = /d", "", "/d/log"),
         ("[DEFAULT]\nh_base = /d", "h_base = /b", "/b/log"),
         ("[alpha:ops]\nh_base = /c", "h_base = /b", "/c/log"),
-        # Wherever the value itself is.
+        # The section of the referring value does not matter.
         ("[alpha:ops]\nh_base = /c", "h_log = ${h_base}.x", "/c.x"),
         ("[DEFAULT]\nh_log = $h_base/x\n[alpha:ops]\nh_base = /c", "", "/c/x"),
         ("[alpha:ops]\nh_log = $h_base/x", "h_base = /b", "/b/x"),
-        # Of one section alone.
+        # $section.name refers to one section alone.
         ("[alpha:ops]\nh_base = $alpha.h_base/ops", "h_base = /b", "/b/ops/log"),
         ("[alpha:ops]\nh_base = $alpha.h_base/ops\n[DEFAULT]\nh_base = /d", "", None),
     ],
 )
-def test_own_option_has_the_value_that_the_hook_gets(backend, sections, alpha, value):
+def test_reference_to_an_option_of_the_hook_has_the_value_that_the_hook_gets(
+    backend, sections, alpha, value
+):
     made = backend(path(), sections=sections, alpha=alpha)
     made.weave()
-    # oslo.config has the default of [alpha] there, not the value of [DEFAULT].
+    # $alpha.h_base is the default if [alpha] does not set it, even if [DEFAULT] does.
     assert made.values("h_log") == [value or "/a/ops/log"]
 
 
-def test_option_of_the_service_is_that_of_the_backend(backend):
+def test_option_of_the_service_is_read_from_the_backend_section_first(backend):
     made = backend(
         path("$pool, $zone"),
         sections="[DEFAULT]\npool = p0\nzone = z0",
@@ -64,7 +66,7 @@ def test_option_of_the_service_is_that_of_the_backend(backend):
     assert made.conf.alpha.h_log == "p1, z0"
 
 
-def test_option_of_another_section_of_the_service(backend):
+def test_option_of_another_section_can_be_referred_to(backend):
     made = backend(path("$database.url"), sections="[database]\nurl = here")
     made.conf.register_opt(cfg.StrOpt("url"), group="database")
     made.weave()
@@ -127,7 +129,7 @@ def test_any_kind_of_option_can_refer_to_another(backend, option, line, value):
         ("", "h_log = $broken", "alpha", "$broken", "broken: invalid literal for int"),
     ],
 )
-def test_reference_that_leads_nowhere(backend, sections, line, section, text, cause):
+def test_invalid_reference_is_reported(backend, sections, line, section, text, cause):
     made = backend(path(), sections=sections, alpha=line)
     made.conf.register_opt(cfg.StrOpt("looping", default="$looping"))
     made.conf.register_opt(cfg.IntOpt("broken", default="$state_path"))
@@ -145,19 +147,19 @@ def test_two_options_that_refer_to_each_other_are_both_reported(backend):
     ]
 
 
-def test_default_that_leads_nowhere_is_a_problem_of_the_backend(backend):
+def test_invalid_reference_in_a_default_is_reported_for_the_backend(backend):
     made = backend(cfg.StrOpt("h_log", default="$none/h.log"))
     assert [str(problem) for problem in made.problems()] == [
         "[alpha] h_log = $none/h.log: no such option none in group [DEFAULT] "
         "(the default)"
     ]
-    # Where it is set, the default is not read.
+    # The default of an option that is set is not read.
     made.file.mutate(made.text(alpha="h_log = /h.log"))
     made.weave()
     assert made.values("h_log") == ["/h.log"]
 
 
-def test_constructor_that_uses_such_a_default_is_no_second_problem(backend):
+def test_constructor_that_uses_an_invalid_default_adds_no_second_problem(backend):
     made = backend(cfg.StrOpt("h_log", default="$none/h.log"))
     (cls,) = made.classes
 
@@ -169,7 +171,7 @@ def test_constructor_that_uses_such_a_default_is_no_second_problem(backend):
     assert [problem.option for problem in made.problems()] == ["h_log"]
 
 
-def test_default_that_leads_nowhere_in_a_section_that_is_default(backend):
+def test_invalid_reference_in_a_default_is_reported_for_section_default(backend):
     made = backend(cfg.StrOpt("h_log", default="$none"))
     made.file.mutate(made.text().replace("[alpha]", "[DEFAULT]"))
     section = aspects.BackendSection(made.conf, None)
@@ -177,7 +179,7 @@ def test_default_that_leads_nowhere_in_a_section_that_is_default(backend):
         aspects.weave_from_config(object(), section, "node1")
 
 
-def test_error_names_the_option_that_is_referred_to(backend):
+def test_error_names_the_referenced_option(backend):
     options = [cfg.StrOpt("h_log"), cfg.IntOpt("h_size")]
     made = backend(options, alpha="h_log = x$h_size\nh_size = big")
     assert [str(problem) for problem in made.problems()] == [
@@ -187,7 +189,7 @@ def test_error_names_the_option_that_is_referred_to(backend):
     ]
 
 
-def test_chain_of_references_is_followed_to_its_end(backend):
+def test_each_option_in_a_chain_of_invalid_references_is_reported_once(backend):
     names = [f"h_{number}" for number in range(30)]
     options = [
         cfg.StrOpt(name, default=f"${following}$none")
@@ -195,11 +197,11 @@ def test_chain_of_references_is_followed_to_its_end(backend):
     ]
     (problem, *others) = backend(options).problems()
     assert len(others) == len(names) - 1
-    # Each once: not each way to it, of which there are two to the 30.
+    # The look-up stops at the first error: there are 2 ** 30 paths of references.
     assert problem.cause.startswith("h_1: h_2: h_3: ")
 
 
-def test_switches_can_refer_to_the_hooks_own_options(backend):
+def test_switches_can_refer_to_options_of_the_hook(backend):
     made = backend(
         cfg.BoolOpt("h_active", default=True),
         alpha="enable_pre_hooks = $h_active\nhook_operations = $h_which",
@@ -221,12 +223,14 @@ def test_switches_can_refer_to_the_hooks_own_options(backend):
         ("pool = 2", "", 2),
         ("", "[DEFAULT]\npool = 3", 3),
         ("pool = 2", "[DEFAULT]\npool = 3", 2),
-        # That of [DEFAULT] cannot be read, and [alpha] has its default.
+        # The value of [DEFAULT] is not valid, so the default of [alpha] applies.
         ("", "[DEFAULT]\npool = deep", 1),
         ("", "[DEFAULT]\npool = $pool", 1),
     ],
 )
-def test_option_of_the_service_that_a_hook_reads(backend, alpha, sections, value):
+def test_undeclared_option_has_the_value_of_the_service(
+    backend, alpha, sections, value
+):
     made = backend(path(), alpha=alpha, sections=sections)
     made.conf.register_opt(cfg.IntOpt("pool", default=1), group="alpha")
     made.conf.register_opt(cfg.IntOpt("pool", default=0))
@@ -234,4 +238,4 @@ def test_option_of_the_service_that_a_hook_reads(backend, alpha, sections, value
     made.weave()
     assert made.values("pool") == [value]
     assert made.values("zone") == ["z"]
-    assert made.values("nobody_has_this") == [None]
+    assert made.values("unknown_option") == [None]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a value is set: deprecated names, environment, code, and files."""
+"""Sources of a value: deprecated names, environment, code, and files."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ MOVED = cfg.StrOpt("h_url", default="default", deprecated_group="legacy")
     [
         (URL, "url = here", "", "alpha", "url"),
         (URL, "url = x\nh_url = here", "", "alpha", "h_url"),
-        # The nearer section counts more, whichever of the names it has.
+        # The nearer section takes precedence, whichever name it uses.
         (URL, "h_url = x", "[alpha:ops]\nurl = here", "alpha:ops", "url"),
         (URL, "url = x", "[alpha:ops]\nh_url = here", "alpha:ops", "h_url"),
         (URL, "url = here", "[DEFAULT]\nh_url = x", "alpha", "url"),
         (URL, "", "[DEFAULT]\nurl = here", "DEFAULT", "url"),
         (URL, "", "[ALPHA:Ops]\nurl = here", "alpha:ops", "url"),
-        # A section of its own counts least.
+        # A deprecated name in another section has the lowest precedence.
         (LEGACY, "", "[legacy]\nurl = here", "legacy", "url"),
         (LEGACY, "h_url = here", "[legacy]\nurl = x", "alpha", "h_url"),
         (
@@ -52,7 +52,7 @@ MOVED = cfg.StrOpt("h_url", default="default", deprecated_group="legacy")
         (LEGACY, "url = x", "", None, None),
         (MOVED, "", "[legacy]\nh_url = here", "legacy", "h_url"),
         (MOVED, "h_url = here", "[legacy]\nh_url = x", "alpha", "h_url"),
-        # One of the sections that are looked in counts as it does anyway.
+        # A deprecated name in a section of the look-up has the precedence of it.
         (OF_DEFAULT, "", "[DEFAULT]\nurl = here", "DEFAULT", "url"),
         (OF_DEFAULT, "url = x", "[DEFAULT]\nurl = here", "DEFAULT", "url"),
         (OF_DEFAULT, "h_url = here", "[DEFAULT]\nurl = x", "alpha", "h_url"),
@@ -60,7 +60,9 @@ MOVED = cfg.StrOpt("h_url", default="default", deprecated_group="legacy")
         (OF_ALPHA, "url = here", "[alpha:ops]\nurl = x", "alpha", "url"),
     ],
 )
-def test_deprecated_name(backend, option, alpha, sections, section, name):
+def test_deprecated_name_has_the_precedence_of_its_section(
+    backend, option, alpha, sections, section, name
+):
     made = backend(option, alpha=alpha, sections=sections)
     (hook,) = made.weave()
     assert made.values("h_url") == ["default" if section is None else "here"]
@@ -76,7 +78,7 @@ def test_deprecated_name(backend, option, alpha, sections, section, name):
 
 
 def test_deprecated_name_is_reported_by_oslo_config(backend, caplog, monkeypatch):
-    # oslo.log remembers what it has said.
+    # oslo.log logs each deprecation once.
     monkeypatch.setattr(versionutils, "_deprecated_messages_sent", {})
     backend(URL, alpha="url = here").weave()
     assert [r.getMessage() for r in caplog.records] == [
@@ -85,7 +87,7 @@ def test_deprecated_name_is_reported_by_oslo_config(backend, caplog, monkeypatch
     ]
 
 
-def test_error_in_a_value_under_a_deprecated_name(backend):
+def test_error_of_a_value_names_its_deprecated_name(backend):
     option = cfg.IntOpt("h_size", deprecated_opts=[cfg.DeprecatedOpt("size", "legacy")])
     (problem,) = backend(option, sections="[legacy]\nsize = big").problems()
     assert str(problem) == (
@@ -108,7 +110,7 @@ NEAREST_FIRST = ("alpha:ops", "alpha", "DEFAULT")
 
 @pytest.mark.parametrize("variable", NEAREST_FIRST)
 @pytest.mark.parametrize("in_file", NEAREST_FIRST)
-def test_variable_counts_more_than_the_file_in_its_own_section(
+def test_variable_overrides_the_file_in_its_own_section(
     backend, monkeypatch, variable, in_file
 ):
     monkeypatch.setenv(f"OS_{variable.upper()}__H_URL", "variable")
@@ -130,13 +132,15 @@ def test_variable_can_refer_to_another_option(backend, monkeypatch):
     assert made.values("h_url") == ["here/x"]
 
 
-def test_error_in_a_variable(backend, monkeypatch):
+def test_invalid_value_in_a_variable_is_reported(backend, monkeypatch):
     monkeypatch.setenv("OS_ALPHA:OPS__H_SIZE", "big")
     (problem,) = backend(cfg.IntOpt("h_size"), alpha="h_size = 4").problems()
     assert problem[:3] == ("alpha:ops", "h_size", "big")
 
 
-def test_service_that_does_not_use_the_environment(backend, monkeypatch):
+def test_variable_is_ignored_if_the_service_ignores_the_environment(
+    backend, monkeypatch
+):
     monkeypatch.setenv("OS_ALPHA__H_SIZE", "5")
     made = backend(cfg.IntOpt("h_size"), alpha="h_size = big")
     files = [str(made.file.path)]
@@ -145,7 +149,7 @@ def test_service_that_does_not_use_the_environment(backend, monkeypatch):
     assert problem[:3] == ("alpha", "h_size", "big")
 
 
-def test_variable_that_is_set_later_waits_for_a_reload(backend, monkeypatch):
+def test_variable_that_is_set_later_takes_effect_on_a_reload(backend, monkeypatch):
     made = backend(cfg.IntOpt("h_size", default=1, mutable=True))
     (hook,) = made.weave()
     monkeypatch.setenv("OS_ALPHA__H_SIZE", "5")
@@ -159,7 +163,7 @@ def test_variable_that_is_set_later_waits_for_a_reload(backend, monkeypatch):
 
 
 @pytest.mark.parametrize("group", ["alpha:ops", "alpha", None])
-def test_override_of_a_section_counts_as_a_value_there(backend, group):
+def test_override_has_the_precedence_of_its_section(backend, group):
     made = backend(URL, alpha="h_url = file")
     made.conf.register_opt(URL, group=group)
     made.conf.set_override("h_url", "code", group=group)
@@ -172,7 +176,7 @@ def test_override_of_a_section_counts_as_a_value_there(backend, group):
     assert hook.configuration.origin("h_url") is None
 
 
-def test_override_that_is_none(backend):
+def test_override_can_be_none(backend):
     made = backend(URL, alpha="h_url = file")
     made.conf.register_opt(URL, group="alpha")
     made.conf.set_override("h_url", None, group="alpha")
@@ -190,7 +194,7 @@ def test_override_can_refer_to_another_option(backend):
 
 @pytest.mark.parametrize("kind", ["override", "default"])
 @pytest.mark.parametrize(("value", "expected"), [("7", 7), ("seven", None)])
-def test_value_that_code_has_set_for_an_option_of_another_type(
+def test_override_or_default_of_another_type_is_converted(
     backend, kind, value, expected
 ):
     made = backend(cfg.IntOpt("h_size"))
@@ -205,7 +209,7 @@ def test_value_that_code_has_set_for_an_option_of_another_type(
         assert made.values("h_size") == [expected]
 
 
-def test_value_that_code_has_set_is_of_its_type_already(backend):
+def test_override_of_the_same_type_is_not_converted_again(backend):
     def once(text: str) -> tuple[str, ...]:
         return tuple(text.split("+"))
 
@@ -223,12 +227,12 @@ def test_value_that_code_has_set_is_of_its_type_already(backend):
         ("alpha:ops", "", "code"),
         ("alpha", "", "code"),
         (None, "", "code"),
-        # It is a default, wherever the value is.
+        # A value in any section overrides a default of any section.
         ("alpha:ops", "[DEFAULT]\nh_url = file", "file"),
         (None, "[alpha:ops]\nh_url = file", "file"),
     ],
 )
-def test_default_that_code_has_set_counts_less_than_any_value(
+def test_set_default_has_lower_precedence_than_any_value(
     backend, group, sections, value
 ):
     made = backend(URL, sections=sections)
@@ -239,7 +243,7 @@ def test_default_that_code_has_set_counts_less_than_any_value(
     assert (hook.configuration.origin("h_url") is None) == (value == "code")
 
 
-def test_default_that_code_has_set_for_the_nearest_section_counts_most(backend):
+def test_set_default_of_the_nearest_section_takes_precedence(backend):
     made = backend(URL)
     for group in (None, "alpha", "alpha:ops"):
         made.conf.register_opt(URL, group=group)
@@ -248,7 +252,7 @@ def test_default_that_code_has_set_for_the_nearest_section_counts_most(backend):
     assert made.values("h_url") == ["of alpha:ops"]
 
 
-def test_switch_that_code_has_set_in_default(backend):
+def test_override_of_a_switch_in_default_takes_effect_on_a_reload(backend):
     made = backend(URL)
     made.weave()
     made.conf.set_override("enable_pre_hooks", True)
@@ -259,13 +263,13 @@ def test_switch_that_code_has_set_in_default(backend):
 # -- files -----------------------------------------------------------------------
 
 
-def test_last_of_several_files_counts(tmp_path, backend):
+def test_last_of_several_files_takes_precedence(tmp_path, backend):
     made = backend(URL, alpha="h_url = first")
     last = ConfigFile(tmp_path / "last.conf", "[alpha]\nurl = last\n")
     paths = [str(made.file.path), str(last.path)]
     made.conf([], default_config_files=paths, default_config_dirs=[])
     (hook,) = made.weave()
-    # As oslo.config has it: whichever name a later file has.
+    # As in oslo.config, a later file overrides an earlier one under any name.
     assert made.values("h_url") == ["last"] == [made.conf.alpha.h_url]
     assert hook.configuration.origin("h_url")[:4] == (
         *("alpha", "url", "last"),
@@ -273,7 +277,7 @@ def test_last_of_several_files_counts(tmp_path, backend):
     )
 
 
-def test_value_in_a_directory_of_files(tmp_path, backend):
+def test_invalid_value_in_a_configuration_directory_is_reported(tmp_path, backend):
     made = backend(cfg.IntOpt("h_size"))
     (tmp_path / "conf.d").mkdir()
     (tmp_path / "conf.d" / "1.conf").write_text("[alpha:ops]\nh_size = big\n")
@@ -284,7 +288,7 @@ def test_value_in_a_directory_of_files(tmp_path, backend):
     assert problem[:3] == ("alpha:ops", "h_size", "big")
 
 
-def test_section_with_a_space_in_its_name(tmp_path):
+def test_section_can_have_a_space_in_its_name(tmp_path):
     hook = "tests.support.entries.recording:Recorder"
     text = f"[my alpha]\nhook_drivers = ops={hook}\n[my alpha:ops]\ncolor = red\n"
     conf = ConfigFile(tmp_path / "service.conf", text).conf
@@ -294,7 +298,7 @@ def test_section_with_a_space_in_its_name(tmp_path):
     assert made.get_config_option("color") == "red"
 
 
-def test_value_that_another_source_has(backend):
+def test_value_of_another_source_is_read(backend):
     class Source:
         value = "big"
 
@@ -312,7 +316,7 @@ def test_value_that_another_source_has(backend):
     assert hook.configuration.where("h_size") == "alpha"
 
 
-def test_options_that_were_read_from_nowhere_have_their_defaults(backend, monkeypatch):
+def test_options_without_files_have_their_defaults(backend, monkeypatch):
     monkeypatch.setattr(cfg, "CONF", cfg.ConfigOpts())
     made = backend(URL)
     made.weave()
@@ -322,7 +326,7 @@ def test_options_that_were_read_from_nowhere_have_their_defaults(backend, monkey
 
 
 @pytest.mark.parametrize("name", ["alpha", "project_name"])
-def test_option_that_is_called_like_its_backend(backend, name):
+def test_option_can_have_the_name_of_its_backend(backend, name):
     made = backend(cfg.StrOpt(name, default="x"), sections=f"[DEFAULT]\n{name} = y")
     made.weave()
     assert made.values(name) == ["y"]
@@ -331,17 +335,17 @@ def test_option_that_is_called_like_its_backend(backend, name):
 # -- oslo.config's own log -------------------------------------------------------
 
 
-def test_reload_says_nothing_wrong_of_the_options(backend, caplog):
-    # Manila registers these, and they are not mutable.
+def test_reload_logs_each_changed_option(backend, caplog):
     options = [
         cfg.StrOpt("h_address", default="a"),
         cfg.IntOpt("h_size", required=True),
     ]
     made = backend(options, URL, alpha="h_size = 1")
-    theirs = [cfg.BoolOpt("enable_pre_hooks", default=False, help="Theirs.")]
-    made.conf.register_opts(theirs)
+    # Manila registers these options as immutable.
+    manila_options = [cfg.BoolOpt("enable_pre_hooks", default=False, help="Of Manila.")]
+    made.conf.register_opts(manila_options)
     made.conf.register_opts(
-        [cfg.ListOpt("hook_drivers", help="Theirs.")], group="alpha"
+        [cfg.ListOpt("hook_drivers", help="Of Manila.")], group="alpha"
     )
     made.weave()
     made.classes.pop()
@@ -354,8 +358,8 @@ def test_reload_says_nothing_wrong_of_the_options(backend, caplog):
     ops, day = (
         f"{cls.lower()}=tests.unit.config.support:{cls}" for cls in ("Ops", "Day")
     )
-    said = {r.getMessage() for r in caplog.records if r.name == "oslo_config.cfg"}
-    assert said == {
+    logged = {r.getMessage() for r in caplog.records if r.name == "oslo_config.cfg"}
+    assert logged == {
         f"Option alpha.hook_drivers changed from [{ops}, {day}] to [{ops}]",
         "Option DEFAULT.enable_pre_hooks changed from [None] to [True]",
         "Option alpha.h_size changed from [1] to [2]",
@@ -368,9 +372,7 @@ def test_reload_says_nothing_wrong_of_the_options(backend, caplog):
 
 
 @pytest.mark.parametrize("option", ["hook_methods", "periodic_hooks_interval"])
-def test_reload_says_that_it_does_not_follow_an_option_of_the_start(
-    backend, caplog, option
-):
+def test_reload_warns_about_a_change_of_a_start_up_option(backend, caplog, option):
     made = backend(URL)
     made.weave()
     with caplog.at_level(logging.WARNING):

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Entries of ``hook_drivers`` that are wrong."""
+"""Invalid entries of ``hook_drivers``."""
 
+import re
 import sys
 from importlib.metadata import entry_points
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given, settings
@@ -17,141 +19,161 @@ from .common import (
     FIXTURES,
     RECORDER,
     UPSTREAM,
-    advised_in,
+    full_problems_in,
     hooks_in,
     problems_in,
 )
 
 
 class Empty(aspects.HookBase):
-    """Nothing that a hook must have."""
+    """A hook without its abstract methods."""
 
 
 class Awaiting(recording.Recorder):
     async def _execute_pre_hook(self, context, func_name, *args, **kwargs):
-        """To call it is not to run it."""
+        """Do nothing; a call only creates a coroutine."""
 
 
-LOOK = "it is no path.to:Class, path.to.Class or short name"
-WRONG_ENTRIES = {
+EXPECTED = "expected path.to:Class, path.to.Class or a short name"
+MISSING_LIBRARY = re.findall(
+    r"^import (\w+)",
+    Path(__file__).parents[2].joinpath("support/entries/lacks_library.py").read_text(),
+    re.M,
+)[0]
+INVALID_ENTRIES = {
     "no such package": (
         "no_such.module:Hook",
-        "there is no module 'no_such'",
+        "no module named 'no_such'",
         f"install it in the Python of {sys.prefix}",
     ),
     "no such module": (
         f"{FIXTURES}.no_such:Hook",
-        f"there is no module '{FIXTURES}.no_such'",
+        f"no module named '{FIXTURES}.no_such'",
     ),
     "no such module, dotted": (
         f"{FIXTURES}.no_such.Hook",
-        f"there is no module '{FIXTURES}.no_such'",
+        f"no module named '{FIXTURES}.no_such'",
     ),
-    "no package at all": ("os:path.Hook", "module 'os' has no class 'path.Hook'"),
+    "a class in a module without it": (
+        "os:path.Hook",
+        "module 'os' has no class 'path.Hook'",
+    ),
     "the module's own import error": (
         f"{FIXTURES}.fails_on_import:Hook",
-        f"importing '{FIXTURES}.fails_on_import' failed: RuntimeError: "
+        f"failed to import '{FIXTURES}.fails_on_import': RuntimeError: "
         "the license has run out",
     ),
     "a module that the module imports": (
         f"{FIXTURES}.lacks_library.Hook",
-        f"importing '{FIXTURES}.lacks_library' failed: ModuleNotFoundError: "
-        "No module named 'a_library_that_nobody_has'",
+        f"failed to import '{FIXTURES}.lacks_library': ModuleNotFoundError: "
+        f"No module named '{MISSING_LIBRARY}'",
         f"install it in the Python of {sys.prefix}",
     ),
     "no such class": (
         f"{FIXTURES}.recording:Recoder",
         f"module '{FIXTURES}.recording' has no class 'Recoder'",
-        "write Recorder",
+        "did you mean Recorder?",
     ),
-    "no such class, and near it only what is no hook": (
+    "no such class, and the only similar one is not a hook": (
         f"{FIXTURES}.recording:Drivers",
         f"module '{FIXTURES}.recording' has no class 'Drivers'",
     ),
-    "two colons": (f"{RECORDER}:Actions", LOOK),
-    "a colon for the =": ("own:my.hooks:Hook", LOOK, "write own=my.hooks:Hook"),
-    "a file": ("./my/hooks.py:Hook", LOOK, "write my.hooks:Hook"),
+    "two colons": (f"{RECORDER}:Actions", EXPECTED),
+    "a colon for the =": (
+        "own:my.hooks:Hook",
+        EXPECTED,
+        "did you mean own=my.hooks:Hook?",
+    ),
+    "a file": ("./my/hooks.py:Hook", EXPECTED, "did you mean my.hooks:Hook?"),
     "a module": (
         "hooks.audit",
         "'hooks.audit' is a module, not a class",
-        "write hooks.audit.AuditHook",
+        "did you mean hooks.audit.AuditHook?",
     ),
     "no such class, dotted": (
         f"{FIXTURES}.recording.Nothing",
         f"module '{FIXTURES}.recording' has no class 'Nothing'",
     ),
-    "no class": (
+    "a value that is not a class": (
         f"{FIXTURES}.recording:not_a_class",
-        "it is a int, not a class",
+        "expected a class, got int",
     ),
-    "in what has no names": (
+    "an attribute of a value without attributes": (
         f"{FIXTURES}.recording:not_a_class.Hook",
         f"module '{FIXTURES}.recording' has no class 'not_a_class.Hook'",
     ),
     "not a hook": (
         f"{FIXTURES}.recording:Driver",
-        "it is not a hook",
-        "see aspects.HookBase",
+        "class 'Driver' is not a hook",
+        "inherit from aspects.HookBase",
     ),
-    "an abstract method left out": (
+    "a missing abstract method": (
         f"{FIXTURES}.recording:Incomplete",
-        "class 'Incomplete' leaves out _execute_post_hook",
-        "give it one, even if it does nothing",
+        "class 'Incomplete' does not implement _execute_post_hook",
+        "define each abstract method, even if it does nothing",
     ),
-    "all abstract methods left out": (
+    "no abstract method is implemented": (
         f"{__name__}:Empty",
-        "class 'Empty' leaves out _execute_periodic_hook, _execute_post_hook, "
+        "class 'Empty' does not implement _execute_periodic_hook, _execute_post_hook, "
         "_execute_pre_hook",
-        "give it one, even if it does nothing",
+        "define each abstract method, even if it does nothing",
     ),
-    "an action that would never run": (
+    "a hook method that would never run": (
         f"{__name__}:Awaiting",
         "class 'Awaiting': _execute_pre_hook would never run: it is a coroutine or "
         "generator function",
     ),
     "a constructor that raises": (
         f"{FIXTURES}.recording:Choosy",
-        "making the hook failed: LookupError: no such queue",
+        "failed to construct the hook: LookupError: no such queue",
     ),
     "no such short name": (
         "audti",
-        "there is no installed hook of that name (installed: "
+        "unknown hook (installed: "
         f"{', '.join(sorted(entry_points(group='manila_aspects.hooks').names))})",
-        "write audit",
+        "did you mean audit?",
     ),
-    "no name": ("=audit", "it is no [name=]what", "write something before the ="),
-    "nothing": ("ops=", "it is no [name=]what", "write something after the ="),
-    "a lost comma": ("ops=audit b=guard", "the instance would be called 'ops=audit b'"),
-    "no class named": (f"{FIXTURES}.recording:", LOOK),
-    "no module named": (":Recorder", LOOK),
-    "just a dot": (".", LOOK),
-    "relative": ("..recording:Recorder", LOOK),
+    "no name": ("=audit", "expected [name=]hook", "add a name before the ="),
+    "no hook": (
+        "ops=",
+        "expected [name=]hook",
+        "add a class or short name after the =",
+    ),
+    "a missing comma": (
+        "ops=audit b=guard",
+        "invalid instance name 'ops=audit b'",
+        "separate entries with commas",
+    ),
+    "no class after the colon": (f"{FIXTURES}.recording:", EXPECTED),
+    "no module before the colon": (":Recorder", EXPECTED),
+    "a dot": (".", EXPECTED),
+    "a relative module": ("..recording:Recorder", EXPECTED),
 }
 
 
-@pytest.mark.parametrize("case", WRONG_ENTRIES)
-def test_wrong_entry(configured, case):
-    entry, cause, *advice = WRONG_ENTRIES[case]
-    problems = advised_in(configured(f"[alpha]\nhook_drivers = {entry}\n"))
+@pytest.mark.parametrize("case", INVALID_ENTRIES)
+def test_invalid_entry_is_reported_with_cause_and_advice(configured, case):
+    entry, cause, *advice = INVALID_ENTRIES[case]
+    problems = full_problems_in(configured(f"[alpha]\nhook_drivers = {entry}\n"))
     assert problems == (("alpha", "hook_drivers", entry, cause, "".join(advice)),)
 
 
-def test_comma_too_many_between_entries(configured):
+def test_empty_entry_between_two_commas_is_reported(configured):
     text = f"[alpha]\nhook_drivers = a={RECORDER},, b={RECORDER}\n"
     problem = (
         *("alpha", "hook_drivers", ""),
-        "there is nothing between two commas",
-        "take one of them out",
+        "empty entry",
+        "remove the extra comma",
     )
-    assert advised_in(configured(text)) == (problem,)
+    assert full_problems_in(configured(text)) == (problem,)
 
 
-def test_comma_too_many_is_no_entry(configured):
+def test_comma_at_the_end_is_ignored(configured):
     text = f"[alpha]\nhook_drivers = a={RECORDER},\n  b={RECORDER},\n"
     assert [hook.instance_name for hook in hooks_in(configured(text))] == ["a", "b"]
 
 
-def test_module_with_a_syntax_error(configured, tmp_path, monkeypatch):
+def test_syntax_error_in_a_module_is_reported(configured, tmp_path, monkeypatch):
     (tmp_path / "half_written.py").write_text("def hook(:\n")
     monkeypatch.syspath_prepend(tmp_path)
     entry = "half_written:Hook"
@@ -160,8 +182,8 @@ def test_module_with_a_syntax_error(configured, tmp_path, monkeypatch):
     assert "SyntaxError" in problem.cause
 
 
-def test_module_that_exits_when_imported(configured, tmp_path, monkeypatch):
-    # A script, named by mistake.
+def test_module_that_exits_on_import_is_reported(configured, tmp_path, monkeypatch):
+    # Such a module is a script that the entry names by mistake.
     (tmp_path / "a_script.py").write_text("import sys\nsys.exit('usage: a_script')\n")
     monkeypatch.syspath_prepend(tmp_path)
     entry = "a_script:Hook"
@@ -178,11 +200,11 @@ def test_module_that_exits_when_imported(configured, tmp_path, monkeypatch):
         (f"Recorder={UPSTREAM}, {RECORDER}", RECORDER, "Recorder"),
     ],
 )
-def test_two_instances_of_one_name(configured, entries, entry, name):
-    (problem,) = advised_in(configured(f"[alpha]\nhook_drivers = {entries}\n"))
+def test_duplicate_instance_name_is_reported(configured, entries, entry, name):
+    (problem,) = full_problems_in(configured(f"[alpha]\nhook_drivers = {entries}\n"))
     assert problem[:3] == ("alpha", "hook_drivers", entry)
-    assert problem.cause == f"there are two instances of the name {name!r}"
-    assert problem.advice == "give each its own, as in name=what"
+    assert problem.cause == f"duplicate instance name {name!r}"
+    assert problem.advice == "give each entry its own, as in name=hook"
 
 
 NAMES = st.text(
@@ -205,7 +227,7 @@ ENTRY = st.lists(NAMES | st.sampled_from(".:=, $\"'{}#;%[]"), max_size=6).map(""
 @pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(ENTRY)
-@example("$nobody")
+@example("$unknown")
 @example("$alpha")
 @example("$")
 @example("a=b=c")
@@ -214,7 +236,7 @@ ENTRY = st.lists(NAMES | st.sampled_from(".:=, $\"'{}#;%[]"), max_size=6).map(""
 @example("os.path.join")
 @example("audit\0")
 @example("'audit")
-def test_any_text_for_hook_drivers(tmp_path_factory, entry):
+def test_any_text_of_hook_drivers_is_woven_or_reported(tmp_path_factory, entry):
     path = tmp_path_factory.getbasetemp() / "any.conf"
     text = f"[alpha]\nhook_drivers = {entry}\naudit_log_path = {path}.log\n"
     path.write_text(text, "utf-8")
@@ -228,12 +250,12 @@ def test_any_text_for_hook_drivers(tmp_path_factory, entry):
     try:
         woven = aspects.weave_from_config(driver, section, "node1@alpha")
     except aspects.HookConfigError as error:
-        wrong = error
+        rejected = error
     else:
         assert woven.create_share(CONTEXT, {}) == "export"
         return
-    assert wrong.problems
-    for problem in wrong.problems:
+    assert rejected.problems
+    for problem in rejected.problems:
         assert problem[:2] == ("alpha", "hook_drivers")
         assert problem.cause
-    assert str(wrong).count("\n") == len(wrong.problems) - 1
+    assert str(rejected).count("\n") == len(rejected.problems) - 1
