@@ -166,7 +166,8 @@ def test_mistakes_are_reported_with_suggestions(tmp_path: Path) -> None:
             "[zfs] share_driver = "
             "manila.share.drivers.zfsonlinux.driver.ZfsOnLinuxShareDriver: module "
             "'manila.share.drivers.zfsonlinux.driver' has no class "
-            "'ZfsOnLinuxShareDriver'; did you mean ZFSonLinuxShareDriver? (manila.conf:12)",
+            "'ZfsOnLinuxShareDriver'; did you mean ZFSonLinuxShareDriver? "
+            "(manila.conf:12)",
             "[plain] share_driver = manila.share.drivers.lvm.LvmShareDriver: module "
             "'manila.share.drivers.lvm' has no class 'LvmShareDriver'; did you mean "
             "LVMShareDriver? (manila.conf:17)",
