@@ -21,7 +21,7 @@ class Needy(Recorder):
         if not self.get_config_option("needy_url"):
             raise ValueError("needy_url is not set")
         if not str(self.get_config_option("needy_url")).startswith("http"):
-            raise ValueError("needy_url is no http")
+            raise ValueError("needy_url is not an HTTP URL")
 
     def _execute_error_hook(self, *args: Any, **kwargs: Any) -> None:
         """Nothing to do."""

@@ -1,4 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
 """A module that is there, and imports one that is not."""
 
-import a_library_that_nobody_has  # noqa: F401
+import a_missing_library  # noqa: F401
