@@ -147,21 +147,21 @@ BACKEND_RULES: tuple[Callable[[BackendFacts, Facts], Iterator[Diagnostic]], ...]
 
 def enabled_backends(facts: Facts) -> Iterator[Diagnostic]:
     """Yield the errors in the names of the enabled backends."""
-    heads = _heads(facts.index.values())
+    headers = _headers(facts.index.values())
     option = "enabled_share_backends"
     for name in dict.fromkeys(facts.enabled):
         key = normalized(name)
-        if key in heads:
+        if key in headers:
             if facts.enabled.count(name) > 1:
                 cause, advice = "listed more than once", "remove the duplicate"
                 yield Diagnostic("DEFAULT", option, name, cause, advice)
             continue
-        near = nearest(key, [section for section in heads if ":" not in section])
+        near = nearest(key, [section for section in headers if ":" not in section])
         names = [key, *re.split(r"[\s;]+", key), *([near] if near else [])]
-        if near and (near.strip() == key or _has_instances(key, heads)):
+        if near and (near.strip() == key or _has_instances(key, headers)):
             cause = f"section is never read, and [{name}] is missing"
             diagnostic = Diagnostic(
-                heads[near].section, "", "", cause, f"did you mean [{name}]?"
+                headers[near].section, "", "", cause, f"did you mean [{name}]?"
             )
         else:
             cause = f"no section [{name}]"
@@ -239,14 +239,14 @@ def unread_sections(facts: Facts) -> Iterator[Diagnostic]:
         for section, name in backend.instance_sections.items()
     }
     read = {"DEFAULT", *enabled, *instances}
-    heads = _heads(line for line in facts.lines if not line.within)
+    headers = _headers(line for line in facts.lines if not line.within)
     present = {(line.key, line.option) for line in facts.lines}
-    for section, head in heads.items():
+    for section, header in headers.items():
         if section in read:
             continue
         cause, advice = "section is never read", ""
         backend, colon, instance = section.partition(":")
-        own = head.section.partition(":")[2]
+        own = header.section.partition(":")[2]
         depends_on = [key_of_backend(backend)]
         invalidates: list[Key] = []
         tidy = re.sub(r"\s*:\s*", ":", section.strip(" []"))
@@ -268,7 +268,7 @@ def unread_sections(facts: Facts) -> Iterator[Diagnostic]:
         elif colon and (backend, "hook_drivers") in present:
             # The diagnostic of the backend section covers it.
             continue
-        elif colon and backend in heads:
+        elif colon and backend in headers:
             cause = f"backend {backend!r} is not enabled"
             advice = f"add {backend} to enabled_share_backends"
             depends_on.append(_ENABLED)
@@ -292,12 +292,12 @@ def unread_sections(facts: Facts) -> Iterator[Diagnostic]:
             if not advice:
                 # The section has nothing to do with hooks.
                 continue
-        yield of_line(head, cause, advice)._replace(
+        yield of_line(header, cause, advice)._replace(
             invalidates=tuple(invalidates), depends_on=tuple(depends_on)
         )
 
 
-def _heads(lines: Iterable[Line]) -> dict[str, Line]:
+def _headers(lines: Iterable[Line]) -> dict[str, Line]:
     """Return the lines that begin sections, by section."""
     return {line.key: line for line in lines if not line.option}
 
