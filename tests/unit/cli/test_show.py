@@ -249,7 +249,7 @@ class TestOperations:
             (
                 "tests.support.entries.lacks_library.Driver",
                 "failed to import 'tests.support.entries.lacks_library': "
-                "ModuleNotFoundError: No module named 'a_missing_library'; "
+                "ModuleNotFoundError: No module named 'a_library_that_is_not_installed'; "
                 "install it in the Python of {prefix}",
             ),
         ],
