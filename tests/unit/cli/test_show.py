@@ -249,8 +249,8 @@ class TestOperations:
             (
                 "tests.support.entries.lacks_library.Driver",
                 "failed to import 'tests.support.entries.lacks_library': "
-                "ModuleNotFoundError: No module named 'a_library_that_is_not_installed'; "
-                "install it in the Python of {prefix}",
+                "ModuleNotFoundError: No module named 'a_library_that_is_not_installed'"
+                "; install it in the Python of {prefix}",
             ),
         ],
     )
