@@ -68,8 +68,8 @@ def test_sighup(service: ShareService) -> None:
     service.configure({"alpha": bad["alpha"].replace("four=audit", "four=adit")})
     service.hang_up()
     for problem in (
-        "[alpha] hook_drivers = four=adit: there is no installed hook of that name",
-        ": write audit",
+        "[alpha] hook_drivers = four=adit: unknown hook (installed: ",
+        "; did you mean audit?",
     ):
         service.logged(problem)
     more_lines(directory, "three")
@@ -81,7 +81,7 @@ def test_sighup(service: ShareService) -> None:
         with_audit(directory, "four", more="[alpha:four]\nhook_dispatch = off")
     )
     service.hang_up()
-    service.logged("The hooks go on as they were: [alpha:four] hook_dispatch = off: ")
+    service.logged("keeping the current hooks: [alpha:four] hook_dispatch = off: ")
     more_lines(directory, "three")
     assert not lines(directory, "four")
     assert "Traceback" not in service.log()

@@ -31,7 +31,7 @@ audit_log_path = {directory}/audit.log
 """
 
 PROBLEMS = [
-    "[alpha] hook_drivers = no.such:Hook: there is no module 'no': install it in the "
+    "[alpha] hook_drivers = no.such:Hook: no module named 'no'; install it in the "
     f"Python of {sys.prefix}",
     "[alpha] enable_pre_hooks = ture: Unexpected boolean value 'ture'",
 ]

@@ -251,13 +251,14 @@ class TestMakeHook:
             "[alpha:AliasHook] enable_pre_hooks = maybe: Unexpected boolean value "
             "'maybe'",
             "[alpha:AliasHook] alias_port = 0: Should be greater than or equal to 1",
-            "[alpha:AliasHook] alias_prot = 7: unknown option: write alias_port",
+            "[alpha:AliasHook] alias_prot = 7: unknown option; did you mean "
+            "alias_port?",
         ]
 
     def test_a_dispatch_that_the_class_cannot_do_is_told(self):
         assert problems_of(hook_dispatch="durable") == [
-            "[alpha:AliasHook] hook_dispatch = durable: AliasHook delivers no events: "
-            "write inline or background",
+            "[alpha:AliasHook] hook_dispatch = durable: not supported by AliasHook; "
+            "use inline or background",
         ]
 
     def test_a_secret_is_not_told(self):

@@ -38,7 +38,7 @@ def methods_run(woven):
     return [[method for method, *_ in hook.seen] for hook in hooks]
 
 
-ON = "enable_pre_hooks = True\nenable_post_hooks = True\n"
+ENABLED = "enable_pre_hooks = True\nenable_post_hooks = True\n"
 KINDS = pytest.mark.parametrize(
     "entries",
     [

@@ -14,7 +14,7 @@ from tests.unit.config.support import Backend, remove_classes
 
 
 @pytest.fixture
-def backend(tmp_path: Path) -> Iterator[Callable[..., Backend]]:
+def new_backend(tmp_path: Path) -> Iterator[Callable[..., Backend]]:
     """Return a factory of :class:`Backend`.
 
     Its arguments are the option or the list of options of each hook, then ``sections``

@@ -9,8 +9,8 @@ import aspects
 
 from .common import (
     CONTEXT,
+    ENABLED,
     KINDS,
-    ON,
     RECORDER,
     UPSTREAM,
     full_problems_in,
@@ -38,7 +38,7 @@ def test_hook_runs_in_the_operations_that_its_patterns_match(
     configured, section, what, patterns, runs
 ):
     options = f"hook_operations = {patterns}\n"
-    file = configured(text_with(section, what, options) + f"[alpha]\n{ON}")
+    file = configured(text_with(section, what, options) + f"[alpha]\n{ENABLED}")
     assert methods_run(woven_in(file)) == [["pre", "post"] if runs else []]
 
 
@@ -57,7 +57,7 @@ def test_each_instance_can_have_operations_of_its_own(configured):
 
 
 def test_a_method_of_hook_methods_is_an_operation_too(configured):
-    options = f"{ON}hook_methods = further\nhook_operations = f*r\n"
+    options = f"{ENABLED}hook_methods = further\nhook_operations = f*r\n"
     woven = woven_in(configured(section_with([RECORDER], options)))
     assert methods_run(woven) == [[]]
     assert woven.further(CONTEXT) == "further"
@@ -67,7 +67,7 @@ def test_a_method_of_hook_methods_is_an_operation_too(configured):
 
 @KINDS
 def test_operations_change_on_a_reload(configured, entries):
-    file = configured(section_with(entries, ON))
+    file = configured(section_with(entries, ENABLED))
     woven = woven_in(file)
     for patterns, expected in [
         ("delete_*", []),
@@ -75,10 +75,10 @@ def test_operations_change_on_a_reload(configured, entries):
         ("*", ["pre", "post"]),
         ("deny_access", []),
     ]:
-        options = f"{ON}hook_operations = {patterns}\n"
+        options = f"{ENABLED}hook_operations = {patterns}\n"
         file.mutate(section_with(entries, options))
         assert methods_run(woven) == [expected] * len(entries)
-    file.mutate(section_with(entries, ON))
+    file.mutate(section_with(entries, ENABLED))
     assert methods_run(woven) == [["pre", "post"]] * len(entries)
 
 
@@ -87,7 +87,7 @@ def test_operations_change_on_a_reload(configured, entries):
 def test_call_in_flight_keeps_the_operations_of_its_hooks(configured, entries, to):
     patterns = {"create_*", "delete_*"}
     before, after = (
-        section_with(entries, f"{ON}hook_operations = {pattern}\n")
+        section_with(entries, f"{ENABLED}hook_operations = {pattern}\n")
         for pattern in (*(patterns - {to}), to)
     )
     file = configured(before)
@@ -104,8 +104,8 @@ def test_call_in_flight_keeps_the_operations_of_its_hooks(configured, entries, t
 def test_operations_are_replaced_with_the_chain_as_a_whole(configured, entries):
     # The edit exchanges the operations of the first hook and the others.
     create, delete = (f"hook_operations = {verb}_*\n" for verb in ("create", "delete"))
-    before = section_with(entries, ON + create) + f"[alpha:a]\n{delete}"
-    after = section_with(entries, ON + delete) + f"[alpha:a]\n{create}"
+    before = section_with(entries, ENABLED + create) + f"[alpha:a]\n{delete}"
+    after = section_with(entries, ENABLED + delete) + f"[alpha:a]\n{create}"
     file = configured(before)
     seen = seen_at_each_line(file, woven_in(file), after)
     runs, skipped, others = ["pre", "post"], [], len(entries) - 1
@@ -138,7 +138,9 @@ def test_pattern_without_an_operation_is_reported(
 
 
 def test_reload_with_an_unknown_operation_keeps_the_old_chain(configured, caplog):
-    file = configured(section_with([RECORDER], f"{ON}hook_operations = create_*\n"))
+    file = configured(
+        section_with([RECORDER], f"{ENABLED}hook_operations = create_*\n")
+    )
     woven = woven_in(file)
     wrong = "enable_post_hooks = False\nhook_operations = creat_*\n"
     with caplog.at_level(logging.ERROR):

@@ -7,7 +7,7 @@ from oslo_config import cfg
 import aspects
 from tests.support.entries import recording
 
-from .common import FIXTURES, ON, RECORDER, UPSTREAM, methods_run, section_with
+from .common import ENABLED, FIXTURES, RECORDER, UPSTREAM, methods_run, section_with
 
 
 class MinimalConfiguration:
@@ -35,7 +35,7 @@ class MinimalConfiguration:
 def test_minimal_configuration_of_the_global_conf_works(configured, monkeypatch, what):
     # Manila's and Cinder's own objects read the global CONF.
     file = configured(
-        section_with([what, what], ON)
+        section_with([what, what], ENABLED)
         + "[alpha:b]\nenable_post_hooks = False\n[DEFAULT]\ncolor = black\n"
     )
     monkeypatch.setattr(cfg, "CONF", file.conf)
@@ -54,7 +54,7 @@ def test_minimal_configuration_of_the_global_conf_works(configured, monkeypatch,
 def test_minimal_configuration_of_other_options_works(configured, monkeypatch):
     # A configuration need not read the global CONF.
     monkeypatch.setattr(cfg, "CONF", cfg.ConfigOpts())
-    file = configured(section_with([RECORDER], f"{ON}color = red\n"))
+    file = configured(section_with([RECORDER], f"{ENABLED}color = red\n"))
     woven = aspects.weave_from_config(
         recording.Driver(), MinimalConfiguration(file.conf, "alpha"), "node1@alpha"
     )
@@ -72,7 +72,7 @@ class ManilaConfiguration(MinimalConfiguration):
 
 def test_configuration_of_manila_has_the_default_of_each_hook(configured, monkeypatch):
     entries = [RECORDER, f"{FIXTURES}.recording:OtherRecorder"]
-    file = configured(section_with(entries, ON))
+    file = configured(section_with(entries, ENABLED))
     monkeypatch.setattr(cfg, "CONF", file.conf)
     woven = aspects.weave_from_config(
         recording.Driver(), ManilaConfiguration(file.conf, "alpha"), "node1@alpha"

@@ -14,9 +14,9 @@ from tests.support.entries import recording
 
 from .common import (
     CONTEXT,
+    ENABLED,
     FIXTURES,
     KINDS,
-    ON,
     RECORDER,
     UPSTREAM,
     methods_run,
@@ -33,12 +33,12 @@ def test_switches_change_on_a_reload(configured, entries, section):
     woven = woven_in(file)
     assert methods_run(woven) == [[]] * len(entries)
     for options, expected in [
-        (ON, ["pre", "post"]),
+        (ENABLED, ["pre", "post"]),
         ("enable_pre_hooks = True\n", ["pre"]),
         ("enable_post_hooks = True\n", ["post"]),
         ("", []),
-        (ON, ["pre", "post"]),
-        (ON.replace("True", "False"), []),
+        (ENABLED, ["pre", "post"]),
+        (ENABLED.replace("True", "False"), []),
     ]:
         file.mutate(section_with(entries, options, section))
         assert methods_run(woven) == [expected] * len(entries)
@@ -46,12 +46,12 @@ def test_switches_change_on_a_reload(configured, entries, section):
 
 @KINDS
 def test_switches_of_one_instance_change_on_a_reload(configured, entries):
-    file = configured(section_with(entries, ON))
+    file = configured(section_with(entries, ENABLED))
     woven = woven_in(file)
-    disabled = ON.replace("True", "False")
-    file.mutate(section_with(entries, ON) + f"[alpha:a]\n{disabled}")
+    disabled = ENABLED.replace("True", "False")
+    file.mutate(section_with(entries, ENABLED) + f"[alpha:a]\n{disabled}")
     assert methods_run(woven) == [[]] + [["pre", "post"]] * (len(entries) - 1)
-    file.mutate(section_with(entries, disabled) + f"[alpha:a]\n{ON}")
+    file.mutate(section_with(entries, disabled) + f"[alpha:a]\n{ENABLED}")
     assert methods_run(woven) == [["pre", "post"]] + [[]] * (len(entries) - 1)
 
 
@@ -107,7 +107,7 @@ def test_suppression_of_errors_changes_on_a_reload_for_hooks_of_manila(configure
 def test_call_in_flight_completes_with_the_switches_it_began_with(
     configured, entries, to
 ):
-    before, after = ("", ON) if to == "on" else (ON, "")
+    before, after = ("", ENABLED) if to == "on" else (ENABLED, "")
     file = configured(section_with(entries, before))
     woven = woven_in(file)
     woven.during = lambda: file.mutate(section_with(entries, after))
@@ -119,7 +119,7 @@ def test_call_in_flight_completes_with_the_switches_it_began_with(
 
 @KINDS
 def test_call_in_flight_in_another_thread_keeps_its_switches(configured, entries):
-    file = configured(section_with(entries, ON))
+    file = configured(section_with(entries, ENABLED))
     arrived, released = threading.Event(), threading.Event()
 
     def during():
@@ -154,7 +154,7 @@ def test_call_in_flight_keeps_its_suppression_of_errors(configured, to):
 @pytest.mark.slow
 @KINDS
 def test_chain_is_replaced_as_a_whole(configured, entries):
-    file = configured(section_with(entries, ON))
+    file = configured(section_with(entries, ENABLED))
     woven = woven_in(file)
     after = section_with(entries, "enable_post_hooks = False\n")
     seen = seen_at_each_line(file, woven, after)
@@ -177,7 +177,7 @@ INVALID_EDITS = [
 def test_invalid_edit_keeps_the_old_chain(
     configured, caplog, entries, section, line, value
 ):
-    file = configured(section_with(entries, ON))
+    file = configured(section_with(entries, ENABLED))
     woven = woven_in(file)
     expected = [["pre", "post"]] * len(entries)
     good = "suppress_pre_hooks_errors = True\nenable_periodic_hooks = True\n"
@@ -199,11 +199,11 @@ def test_invalid_edit_keeps_the_old_chain(
 
 
 def test_invalid_edit_of_a_hooks_own_option_does_not_break_calls(configured, caplog):
-    options = f"{ON}failing = False\n"
+    options = f"{ENABLED}failing = False\n"
     file = configured(section_with([RECORDER], options))
     woven = woven_in(file)
     with caplog.at_level(logging.ERROR):
-        file.mutate(section_with([RECORDER], f"{ON}failing = perhaps\n"))
+        file.mutate(section_with([RECORDER], f"{ENABLED}failing = perhaps\n"))
     assert any("failing = perhaps" in r.getMessage() for r in caplog.records)
     assert methods_run(woven) == [["pre", "post"]]
 
@@ -218,12 +218,12 @@ def test_invalid_edit_of_a_secret_is_logged_without_its_value(configured, caplog
     recording.Guarded = Guarded
     try:
         entry = f"{FIXTURES}.recording:Guarded"
-        file = configured(section_with([entry], f"{ON}pin = 1234\n"))
+        file = configured(section_with([entry], f"{ENABLED}pin = 1234\n"))
         woven = woven_in(file)
     finally:
         del recording.Guarded
     with caplog.at_level(logging.DEBUG, "aspects"):
-        file.mutate(section_with([entry], f"{ON}pin = hunter2\n"))
+        file.mutate(section_with([entry], f"{ENABLED}pin = hunter2\n"))
     assert "hunter2" not in "".join(
         r.getMessage() for r in caplog.records if r.name.startswith("aspects")
     )
@@ -238,17 +238,17 @@ def test_option_of_a_newly_defined_class_is_reloaded(configured, monkeypatch, mu
 
     monkeypatch.setattr(recording, "Fresh", Fresh, raising=False)
     entry = f"{FIXTURES}.recording:Fresh"
-    file = configured(section_with([entry], f"{ON}rack = 2\n"))
+    file = configured(section_with([entry], f"{ENABLED}rack = 2\n"))
     woven = woven_in(file)
     (before,) = aspects.weaving(woven).hooks
-    file.mutate(section_with([entry], f"{ON}rack = 3\n"))
+    file.mutate(section_with([entry], f"{ENABLED}rack = 3\n"))
     (after,) = aspects.weaving(woven).hooks
     assert (after is before) == mutable
     assert after.get_config_option("rack") == 3
 
 
 def test_options_do_not_keep_a_driver_alive(configured):
-    file = configured(section_with([RECORDER, UPSTREAM], ON))
+    file = configured(section_with([RECORDER, UPSTREAM], ENABLED))
     driver = recording.Driver()
     alive = weakref.ref(driver)
     woven = woven_in(file, driver=driver)

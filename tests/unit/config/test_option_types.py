@@ -8,7 +8,7 @@ import aspects
 from tests.support.entries import recording
 
 from .common import (
-    ON,
+    ENABLED,
     RECORDER,
     full_problems_in,
     hooks_in,
@@ -120,7 +120,7 @@ def test_pattern_of_a_misspelled_verb_is_corrected(configured):
 
 
 def test_reload_does_not_change_hook_methods(configured, caplog):
-    text = section_with([RECORDER], f"{ON}hook_methods = further\n")
+    text = section_with([RECORDER], f"{ENABLED}hook_methods = further\n")
     file = configured(text)
     woven = woven_in(file)
     with caplog.at_level("WARNING"):

@@ -31,8 +31,8 @@ OPTION = cfg.StrOpt("h", default="x")
         ("", ["*"]),
     ],
 )
-def test_operations_of_a_hook_are_the_configured_list(backend, text, operations):
-    (hook,) = backend(OPTION, alpha=text).weave()
+def test_operations_of_a_hook_are_the_configured_list(new_backend, text, operations):
+    (hook,) = new_backend(OPTION, alpha=text).weave()
     assert hook.hook_operations == operations
 
 
@@ -47,9 +47,9 @@ def test_operations_of_a_hook_are_the_configured_list(backend, text, operations)
         ("!", ""),
     ],
 )
-def test_exclusion_of_an_unknown_operation_is_reported(backend, pattern, advice):
-    made = backend(OPTION, alpha=f"hook_operations = *, {pattern}")
-    (problem,) = made.problems()
+def test_exclusion_of_an_unknown_operation_is_reported(new_backend, pattern, advice):
+    backend = new_backend(OPTION, alpha=f"hook_operations = *, {pattern}")
+    (problem,) = backend.problems()
     assert problem == (
         *("alpha", "hook_operations", pattern),
         "no operation matches",
@@ -60,29 +60,29 @@ def test_exclusion_of_an_unknown_operation_is_reported(backend, pattern, advice)
 # -- hook_enforcement ------------------------------------------------------------
 
 
-def test_enforcement_changes_on_a_reload(backend):
-    made = backend(OPTION)
-    (hook,) = made.weave()
+def test_enforcement_changes_on_a_reload(new_backend):
+    backend = new_backend(OPTION)
+    (hook,) = backend.weave()
     assert hook.hook_enforcement == "deny"
-    made.edit(sections="[alpha:ops]\nhook_enforcement = warn")
-    assert made.hooks == [hook]
+    backend.edit(sections="[alpha:ops]\nhook_enforcement = warn")
+    assert backend.hooks == [hook]
     assert hook.hook_enforcement == "warn"
-    made.edit()
+    backend.edit()
     assert hook.hook_enforcement == "deny"
 
 
-def test_unknown_enforcement_is_reported(backend):
-    (problem,) = backend(OPTION, alpha="hook_enforcement = allow").problems()
+def test_unknown_enforcement_is_reported(new_backend):
+    (problem,) = new_backend(OPTION, alpha="hook_enforcement = allow").problems()
     assert problem[:3] == ("alpha", "hook_enforcement", "allow")
 
 
-def test_every_switch_is_the_value_of_a_mutable_option(backend):
-    made = backend(OPTION)
-    made.classes.append(Upstream)
+def test_every_switch_is_the_value_of_a_mutable_option(new_backend):
+    backend = new_backend(OPTION)
+    backend.classes.append(Upstream)
     support.Upstream = Upstream
     try:
-        made.file.mutate(made.text())
-        hooks = made.weave()
+        backend.file.mutate(backend.text())
+        hooks = backend.weave()
     finally:
         del support.Upstream
     assert [type(hook).__name__ for hook in hooks] == ["Ops", "Upstream"]
@@ -104,19 +104,19 @@ def test_each_instance_option_has_help():
 
 
 @pytest.fixture
-def checked(backend, monkeypatch, capsys):
+def checked(new_backend, monkeypatch, capsys):
     """Return a function that runs ``manila-aspects check`` and returns its output."""
 
     def run(*options, operations="*", alpha="", sections="", format="json"):
         driver = "tests.support.entries.recording.Driver"
-        made = backend(
+        backend = new_backend(
             *options,
             alpha=f"share_driver = {driver}\nhook_operations = {operations}\n{alpha}",
             sections="[DEFAULT]\nenabled_share_backends = alpha\nhost = node1\n"
             f"share_manager = aspects.manila.ShareManager\n{sections}",
         )
         monkeypatch.setattr(cfg, "CONF", cfg.ConfigOpts())
-        monkeypatch.chdir(made.file.path.parent)
+        monkeypatch.chdir(backend.file.path.parent)
         monkeypatch.syspath_prepend(Path(__file__).parents[3])
         cli.main(["check", "--config-file", "service.conf", "--format", format])
         out = capsys.readouterr().out
@@ -168,72 +168,72 @@ def test_check_shows_where_a_value_is_set(checked, monkeypatch):
 # -- a reload --------------------------------------------------------------------
 
 
-def test_instance_is_recreated_when_a_referenced_option_changes(backend):
+def test_instance_is_recreated_when_a_referenced_option_changes(new_backend):
     options = [cfg.StrOpt("h", default="$base/x"), cfg.StrOpt("base", mutable=True)]
-    made = backend(options, alpha="base = a")
-    (before,) = made.weave()
-    made.edit(alpha="base = b")
-    (after,) = made.hooks
+    backend = new_backend(options, alpha="base = a")
+    (before,) = backend.weave()
+    backend.edit(alpha="base = b")
+    (after,) = backend.hooks
     assert after is not before
-    assert (made.values("h"), made.values("base")) == (["b/x"], ["b"])
+    assert (backend.values("h"), backend.values("base")) == (["b/x"], ["b"])
 
 
-def test_kept_instance_has_all_new_values_or_none(backend):
+def test_kept_instance_has_all_new_values_or_none(new_backend):
     options = [cfg.StrOpt("h", mutable=True), cfg.IntOpt("h_size", mutable=True)]
-    made = backend(options, alpha="h = a\nh_size = 1")
-    (hook,) = made.weave()
-    made.edit(alpha="h = b\nh_size = big")
-    assert (made.values("h"), made.values("h_size")) == (["a"], [1])
+    backend = new_backend(options, alpha="h = a\nh_size = 1")
+    (hook,) = backend.weave()
+    backend.edit(alpha="h = b\nh_size = big")
+    assert (backend.values("h"), backend.values("h_size")) == (["a"], [1])
     # An option that is added now is read from the configuration in effect.
     more = cfg.StrOpt("h_more", default="$h", mutable=True)
     hook.configuration.append_config_values([more])
-    assert made.values("h_more") == ["a"]
-    made.edit(alpha="h = b\nh_size = 2")
-    assert made.hooks == [hook]
-    assert [made.values(name) for name in ("h", "h_size", "h_more")] == [
+    assert backend.values("h_more") == ["a"]
+    backend.edit(alpha="h = b\nh_size = 2")
+    assert backend.hooks == [hook]
+    assert [backend.values(name) for name in ("h", "h_size", "h_more")] == [
         *(["b"], [2], ["b"])
     ]
     where = hook.configuration.origin
     assert (where("h").text, where("h_more")) == ("b", None)
     # An option that is added after an edit is read from the edited file.
     hook.configuration.append_config_values([cfg.StrOpt("h_last", default="<$h>")])
-    assert made.values("h_last") == ["<b>"]
+    assert backend.values("h_last") == ["<b>"]
 
 
-def test_periodic_hooks_ticks_changes_on_a_reload(backend):
-    made = backend(OPTION, alpha="periodic_hooks_ticks = 2")
-    made.weave()
-    assert aspects.weaving(made.woven).periodic_hooks_ticks == 2
-    made.edit(alpha="periodic_hooks_ticks = 3")
-    assert aspects.weaving(made.woven).periodic_hooks_ticks == 3
+def test_periodic_hooks_ticks_changes_on_a_reload(new_backend):
+    backend = new_backend(OPTION, alpha="periodic_hooks_ticks = 2")
+    backend.weave()
+    assert aspects.weaving(backend.woven).periodic_hooks_ticks == 2
+    backend.edit(alpha="periodic_hooks_ticks = 3")
+    assert aspects.weaving(backend.woven).periodic_hooks_ticks == 3
 
 
-def test_reload_does_not_log_an_option_that_refers_to_a_secret(backend, caplog):
+def test_reload_does_not_log_an_option_that_refers_to_a_secret(new_backend, caplog):
     options = [cfg.StrOpt("h", mutable=True), cfg.StrOpt("h_key", secret=True)]
-    made = backend(options, alpha="h_key = hunter2-Zq9\nh = <$h_key>")
-    (hook,) = made.weave()
+    backend = new_backend(options, alpha="h_key = hunter2-Zq9\nh = <$h_key>")
+    (hook,) = backend.weave()
     assert hook.configuration.options["h"].secret
     with caplog.at_level(logging.DEBUG):
-        made.edit(alpha="h_key = hunter2-Zq9\nh = <$h_key> b")
-    assert made.hooks == [hook]
+        backend.edit(alpha="h_key = hunter2-Zq9\nh = <$h_key> b")
+    assert backend.hooks == [hook]
     assert hook.configuration.options["h"].secret
     assert "-Zq9" not in caplog.text
 
 
-def test_reload_logs_each_error_in_one_line(backend, caplog):
-    made = backend([OPTION, cfg.IntOpt("h_size")])
-    made.weave()
+def test_reload_logs_each_error_in_one_line(new_backend, caplog):
+    backend = new_backend([OPTION, cfg.IntOpt("h_size")])
+    backend.weave()
     with caplog.at_level(logging.ERROR):
-        made.edit(alpha="h_size = a\n  b\nhook_enforcement = no")
+        backend.edit(alpha="h_size = a\n  b\nhook_enforcement = no")
     assert [r.getMessage().partition(": ")[2] for r in caplog.records] == [
         "[alpha] hook_enforcement = no: Valid values are [deny, warn], but found 'no'",
         "[alpha] h_size = a b: invalid literal for int() with base 10: 'a\\nb'",
     ]
 
 
-def test_driver_without_hooks_ignores_a_reload(backend):
-    made = backend(alpha="")
-    section = aspects.BackendSection(made.conf, "alpha")
+def test_driver_without_hooks_ignores_a_reload(new_backend):
+    backend = new_backend(alpha="")
+    section = aspects.BackendSection(backend.conf, "alpha")
     driver = object()
     assert aspects.weave_from_config(driver, section, "node1@alpha") is driver
-    made.edit(alpha="periodic_hooks_ticks = wrong")
+    backend.edit(alpha="periodic_hooks_ticks = wrong")

@@ -33,31 +33,31 @@ class Configuration:
 
 
 @pytest.fixture
-def under_manila(backend, monkeypatch):
+def under_manila(new_backend, monkeypatch):
     """Return a function that weaves the hooks of a backend as under Manila."""
 
     def weave(*options, **of_file):
-        made = backend(*options, **of_file)
-        monkeypatch.setattr(cfg, "CONF", made.conf)
+        backend = new_backend(*options, **of_file)
+        monkeypatch.setattr(cfg, "CONF", backend.conf)
         # Manila registers its options before it creates the driver.
-        made.conf.register_opt(cfg.StrOpt("share_backend_name"), group="alpha")
-        made.conf.register_opt(cfg.BoolOpt("enable_pre_hooks", default=False))
-        made.conf.register_opt(cfg.StrOpt("h"), group="beta")
+        backend.conf.register_opt(cfg.StrOpt("share_backend_name"), group="alpha")
+        backend.conf.register_opt(cfg.BoolOpt("enable_pre_hooks", default=False))
+        backend.conf.register_opt(cfg.StrOpt("h"), group="beta")
         section = Configuration("alpha")
-        made.woven = aspects.weave_from_config(Driver(), section, "node1@alpha")
-        return made
+        backend.woven = aspects.weave_from_config(Driver(), section, "node1@alpha")
+        return backend
 
     return weave
 
 
 def test_options_of_hooks_are_not_registered_with_manila(under_manila):
-    made = under_manila(cfg.StrOpt("h_url", default="x"), alpha="h_url = y")
-    assert made.values("h_url") == ["y"]
+    backend = under_manila(cfg.StrOpt("h_url", default="x"), alpha="h_url = y")
+    assert backend.values("h_url") == ["y"]
     at_start = {"hook_methods", "periodic_hooks_interval"}
-    assert set(made.conf.alpha) == {"share_backend_name", *at_start}
-    assert set(made.conf["alpha:ops"]) == {"periodic_hooks_interval"}
+    assert set(backend.conf.alpha) == {"share_backend_name", *at_start}
+    assert set(backend.conf["alpha:ops"]) == {"periodic_hooks_interval"}
     # A driver can register an option of the same name.
-    made.conf.register_opt(cfg.IntOpt("h_url", default=1), group="alpha")
+    backend.conf.register_opt(cfg.IntOpt("h_url", default=1), group="alpha")
 
 
 @pytest.mark.parametrize(
@@ -70,38 +70,38 @@ def test_options_of_hooks_are_not_registered_with_manila(under_manila):
 )
 def test_manila_can_log_its_options_whatever_hooks_read(under_manila, caplog, of_file):
     of_file["alpha"] = of_file.get("alpha", "") + "\nshare_backend_name = 7"
-    made = under_manila(cfg.IntOpt("h"), cfg.StrOpt("h"), **of_file)
-    assert made.values("h")[0] in (5, 7)
-    made.edit(**of_file | {"alpha": "hook_dispatch = off"})
+    backend = under_manila(cfg.IntOpt("h"), cfg.StrOpt("h"), **of_file)
+    assert backend.values("h")[0] in (5, 7)
+    backend.edit(**of_file | {"alpha": "hook_dispatch = off"})
     with caplog.at_level(logging.DEBUG):
-        made.conf.log_opt_values(logging.getLogger("manila"), logging.DEBUG)
+        backend.conf.log_opt_values(logging.getLogger("manila"), logging.DEBUG)
     assert "alpha.share_backend_name" in caplog.text
 
 
 def test_switch_in_default_is_reloaded_without_a_warning(under_manila, caplog):
-    made = under_manila(cfg.StrOpt("h"))
+    backend = under_manila(cfg.StrOpt("h"))
     with caplog.at_level(logging.WARNING):
-        made.edit(sections="[DEFAULT]\nenable_pre_hooks = True")
-    assert made.hooks[0].pre_hooks_enabled is True
+        backend.edit(sections="[DEFAULT]\nenable_pre_hooks = True")
+    assert backend.hooks[0].pre_hooks_enabled is True
     assert caplog.text == ""
 
 
 def test_change_that_needs_a_restart_is_logged_as_a_warning(under_manila, caplog):
-    made = under_manila(cfg.StrOpt("h"))
+    backend = under_manila(cfg.StrOpt("h"))
     with caplog.at_level(logging.DEBUG):
-        made.edit(alpha="hook_methods = $none\nh = y")
-        made.conf.log_opt_values(logging.getLogger("manila"), logging.DEBUG)
+        backend.edit(alpha="hook_methods = $none\nh = y")
+        backend.conf.log_opt_values(logging.getLogger("manila"), logging.DEBUG)
     (warning,) = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
     assert warning == "Ignoring change to immutable option alpha.hook_methods"
-    assert made.values("h") == ["y"]
+    assert backend.values("h") == ["y"]
 
 
 def test_option_of_a_hook_can_refer_to_an_option_of_manila(under_manila):
-    made = under_manila(
+    backend = under_manila(
         cfg.StrOpt("h", default="$share_backend_name/$hook_dispatch"),
         alpha="share_backend_name = lvm",
     )
-    assert made.values("h") == ["lvm/inline"]
+    assert backend.values("h") == ["lvm/inline"]
 
 
 @pytest.mark.parametrize(
@@ -116,5 +116,5 @@ def test_option_of_a_hook_can_refer_to_an_option_of_manila(under_manila):
 )
 def test_option_can_refer_to_an_option_of_one_section(under_manila, text, value):
     sections = f"[DEFAULT]\nh = y\n[beta]\nh = z\n[alpha:ops]\nh = {text}"
-    made = under_manila(cfg.StrOpt("h"), alpha="h = x", sections=sections)
-    assert made.values("h") == [value]
+    backend = under_manila(cfg.StrOpt("h"), alpha="h = x", sections=sections)
+    assert backend.values("h") == [value]
