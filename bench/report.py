@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tables of figures, of a comparison, of the checks."""
+"""Tables of the figures, of a comparison and of the checks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.table import Table
 
 from bench.figures import PEERS, Check, Figures
 
-#: A change smaller than that is taken for noise, in --compare.
+#: The relative change below which --compare dims a figure as noise.
 NOISE = 0.05
 
 STYLES = ("positional", "keyword")
@@ -19,7 +19,11 @@ _SYSTEMS = ("woven", *PEERS)
 
 
 def human(value: float, unit: str = "second") -> str:
-    """Write seconds or bytes in a unit of fit size."""
+    """Return seconds or bytes as text, in a unit of suitable size.
+
+    :param value: the value
+    :param unit: ``second`` or ``byte``
+    """
     sign = "-" if value < 0 else ""
     value = abs(value)
     if unit == "byte":
@@ -33,12 +37,15 @@ def human(value: float, unit: str = "second") -> str:
 
 
 def times(ratio: float) -> str:
-    """Write a ratio."""
+    """Return a ratio as text.
+
+    :param ratio: the ratio
+    """
     return f"{ratio:,.0f}" if ratio >= 100 else f"{ratio:#.3g}"
 
 
 def _label(name: str, other: str) -> str:
-    """Name the other figure of a ratio as shortly as is clear beside this."""
+    """Return a short name for the other figure of a ratio."""
     mine, theirs = name.split("/"), other.split("/")
     if mine[0] == "create":
         return "whole create"
@@ -48,7 +55,10 @@ def _label(name: str, other: str) -> str:
 
 
 def calls_table(figures: Figures) -> Table:
-    """Show calls by number of hooks, one system a row."""
+    """Return a table of calls by number of hooks, one row for each system.
+
+    :param figures: the measured values
+    """
     rows: dict[tuple[str, str], dict[int, str]] = {}
     for name in figures.names():
         parts = name.split("/")
@@ -87,7 +97,10 @@ def calls_table(figures: Figures) -> Table:
 
 
 def others_table(figures: Figures) -> Table:
-    """Show all figures that do not go by the number of hooks."""
+    """Return a table of all figures that do not depend on the number of hooks.
+
+    :param figures: the measured values
+    """
     table = Table(title="Everything else", box=box.SIMPLE, pad_edge=False)
     table.add_column("figure")
     table.add_column("median", justify="right")
@@ -112,7 +125,10 @@ def others_table(figures: Figures) -> Table:
 
 
 def checks_table(checks: Iterable[Check]) -> Table:
-    """Show each ratio beside its limit."""
+    """Return a table of the ratios and their limits.
+
+    :param checks: the checks
+    """
     table = Table(title="Ceilings", box=box.SIMPLE, pad_edge=False)
     table.add_column("ratio")
     table.add_column("is", justify="right")
@@ -130,10 +146,13 @@ def checks_table(checks: Iterable[Check]) -> Table:
 
 
 def compare_table(old: Figures, new: Figures) -> Table:
-    """Show what changed between two runs.
+    """Return a table of the changes between two runs.
 
-    Times of two runs differ by what else the machine did; the ratio, to the
-    first figure that each is compared with, does so less.
+    Other load on the machine changes the times of a run; the ratio to the first
+    figure that each is compared with changes less.
+
+    :param old: the earlier run
+    :param new: the later run
     """
     table = Table(title="What changed", box=box.SIMPLE, pad_edge=False)
     table.add_column("figure")
@@ -162,7 +181,10 @@ def _change(before: float, after: float) -> str:
 
 
 def answer(figures: Figures) -> list[str]:
-    """Say in words what a hook adds, as far as it was measured."""
+    """Return the cost of hooks in words, as far as it was measured.
+
+    :param figures: the measured values
+    """
     lines = []
     adds = {
         count: figures.added(f"woven/{count}/keyword", "direct/keyword")
@@ -171,10 +193,10 @@ def answer(figures: Figures) -> list[str]:
     }
     if adds:
         parts = ", ".join(f"{count}: {human(added)}" for count, added in adds.items())
-        lines.append(f"What no-op hooks add to a call, by their number: {parts}.")
+        lines.append(f"Time that no-op hooks add to a call, by their number: {parts}.")
     if 8 in adds:
         lines.append(
-            f"At 100 calls a second, 8 hooks take {human(100 * adds[8])} of that second"
+            f"At 100 calls a second, 8 hooks take {human(100 * adds[8])} of each second"
             f" ({100 * adds[8]:.3%})."
         )
     for count in (1, 8):

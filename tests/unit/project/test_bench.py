@@ -13,7 +13,7 @@ console = pytest.importorskip("rich.console")
 
 import aspects  # noqa: E402
 from bench import __main__ as command  # noqa: E402
-from bench import figures, floor, report, subjects, worker  # noqa: E402
+from bench import figures, floor, page, report, subjects, worker  # noqa: E402
 
 NS = 1e-9
 
@@ -49,7 +49,9 @@ GOOD = {
     },
     "memory/first": [60000],
     "memory/1000th": [1000],
+    "create/1": [0.1] * 3,
     "create/8": [0.1] * 3,
+    "create/hooks/1": [3e-5] * 3,
     "create/hooks/0": [1e-5] * 3,
     "create/hooks/8": [5e-5] * 3,
 }
@@ -101,7 +103,7 @@ class TestFigures:
         rounds = list(figures.Figures(suite).rounds("a", "b"))
         assert rounds == [(2.0, 1.0), (2.0, 1.0), (40.0, 10.0)]
 
-    def test_what_is_written_can_be_read(self, file, made):
+    def test_a_file_that_was_written_can_be_read(self, file, made):
         loaded = figures.Figures.load(file())
         assert loaded.names() == made().names()
         assert loaded.checks() == made().checks()
@@ -130,7 +132,7 @@ class TestFigures:
         assert str(path) in str(caught.value)
         assert "\n" not in str(caught.value)
 
-    def test_every_name_is_compared_with_names_that_there_are(self, made):
+    def test_every_figure_is_compared_with_measured_figures(self, made):
         mine = made()
         for name in mine.names():
             assert name not in mine.against(name)
@@ -161,7 +163,7 @@ class TestChecks:
             ("coroutine-1", {"woven_coroutine": [3201 * NS] * 3}),
         ],
     )
-    def test_one_that_is_broken_is_found(self, made, broken, other):
+    def test_a_broken_ceiling_is_found(self, made, broken, other):
         checks = made(**other).checks()
         assert [check.name for check in checks if not check.holds] == [broken]
 
@@ -169,7 +171,7 @@ class TestChecks:
         for at_least in (True, False):
             assert figures.Check("x", "x", 0.5, 0.5, at_least).holds
 
-    def test_what_was_not_measured_is_not_checked(self):
+    def test_a_figure_that_was_not_measured_is_not_checked(self):
         few = {"memory/1000th": [2048]}
         checks = figures.Figures(suite_of(few)).checks()
         assert [(check.name, check.value) for check in checks] == [("memory", 2.0)]
@@ -181,14 +183,19 @@ class TestChecks:
     @pytest.mark.parametrize(
         ("text", "says"),
         [
-            ("[disabled]\n", "write at_most or at_least"),
-            ("[disabled]\nat_most = 1\nat_least = 1\n", "write at_most or at_least"),
+            ("[disabled]\n", "expected at_most or at_least"),
+            (
+                "[disabled]\nat_most = 1\nat_least = 1\n",
+                "expected at_most or at_least",
+            ),
             ("[disabled]\nat_most = much\n", "not a number"),
-            ("[speed]\nat_most = 1\n", "no such check"),
+            ("[speed]\nat_most = 1\n", "unknown check"),
             ("at_most = 1\n", "no section headers"),
         ],
     )
-    def test_a_wrong_file_of_ceilings_is_told_in_one_line(self, tmp_path, text, says):
+    def test_an_invalid_file_of_ceilings_is_reported_in_one_line(
+        self, tmp_path, text, says
+    ):
         path = tmp_path / "ceilings.ini"
         path.write_text(text)
         with pytest.raises(figures.BadFileError) as caught:
@@ -244,7 +251,7 @@ class TestReport:
         by_count = {name for name in by_count if name.endswith(report.STYLES)}
         assert others == set(mine.names()) - by_count
 
-    def test_a_broken_ceiling_is_told(self, made):
+    def test_a_broken_ceiling_is_shown(self, made):
         text = self.text(report.checks_table(made(memory_1000th=[2048]).checks()))
         assert text.count("broken") == 1
         assert text.count("holds") == 10
@@ -256,17 +263,55 @@ class TestReport:
         cells = ["1.6", "µs", "800", "ns", "-50%", "16.0", "8.00", "-50%"]
         assert row.split() == ["woven/1/keyword", *cells]
 
-    def test_a_comparison_leaves_out_what_the_old_run_has_not(self, made):
+    def test_a_comparison_leaves_out_figures_that_the_old_run_lacks(self, made):
         old = figures.Figures(suite_of({"direct/keyword": [1e-7]}))
         text = self.text(report.compare_table(old, made()))
         assert "direct/keyword" in text
         assert "woven" not in text
 
     def test_the_answer_in_words(self, made):
-        call, second, create = report.answer(made())
+        call, second, one, eight = report.answer(made())
         assert "1: 1.5 µs" in call
         assert "100 calls a second" in second
-        assert "8 hooks take 40 µs: 0.040%" in create
+        assert "1 hook takes 20 µs: 0.020%" in one
+        assert "8 hooks take 40 µs: 0.040%" in eight
+
+
+class TestPage:
+    EMPTY = "".join(f".. begin {name}\n.. end {name}\ntext\n" for name in page.PARTS)
+
+    def test_the_parts_are_filled_again_and_again(self, made):
+        once = page.filled(self.EMPTY, [made()])
+        assert page.filled(once, [made()]) == once
+        assert once.count("\ntext\n") == len(page.PARTS)
+
+    def test_the_answer_is_of_the_last_run(self, made):
+        text = page.filled(self.EMPTY, [made(woven_1_keyword=[9.0] * 3), made()])
+        assert "adds 1.5 µs to a driver call" in text
+        assert "takes 32% of the time" in " ".join(text.split())
+        assert "**0.02% and 0.04%**" in text
+
+    def test_the_table_has_every_run(self, made):
+        text = page.filled(self.EMPTY, [made(memory_1000th=[512]), made()])
+        assert "2 quick runs in a row gave:" in text
+        (row,) = (line for line in text.splitlines() if "memory in KiB" in line)
+        assert row.split()[-4:] == ["≤", "1.50", "0.500", "0.977"]
+
+    def test_a_page_without_a_part_is_refused(self, made):
+        with pytest.raises(figures.BadFileError, match="begin and end answer"):
+            page.filled("text\n", [made()])
+
+    def test_a_run_without_a_figure_is_refused(self):
+        few = figures.Figures(suite_of({"direct/keyword": [1e-7]}))
+        with pytest.raises(figures.BadFileError, match="not measured: woven/1"):
+            page.filled(self.EMPTY, [few])
+
+    def test_the_documentation_has_the_limits(self):
+        text = page.PAGE.read_text("utf-8")
+        for name, title, limit, at_least in figures.read_ceilings(figures.CEILINGS):
+            bound = "≥" if at_least else "≤"
+            (row,) = (line for line in text.splitlines() if line.startswith(title))
+            assert f"{bound} {limit:.2f}" in row, name
 
 
 class TestCommand:
@@ -338,35 +383,35 @@ class TestCommand:
 
 
 class RecordingHook(subjects.NoopHook):
-    """Tell the test what it is given."""
+    """Records its calls."""
 
     def __init__(self, name, seen, fail=None):
         super().__init__(None, None)
         self.name, self.seen, self.fail = name, seen, fail
 
-    def _act(self, action, *what):
-        self.seen.append((action, self.name, *what))
-        if self.fail == action:
+    def _run(self, kind, *arguments):
+        self.seen.append((kind, self.name, *arguments))
+        if self.fail == kind:
             raise ValueError(self.name)
 
     def _execute_pre_hook(self, context, func_name, *args, **kwargs):
-        self._act("pre", context, func_name, args, kwargs)
+        self._run("pre", context, func_name, args, kwargs)
         return f"data of {self.name}"
 
     def _execute_post_hook(
         self, context, func_name, pre_hook_data, driver_action_results, *args, **kwargs
     ):
-        self._act("post", pre_hook_data, driver_action_results)
+        self._run("post", pre_hook_data, driver_action_results)
         return aspects.UpdatedResults([*driver_action_results, self.name])
 
     def _execute_error_hook(
         self, context, func_name, pre_hook_data, error, *args, **kwargs
     ):
-        self._act("error", pre_hook_data, type(error))
+        self._run("error", pre_hook_data, type(error))
 
 
 class TestFloor:
-    """What is written by hand does what the contract demands, or it is no floor."""
+    """The floor does what the contract demands."""
 
     @staticmethod
     def run(fail=None, of="b"):
@@ -393,7 +438,7 @@ class TestFloor:
     @pytest.mark.parametrize(
         ("fail", "owed"), [("pre", "a"), ("post", "c"), ("error", "cba")]
     )
-    def test_who_is_owed_an_ending_gets_its_error_action(self, fail, owed):
+    def test_a_hook_that_is_owed_a_completion_gets_its_error_method(self, fail, owed):
         written, driver, seen = self.run(fail)
         expected = ValueError
         if fail == "error":
