@@ -141,11 +141,11 @@ class Guarded:
 
     def reload(self, text: str) -> None:
         """Have Manila read another configuration."""
-        count = self.said().count("configuration read again")
+        count = self.said().count("configuration reloaded")
         self.config.write_text(text)
         self.program.process.send_signal(signal.SIGHUP)
         wait_for(
-            lambda: self.said().count("configuration read again") > count, "reloaded"
+            lambda: self.said().count("configuration reloaded") > count, "reloaded"
         )
 
 
