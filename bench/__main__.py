@@ -66,37 +66,43 @@ class _Parser(argparse.ArgumentParser):
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command's arguments."""
-    made = _Parser(
+    result = _Parser(
         prog="python -m bench",
         description="Measure the cost of hooks, here and in other systems.",
     )
-    made.add_argument(
-        "--quick", action="store_true", help="less precise, in under a minute"
+    result.add_argument(
+        "--quick", action="store_true", help="shorten the run to less than a minute"
     )
-    made.add_argument(
-        "--json", type=Path, metavar="FILE", help="write every figure to FILE"
+    result.add_argument(
+        "--json",
+        type=Path,
+        metavar="FILE",
+        help="file to which all figures are written",
     )
-    made.add_argument(
-        "--plot", type=Path, metavar="FILE.png", help="draw the overhead to FILE.png"
+    result.add_argument(
+        "--plot",
+        type=Path,
+        metavar="FILE.png",
+        help="file to which the overhead is plotted",
     )
-    made.add_argument(
+    result.add_argument(
         "--compare",
         type=Path,
         metavar="OLD.json",
-        help="show what changed since a run with --json",
+        help="file of an earlier run with --json to compare with",
     )
-    made.add_argument(
+    result.add_argument(
         "--check",
         action="store_true",
-        help="end with status 1 if a ratio is beyond its limit in ceilings.ini",
+        help="exit with status 1 if a ratio exceeds its limit in ceilings.ini",
     )
-    made.add_argument(
+    result.add_argument(
         "--load",
         type=Path,
         metavar="FILE",
-        help="report on a run with --json instead of measuring",
+        help="file of an earlier run with --json to report on, instead of measuring",
     )
-    return made
+    return result
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -230,9 +236,9 @@ def run(arguments: Sequence[str]) -> int:
     :raises UsageError: if the command cannot do what it is asked
     """
     options = parse(arguments)
-    if lacking := missing():
+    if distributions := missing():
         raise UsageError(
-            f"not installed: {', '.join(lacking)}; pip install -e '.[bench]'"
+            f"not installed: {', '.join(distributions)}; run pip install -e '.[bench]'"
         )
     from rich.console import Console
 

@@ -179,7 +179,7 @@ class Check(NamedTuple):
 
     @property
     def holds(self) -> bool:
-        """Whether the ratio is within its limit."""
+        """Return whether the ratio is within its limit."""
         if self.at_least:
             return self.value >= self.limit
         return self.value <= self.limit

@@ -2,8 +2,8 @@
 """Write the figures of runs into the documentation: ``python -m bench.page``.
 
 ``python -m bench.page RUN.json [RUN.json ...]`` takes files of ``python -m bench
---json``. It fills the marked parts of ``doc/source/benchmark.rst`` and draws its
-picture. The table has all runs; everything else is of the last one.
+--json``. It fills the marked parts of ``doc/source/reference/benchmark.rst`` and draws
+its picture. The table has all runs; the other figures are those of the last run.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from bench.figures import BadFileError, Figures
 from bench.report import human, times
 
 DOCS = Path(__file__).resolve().parent.parent / "doc" / "source"
-PAGE = DOCS / "benchmark.rst"
+PAGE = DOCS / "reference" / "benchmark.rst"
 PICTURE = DOCS / "_static" / "overhead.png"
 
 
@@ -81,7 +81,7 @@ def machine(runs: Sequence[Figures]) -> str:
     metadata = runs[-1].suite.get_benchmarks()[0].get_metadata()
     python = metadata.get("python_version", "").partition(" ")[0]
     return _filled(
-        f"These figures are of a {_kind(runs[-1])} run with Python {python} on "
+        f"These figures are from a {_kind(runs[-1])} run with Python {python} on "
         f"{metadata.get('cpu_count', '?')} cores "
         f"({metadata.get('cpu_model_name', 'unknown processor')})."
     )
@@ -150,7 +150,9 @@ def filled(page: str, runs: Sequence[Figures]) -> str:
             flags=re.DOTALL | re.MULTILINE,
         )
         if not found:
-            raise BadFileError(f"{PAGE.name}: no part between begin and end {name}")
+            raise BadFileError(
+                f"{PAGE.name}: missing '.. begin {name}' or '.. end {name}'"
+            )
     return page
 
 

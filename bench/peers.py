@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The same no-op hooks in other systems, as installed.
+"""Implement the no-op hooks in other systems.
 
 Each function returns an object whose ``create_share`` runs a number of hooks around
 that of a driver.
@@ -112,7 +112,7 @@ class _Wrapper:
 def with_pluggy(count: int) -> Any:
     """Return one implementation in pluggy's wrappers; callable by keyword only.
 
-    They are of the new style, ``wrapper=True``, which is the faster one.
+    They use the new style, ``wrapper=True``, which is faster than the old one.
 
     :param count: the number of wrappers
     """

@@ -59,15 +59,15 @@ def draw(figures: Figures, path: Path) -> None:
         counts.update(line)
         microseconds = [seconds * 1e6 for seconds in line.values()]
         values += microseconds
-        ours = system == "woven"
+        emphasized = system == "woven"
         axes.plot(
             list(line),
             microseconds,
             label=label,
             color=color,
             marker=marker,
-            markersize=8 if ours else 6,
-            linewidth=3 if ours else 1.8,
+            markersize=8 if emphasized else 6,
+            linewidth=3 if emphasized else 1.8,
             linestyle="--" if system == "floor" else "-",
         )
     if not counts:

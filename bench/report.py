@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tables of the figures, of a comparison and of the checks."""
+"""Make tables of the figures, of a comparison and of the checks."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ def times(ratio: float) -> str:
 
 def _label(name: str, other: str) -> str:
     """Return a short name for the other figure of a ratio."""
-    mine, theirs = name.split("/"), other.split("/")
-    if mine[0] == "create":
+    parts, other_parts = name.split("/"), other.split("/")
+    if parts[0] == "create":
         return "whole create"
-    if mine[0] != theirs[0]:
-        return theirs[0]
-    return next((b for a, b in zip(mine, theirs) if a != b), other)
+    if parts[0] != other_parts[0]:
+        return other_parts[0]
+    return next((b for a, b in zip(parts, other_parts) if a != b), other)
 
 
 def calls_table(figures: Figures) -> Table:
@@ -73,15 +73,15 @@ def calls_table(figures: Figures) -> Table:
         table.add_column(str(count), justify="right")
     for style in STYLES:
         woven = rows.get(("woven", style), {})
-        mine = [(system, style) for system in _SYSTEMS if (system, style) in rows]
-        for system, _ in mine:
+        systems = [system for system in _SYSTEMS if (system, style) in rows]
+        for system in systems:
             row = rows[system, style]
             cells = (
                 human(figures.median(row[count])) if count in row else ""
                 for count in counts
             )
             table.add_row(f"{system}, {style}", *cells)
-        for system, _ in mine:
+        for system in systems:
             row = rows[system, style]
             if system == "woven" or not woven:
                 continue
@@ -101,7 +101,7 @@ def others_table(figures: Figures) -> Table:
 
     :param figures: the measured values
     """
-    table = Table(title="Everything else", box=box.SIMPLE, pad_edge=False)
+    table = Table(title="Other figures", box=box.SIMPLE, pad_edge=False)
     table.add_column("figure")
     table.add_column("median", justify="right")
     table.add_column("±", justify="right")
@@ -131,8 +131,8 @@ def checks_table(checks: Iterable[Check]) -> Table:
     """
     table = Table(title="Ceilings", box=box.SIMPLE, pad_edge=False)
     table.add_column("ratio")
-    table.add_column("is", justify="right")
-    table.add_column("may be", justify="right")
+    table.add_column("value", justify="right")
+    table.add_column("limit", justify="right")
     table.add_column("")
     for check in checks:
         bound = "≥" if check.at_least else "≤"
@@ -140,7 +140,7 @@ def checks_table(checks: Iterable[Check]) -> Table:
             check.title,
             times(check.value),
             f"{bound} {check.limit:.2f}",
-            "[green]holds[/]" if check.holds else "[bold red]broken[/]",
+            "[green]passed[/]" if check.holds else "[bold red]failed[/]",
         )
     return table
 
@@ -154,7 +154,7 @@ def compare_table(old: Figures, new: Figures) -> Table:
     :param old: the earlier run
     :param new: the later run
     """
-    table = Table(title="What changed", box=box.SIMPLE, pad_edge=False)
+    table = Table(title="Changes", box=box.SIMPLE, pad_edge=False)
     table.add_column("figure")
     for title in ("old", "new", "change", "old ratio", "new ratio", "change"):
         table.add_column(title, justify="right")

@@ -11,7 +11,7 @@ import aspects
 class Driver:
     """A driver that does nothing, with the signatures of Manila's drivers.
 
-    Its methods are as short as possible, so that the figures are of the hooks.
+    Its methods are as short as possible, so that the hooks dominate the figures.
     """
 
     reserved_share_percentage = 5
@@ -23,15 +23,15 @@ class Driver:
     def create_share(
         self, context: Any, share: Any, share_server: Any = None
     ) -> list[str]:
-        """Be an operation; return the export locations."""
+        """Return the export locations, as an operation."""
         return self.export_locations
 
     def delete_share(self, context: Any, share: Any, share_server: Any = None) -> None:
-        """Be an operation that fails."""
+        """Raise an error, as an operation."""
         raise DriverError
 
     def get_pool(self, share: Any) -> str:
-        """Be a method that is not an operation."""
+        """Return a pool; this method is not an operation."""
         return "pool"
 
     def get_periodic_hook_data(self, context: Any, share_instances: Any) -> Any:
@@ -40,7 +40,7 @@ class Driver:
 
 
 class CoroutineDriver:
-    """The same with a coroutine method."""
+    """A driver with a coroutine method."""
 
     def __init__(self) -> None:
         self.export_locations = ["127.0.0.1:/export"]
@@ -48,7 +48,7 @@ class CoroutineDriver:
     async def create_share(
         self, context: Any, share: Any, share_server: Any = None
     ) -> list[str]:
-        """Be an operation; return the export locations without waiting."""
+        """Return the export locations without waiting, as an operation."""
         return self.export_locations
 
 

@@ -221,8 +221,8 @@ def measure_memory(seconds: float) -> Values:
     for number in range(count):
         woven[number] = aspects.weave(drivers[number], chains[number])
         held[number + 1] = tracemalloc.get_traced_memory()[0]
-    for each in woven[-last:]:
-        each.create_share(None, {})
+    for driver in woven[-last:]:
+        driver.create_share(None, {})
     called = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
     report(1)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the README says is so."""
+"""Test the commands and the code of the README."""
 
 from __future__ import annotations
 
