@@ -252,14 +252,14 @@ def _threads(figures: Figures) -> float:
     return eight / one
 
 
-#: The measurement of each check of ceilings.ini. Of two styles of call, or of
-#: attribute and method, the worse one counts.
+#: Section of ceilings.ini -> the function that computes its ratio. Of two styles of
+#: call, or of attribute and method, the worse one counts.
 CHECKS: Mapping[str, Callable[[Figures], float]] = {
     "disabled": lambda figures: max(
         figures.ratio(f"woven/disabled/{style}", f"proxy/{style}")
         for style in ("positional", "keyword")
     ),
-    "passed": lambda figures: max(
+    "passthrough": lambda figures: max(
         figures.ratio(f"woven/{what}", f"proxy/{what}")
         for what in ("attribute", "method")
     ),

@@ -44,27 +44,27 @@ def answer(runs: Sequence[Figures]) -> str:
         for count in (1, 8)
     }
     answers = {
-        "To a call": (
+        "Per call": (
             f"One hook whose methods do nothing adds {human(adds[1])} to a driver call "
             f"by keyword, eight add {human(adds[8])}, sixty-four {human(adds[64])}.",
             "The whole call takes "
             f"{ratios[1]:.0%} of the time that it takes with one of Manila's own hooks,"
             f" and {ratios[8]:.0%} with eight.",
-            f"Hooks that are disabled add {human(disabled)} together; "
+            f"Eight disabled hooks add {human(disabled)} together; "
             f"a bare proxy adds {human(proxy)}.",
         ),
-        "To a second": (
-            "A backend that makes a hundred driver calls a second, more than most "
-            f"storage can serve, spends {human(100 * adds[8])} of each second in eight "
+        "At 100 calls a second": (
+            "A backend with a hundred driver calls a second, more than most storage "
+            f"can serve, spends {human(100 * adds[8])} of each second in eight "
             f"hooks: {100 * adds[8]:.2%} of one core.",
         ),
-        "To a real create": (
+        "In a real create": (
             "A ``create_share`` through Manila's manager, with a driver that answers "
             f"at once and a SQLite database, takes {human(whole)}.",
             f"One hook takes {human(hooks[1])} of it, eight take {human(hooks[8])}: "
             f"**{hooks[1] / whole:.2%} and {hooks[8] / new.median('create/8'):.2%}**.",
-            "Hooks take longer here than in a loop, because other code has used the "
-            "processor's caches in between.",
+            "Hooks take longer here than in a loop, because other code uses the processor's "
+            "caches between the calls.",
         ),
     }
     return "\n\n".join(

@@ -192,8 +192,8 @@ def answer(figures: Figures) -> list[str]:
         if f"woven/{count}/keyword" in figures
     }
     if adds:
-        parts = ", ".join(f"{count}: {human(added)}" for count, added in adds.items())
-        lines.append(f"Time that no-op hooks add to a call, by their number: {parts}.")
+        parts = ", ".join(f"{human(added)} for {n}" for n, added in adds.items())
+        lines.append(f"Time that no-op hooks add to a call: {parts}.")
     if 8 in adds:
         lines.append(
             f"At 100 calls a second, 8 hooks take {human(100 * adds[8])} of each second"

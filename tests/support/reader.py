@@ -44,7 +44,6 @@ from .pages import ROOT, Block, blocks_of, commands_of
 
 #: Page, the block's first line -> why it is not tried out.
 LEFT_OUT = {
-    ("README.rst", "What arrived"): "what the demo shows: test_demo.py looks at it",
     ("reference/command.rst", "[DEFAULT]"): "has the mistakes that the page is about",
     ("reference/command.rst", "problem:"): "what the command prints",
     (

@@ -150,8 +150,8 @@ class TestChecks:
         ("broken", "other"),
         [
             ("disabled", {"woven_disabled_keyword": [500 * NS] * 3}),
-            ("passed", {"woven_attribute": [500 * NS] * 3}),
-            ("passed", {"woven_method": [500 * NS] * 3}),
+            ("passthrough", {"woven_attribute": [500 * NS] * 3}),
+            ("passthrough", {"woven_method": [500 * NS] * 3}),
             ("upstream-1", {"upstream_1_keyword": [2400 * NS] * 3}),
             ("upstream-8", {"upstream_8_keyword": [20000 * NS] * 3}),
             ("pluggy-1", {"pluggy_1_keyword": [1600 * NS] * 3}),
@@ -271,7 +271,7 @@ class TestReport:
 
     def test_the_cost_is_reported_in_words(self, made):
         call, second, one, eight = report.answer(made())
-        assert "1: 1.5 µs" in call
+        assert "1.5 µs for 1," in call
         assert "100 calls a second" in second
         assert "1 hook takes 20 µs: 0.020%" in one
         assert "8 hooks take 40 µs: 0.040%" in eight
