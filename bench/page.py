@@ -63,8 +63,8 @@ def answer(runs: Sequence[Figures]) -> str:
             f"at once and a SQLite database, takes {human(whole)}.",
             f"One hook takes {human(hooks[1])} of it, eight take {human(hooks[8])}: "
             f"**{hooks[1] / whole:.2%} and {hooks[8] / new.median('create/8'):.2%}**.",
-            "Hooks take longer here than in a loop, because other code uses the processor's "
-            "caches between the calls.",
+            "Hooks take longer here than in a loop, because other code uses the "
+            "processor's caches between the calls.",
         ),
     }
     return "\n\n".join(

@@ -151,7 +151,7 @@ def watch_late(hook: Any, backend: str) -> None:
     def watched(kind: str, method: Callable[..., Any]) -> Callable[..., Any]:
         signature = inspect.signature(method)
 
-        # The chain reads the signature of a hook method before it passes arguments.
+        # functools.wraps keeps the signature, by which the chain passes arguments.
         @functools.wraps(method)
         def watched_method(*args: Any, **kwargs: Any) -> Any:
             arguments = signature.bind(*args, **kwargs).arguments
@@ -177,7 +177,7 @@ def watch_late(hook: Any, backend: str) -> None:
         method = getattr(hook, name, None)
         if method is not None and not hasattr(method, "__wrapped__"):
             setattr(hook, name, watched(kind, method))
-    # After a switch is set, the chain binds the hook methods again.
+    # Setting a switch makes the chain bind the hook methods again.
     hook.pre_hooks_enabled = hook.pre_hooks_enabled
 
 
