@@ -101,7 +101,7 @@ def ceilings(runs: Sequence[Figures]) -> str:
     lines = [" ".join(cell.ljust(w) for cell, w in zip(row, widths)) for row in rows]
     rule = " ".join("=" * width for width in widths)
     kinds = " or ".join(sorted({_kind(run) for run in runs}))
-    title = f"{len(runs)} {kinds} run{'s in a row' if len(runs) > 1 else ''} gave:"
+    title = f"Values of {len(runs)} {kinds} run{'s in a row' if len(runs) > 1 else ''}:"
     table = [rule, lines[0], rule, *lines[1:], rule]
     return "\n".join([title, "", *(line.rstrip() for line in table)])
 

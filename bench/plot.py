@@ -81,11 +81,11 @@ def draw(figures: Figures, path: Path) -> None:
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_ylim(min(values) / 1.3, max(values) * 1.3)
     axes.set_xlabel("no-op hooks, pre and post methods enabled", fontsize=13)
-    axes.set_ylabel("added to a driver call, in µs", fontsize=13)
+    axes.set_ylabel("overhead in µs", fontsize=13)
     axes.tick_params(labelsize=12)
     axes.grid(True, which="major", alpha=0.3)
     axes.legend(fontsize=12, frameon=False)
-    axes.set_title("What hooks add to one driver call", fontsize=14)
+    axes.set_title("Overhead of hooks on a driver call", fontsize=14)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     try:

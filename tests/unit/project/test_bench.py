@@ -293,7 +293,7 @@ class TestPage:
 
     def test_the_table_has_a_column_for_each_run(self, made):
         text = page.filled(self.EMPTY, [made(memory_1000th=[512]), made()])
-        assert "2 quick runs in a row gave:" in text
+        assert "Values of 2 quick runs in a row:" in text
         (row,) = (line for line in text.splitlines() if "memory in KiB" in line)
         assert row.split()[-4:] == ["≤", "1.50", "0.500", "0.977"]
 
