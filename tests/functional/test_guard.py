@@ -149,11 +149,11 @@ class Guarded:
 
     def reload(self, text: str) -> None:
         """Replace the configuration, and wait until Manila has reloaded it."""
-        count = self.output().count("configuration read again")
+        count = self.output().count("configuration reloaded")
         self.config.write_text(text)
         self.program.process.send_signal(signal.SIGHUP)
         wait_for(
-            lambda: self.output().count("configuration read again") > count, "reloaded"
+            lambda: self.output().count("configuration reloaded") > count, "reloaded"
         )
 
 
