@@ -42,10 +42,10 @@ from aspects.testing import FakeDriver
 
 from .pages import ROOT, Block, blocks_of, commands_of
 
-#: Page, the block's first line -> why it is not tried out.
-LEFT_OUT = {
-    ("reference/command.rst", "[DEFAULT]"): "has the mistakes that the page is about",
-    ("reference/command.rst", "problem:"): "what the command prints",
+#: Page, first line of the block -> the reason to skip it.
+SKIPPED_BLOCKS = {
+    ("reference/command.rst", "[DEFAULT]"): "has the mistakes that the page explains",
+    ("reference/command.rst", "problem:"): "output of the command",
     (
         "admin/hooks/automount.rst",
         "[DEFAULT]",
