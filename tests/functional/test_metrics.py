@@ -163,7 +163,7 @@ def test_each_metric(tmp_path, port, woven):
             # Each call has a start, an ending but for the vetoed one's, four ticks.
             series("hook_outbox_pending", hook="events"): 0,
             series("hook_outbox_delivered_total", hook="events"): 6 + 3 + 4,
-            series("hook_outbox_refused_total", hook="events"): 3,
+            series("hook_outbox_rejected_total", hook="events"): 3,
         }
         for expression, value in expected.items():
             prometheus.wait_for(expression, value)
