@@ -356,7 +356,7 @@ class TestService:
             "share server: gone",
         )
         assert [
-            (seen.action, seen.operation.method)
+            (seen.kind, seen.operation.method)
             for seen in recorder.SEEN
             if seen.operation == "delete_share_server"
             and isinstance(seen.hook, recorder.Recorder)
