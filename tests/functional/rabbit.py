@@ -67,7 +67,7 @@ class Rabbit:
             "RABBITMQ_LOG_BASE": str(directory / "log"),
             "RABBITMQ_LOGS": "-",
             "RABBITMQ_PID_FILE": str(directory / "pid"),
-            # Files that do not exist, so that those of the machine's broker do not apply.
+            # Files that do not exist: those of the machine's broker must not apply.
             "RABBITMQ_CONF_ENV_FILE": str(directory / "none.conf"),
             "RABBITMQ_CONFIG_FILE": str(directory / "none.conf"),
             "RABBITMQ_ADVANCED_CONFIG_FILE": str(directory / "none.config"),
