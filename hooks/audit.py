@@ -26,8 +26,8 @@ class AuditHook(EventHook):
     With ``audit_format = cadf``, a line is a CADF event. A line never contains access
     keys, passwords or tokens.
 
-    The hook needs ``enable_post_hooks``, and ``enable_pre_hooks`` for durations. It
-    observes only the hooks after it in ``hook_drivers``, so it belongs first.
+    The hook needs ``enable_post_hooks``, and ``enable_pre_hooks`` for durations. Put it
+    first in ``hook_drivers``: it has no line of a call that a hook before it vetoes.
 
     :raises ValueError: if no file is configured, or the format needs a library that is
         not installed

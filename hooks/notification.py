@@ -29,7 +29,7 @@ RABBIT = ("rabbit", "kombu")
 def parsed_url(
     conf: cfg.ConfigOpts, url: str | None, option: str
 ) -> oslo_messaging.TransportURL:
-    """Parse a broker's URL, and check that oslo.messaging can make a transport of it.
+    """Parse a broker's URL, and check that oslo.messaging accepts it.
 
     :param conf: the options, including those of oslo.messaging's drivers
     :param url: the URL; None for the service's own, of
@@ -41,7 +41,7 @@ def parsed_url(
     """
     option = option if url else "transport_url"
     try:
-        # A transport connects on first use, but checks its URL and options here.
+        # This makes no connection, but checks the URL and the driver's options.
         oslo_messaging.get_notification_transport(conf, url)
         url = url or conf.oslo_messaging_notifications.transport_url
         return oslo_messaging.TransportURL.parse(conf, url)

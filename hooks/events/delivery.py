@@ -57,7 +57,8 @@ class DeliveryHook(EventHook):
             state_path = self.get_config_option("state_path")
             if not state_path:
                 raise ValueError(
-                    "hook_outbox_path is not set, and neither is state_path; set one"
+                    "hook_outbox_path is not set, and neither is state_path; "
+                    "set one of them"
                 )
             path = os.path.join(state_path, "manila-aspects")
         backend = getattr(self.configuration, "config_group", None) or "DEFAULT"
@@ -73,8 +74,8 @@ class DeliveryHook(EventHook):
     def deliver(self, event: dict[str, Any]) -> None:
         """Deliver one event, in bounded time.
 
-        With ``background`` and ``durable``, one thread makes all calls. With
-        ``inline``, several threads may call at once.
+        With ``background`` and ``durable``, only one thread calls at a time. With
+        ``inline``, several callers may do so.
 
         :param event: attributes of CloudEvents 1.0 and ``data``
         :raises RejectedError: if the receiver rejects the event permanently

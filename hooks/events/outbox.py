@@ -196,7 +196,7 @@ class Outbox:
         self._started().append(event)
 
     def start(self) -> None:
-        """Start delivering, in the process that calls; after a fork, start again.
+        """Start delivering in the calling process, which may be a fork.
 
         :raises OSError: if the directory cannot be created
         :raises sqlite3.Error: if the file cannot be opened
@@ -302,7 +302,8 @@ class Outbox:
                     # For example a full disk. If the event was delivered but not
                     # deleted, the next delete includes it; after a restart it repeats.
                     LOG.error(
-                        "%(path)s: %(type)s: %(error)s",
+                        "Failed to read or write the outbox %(path)s, retrying: "
+                        "%(type)s: %(error)s",
                         {
                             "path": self.path,
                             "type": type(error).__name__,

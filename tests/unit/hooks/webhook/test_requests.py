@@ -152,7 +152,7 @@ def test_a_status_of_2xx_confirms_the_delivery(hook, receiver, code):
 
 
 @pytest.mark.parametrize("code", [400, 413, 415, 422])
-def test_a_status_of_a_bad_event_rejects_it(hook, receiver, code):
+def test_a_permanent_error_status_rejects_the_event(hook, receiver, code):
     receiver.answers = [status(code)]
     with pytest.raises(RejectedError, match=f"status {code}"):
         hook.deliver(EVENT)
