@@ -27,7 +27,7 @@ class AuditHook(EventHook):
     keys, passwords or tokens.
 
     The hook needs ``enable_post_hooks``, and ``enable_pre_hooks`` for durations. Put it
-    first in ``hook_drivers``: it has no line of a call that a hook before it vetoes.
+    first in ``hook_drivers``: a call that a hook before it vetoes has no line.
 
     :raises ValueError: if no file is configured, or the format needs a library that is
         not installed
