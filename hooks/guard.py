@@ -14,7 +14,7 @@ from cronsim import CronSim, CronSimError
 from oslo_config import cfg
 
 import aspects
-from hooks.events.event import value_of
+from hooks.events.event import get
 
 UTC = datetime.timezone.utc
 
@@ -250,9 +250,7 @@ class GuardHook(aspects.HookBase):
         _check_freeze(rules, func_name)
         arguments = func_name.arguments(args, kwargs)
         share = _share_in(arguments, args)
-        _check_project(
-            rules, value_of(share, "project_id") or value_of(context, "project_id")
-        )
+        _check_project(rules, get(share, "project_id") or get(context, "project_id"))
         new = func_name == "create_share_instance"
         veto = NoValidHost if new else aspects.Veto
         _check_type(rules, share, veto)
@@ -304,9 +302,8 @@ def _check_type(rules: Rules, share: Any, veto: type[aspects.Veto]) -> None:
     names = [
         name
         for name in (
-            value_of(value_of(share, "share_type"), "name")
-            or value_of(share, "share_type_name"),
-            value_of(share, "share_type_id"),
+            get(get(share, "share_type"), "name") or get(share, "share_type_name"),
+            get(share, "share_type_id"),
         )
         if name is not None
     ]
@@ -350,7 +347,7 @@ def _share_in(arguments: Mapping[str, Any], args: Sequence[Any]) -> Any:
         if arguments.get(name) is not None:
             return arguments[name]
     if arguments.get("snapshot") is not None:
-        return value_of(arguments["snapshot"], "share")
+        return get(arguments["snapshot"], "share")
     # Some drivers name the parameter differently, and some methods take a list.
     first = args[0] if args else None
     return first[0] if isinstance(first, (list, tuple)) and first else first
@@ -367,7 +364,7 @@ def _new_size(
     :param args: its positional arguments, without the context
     """
     if operation in ("create_share_instance", "manage_share"):
-        size = value_of(share, "size")
+        size = get(share, "size")
     elif operation in ("extend_share", "shrink_share"):
         size = arguments.get("new_size", args[1] if len(args) > 1 else None)
     else:

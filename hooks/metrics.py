@@ -69,10 +69,10 @@ QUEUES: tuple[tuple[str, str, str, Any, str], ...] = (
     ),
     (
         "outbox",
-        "refused",
-        "hook_outbox_refused",
+        "rejected",
+        "hook_outbox_rejected",
         CounterMetricFamily,
-        "Events that the receiver rejected.",
+        "Events that the receiver rejected permanently.",
     ),
 )
 

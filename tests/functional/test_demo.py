@@ -365,7 +365,7 @@ class TestService:
             "share server: waiting for its deletion",
         )
         assert [
-            (seen.action, seen.operation.method)
+            (seen.kind, seen.operation.method)
             for seen in recorder.SEEN
             if seen.operation == "delete_share_server"
             and isinstance(seen.hook, recorder.Recorder)

@@ -59,7 +59,7 @@ def test_upstream_hook(world: World) -> None:  # noqa: F811
     world.access(share, constants.ACCESS_STATE_QUEUED_TO_APPLY)
 
     pre, post = (s for s in recorder.SEEN if isinstance(s.hook, recorder.Upstream))
-    assert (pre.action, post.action) == ("pre", "post")
+    assert (pre.kind, post.kind) == ("pre", "post")
     assert pre.operation == post.operation == "allow_access"
     # It takes no *args, as Manila's manager passes everything by keyword.
     assert pre.kwargs["share"]["share_id"] == share["id"]
@@ -73,7 +73,7 @@ def test_upstream_hook(world: World) -> None:  # noqa: F811
         "share_server",
         "update_rules",
     ]
-    assert post.given == ({"name": "allow_access", "server": None}, None)
+    assert post.received == ({"name": "allow_access", "server": None}, None)
 
 
 def test_context_of_calls_without_one(
@@ -111,7 +111,7 @@ def test_veto_leaves_share_in_error(
 
     assert called == []
     assert db.share_get(world.context, share["id"])["status"] == "error"
-    endings = [(s.action, str(s.given[1])) for s in recorder.SEEN if s.given]
+    endings = [(s.kind, str(s.received[1])) for s in recorder.SEEN if s.received]
     assert endings == [("error", "not today")]
 
 
@@ -126,7 +126,7 @@ def test_access_helper(world: World) -> None:  # noqa: F811
         world.context, instance, delete_all_rules=True
     )
     assert db.share_access_get_all_for_instance(world.context, instance) == []
-    assert [s.operation for s in recorder.SEEN if s.action == "post"] == (
+    assert [s.operation for s in recorder.SEEN if s.kind == "post"] == (
         ["allow_access"] * 2 + ["deny_access"] * 2
     )
 
@@ -170,7 +170,7 @@ def test_ticks(world: World) -> None:  # noqa: F811
     def tick(manager: Any) -> list[Any]:
         recorder.SEEN.clear()
         manager._execute_periodic_hook(world.context)
-        return [(type(s.hook), s.given) for s in recorder.SEEN]
+        return [(type(s.hook), s.received) for s in recorder.SEEN]
 
     assert tick(alpha) == []
     assert [hook for hook, given in tick(servers)] == [

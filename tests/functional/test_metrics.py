@@ -159,7 +159,7 @@ def test_prometheus_gets_each_metric(tmp_path, port, woven):
             # Events of 6 starts, 3 successful calls and 4 ticks; 3 errors are rejected.
             series("hook_outbox_pending", hook="events"): 0,
             series("hook_outbox_delivered_total", hook="events"): 6 + 3 + 4,
-            series("hook_outbox_refused_total", hook="events"): 3,
+            series("hook_outbox_rejected_total", hook="events"): 3,
         }
         runs = {"pre": 6, "post": 3, "error": 3, "periodic": 4}
         for kind, count in runs.items():

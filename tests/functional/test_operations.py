@@ -257,13 +257,13 @@ def test_plain_object(operation: str, manila: Any) -> None:
     )
 
     pre, post = (s for s in recorder.SEEN if s.hook is hook)
-    assert (pre.action, post.action) == ("pre", "post")
+    assert (pre.kind, post.kind) == ("pre", "post")
     for seen in (pre, post):
         assert seen.operation == operation
         assert seen.operation.method == operation
         assert seen.context == "the context"
         assert seen.args == ("a share",)
-    assert post.given == (operation, f"{operation} of a share")
+    assert post.received == (operation, f"{operation} of a share")
 
 
 @pytest.mark.parametrize("operation", TABLE)
@@ -274,7 +274,7 @@ def test_through_manila(operation: str, world: World) -> None:
 
     backend = "servers" if operation == "delete_share_server" else "alpha"
     seen = [
-        (s.action, s.operation.method, s.operation.backend)
+        (s.kind, s.operation.method, s.operation.backend)
         for s in recorder.SEEN
         if s.operation == operation and isinstance(s.hook, recorder.Recorder)
     ]
@@ -282,5 +282,5 @@ def test_through_manila(operation: str, world: World) -> None:
     assert seen[:2] == [("pre", method, backend), ("post", method, backend)]
     # Another may fail: at its start Manila finds out that the driver has no
     # ensure_shares.
-    failed = [s.operation for s in recorder.SEEN if s.action == "error"]
+    failed = [s.operation for s in recorder.SEEN if s.kind == "error"]
     assert operation not in failed

@@ -50,7 +50,7 @@ def configured(tmp_path, path):
 
 @pytest.fixture
 def woven(configured):
-    """Return what weaves a driver with the audit hook, and maybe others."""
+    """Return a function that weaves a driver with the audit hook and other hooks."""
 
     def weave(driver=None, *others, file=None):
         section = aspects.BackendSection((file or configured()).conf, "alpha")

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.timeout(60)
 class Queue:
     """A fake of a dispatcher and of an outbox."""
 
-    dropped, delivered, refused = 3, 5, 7
+    dropped, delivered, rejected = 3, 5, 7
 
     def pending(self):
         return 2
@@ -43,7 +43,7 @@ def test_queues_and_outboxes_have_metrics(metrics):
             "hook_queue_dropped_total",
             "hook_outbox_pending",
             "hook_outbox_delivered_total",
-            "hook_outbox_refused_total",
+            "hook_outbox_rejected_total",
         )
     }
     assert values == {
@@ -51,7 +51,7 @@ def test_queues_and_outboxes_have_metrics(metrics):
         "hook_queue_dropped_total": [3, None],
         "hook_outbox_pending": [None, 2],
         "hook_outbox_delivered_total": [None, 5],
-        "hook_outbox_refused_total": [None, 7],
+        "hook_outbox_rejected_total": [None, 7],
     }
     assert metrics("hook_queue_pending", hook="inline") is None
 

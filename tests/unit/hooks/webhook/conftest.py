@@ -26,7 +26,7 @@ def receiver(running):
 
 @pytest.fixture
 def file(tmp_path):
-    """Return what writes a configuration with the hook."""
+    """Return a function that writes a configuration with the hook."""
 
     def write(options):
         text = f"[alpha]\nhook_drivers = webhook\n{options}\n"
@@ -51,7 +51,7 @@ def new_hook(file):
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch):
-    """The clock of the deliveries, which nobody waits for."""
+    """Replace the clock of the deliveries with one that a test sets."""
     clock = Clock()
     monkeypatch.setattr("hooks.webhook.time", clock)
     monkeypatch.setattr("tenacity.nap.time", clock)
