@@ -20,10 +20,12 @@ highlight_language = "text"
 html_theme = "furo"
 html_title = f"{project} {release}"
 html_static_path = ["_static"]
+html_css_files = ["tables.css"]
 
 HERE = pathlib.Path(__file__).parent
 
-# The releases of Manila that were read, see tests/support/manager_source.py.
+# Manila release -> driver methods that its manager calls. The files are written by
+# tests/support/manager_source.py.
 _RELEASES = {
     int(file.stem.split(".")[0]): set(json.loads(file.read_text())["attributes"])
     for file in HERE.parents[1].glob("tests/data/manila/*.json")
@@ -36,12 +38,14 @@ def _release(major: int) -> str:
 
 
 def operations_table() -> str:
-    """Return the table of operations: from the code and from Manila's source."""
+    """Return the table of operations, with the Manila releases that call each."""
     from aspects.operations import OPERATIONS, ROUTINE_OPERATIONS
 
     lines = [
         ".. list-table::",
         "   :header-rows: 1",
+        "   :class: breakable",
+        "   :widths: 31 35 14 20",
         "",
         "   * - operation",
         "     - driver methods",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The documentation is built, and what it says of Manila and oslo.config is so."""
+"""The documentation builds, and its claims about Manila and oslo.config are true."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from tests.support.reader import Reader, is_skipped
 
 BIN = Path(sys.executable).parent
 
-#: Below the top of the tree.
+#: The path of the generator's configuration in the project.
 GENERATOR = "etc/oslo-config-generator.conf"
 
 NAMESPACES = ["--namespace", "manila", "--namespace", "manila_aspects"]
@@ -51,7 +51,7 @@ def run(
         env={
             **os.environ,
             "PATH": os.pathsep.join([str(BIN), os.environ["PATH"]]),
-            # Manila's libraries warn of eventlet.
+            # Manila's libraries warn that eventlet is deprecated.
             "PYTHONWARNINGS": "ignore",
             **env,
         },
@@ -65,18 +65,18 @@ def run(
 # -- the pages -------------------------------------------------------------------
 
 
-def test_the_documentation_is_built_without_a_warning(tmp_path: Path) -> None:
+def test_the_documentation_builds_without_a_warning(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "sphinx", "-W", "-q", "-b", "html"]
     done = run(*command, "-d", tmp_path / "trees", DOCS, tmp_path / "html", cwd=ROOT)
     assert done.returncode == 0, done.stderr
     for page in pages():
         if page != "README.rst":
             assert (tmp_path / "html" / page).with_suffix(".html").exists()
-    # What is generated out of the code is there.
+    # The pages have the parts that are generated from the code.
     for page, texts in {
-        "share_hooks.html": ["update_replicated_snapshot"],
-        "reference.html": ["hook_dispatch", "webhook_secret", "guard_freeze"],
-        "release_notes.html": ["manila-aspects demo"],
+        "reference/operations.html": ["update_replicated_snapshot"],
+        "reference/options.html": ["hook_dispatch", "webhook_secret", "guard_freeze"],
+        "reference/release-notes.html": ["manila-aspects demo"],
     }.items():
         html = (tmp_path / "html" / page).read_text("utf-8")
         for text in texts:
@@ -84,7 +84,7 @@ def test_the_documentation_is_built_without_a_warning(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("page", [page for page in pages() if needs_manila(page)])
-def test_what_a_page_says(
+def test_the_examples_of_a_page_work(
     page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Reader(tmp_path, monkeypatch).follow(page)
@@ -92,7 +92,7 @@ def test_what_a_page_says(
 
 @pytest.fixture
 def migrated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reader]:
-    """What the page on migration has, with the class that runs in both."""
+    """Return a reader with the names of the migration page, and import billing."""
     reader = Reader(tmp_path, monkeypatch)
     for block in blocks_of("user/migration.rst"):
         if block.language == "python":
@@ -101,7 +101,7 @@ def migrated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reader
     del sys.modules["billing"]
 
 
-def test_the_hook_of_another_manila_runs_in_both(
+def test_the_hook_on_the_migration_page_runs_in_both(
     migrated: Reader, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     import billing
@@ -124,7 +124,7 @@ def test_the_hook_of_another_manila_runs_in_both(
         assert aspects.tick(woven, context, [{"id": "i1"}])
     (hook,) = aspects.weaving(woven).hooks
     with caplog.at_level("INFO"):
-        # As Manila's own manager does it.
+        # Manila's own manager calls hooks this way.
         hook.execute_post_hook(context, "create_share_instance", share_instance_id="i2")
     assert [record.getMessage() for record in caplog.records] == [
         "https://billing.example.com/: instance i1 for p1",
@@ -137,7 +137,7 @@ def test_the_hook_of_another_manila_runs_in_both(
     ("value", "patched"),
     [(None, False), ("True", False), ("yes", False), ("1", False), ("False", True)],
 )
-def test_a_variable_decides_on_eventlet(
+def test_an_environment_variable_selects_eventlet(
     tmp_path: Path, value: str | None, patched: bool
 ) -> None:
     name = "OS_MANILA_DISABLE_EVENTLET_PATCHING"
@@ -160,7 +160,7 @@ def test_a_variable_decides_on_eventlet(
 
 @pytest.fixture(scope="module")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The sample that is written by who follows the reference."""
+    """Return the sample that the commands on the reference page write."""
     directory = tmp_path_factory.mktemp("reference")
     (directory / "manila.conf").write_text(example("admin/hooks/audit.rst"), "utf-8")
     for block in blocks_of("reference/options.rst"):
@@ -174,29 +174,29 @@ def test_the_sample_has_all_options_with_their_help(sample: str) -> None:
     sections = dict(re.findall(r"^\[(.+)\]\n((?:(?!\[).*\n)*)", sample, re.MULTILINE))
     assert "#enabled_share_backends = " in sections["DEFAULT"]
     hooks = importlib.metadata.entry_points(group="manila_aspects.hooks")
-    with_options = {each.name for each in hooks if each.load().options}
+    with_options = {hook.name for hook in hooks if hook.load().options}
     assert {group.name for group, _ in list_opts()} == {
         BACKEND,
         *(f"{BACKEND}:{name}" for name in with_options),
     }
     for group, options in list_opts():
-        # An option and the lines of comment before it.
+        # An entry is an option and the comment before it.
         entries = sections[group.name].split("\n\n")
         for option in options:
             line = re.compile(rf"^#{option.name} ?=", re.MULTILINE)
             (entry,) = filter(line.search, entries)
-            said = " ".join(entry.replace("#", " ").split())
-            assert " ".join(option.help.split()) in said, option.name
+            text = " ".join(entry.replace("#", " ").split())
+            assert " ".join(option.help.split()) in text, option.name
 
 
-def test_the_sample_of_the_tree_is_that_of_now(tmp_path: Path) -> None:
+def test_the_sample_in_the_tree_is_up_to_date(tmp_path: Path) -> None:
     written = tmp_path / "sample"
     command = ["oslo-config-generator", "--config-file", GENERATOR]
     done = run(*command, "--output-file", written, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     sample = ROOT / "etc" / "manila-aspects.conf.sample"
     assert sample.read_text("utf-8") == written.read_text("utf-8"), (
-        f"write it anew: {' '.join(command)}"
+        f"run {' '.join(command)}"
     )
 
 
@@ -206,14 +206,14 @@ Options = dict[str, list[str]]
 
 @pytest.fixture(scope="module")
 def known(tmp_path_factory: pytest.TempPathFactory) -> Options:
-    """All options that the generator knows."""
+    """Return all options that the generator lists."""
     directory = tmp_path_factory.mktemp("options")
     command = ["oslo-config-generator", *NAMESPACES, "--format", "json"]
     done = run(*command, "--namespace", "oslo.messaging", cwd=directory)
     assert done.returncode == 0, done.stderr
     return {
-        section: [option["dest"] for option in about["opts"]]
-        for section, about in json.loads(done.stdout)["options"].items()
+        section: [option["dest"] for option in group["opts"]]
+        for section, group in json.loads(done.stdout)["options"].items()
     }
 
 
@@ -226,13 +226,13 @@ SECTIONS = [
 
 
 @pytest.mark.parametrize("block", SECTIONS, ids=lambda block: block.name)
-def test_the_validator_takes_every_example(
+def test_the_validator_accepts_every_example(
     block: Block, known: Options, validate: Callable[..., list[str]]
 ) -> None:
     assert validate(block.text, known) == []
 
 
-def test_the_validator_does_not_take_everything(
+def test_the_validator_reports_unknown_options(
     known: Options, validate: Callable[..., list[str]]
 ) -> None:
     text = "[alpha]\nhook_drivers = log=audit\naudit_path = /a\n[alpha:log]\na = b\n"
@@ -246,9 +246,9 @@ def test_the_validator_does_not_take_everything(
 def validate(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> Callable[..., list[str]]:
-    """Runs ``oslo-config-validator`` with a configuration; returns its errors."""
+    """Return a function that runs ``oslo-config-validator`` and returns its errors."""
 
-    def run_it(text: str, known: Options) -> list[str]:
+    def validate_text(text: str, known: Options) -> list[str]:
         file, data = tmp_path / "manila.conf", tmp_path / "options.yaml"
         file.write_text(text + "\n", "utf-8")
         sections: dict[str, Any] = {}
@@ -259,23 +259,25 @@ def validate(
         monkeypatch.setattr(sys, "argv", list(map(str, command)))
         status = validator.main()
         errors = [
-            each.getMessage() for each in caplog.records if each.levelname == "ERROR"
+            record.getMessage()
+            for record in caplog.records
+            if record.levelname == "ERROR"
         ]
         assert status == bool(errors)
         return errors
 
-    return run_it
+    return validate_text
 
 
 def options_of(sections: dict[str, Any], known: Options) -> dict[str, Any]:
-    """Return what the validator is to know of the sections of an example.
+    """Return the option data for the validator: the sections of an example.
 
-    It cannot know what an operator calls them. A backend's has the options of a
-    backend, and those of Manila that are listed under [DEFAULT]; that of an instance
-    has those of its hook, too, which may stand in the backend's as well.
+    The operator chooses the names of sections, so the sample does not have them. A
+    backend section may have the options of a backend, those of its hooks, and Manila's
+    options in [DEFAULT]. An instance section may have those of its own hook.
 
-    :param sections: the example's sections
-    :param known: all options by section, as they are called in the sample
+    :param sections: the sections of the example
+    :param known: all options by section, with the section names of the sample
     """
     found = dict(known)
     for name, lines in sections.items():
@@ -284,7 +286,7 @@ def options_of(sections: dict[str, Any], known: Options) -> dict[str, Any]:
         found[name] = known[BACKEND] + known["DEFAULT"]
         for entry in ",".join(lines["hook_drivers"]).split(","):
             instance, _, what = entry.strip().rpartition("=")
-            hook = known.get(f"{BACKEND}:{SHORT.get(what, what)}", OF_OWN_HOOKS)
+            hook = known.get(f"{BACKEND}:{SHORT.get(what, what)}", PAGE_OPTIONS)
             found[f"{name}:{instance or re.split('[.:]', what)[-1]}"] = (
                 known[BACKEND] + known["DEFAULT"] + hook
             )
@@ -296,8 +298,8 @@ def options_of(sections: dict[str, Any], known: Options) -> dict[str, Any]:
     }
 
 
-#: The options of the hooks that readers are taken to have.
-OF_OWN_HOOKS = ["billing_url", "max_size_gigabytes"]
+#: The options of the hooks that the pages define.
+PAGE_OPTIONS = ["billing_url", "max_size_gigabytes"]
 
 #: The class of each ready hook -> its short name.
 SHORT = {

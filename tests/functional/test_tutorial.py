@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A newcomer who follows the tutorial sees what it says."""
+"""The commands of the tutorial print the output that the page shows."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ from tests.support.wait import wait_for
 # It installs Manila over the network.
 pytestmark = pytest.mark.timeout(900)
 
-#: What stands on the page and cannot be run, and what is done in its place.
+#: The command that the test replaces by a copy of the project.
 CLONE = "git clone URL manila-aspects"
 
-#: The command that goes on until Ctrl-C.
+#: The option of a command that runs until Ctrl-C.
 SERVES = "--serve"
 
 
 class Terminal:
-    """A shell that is told one command after the other.
+    """A shell that runs commands one after the other.
 
-    :param directory: where it begins
-    :param output: the file that all its output goes to
+    :param directory: its first working directory
+    :param output: the file for its output
     """
 
     def __init__(self, directory: Path, output: Path) -> None:
         self._output = output
         with output.open("wb") as file:
-            # -e: a command that fails is the end of it.
+            # -e: the shell exits when a command fails.
             self.process = subprocess.Popen(
                 ["bash", "--norc", "-e"],
                 cwd=directory,
@@ -53,11 +53,11 @@ class Terminal:
             )
         self._commands = 0
         self._serves = False
-        # As a shell that somebody types in, it goes on after Ctrl-C.
+        # Like an interactive shell, it continues after Ctrl-C.
         self.type("trap : INT")
 
     def type(self, command: str) -> None:
-        """Type a command, and wait for nothing."""
+        """Type a command, without waiting."""
         assert self.process.stdin is not None
         self.process.stdin.write(command + "\n")
         self.process.stdin.flush()
@@ -70,7 +70,7 @@ class Terminal:
         if self._serves:
             self.interrupt()
         self._commands += 1
-        begin, end = (f"@{self._commands}{what}@" for what in ("begin", "end"))
+        begin, end = (f"@{self._commands}{mark}@" for mark in ("begin", "end"))
         for line in (f"echo {begin}", command, f"echo {end}"):
             self.type(line)
         deadline = time.monotonic() + 600
@@ -82,34 +82,34 @@ class Terminal:
         return self.output().partition(begin)[2].partition(end)[0]
 
     def serve(self, command: str) -> None:
-        """Run a command that goes on until Ctrl-C, and wait for nothing."""
+        """Run a command that runs until Ctrl-C, without waiting."""
         self._serves = True
         self.type(f"{command} || :")
 
     def sees(self, line: str) -> None:
-        """Wait until a line is on the screen."""
+        """Wait until the output has a line."""
         wait_for(lambda: line in self.output(), repr(line), timeout=60)
 
     def output(self) -> str:
-        """Return all that is on the screen."""
+        """Return all output so far."""
         return self._output.read_text("utf-8", "replace")
 
     def interrupt(self) -> None:
-        """Press Ctrl-C, which all programs of the terminal get."""
+        """Send SIGINT to all programs of the terminal, as Ctrl-C does."""
         os.killpg(self.process.pid, signal.SIGINT)
         self._serves = False
 
     def close(self) -> None:
-        """End it, and all that still runs in it."""
+        """Kill the shell and all programs in it."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
 
 def clean_environment(temporary: Path) -> dict[str, str]:
-    """Return the environment of somebody who has Python, and nothing of ours.
+    """Return an environment with Python and without this project.
 
-    pip's settings and its cache are those of the machine.
+    The settings and the cache of pip are those of the machine.
 
     :param temporary: the directory for temporary files
     """
@@ -120,7 +120,7 @@ def clean_environment(temporary: Path) -> dict[str, str]:
         "PATH": os.pathsep.join([python, "/usr/local/bin", "/usr/bin", "/bin"]),
         "LANG": "C.UTF-8",
         "TMPDIR": str(temporary),
-        # Else pip takes longer than all the rest.
+        # Compiling would take most of the test's time.
         "PIP_NO_COMPILE": "1",
     }
 
@@ -135,7 +135,7 @@ def terminals(tmp_path: Path) -> Iterator[dict[str, Terminal]]:
         yield found
 
 
-def test_the_hook_forbids_what_the_tutorial_says(
+def test_the_commands_of_the_tutorial_print_its_output(
     terminals: dict[str, Terminal], tmp_path: Path
 ) -> None:
     need("curl", "curl")
@@ -143,7 +143,7 @@ def test_the_hook_forbids_what_the_tutorial_says(
     directory = tmp_path / "max-size"
     for block in blocks_of("user/tutorial.rst"):
         if block.language != "console":
-            # A file of the directory that the reader is in.
+            # A file that new-hook has written.
             assert (directory / block.caption).exists()
             (directory / block.caption).write_text(block.text + "\n", "utf-8")
             continue
@@ -155,7 +155,7 @@ def test_the_hook_forbids_what_the_tutorial_says(
                 terminal.serve(command)
                 for line in printed:
                     terminal.sees(line)
-                # As it stands there between two blocks.
+                # The text of the page says so between two blocks.
                 second.run("cd max-size")
             elif command:
                 output = terminal.run(command)
@@ -165,11 +165,11 @@ def test_the_hook_forbids_what_the_tutorial_says(
                 for line in printed:
                     terminal.sees(line)
     assert "Traceback" not in first.output() + second.output()
-    # Nothing is left of that Manila.
+    # Manila has removed its files.
     assert not list((tmp_path / "tmp").glob("manila-aspects-*"))
 
 
 def copy_project(directory: Path) -> None:
-    """Copy the project to where the reader clones it to."""
-    left_out = (".?*", "build", "dist", "*.egg-info", "__pycache__")
-    shutil.copytree(ROOT, directory, ignore=shutil.ignore_patterns(*left_out))
+    """Copy the project to the directory of the clone."""
+    ignored = (".?*", "build", "dist", "*.egg-info", "__pycache__")
+    shutil.copytree(ROOT, directory, ignore=shutil.ignore_patterns(*ignored))

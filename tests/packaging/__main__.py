@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Install what was built, in a clean environment for each extra, and use it.
+"""Install the wheel and the sdist in a clean environment for each extra, and use them.
 
 python -m tests.packaging dist [EXTRA ...]
 """
@@ -16,8 +16,8 @@ import venv
 import zipfile
 from pathlib import Path
 
-#: What has to work with an extra, beside the command itself: Python's statements.
-WORKS = {
+#: Extra -> Python code that has to run with it, in addition to the command.
+SMOKE_TESTS = {
     "": "import aspects; aspects.weave(object(), [])",
     "audit": "import hooks.audit, pycadf",
     "automount": "import hooks.automount",
@@ -38,7 +38,7 @@ WORKS = {
 }
 
 
-#: What the sdist has, so that who has it alone can test, build and change it.
+#: Files that the sdist must have, to test, build and change the project without git.
 CONTENTS = (
     *("CONTRIBUTING.rst", "HACKING.rst", "LICENSE", "README.rst", "SECURITY.md"),
     *("doc/source/conf.py", "etc/manila-aspects.conf.sample", "tox.ini"),
@@ -58,8 +58,8 @@ enable_pre_hooks = {switch}
 """
 
 
-def missing_of(sdist: Path) -> list[str]:
-    """Return what an sdist lacks."""
+def missing_files(sdist: Path) -> list[str]:
+    """Return the files of CONTENTS that an sdist does not have."""
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     return [name for name in CONTENTS if name not in names]
@@ -68,7 +68,7 @@ def missing_of(sdist: Path) -> list[str]:
 def use(command: Path, python: Path, directory: Path) -> None:
     """Write a hook with the installed command, install it, and check configurations.
 
-    :raises subprocess.CalledProcessError: if something does not work
+    :raises subprocess.CalledProcessError: if a command fails
     """
     subprocess.run(
         [command, "new-hook", "my-quota"],
@@ -79,7 +79,10 @@ def use(command: Path, python: Path, directory: Path) -> None:
     pip = [python, "-m", "pip"]
     install = ["install", "--quiet", "--no-deps", directory / "my-quota"]
     subprocess.run([*pip, *install], check=True)
-    for switch, status, said in (("True", 0, "no problems"), ("ture", 1, "1 problem")):
+    for switch, status, summary in (
+        ("True", 0, "no problems"),
+        ("ture", 1, "1 problem"),
+    ):
         file = directory / "manila.conf"
         file.write_text(CONFIG.format(switch=switch))
         done = subprocess.run(
@@ -90,11 +93,11 @@ def use(command: Path, python: Path, directory: Path) -> None:
             check=False,
         )
         last = (done.stdout.splitlines() or [""])[-1]
-        if done.returncode != status or not last.startswith(said):
+        if done.returncode != status or not last.startswith(summary):
             raise subprocess.CalledProcessError(
                 done.returncode, "check", done.stdout, done.stderr
             )
-    # The other artifact is tried out in the same environment.
+    # The sdist is tested in the same environment after the wheel.
     subprocess.run([*pip, "uninstall", "--quiet", "--yes", "my-quota"], check=True)
 
 
@@ -107,9 +110,9 @@ def extras_of(wheel: Path) -> list[str]:
 
 
 def check(wheel: Path, sdist: Path, extra: str, directory: Path) -> None:
-    """Install both with an extra, and use what it brings.
+    """Install both artifacts with an extra, and run its smoke test.
 
-    :raises subprocess.CalledProcessError: if something does not work
+    :raises subprocess.CalledProcessError: if a command fails
     """
     venv.create(directory, with_pip=True)
     python = directory / "bin" / "python"
@@ -118,11 +121,11 @@ def check(wheel: Path, sdist: Path, extra: str, directory: Path) -> None:
         wanted = f"{artifact.resolve()}[{extra}]" if extra else str(artifact.resolve())
         subprocess.run([*pip, *again, wanted], check=True)
         subprocess.run([str(python), "-m", "pip", "check"], check=True)
-        # Not in the checkout, whose packages would be found instead.
+        # Outside the checkout, where Python would import the packages of the checkout.
         for command in (
             [str(directory / "bin" / "manila-aspects"), "--help"],
             [str(directory / "bin" / "manila-aspects"), "show", "hooks"],
-            [str(python), "-W", "ignore", "-c", WORKS[extra]],
+            [str(python), "-W", "ignore", "-c", SMOKE_TESTS[extra]],
             [
                 str(python),
                 "-c",
@@ -140,21 +143,19 @@ def check(wheel: Path, sdist: Path, extra: str, directory: Path) -> None:
 
 
 def main() -> int:
-    """Check all extras, or those that are named."""
+    """Check all extras, or the given ones."""
     parser = argparse.ArgumentParser(prog="python -m tests.packaging")
-    parser.add_argument(
-        "dist", type=Path, help="the directory of the wheel and the sdist"
-    )
-    parser.add_argument("extras", nargs="*", help="the extras; all by default")
+    parser.add_argument("dist", type=Path, help="directory of the wheel and the sdist")
+    parser.add_argument("extras", nargs="*", help="extras to check (default: all)")
     arguments = parser.parse_args()
     (wheel,) = arguments.dist.glob("*.whl")
     (sdist,) = arguments.dist.glob("*.tar.gz")
     declared = extras_of(wheel)
-    if missing := set(declared) ^ (set(WORKS) - {""}):
-        print(f"known here or there alone: {', '.join(sorted(missing))}")  # noqa: T201
+    if missing := set(declared) ^ (set(SMOKE_TESTS) - {""}):
+        print(f"extras differ from setup.py: {', '.join(sorted(missing))}")  # noqa: T201
         return 1
-    if lacks := missing_of(sdist):
-        print(f"not in the sdist: {', '.join(lacks)}")  # noqa: T201
+    if absent := missing_files(sdist):
+        print(f"missing from the sdist: {', '.join(absent)}")  # noqa: T201
         return 1
     for extra in arguments.extras or ["", *declared]:
         with tempfile.TemporaryDirectory() as directory:

@@ -109,7 +109,7 @@ def _is_block(node: nodes.Node) -> bool:
 _SPHINX = (
     *("autoclass", "autodata", "autoexception", "autofunction", "automodule"),
     *("centered", "deprecated", "glossary", "include", "release-notes", "seealso"),
-    *("show-options", "toctree", "versionadded", "versionchanged"),
+    *("hlist", "show-options", "toctree", "versionadded", "versionchanged"),
 )
 _ROLES = (
     *("attr", "class", "command", "data", "doc", "envvar", "exc", "file", "func"),

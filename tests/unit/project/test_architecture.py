@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The rooms of the two packages, and the direction of the imports between them.
+"""Imports between the components of the two packages go down.
 
-The imports are read from the source, wherever they are in a module: what a function
-imports counts as well.
+The imports are read from the source, including those inside functions.
 """
 
 from __future__ import annotations
@@ -18,10 +17,10 @@ import pytest
 import aspects
 import hooks
 
-#: The rooms, floor by floor from the ground up. A room is a module, or a package
-#: without the rooms inside it. A module imports from its own room and from the floors
-#: below.
-FLOORS = (
+#: The components, layer by layer from the bottom up. A component is a module, or a
+#: package without the components inside it. A module imports from its own component and
+#: from the layers below.
+LAYERS = (
     (
         "aspects.errors",
         "aspects.secrets",
@@ -40,11 +39,11 @@ FLOORS = (
     ("aspects.demo",),
 )
 
-#: The room that is a module alone: a new module beside it needs a room of its own.
+#: The component that is only a module: a new module beside it needs its own component.
 FACADE = "aspects"
 
-#: The imports from a floor above: (module, room above) -> the reason. They are inside
-#: functions.
+#: The imports from a layer above: (module, component above) -> the reason. They are
+#: inside functions.
 UPWARDS = {
     ("aspects.hook", "aspects.core.step"): (
         "HookBase.execute_* runs the methods of one hook as a chain would"
@@ -54,18 +53,18 @@ UPWARDS = {
     ),
 }
 
-#: The rooms that import Manila.
+#: The components that import Manila.
 WITH_MANILA = ("aspects.manila", "aspects.demo")
 
 
 class Import(NamedTuple):
-    """A module, or a name of a module, that a module imports."""
+    """An import of a module, or of a name of a module."""
 
     by: str
     """the importing module"""
     module: str
     name: str
-    """the name that is imported from the module; empty if it is imported itself"""
+    """the name imported from the module; empty if the module itself is imported"""
     lazy: bool
     """whether it is inside a function"""
     line: int
@@ -91,7 +90,7 @@ def sources() -> dict[str, ast.Module]:
 
 
 def imports_in(by: str, node: ast.AST, lazy: bool = False) -> Iterator[Import]:
-    """Yield the imports in a module, also those inside functions."""
+    """Yield the imports in a module, including those inside functions."""
     lazy = lazy or isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
     if isinstance(node, ast.Import):
         for alias in node.names:
@@ -109,18 +108,18 @@ TREES = sources()
 IMPORTS = [found for name, tree in TREES.items() for found in imports_in(name, tree)]
 
 
-def is_in(name: str, room: str) -> bool:
-    return f"{name}.".startswith(f"{room}.")
+def is_in(name: str, component: str) -> bool:
+    return f"{name}.".startswith(f"{component}.")
 
 
 def module_of(path: str) -> str:
-    """Return the module of the two packages that has a path; empty for another's."""
+    """Return the module of a dotted path; empty if it is not in the two packages."""
     while path and path not in TREES:
         path = path.rpartition(".")[0]
     return path
 
 
-#: The imports of one module of the two packages by another.
+#: The imports between modules of the two packages.
 OWN = [
     (found, module)
     for found in IMPORTS
@@ -129,28 +128,28 @@ OWN = [
 
 
 def exception(found: Import, module: str) -> tuple[str, str] | None:
-    """Return the key in UPWARDS of the import of a module, if it is one of these."""
+    """Return the key of an import in UPWARDS; None if it is not there."""
     keys = (key for key in UPWARDS if key[0] == found.by and is_in(module, key[1]))
     return next(keys, None)
 
 
-def room_of(module: str) -> str:
-    rooms = [
-        room
-        for floor in FLOORS
-        for room in floor
-        if module == room or (is_in(module, room) and room != FACADE)
+def component_of(module: str) -> str:
+    components = [
+        component
+        for layer in LAYERS
+        for component in layer
+        if module == component or (is_in(module, component) and component != FACADE)
     ]
-    return max(rooms, key=len, default="")
+    return max(components, key=len, default="")
 
 
-def floor_of(module: str) -> int:
-    (floor,) = (n for n, rooms in enumerate(FLOORS) if room_of(module) in rooms)
-    return floor
+def layer_of(module: str) -> int:
+    component = component_of(module)
+    return next(n for n, names in enumerate(LAYERS) if component in names)
 
 
-def test_every_module_is_in_a_room() -> None:
-    wrong = [module for module in TREES if not room_of(module)]
+def test_every_module_is_in_a_component() -> None:
+    wrong = [module for module in TREES if not component_of(module)]
     assert not wrong, "\n".join(wrong)
 
 
@@ -158,8 +157,8 @@ def test_imports_go_down() -> None:
     wrong = [
         str(found)
         for found, module in OWN
-        if room_of(found.by) != room_of(module)
-        and floor_of(found.by) <= floor_of(module)
+        if component_of(found.by) != component_of(module)
+        and layer_of(found.by) <= layer_of(module)
         and not (exception(found, module) and found.lazy)
     ]
     assert not wrong, "\n".join(wrong)
@@ -181,30 +180,30 @@ def test_no_modules_import_each_other() -> None:
         pytest.fail(" is imported by ".join(error.args[1]))
 
 
-def test_the_package_of_a_room_on_a_lower_floor_imports_nothing() -> None:
-    # To import aspects.config.options is to import aspects.config before it.
+def test_the_package_of_a_component_on_a_lower_layer_imports_nothing() -> None:
+    # Python imports aspects.config before aspects.config.options.
     parents = {
         parent
         for module in TREES
         if (parent := module.rpartition(".")[0]) not in ("", FACADE)
-        and floor_of(parent) > floor_of(module)
+        and layer_of(parent) > layer_of(module)
     }
     assert "aspects.config" in parents
     wrong = [str(found) for found in IMPORTS if found.by in parents]
     assert not wrong, "\n".join(wrong)
 
 
-def test_manila_is_imported_only_where_it_may_be() -> None:
+def test_only_two_components_import_manila() -> None:
     wrong = [
         str(found)
         for found in IMPORTS
-        if is_in(found.module, "manila") and room_of(found.by) not in WITH_MANILA
+        if is_in(found.module, "manila") and component_of(found.by) not in WITH_MANILA
     ]
     assert not wrong, "\n".join(wrong)
 
 
 def test_hooks_import_only_public_names_of_aspects() -> None:
-    # aspects.weaving is a function for `from aspects import`, and a module otherwise.
+    # `from aspects import weaving` gives the function, not the module aspects.weaving.
     wrong = [
         str(found)
         for found in IMPORTS

@@ -16,7 +16,7 @@ import aspects
 from aspects.config.options import hook_options, instance_options, section_options
 from tests.support.pages import DOCS, ROOT, file_of, pages
 
-from .test_architecture import FLOORS, TREES, UPWARDS, WITH_MANILA
+from .test_architecture import LAYERS, TREES, UPWARDS, WITH_MANILA
 
 MAP = "contributor/architecture.rst"
 
@@ -39,7 +39,7 @@ def has_code(tree: ast.Module) -> bool:
     return len(tree.body) > (ast.get_docstring(tree) is not None)
 
 
-def test_the_map_has_each_module_once() -> None:
+def test_the_map_lists_each_module_once() -> None:
     rows = re.findall(r"^   \* - ``((?:aspects|hooks)/\S+\.py)``$", text_of(MAP), re.M)
     assert len(rows) == len(set(rows))
     assert set(rows) == {
@@ -47,24 +47,24 @@ def test_the_map_has_each_module_once() -> None:
     }
 
 
-def test_the_map_has_each_import_that_goes_up() -> None:
+def test_the_map_lists_each_import_that_goes_up() -> None:
     items = re.findall(r"^- ((?:.|\n(?=  ))+)", text_of(MAP), re.M)
     for module, above in UPWARDS:
         reason = f"``{path_of(module)}`` imports ``{above}``"
         assert any(item.startswith(reason) for item in items), reason
 
 
-def test_the_picture_of_the_rooms_has_the_floors() -> None:
-    picture = ElementTree.parse(DOCS / "_static" / "rooms.svg")
-    floors = defaultdict(set)
+def test_the_picture_of_the_layers_has_every_component() -> None:
+    picture = ElementTree.parse(DOCS / "_static" / "layers.svg")
+    layers = defaultdict(set)
     for text in picture.iter("{http://www.w3.org/2000/svg}text"):
-        if text.get("class") == "room":
-            floors[float(text.attrib["y"])].add(text.text)
-    from_the_ground_up = [floors[y] for y in sorted(floors, reverse=True)]
-    assert from_the_ground_up == [set(rooms) for rooms in FLOORS]
+        if text.get("class") == "component":
+            layers[float(text.attrib["y"])].add(text.text)
+    from_the_bottom_up = [layers[y] for y in sorted(layers, reverse=True)]
+    assert from_the_bottom_up == [set(names) for names in LAYERS]
 
 
-@pytest.mark.parametrize("picture", ["life-of-a-call.svg", "rooms.svg"])
+@pytest.mark.parametrize("picture", ["life-of-a-call.svg", "layers.svg"])
 def test_a_picture_names_modules_that_exist(picture: str) -> None:
     tree = ElementTree.parse(DOCS / "_static" / picture)
     text = " ".join(tree.getroot().itertext())
@@ -75,7 +75,7 @@ def test_a_picture_names_modules_that_exist(picture: str) -> None:
 
 
 def resolves(name: str) -> bool:
-    """Return whether a dotted name is that of a module, or of something in one."""
+    """Return whether a dotted name exists: a module, or an attribute in one."""
     module = name
     while module not in TREES:
         module = module.rpartition(".")[0]
@@ -90,7 +90,7 @@ def resolves(name: str) -> bool:
 @pytest.mark.parametrize("page", pages())
 def test_names_on_a_page_are_in_the_code(page: str) -> None:
     names = re.findall(r"``((?:aspects|hooks)(?:\.\w+)+)(?=\W)", text_of(page))
-    # The unit tests do without Manila, and without the libraries of the demo.
+    # The unit tests run without Manila, and without the libraries of the demo.
     here = [name for name in names if not name.startswith(WITH_MANILA)]
     assert [name for name in here if not resolves(name)] == []
 
@@ -117,7 +117,7 @@ def test_the_index_has_the_decision_records_in_order() -> None:
 
 
 @pytest.mark.parametrize("file", RECORDS, ids=lambda file: file.stem)
-def test_a_decision_record_has_its_parts(file: Path) -> None:
+def test_a_decision_record_has_the_four_sections(file: Path) -> None:
     text = file.read_text("utf-8")
     assert re.search(rf"^{int(file.stem[:4])}\. ", text, re.M)
     assert re.search(r"^:Date: \d{4}-\d\d-\d\d$", text, re.M)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What stands in the documentation is so: see ``tests/reader.py`` for the rules."""
+"""The examples on the pages work: ``tests/support/reader.py`` has the rules."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.reader import (
     is_skipped,
 )
 
-# Pytest runs in pytest here and there.
+# Some examples run pytest in a process of its own.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 
@@ -26,13 +26,13 @@ def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Reader:
     return Reader(tmp_path, monkeypatch)
 
 
-# Those that need Manila are tried out in tests/functional/test_docs.py.
+# tests/functional/test_docs.py reads the pages that need Manila.
 @pytest.mark.parametrize("page", [page for page in pages() if not needs_manila(page)])
-def test_what_a_page_says(page: str, reader: Reader) -> None:
+def test_the_examples_of_a_page_work(page: str, reader: Reader) -> None:
     reader.follow(page)
 
 
-def test_what_is_left_out_is_there() -> None:
+def test_every_block_that_is_left_out_exists() -> None:
     blocks = [block for page in pages() for block in blocks_of(page)]
     found = [block for block in blocks if is_skipped(block)]
     assert len(found) == len(SKIPPED_BLOCKS)
@@ -40,12 +40,12 @@ def test_what_is_left_out_is_there() -> None:
 
 
 @pytest.mark.parametrize("page", pages())
-def test_extras_that_are_named_are_there(page: str) -> None:
+def test_extras_on_a_page_exist(page: str) -> None:
     named = re.findall(r"manila-aspects\[([\w,]+)\]", file_of(page).read_text("utf-8"))
-    assert {extra for each in named for extra in each.split(",")} <= extras()
+    assert {extra for names in named for extra in names.split(",")} <= extras()
 
 
-# The reader himself: what is wrong on a page does not get past him.
+# The tests below test the reader: it detects mistakes on a page.
 
 HOOK = """
 import aspects
@@ -80,7 +80,7 @@ class H(aspects.HookBase):
         ("text", "what is that?"),
     ],
 )
-def test_what_is_wrong_is_told(reader: Reader, language: str, text: str) -> None:
+def test_reader_rejects_a_wrong_block(reader: Reader, language: str, text: str) -> None:
     reader.try_block(Block("p.rst", 1, "python", "own.py", HOOK))
     with pytest.raises(AssertionError, match=r"p\.rst:2"):
         reader.try_block(Block("p.rst", 2, language, "", text))
@@ -101,14 +101,14 @@ def test_what_is_wrong_is_told(reader: Reader, language: str, text: str) -> None
         ("yaml", "", "a: b"),
     ],
 )
-def test_what_is_right_is_not(
+def test_reader_accepts_a_correct_block(
     reader: Reader, language: str, caption: str, text: str
 ) -> None:
     reader.try_block(Block("p.rst", 1, "python", "own.py", HOOK))
     reader.try_block(Block("p.rst", 2, language, caption, text))
 
 
-def test_a_test_that_fails_is_told(reader: Reader) -> None:
+def test_reader_rejects_a_failing_test(reader: Reader) -> None:
     block = Block("p.rst", 1, "python", "test_it.py", "def test(): assert 1 == 2")
     with pytest.raises(AssertionError, match="1 failed"):
         reader.try_block(block)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which directories of tests use which."""
+"""Test directories import only from the directories that they may use."""
 
 import re
 from pathlib import Path
@@ -16,8 +16,8 @@ TESTS = Path(__file__).parents[2]
         ("support", {"drivers", "functional", "stress", "unit"}),
     ],
 )
-def test_a_directory_uses_nothing_of_others(directory, others):
-    # In the text: scripts that a test runs are strings.
+def test_a_directory_uses_no_other_suite(directory, others):
+    # Searches the text, because scripts that a test runs are strings.
     for file in (TESTS / directory).rglob("*.py"):
         text = file.read_text("utf-8")
         absolute = re.findall(r"\btests\.(\w+)|from tests import (\w+)", text)

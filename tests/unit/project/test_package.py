@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the two packages show and need."""
+"""Public names, dependencies and entry points of the two packages."""
 
 import ast
 import importlib.metadata
@@ -33,14 +33,14 @@ PUBLIC = {
 }
 
 
-def test_public_names():
+def test_public_names_are_sorted_and_documented():
     assert set(aspects.__all__) >= PUBLIC
     assert sorted(aspects.__all__) == aspects.__all__
     for name in aspects.__all__:
         assert getattr(aspects, name).__doc__
 
 
-def test_package_has_the_public_names_and_nothing_else():
+def test_package_binds_only_the_public_names():
     tree = ast.parse((ASPECTS / "__init__.py").read_text("utf-8"))
     bound = {
         alias.asname or alias.name
@@ -53,8 +53,8 @@ def test_package_has_the_public_names_and_nothing_else():
 
 
 @pytest.mark.slow
-def test_importing_needs_no_manila():
-    # Not only by the text: a library might bring Manila in.
+def test_import_does_not_need_manila():
+    # A dependency might import Manila too, so reading the source is not enough.
     code = (
         "import sys; sys.modules['manila'] = None\n"
         "import aspects, hooks.audit, hooks.events.event\n"
@@ -66,26 +66,26 @@ def test_importing_needs_no_manila():
     assert answer.stdout.strip() == "[]"
 
 
-def test_core_dependencies():
+def test_core_has_five_dependencies():
     requires = importlib.metadata.requires("manila-aspects")
     core = {
-        re.split(r"[<>=!~;\s\[]", each, maxsplit=1)[0].lower()
-        for each in requires
-        if "extra ==" not in each
+        re.split(r"[<>=!~;\s\[]", requirement, maxsplit=1)[0].lower()
+        for requirement in requires
+        if "extra ==" not in requirement
     }
     assert core == {"decorator", "oslo.config", "oslo.context", "oslo.log", "wrapt"}
 
 
 def test_manila_is_an_extra():
     requires = importlib.metadata.requires("manila-aspects")
-    manila = [each for each in requires if each.lower().startswith("manila")]
+    manila = [name for name in requires if name.lower().startswith("manila")]
     assert manila
-    assert all("extra ==" in each for each in manila)
+    assert all("extra ==" in name for name in manila)
     extras = importlib.metadata.metadata("manila-aspects").get_all("Provides-Extra")
     assert {"manila", "audit"} <= set(extras)
 
 
-def test_each_short_name_is_a_hook():
+def test_each_short_name_loads_a_hook():
     found = importlib.metadata.entry_points(group="manila_aspects.hooks")
     assert "audit" in found.names
     for entry_point in found:
