@@ -80,9 +80,9 @@ FOREIGN_CODE = (Path(manila.__file__).parent, ROOT / "tests")
 def project_tracebacks(log: str) -> list[str]:
     """Return the tracebacks in a log for which this project is responsible.
 
-    Responsible is the innermost frame that is not a library's. An error that a library
-    raises for a hook counts; an error of Manila or of a driver does not, although it
-    passes through the frames of the chain and of observers.
+    The code of the innermost frame outside libraries is responsible. An error that a
+    library raises in a call by a hook counts. An error of Manila or of a driver does not
+    count, although it passes through frames of the chain and of observers.
 
     :param log: text of the log
     :returns: the first 4,000 characters of each traceback
