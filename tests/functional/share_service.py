@@ -81,8 +81,8 @@ def project_tracebacks(log: str) -> list[str]:
     """Return the tracebacks in a log for which this project is responsible.
 
     The code of the innermost frame outside libraries is responsible. An error that a
-    library raises in a call by a hook counts. An error of Manila or of a driver does not
-    count, although it passes through frames of the chain and of observers.
+    library raises in a call by a hook counts. An error of Manila or of a driver does
+    not count, although it passes through frames of the chain and of observers.
 
     :param log: text of the log
     :returns: the first 4,000 characters of each traceback

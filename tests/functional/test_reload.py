@@ -90,8 +90,8 @@ def test_sighup_applies_valid_edits_and_rejects_invalid_ones(
     assert not count_lines(directory, "four")
     assert "Traceback" not in service.log()
 
-    # An invalid value is rejected too. Manila logs the values of its options on a reload,
-    # but does not read this one, which would raise.
+    # An invalid value is rejected too. A reload logs the values of Manila's options but
+    # does not read this one, which would raise an error.
     service.configure(
         with_audit(directory, "four", more="[alpha:four]\nhook_dispatch = off")
     )

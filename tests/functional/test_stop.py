@@ -194,4 +194,6 @@ def test_a_hook_that_fails_to_start_is_logged_once_while_the_service_runs(
         (line,) = (line for line in lines if f"backend {section}: " in line)
         assert " ERROR " in line
         assert ": OSError: the receiver does not answer" in line
+    # No traceback has a frame of the hook.
+    assert "stop_parts.py" not in service.log()
     assert project_tracebacks(service.log()) == []
