@@ -123,6 +123,8 @@ def unmanaged_share(world: World) -> Any:
 def replica_call(
     method: str, state: str = constants.REPLICA_STATE_IN_SYNC
 ) -> Callable[[World], None]:
+    """Return a function that passes a new replica to a method of the manager."""
+
     def run(world: World) -> None:
         share, replica = world.replica(state)
         recorder.SEEN.clear()
@@ -134,6 +136,8 @@ def replica_call(
 
 
 def snapshot_call(method: str, status: str = "available") -> Callable[[World], None]:
+    """Return a function that passes a replicated snapshot to a manager's method."""
+
     def run(world: World) -> None:
         share, snapshot = world.replicated_snapshot(status)
         getattr(world.manager, method)(
