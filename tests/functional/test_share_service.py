@@ -34,6 +34,8 @@ def log_with(*files: Path) -> str:
         [DRIVER, CHAIN, HOOK],
         [DRIVER, CHAIN, HOOK, LIBRARY],
         [DRIVER, CHAIN, LIBRARY],
+        # A thread of a hook.
+        [LIBRARY, HOOK, LIBRARY],
     ],
 )
 def test_an_error_of_the_chain_or_a_hook_is_a_traceback_of_the_project(
