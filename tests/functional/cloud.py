@@ -13,10 +13,7 @@ from concurrent import futures
 from pathlib import Path
 
 import kombu
-import oslo_messaging
 import requests
-from manila import context as manila_context
-from oslo_config import cfg
 
 from aspects.demo.service import paste_file
 from tests.support.programs import Program, free_port, installed
@@ -97,6 +94,21 @@ from manila.wsgi.api import application
 wsgi.Server(("127.0.0.1", port), application, numthreads=20).start()
 """
 
+# Ask the scheduler itself: the share API would return cached pools, and pools without
+# those of one backend would stay cached until the scheduler places a share.
+_WAIT_FOR_POOLS = """
+import sys, time
+from manila import context, rpc
+from manila.common import config
+backends = set(sys.argv.pop(1).split(","))
+config.CONF(sys.argv[1:], project="manila", default_config_dirs=[])
+rpc.init(config.CONF)
+from manila.scheduler import rpcapi
+client, admin = rpcapi.SchedulerAPI(), context.get_admin_context()
+while {pool["backend"] for pool in client.get_pools(admin, cached=False)} != backends:
+    time.sleep(0.5)
+"""
+
 
 class Cloud:
     """Run ``manila-api``, ``manila-scheduler`` and ``manila-share`` with two backends.
@@ -167,26 +179,19 @@ class Cloud:
         # A request to a scheduler that does not run yet would wait for a minute.
         self._wait_for_consumer("manila-scheduler")
         self.wait_for_share()
-        wait_for(lambda: self._pools() == set(BACKENDS), "pools of all backends", 120)
+        self._wait_for_pools()
         wait_for(self._api_answers, "the share API answers", 120)
 
-    def _pools(self) -> set[str]:
-        """Return the backends whose pools the scheduler knows.
-
-        The share API would return the scheduler's cached pools. An answer without the
-        pools of one backend would be cached until the scheduler places a share.
-        """
-        conf = cfg.ConfigOpts()
-        conf(["--config-file", str(self.config_file)], default_config_dirs=[])
-        target = oslo_messaging.Target(topic="manila-scheduler", version="1.9")
-        context = manila_context.get_admin_context().to_dict()
-        transport = oslo_messaging.get_rpc_transport(conf)
+    def _wait_for_pools(self) -> None:
+        """Wait until the scheduler knows the pools of all backends."""
+        command = [sys.executable, "-c", _WAIT_FOR_POOLS, ",".join(BACKENDS)]
+        command += ["--config-file", str(self.config_file), "--log-file", "pools.log"]
+        environment = {**self._environment, **NATIVE}
+        waiting = Program(command, self.directory / "pools.out", environment)
         try:
-            client = oslo_messaging.get_rpc_client(transport, target)
-            pools = client.call(context, "get_pools", filters={}, cached=False)
+            assert waiting.process.wait(120) == 0, waiting.log.read_text()
         finally:
-            transport.cleanup()
-        return {pool["backend"] for pool in pools}
+            waiting.kill()
 
     def _api_answers(self) -> bool:
         return requests.get(f"{self.endpoint}/types", headers=HEADERS, timeout=90).ok
