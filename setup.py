@@ -5,7 +5,7 @@ import setuptools
 
 MANILA = ["manila>=23,<24"]
 
-# What each hook needs, and each way to dispatch it.
+# Libraries of each hook and of each mode of delivery.
 HOOKS = {
     "background": ["futurist>=3"],
     "durable": ["persist-queue>=1", "tenacity>=8.2"],
@@ -44,7 +44,7 @@ TEST = [
 setuptools.setup(
     name="manila-aspects",
     version="0.1.0",
-    description="Hooks around OpenStack share drivers, woven in from outside",
+    description="Hooks for OpenStack Manila share drivers, without changes to Manila",
     long_description=pathlib.Path(__file__).with_name("README.rst").read_text("utf-8"),
     long_description_content_type="text/x-rst",
     license="Apache-2.0",
@@ -72,7 +72,7 @@ setuptools.setup(
         "test": TEST,
         "docs": [
             *("furo>=2024.8.6", "reno>=4.1", "sphinx>=7"),
-            # Without them their options would be left out.
+            # The reference of options imports all hooks.
             *sorted({need for needs in HOOKS.values() for need in needs}),
         ],
         "bench": [

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hooks for a class whose source one owns."""
+"""A decorator that adds hooks to the methods of a class."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import decorator
 
 from aspects.core.chain import around
-from aspects.core.snapshot import Momentary
+from aspects.core.snapshot import SingleCallChain
 from aspects.operations import operation_of
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -20,11 +20,11 @@ def add_hooks(method: F) -> F:
     """Run the hooks of an object around a method of its class.
 
     The object has its hooks, in order, in the attribute ``hooks``, and may have
-    ``backend`` and ``host``. The chain is the same as that of a woven driver,
-    the operation too: that of the driver method's name, else the name itself.
-    The decorated method keeps its signature, and its arguments stay as the
-    caller passed them (unlike those of upstream's ``add_hooks``, which dies of
-    a second positional argument).
+    ``backend`` and ``host``. The call protocol is that of a woven driver. The
+    operation is the one of the method's name, or else the name itself.
+    The decorated method keeps its signature, and the arguments reach it as the
+    caller passed them. Upstream's ``add_hooks`` fails with a second positional
+    argument; this one does not.
 
     .. code-block:: python
 
@@ -36,8 +36,8 @@ def add_hooks(method: F) -> F:
             def create_share(self, context, share, share_server=None): ...
 
     :param method: a function of a class; may be a coroutine function
-    :return: the same, decorated; to call it raises AttributeError if the object has
-        no ``hooks``
+    :return: the decorated method; a call raises AttributeError if the object has no
+        ``hooks``
     """
     name = method.__name__
 
@@ -47,7 +47,7 @@ def add_hooks(method: F) -> F:
         bound = method.__get__(self)
         backend, host = getattr(self, "backend", None), getattr(self, "host", None)
         operation = operation_of(name, bound, backend, host)
-        return around(Momentary(self.hooks), operation, bound)(*args, **kwargs)
+        return around(SingleCallChain(self.hooks), operation, bound)(*args, **kwargs)
 
     async def call_coroutine(method: F, self: Any, /, *args: Any, **kwargs: Any) -> Any:
         return await call(method, self, *args, **kwargs)

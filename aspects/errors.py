@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every error that this package raises.
+"""The errors that this package raises.
 
 .. code-block:: text
 
@@ -20,18 +20,18 @@ class AspectsError(Exception):
     """Base of the errors of this package."""
 
 
-class AlreadyWoven(AspectsError, TypeError):
-    """The driver is already woven; its hooks would run twice."""
+class AlreadyWoven(AspectsError, TypeError):  # noqa: N818 (a public name)
+    """Raised when a driver is already woven; its hooks would run twice."""
 
 
 class HookConfigError(AspectsError):
-    """The hooks of a section are misconfigured.
+    """Raised when the hooks of a section are misconfigured.
 
     :param problems: a ``Problem`` for each mistake, in the order of the section
     """
 
     def __init__(self, problems: Iterable[Any]) -> None:
-        # One line each, whatever line breaks a file or an exception has.
+        # A value or the text of an exception may have line breaks; a problem has none.
         self.problems = tuple(
             problem._make(" ".join(part.split()) for part in problem)
             for problem in problems
@@ -40,23 +40,23 @@ class HookConfigError(AspectsError):
 
 
 class UnresolvedNameError(AspectsError):
-    """A name in a configuration could not be resolved.
+    """Raised when a name in a configuration cannot be resolved.
 
-    :param cause: in one line
-    :param advice: what to write or do instead, if that is known
+    :param cause: the cause, in one line
+    :param advice: the suggested fix, or an empty string
     """
 
     def __init__(self, cause: str, advice: str = "") -> None:
-        super().__init__(f"{cause}: {advice}" if advice else cause)
+        super().__init__(f"{cause}; {advice}" if advice else cause)
         self.cause = cause
         self.advice = advice
 
 
-class Veto(AspectsError):
-    """Raised by a pre method to forbid the call: a decision, not a fault.
+class Veto(AspectsError):  # noqa: N818 (a public name, and not an error)
+    """Raised by a pre method to deny the call.
 
-    It is never suppressed. The driver is not called, and the veto reaches the
-    caller, unless ``hook_enforcement`` is ``warn``.
+    A veto is a decision, not a fault, so it is never suppressed. The driver is not
+    called, and the caller gets the veto, unless ``hook_enforcement`` is ``warn``.
     """
 
     @staticmethod
@@ -68,10 +68,10 @@ class Veto(AspectsError):
         """
         if isinstance(error, Veto):
             return error
-        # Python 3.10 has groups from a library, and no common base class.
+        # In Python 3.10 a library defines exception groups, without a common base.
         try:
             nested = tuple(error.exceptions)  # type: ignore[attr-defined]
         except Exception:
             return None
-        vetoes = (Veto.within(each) for each in nested if each is not error)
+        vetoes = (Veto.within(inner) for inner in nested if inner is not error)
         return next(filter(None, vetoes), None)

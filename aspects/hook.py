@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The contract of a hook, the same as Manila's ``manila.share.hook``."""
+"""The contract of a hook, compatible with Manila's ``manila.share.hook``."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ class UpdatedArguments:
     """Returned by a pre method to replace arguments of the call.
 
     :param changes: new values by parameter name, for the hooks after this one and
-        for the driver; a name that the driver's method does not take is an error of
-        the hook
+        for the driver; the hook fails if the driver method has no parameter of a name
     :param pre_hook_data: the ``pre_hook_data`` of this hook
     """
 
@@ -31,7 +30,7 @@ class UpdatedArguments:
         self.pre_hook_data = pre_hook_data
 
     def __repr__(self) -> str:
-        # Without the values: they may be access keys.
+        # The values are left out, because they may be access keys.
         return f"UpdatedArguments({', '.join(map(str, self.changes))})"
 
 
@@ -51,7 +50,7 @@ class UpdatedResults:
 
 
 class Observed(NamedTuple):
-    """One run of a driver method or hook method, for a hook that observes it."""
+    """One run of a driver method or hook method, as an observer receives it."""
 
     kind: str
     """``driver``, ``pre``, ``post``, ``error`` or ``periodic``"""
@@ -74,7 +73,7 @@ class Configuration(Protocol):
     config_group: str | None
 
     def safe_get(self, key: str, /) -> Any:
-        """Return the value of an option, or None where there is none."""
+        """Return the value of an option, or None if it is not registered."""
 
     def append_config_values(self, options: Sequence[cfg.Opt], /) -> None:
         """Register options in the section."""
@@ -129,7 +128,7 @@ class Switch:
     """A switch of a hook; setting it updates the chains that contain the hook.
 
     :param default: the value until one is set
-    :param check: returns the value to keep, or raises
+    :param check: validates a value, and returns it or a normalized one
     """
 
     def __init__(
@@ -156,38 +155,37 @@ class HookBase(abc.ABC):
     """Base class of all hooks.
 
     Subclass it and implement ``_execute_pre_hook``, ``_execute_post_hook`` and
-    ``_execute_periodic_hook``; implement ``_execute_error_hook`` too to learn of
-    failures. In each, ``args`` and ``kwargs`` are the caller's arguments to the
-    driver, positional ones still positional, without the context.
+    ``_execute_periodic_hook``. Implement ``_execute_error_hook`` too if the hook has to
+    handle failures. Each method gets the caller's arguments in ``args`` and ``kwargs``,
+    without the context. Positional arguments stay positional.
 
-    :param configuration: the options of this hook instance, or None for those
-        of oslo.config's global ``CONF``
+    :param configuration: the options of this hook instance, or None for oslo.config's
+        global ``CONF``
     :param host: the share service's host, e.g. ``node1@alpha``
     """
 
-    #: Options of this class, registered beside :data:`hook_options`. Make them
-    #: ``mutable`` and read them with :meth:`get_config_option` when needed,
-    #: and they follow the file without a restart.
+    #: Options of this class, registered in addition to :data:`hook_options`. For hot
+    #: reload, make them ``mutable`` and call :meth:`get_config_option` at each use.
     options: ClassVar[Sequence[cfg.Opt]] = ()
 
-    #: The name of this instance in ``hook_drivers``, empty outside of one.
+    #: The name of this instance in ``hook_drivers``; empty if it comes from elsewhere.
     instance_name: str = ""
 
-    #: Runs the deferred methods, with ``hook_dispatch = background``.
+    #: Runs the deferred methods if ``hook_dispatch`` is ``background``.
     dispatcher: Dispatcher | None = None
 
-    #: The hook methods that a dispatcher runs. The pre method is never among them,
-    #: as it may veto the call.
-    deferred_actions: ClassVar[Sequence[str]] = ("post", "error", "periodic")
+    #: The hook methods that a dispatcher runs. The pre method is never one of them,
+    #: because it may veto the call.
+    deferred_methods: ClassVar[Sequence[str]] = ("post", "error", "periodic")
 
-    #: The hook methods that hand a part of their work to the dispatcher themselves.
-    dispatching_actions: ClassVar[Sequence[str]] = ()
+    #: The hook methods that themselves pass a part of their work to the dispatcher.
+    dispatching_methods: ClassVar[Sequence[str]] = ()
 
     #: The values of ``hook_dispatch`` that the class supports.
     dispatches: ClassVar[Sequence[str]] = ("inline", "background")
 
-    #: Whether the pre method may raise :class:`Veto`. The circuit breaker never
-    #: skips a hook that may.
+    #: Whether the pre method may raise :class:`Veto`. The circuit breaker never skips
+    #: such a hook.
     may_veto: ClassVar[bool] = True
 
     hook_operations: Sequence[str] = Switch(("*",), _operations)  # type: ignore[assignment]
@@ -202,7 +200,7 @@ class HookBase(abc.ABC):
     suppress_post_hooks_errors: bool = Switch()  # type: ignore[assignment]
     suppress_periodic_hooks_errors: bool = Switch()  # type: ignore[assignment]
 
-    # Kept here by the core: the chains to refresh, the circuit breaker, the lease.
+    # The core stores the chains to refresh, the circuit breaker and the lease here.
     _chains: Iterable[Any] = ()
     _breaker: Any = None
     _lease: Any = None
@@ -211,8 +209,8 @@ class HookBase(abc.ABC):
     host: str | None = None
 
     def __init__(self, configuration: Configuration | None, host: str | None) -> None:
-        # Set here, and not when first used: a later key would double the size of
-        # the instance's dict.
+        # Set in the constructor, not at the first use: a later key would double the
+        # size of the instance's dict.
         self._chains, self._breaker, self._lease = (), None, None
         self.configuration = configuration
         self.host = host
@@ -222,7 +220,7 @@ class HookBase(abc.ABC):
         else:
             cfg.CONF.register_opts(options)
         for switch, option in SWITCHES.items():
-            # None where the configuration does not know the option.
+            # The value is None if the configuration does not have the option.
             if (value := self.get_config_option(option)) is not None:
                 setattr(self, switch, value)
 
@@ -230,7 +228,7 @@ class HookBase(abc.ABC):
         """Return the current value of an option.
 
         :param key: the option's name
-        :return: its value, or None where there is no such option
+        :return: its value, or None if it is not registered
         """
         if self.configuration:
             return self.configuration.safe_get(key)
@@ -243,13 +241,13 @@ class HookBase(abc.ABC):
     def _execute_pre_hook(
         self, context: Any, func_name: Any, *args: Any, **kwargs: Any
     ) -> Any:
-        """Run before the driver.
+        """Run before the driver method.
 
         :param context: the request's context
         :param func_name: the :class:`~aspects.Operation`
         :return: the ``pre_hook_data`` of this call, or :class:`UpdatedArguments` to
             replace arguments as well
-        :raises Veto: to forbid the call
+        :raises Veto: to deny the call
         """
 
     @abc.abstractmethod
@@ -262,15 +260,15 @@ class HookBase(abc.ABC):
         *args: Any,
         **kwargs: Any,
     ) -> Any:
-        """Run after the driver returned.
+        """Run after the driver method has returned.
 
         :param context: the request's context
         :param func_name: the :class:`~aspects.Operation`
-        :param pre_hook_data: the value that the pre method of this call returned,
-            its error if that was suppressed, None if the pre method is disabled
-        :param driver_action_results: the result, as the hooks before left it
-        :return: :class:`UpdatedResults` to replace the result; anything else
-            changes nothing
+        :param pre_hook_data: the value that this hook's pre method returned, its
+            suppressed error, or None if the pre method is disabled
+        :param driver_action_results: the result, with the changes of earlier hooks
+        :return: :class:`UpdatedResults` to replace the result; any other value is
+            ignored
         """
 
     @abc.abstractmethod
@@ -281,8 +279,8 @@ class HookBase(abc.ABC):
 
         :param context: an admin context
         :param periodic_hook_data: the answer of the driver's
-            ``get_periodic_hook_data``, or the share instances where the driver has
-            no such method
+            ``get_periodic_hook_data``, or the share instances if the driver does not
+            implement that method
         """
 
     def _execute_error_hook(  # noqa: B027 (optional)
@@ -294,7 +292,7 @@ class HookBase(abc.ABC):
         *args: Any,
         **kwargs: Any,
     ) -> Any:
-        """Run after the driver or another hook raised. Optional.
+        """Run after the driver or another hook has raised. Optional.
 
         :param context: the request's context
         :param func_name: the :class:`~aspects.Operation`
@@ -305,23 +303,24 @@ class HookBase(abc.ABC):
     def start(self) -> None:  # noqa: B027 (optional)
         """Get ready to run, in the process that runs the driver. Optional.
 
-        Manila's share service calls it once before it sets the driver up, after it
-        has forked: start threads and servers here, not in the constructor.
+        Manila's share service calls it once, after the fork and before the driver's
+        ``do_setup``. Start threads and servers here, not in the constructor.
         """
 
     def stop(self) -> None:  # noqa: B027 (optional)
         """Release what :meth:`start` acquired. Optional.
 
-        No call or tick uses the hook any more, except one that outlasts the time
-        that the end of a process waits.
+        No call or tick uses the hook any more, except one that takes longer than the
+        drain timeout when the process exits.
         """
 
     def counts(self) -> dict[str, int]:
         """Return counters for the operator's report.
 
-        :return: the hook methods that were ``suppressed``, ``slow`` and ``skipped``,
-            the vetoes that were ``not_enforced``, and the methods that the
-            dispatcher ``dropped``; those that are 0 may be missing
+        :return: the number of errors that were ``suppressed``, of runs that were
+            ``slow``, of calls that ``skipped`` the hook, of vetoes that were
+            ``not_enforced`` and of methods that the dispatcher ``dropped``; a counter
+            that is 0 may be missing
         """
         counts = {} if self._breaker is None else dict(self._breaker.counts)
         if dropped := getattr(self.dispatcher, "dropped", 0):
@@ -331,23 +330,23 @@ class HookBase(abc.ABC):
     def observe(self, observed: Observed) -> AbstractContextManager[Any] | None:
         """Observe one run of the driver's method or of another hook's method. Optional.
 
-        It is called before each run while any method of this hook is enabled, for
-        the operations in its ``hook_operations``. The run happens inside the context
-        manager. An exception that the context manager raises is logged; one that it
-        swallows is raised all the same.
+        It is called before each run of an operation in this hook's ``hook_operations``,
+        while any method of this hook is enabled. The run happens inside the context
+        manager. An exception of the context manager itself is logged. The context
+        manager cannot swallow an exception of the run.
 
         :param observed: the run
-        :return: a context manager around the run; None to let it pass
+        :return: a context manager around the run, or None not to observe it
         """
         return None
 
     def chain_changed(self, hooks: tuple[Any, ...]) -> None:  # noqa: B027 (optional)
-        """Learn which hooks share the chain with this one. Optional.
+        """Receive the hooks of the chain that this hook is in. Optional.
 
         :param hooks: the hooks of the chain, in order, this one included
         """
 
-    # For callers that run a hook by hand, as Manila's manager does.
+    # Manila's share manager runs hooks through these methods.
 
     def execute_pre_hook(
         self, context: Any = None, func_name: Any = None, *args: Any, **kwargs: Any
@@ -427,7 +426,7 @@ class HookBase(abc.ABC):
         return self._attempt("error", func_name, *protocol, *args, **kwargs)
 
     def _attempt(self, kind: str, operation: Any, /, *args: Any, **kwargs: Any) -> Any:
-        # The core imports this module, so this one imports the core when it is called.
+        # Imported late, because the core imports this module.
         from aspects.core.step import step_of
 
         return step_of(self, operation).attempt(kind, operation, *args, **kwargs)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which driver methods are which operations."""
+"""Map driver methods to operations, and read the context and arguments of a call."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from oslo_context import context as oslo_context
 
-#: Operation -> the driver methods behind it, beside a method of its own name.
+#: Operation -> the driver methods behind it, in addition to a method of its own name.
 #: Manila documents the first twenty. A test compares them with its share manager.
 OPERATIONS: Mapping[str, tuple[str, ...]] = types.MappingProxyType(
     {
@@ -37,7 +37,7 @@ OPERATIONS: Mapping[str, tuple[str, ...]] = types.MappingProxyType(
         "delete_replicated_snapshot": (),
         "update_replicated_snapshot": (),
         # Manila has hooks for these too, but does not document them.
-        # update_access is allow_access, deny_access or itself: see AccessOperation.
+        # AccessOperation turns some calls of it into allow_access or deny_access.
         "update_access": (),
         "manage_snapshot": (
             "manage_existing_snapshot",
@@ -71,7 +71,7 @@ OPERATIONS: Mapping[str, tuple[str, ...]] = types.MappingProxyType(
         "snapshot_update_access": (),
         "transfer_accept": (),
         "ensure_shares": ("ensure_share",),
-        # With it, drivers continue a creation or a revert that is not finished.
+        # Drivers use it to continue an unfinished creation or revert.
         "get_share_status": (),
         "update_share_network_security_service": (
             "update_share_server_security_service",
@@ -87,9 +87,9 @@ OPERATIONS: Mapping[str, tuple[str, ...]] = types.MappingProxyType(
     }
 )
 
-#: Operations that Manila runs by itself, at its start and on timers, and the ticks.
-#: A hook must not keep a backend, a replica, a migration or a backup from working.
-ROUTINE = frozenset(
+#: Operations that Manila runs by itself, at its start and on timers, and ticks. A hook
+#: must not keep a backend, a replica, a migration or a backup from working.
+ROUTINE_OPERATIONS = frozenset(
     {
         "init_host",
         "publish_service_capabilities",
@@ -121,39 +121,39 @@ _POSITIONAL_ONLY = inspect.Parameter.POSITIONAL_ONLY
 _POSITIONAL_OR_KEYWORD = inspect.Parameter.POSITIONAL_OR_KEYWORD
 
 
-class ForHooksAlone:
-    """A request's context that does not become that of the thread.
+class DetachedContext:
+    """Mixin for a request context that does not become the thread's current one.
 
-    One of oslo.context's own, or of Manila's, becomes the current context of a
-    thread that has none, and would be that of all its later calls.
+    A new context of oslo.context or Manila becomes the current context of a thread
+    without one, and would be used for all later calls in that thread.
     """
 
     def update_store(self) -> None:
         """Do not become the thread's current context."""
 
 
-class AdminContext(ForHooksAlone, oslo_context.RequestContext):
+class AdminContext(DetachedContext, oslo_context.RequestContext):
     """An admin context for a hook."""
 
 
 def new_admin_context() -> oslo_context.RequestContext:
-    """Make a fresh admin context."""
+    """Return a new admin context."""
     return AdminContext(is_admin=True)
 
 
 class Operation(str):
     """The name of an operation, as a hook receives it in ``func_name``.
 
-    It is equal to the plain name and made once per woven method. A copy is the
-    operation itself. It can be pickled with the names of the method's parameters, so
-    that reading it needs neither the driver nor Manila.
+    It is equal to the plain name, and created once per woven method. A copy is the
+    operation itself. Its pickle contains the names of the method's parameters, so that
+    loading it needs neither the driver nor Manila.
 
     :param name: the operation's name
     :param method: the driver method's name
     :param backend: the backend section, or None
     :param host: the share service's host, or None
     :param function: the driver method, for its signature
-    :param new_context: makes the context of a call that has none
+    :param new_context: returns a context for a call without one
     """
 
     __slots__ = (
@@ -175,8 +175,8 @@ class Operation(str):
     backend: str | None
     #: The share service's host, or None.
     host: str | None
-    #: Whether a user's request is behind the call. False for a routine operation:
-    #: Manila runs it by itself, at its start or on a timer.
+    #: Whether a user's request caused the call; false for a routine operation, which
+    #: Manila runs by itself, at its start or on a timer.
     requested: bool
     #: The vetoes of this call that are not enforced: pairs of hook name and reason.
     vetoes: tuple[tuple[str, str], ...]
@@ -201,7 +201,7 @@ class Operation(str):
         self.method = method or name
         self.backend = backend
         self.host = host
-        self.requested = name not in ROUTINE
+        self.requested = name not in ROUTINE_OPERATIONS
         self._new_context = new_context
         self._signature, self.context_at, self._context_name = _read(
             self.method, function
@@ -214,8 +214,8 @@ class Operation(str):
         return type(self), (str(self),), (None, self._state())
 
     def _state(self) -> dict[str, Any]:
-        # The context factory is left out: it may be any function, and an unpickled
-        # operation is not called.
+        # The context factory may be a function that cannot be pickled, and a loaded
+        # operation does not need it.
         return {
             name: getattr(self, name)
             for cls in type(self).__mro__
@@ -243,10 +243,10 @@ class Operation(str):
         return self.for_call(args, kwargs), context, args, kwargs
 
     def with_veto(self, hook: str, reason: str) -> Operation:
-        """Return this operation for the rest of a call that a hook would have denied.
+        """Return a copy of this operation with one more veto that is not enforced.
 
         :param hook: the name of the hook
-        :param reason: the text of its veto, which is not enforced
+        :param reason: the text of its veto
         """
         noted = str.__new__(type(self), self)
         for name, value in self._state().items():
@@ -265,11 +265,11 @@ class Operation(str):
 
         :param args: the caller's positional arguments
         :param kwargs: the caller's keyword arguments
-        :param changes: the new values; a parameter that the caller left out is added
-        :return: the arguments for the driver's method
+        :param changes: the new values; an argument that the caller omitted is added
+        :return: the arguments for the driver method
         :raises TypeError: if the method has no such parameter, or it is the context
         """
-        _, given, named = self.take_context(args, kwargs)
+        _, positional, keyword = self.take_context(args, kwargs)
         parameters = dict(self._signature.parameters) if self._signature else {}
         by_position = [
             name
@@ -277,20 +277,20 @@ class Operation(str):
             if parameter.kind in (_POSITIONAL_ONLY, _POSITIONAL_OR_KEYWORD)
         ]
         takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-        values, named = list(given), dict(named)
+        values, keyword = list(positional), dict(keyword)
         for name, value in changes.items():
             parameter = parameters.get(name)
             if name in by_position[: len(values)]:
                 values[by_position.index(name)] = value
             elif parameter is not None and parameter.kind is parameter.VAR_POSITIONAL:
                 values[len(by_position) :] = value
-            elif name in named or (
+            elif name in keyword or (
                 name != self._context_name
                 and (
                     takes_any or (parameter and parameter.kind is not _POSITIONAL_ONLY)
                 )
             ):
-                named[name] = value
+                keyword[name] = value
             else:
                 raise TypeError(
                     f"UpdatedArguments: {self.method}() has no argument {name!r}"
@@ -298,15 +298,16 @@ class Operation(str):
         if self.context_at is not None and len(args) > self.context_at:
             values.insert(self.context_at, args[self.context_at])
         elif self._context_name in kwargs:
-            named[self._context_name] = kwargs[self._context_name]
-        return tuple(values), named
+            keyword[self._context_name] = kwargs[self._context_name]
+        return tuple(values), keyword
 
     def for_call(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Operation:
         """Return the operation of one call.
 
         :param args: the positional arguments that a hook gets
         :param kwargs: the keyword arguments that a hook gets
-        :return: itself; that of ``update_access`` depends on the rules of the call
+        :return: this operation; for ``update_access``, it depends on the rules of the
+            call
         """
         return self
 
@@ -317,9 +318,9 @@ class Operation(str):
 
         :param args: the caller's positional arguments
         :param kwargs: the caller's keyword arguments
-        :return: the context, the rest of ``args``, the rest of ``kwargs``; a
-            call without a context has the current one of oslo.context, or else
-            a new admin context
+        :return: the context, the rest of ``args``, the rest of ``kwargs``; for a call
+            without a context, the current context of oslo.context or a new admin
+            context
         """
         at = self.context_at
         context = None
@@ -334,9 +335,9 @@ class Operation(str):
         return context, args, kwargs
 
     def current_context(self) -> Any:
-        """Return the context for a call that has none.
+        """Return a context for a call without one.
 
-        :return: the current one of oslo.context, or else a new admin context
+        :return: the current context of oslo.context, or else a new admin context
         """
         return oslo_context.get_current() or self._new_context()
 
@@ -347,8 +348,8 @@ class Operation(str):
 
         :param args: the positional arguments that a hook got
         :param kwargs: the keyword arguments that a hook got
-        :return: what was passed, without the context; arguments that do not
-            fit the method's signature are under the name ``args``
+        :return: the arguments without the context; positional arguments that do not fit
+            the method's signature are under the name ``args``
         """
         try:
             if self._signature is None:
@@ -380,8 +381,8 @@ class AccessOperation(Operation):
 
         :param args: the positional arguments that a hook gets
         :param kwargs: the keyword arguments that a hook gets
-        :return: ``allow_access`` if rules are only added, ``deny_access`` if they are
-            only deleted, else itself
+        :return: ``allow_access`` if rules are only added, ``deny_access`` if rules are
+            only deleted, or else ``update_access``
         """
         rules = self.arguments(args, kwargs)
         adds, deletes, updates = (
@@ -397,14 +398,14 @@ class AccessOperation(Operation):
 def _read(
     method: str, function: Callable[..., Any] | None
 ) -> tuple[inspect.Signature | None, int | None, str]:
-    """Read off a method's signature which parameter is the context.
+    """Find the parameter for the context in a method's signature.
 
-    :return: the names and kinds of the other parameters, its position, its name
+    :return: the signature without it, its position, its name
     """
     signature = _declared(method, function)
     if signature is None:
         return None, None, "context"
-    # Any object may be a default or an annotation: names and kinds can be pickled.
+    # Names and kinds can be pickled; a default or an annotation may be any object.
     parameters = [
         inspect.Parameter(parameter.name, parameter.kind)
         for parameter in signature.parameters.values()
@@ -427,20 +428,20 @@ def _read(
 def _declared(
     method: str, function: Callable[..., Any] | None
 ) -> inspect.Signature | None:
-    """Return a method's signature, or that of the base class where it has no names.
+    """Return a method's signature, or the base class's if it names no parameters.
 
-    Drivers that pass calls on declare ``delete_share(self, *args, **kwargs)``, as
-    those of GlusterFS do, or have it decorated so, as Tegile's: what the arguments
-    are then stands in the base class.
+    The GlusterFS drivers delegate calls and declare ``delete_share(self, *args,
+    **kwargs)``; Tegile's has a decorator with that signature. The base class then has
+    the names of the parameters.
     """
     owner = attribute(function, "__self__")
     found = [vars(cls).get(method) for cls in type(owner).__mro__]
-    declared = [each.__get__(owner) for each in found if inspect.isfunction(each)]
+    declared = [base.__get__(owner) for base in found if inspect.isfunction(base)]
     signatures = []
-    for each in (function, *declared):
-        # Whatever is in place of a method may raise anything.
+    for candidate in (function, *declared):
+        # Any callable may be used as a method, and its signature may raise any error.
         with contextlib.suppress(Exception):
-            signatures.append(inspect.signature(each))  # type: ignore[arg-type]
+            signatures.append(inspect.signature(candidate))  # type: ignore[arg-type]
     for signature in signatures:
         kinds = [parameter.kind for parameter in signature.parameters.values()]
         if kinds[:1] != [inspect.Parameter.VAR_POSITIONAL]:
@@ -455,13 +456,13 @@ def operation_of(
     host: str | None = None,
     new_context: ContextFactory = new_admin_context,
 ) -> Operation:
-    """Make the operation of one driver method.
+    """Return a new operation for one driver method.
 
     :param method: the driver method's name
     :param function: the driver method
     :param backend: the backend section, or None
     :param host: the share service's host, or None
-    :param new_context: makes the context of a call that has none
+    :param new_context: returns a context for a call without one
     """
     kind = AccessOperation if method == "update_access" else Operation
     name = METHODS.get(method, method)
@@ -469,11 +470,11 @@ def operation_of(
 
 
 def is_coroutine(method: Any) -> bool:
-    """Tell whether what a method returns is to be awaited.
+    """Return whether the return value of a method has to be awaited.
 
-    :param method: a driver's method, or any callable
+    :param method: a driver method, or any callable
     """
-    # The mock of a function has a mock of its flags, of which any is set.
+    # A mock of a function has a mock as flags, in which every bit seems to be set.
     flags = getattr(getattr(method, "__code__", None), "co_flags", 0)
     if not isinstance(flags, int):
         return False
@@ -481,7 +482,7 @@ def is_coroutine(method: Any) -> bool:
     return inspect.iscoroutinefunction(method) or inspect.iscoroutinefunction(call)
 
 
-# Class -> where and by whom woven -> the class's functions, the operations.
+# Driver class -> arguments of operations_of() -> functions of the class, operations.
 _tables: weakref.WeakKeyDictionary[type, dict[Any, tuple[Any, Any]]] = (
     weakref.WeakKeyDictionary()
 )
@@ -494,15 +495,15 @@ def operations_of(
     hook_methods: Iterable[str] = (),
     new_context: ContextFactory = new_admin_context,
 ) -> Mapping[str, Operation]:
-    """Return the operations of a driver: driver method -> operation.
+    """Return the operations of a driver by driver method.
 
-    Drivers of one class share them, where the methods are those of the class.
+    Drivers of one class share them, unless an instance has methods of its own.
 
     :param driver: any driver instance
     :param backend: the backend section, or None
     :param host: the share service's host, or None
     :param hook_methods: further driver methods, under their own names
-    :param new_context: makes the context of a call that has none
+    :param new_context: returns a context for a call without one
     """
     hook_methods = tuple(hook_methods)
     found = {
@@ -528,12 +529,12 @@ def operations_of(
 
 
 def _found(driver: object, name: str) -> Any:
-    """Return what a driver has under a name before it is set up; None if nothing.
+    """Return an attribute of a driver that is not set up yet, or None.
 
-    A property is left alone, as it may need ``do_setup`` first: what it returns
-    becomes an operation when it is called.
+    A property is not read, because it may need ``do_setup`` first. Its value becomes an
+    operation at the first access after weaving.
     """
-    # A class returns its properties themselves, but methods ready to be called.
+    # The class returns a property object for a property, but a callable for a method.
     of_class = attribute(type(driver), name)
     if not callable(of_class) and hasattr(type(of_class), "__get__"):
         return None
@@ -541,7 +542,7 @@ def _found(driver: object, name: str) -> Any:
 
 
 def attribute(thing: object, name: str) -> Any:
-    """Return an attribute; None without it, or if it raises anything."""
+    """Return an attribute, or None if it does not exist or raises an error."""
     try:
         return getattr(thing, name, None)
     except Exception:
@@ -551,10 +552,10 @@ def attribute(thing: object, name: str) -> Any:
 def _functions(
     cls: type, methods: Mapping[str, Any]
 ) -> tuple[weakref.ref[Any], ...] | None:
-    """Return what tells whether a class still has the same methods.
+    """Return the functions of a class, to find out later whether they have changed.
 
-    :return: weak references, which keep no class alive; None where a method
-        is not simply the class's own
+    :return: weak references, so that the class can be freed; None if a method is not a
+        function of the class
     """
     functions = []
     for name, method in methods.items():

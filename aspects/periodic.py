@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tick counter."""
+"""Count ticks, and run the periodic methods of hooks."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ _counting = threading.Lock()
 
 
 def tick(woven: Any, context: Any, share_instances: Any) -> bool:
-    """Count one tick, and run the periodic hooks when their turn has come.
+    """Count one tick, and run the periodic hooks on every N-th tick.
 
-    On every ``periodic_hooks_ticks``-th tick the driver is asked for
-    ``get_periodic_hook_data(context, share_instances)``, and every hook whose
-    periodic method is enabled gets the answer, in configured order. Without that
-    method on the driver, hooks get the share instances themselves, as with Manila's
-    ``ShareDriver``.
+    N is ``periodic_hooks_ticks``. On such a tick, the driver's
+    ``get_periodic_hook_data(context, share_instances)`` is called. Each hook whose
+    periodic method is enabled gets the answer, in configured order. If the driver does
+    not implement that method, hooks get the share instances themselves, as with
+    Manila's ``ShareDriver``.
 
     :param woven: a woven driver
     :param context: the context for driver and hooks, or None for an admin context
     :param share_instances: the share instances of this backend, or a function that
         returns them, called only when periodic hooks run
-    :return: whether periodic hooks ran; False also when none is enabled
+    :return: whether periodic hooks ran; False also if none is enabled
     :raises TypeError: if the driver is not woven
-    :raises Exception: an error of the driver, or one of a hook that is not
-        suppressed; the hooks after it do not run
+    :raises Exception: an error of the driver, or an error of a hook that is not
+        suppressed; later hooks do not run
     """
     weaving_ = weaving(woven)
     with _counting:

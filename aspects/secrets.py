@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Removal of secrets from text that is logged, sent or stored.
+"""Remove secrets from text that is logged, sent or stored.
 
-Two kinds are replaced: known secrets, wherever a text repeats them, and values in a
-form that marks them as secret, such as ``password=...``. The page
+Two kinds are masked: known secrets, wherever a text repeats them, and values whose form
+marks them as secret, such as ``password=...``. The page
 ``doc/source/reference/secrets.rst`` lists both, and their limits.
 
-The time is linear in the length of the text: a pattern has nothing unbounded before
-something that may be missing, and a search continues behind what it has found.
+The time is linear in the length of the text. For that, no pattern has an unbounded part
+before a part that may not match, and a search continues after its last match.
 """
 
 from __future__ import annotations
@@ -26,18 +26,19 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from itertools import accumulate, islice
 from typing import Any, NamedTuple
 
-#: Characters of a text that are kept; the rest is cut.
+#: Maximum length of a text, in characters; the rest is cut off.
 LIMIT = 64 * 1024
-#: Characters behind the limit that are read, for a secret that begins before it.
+#: Number of characters that are read after the limit, to find a secret that crosses it.
 AHEAD = 4 * 1024
-#: A known secret with fewer characters is replaced only where it is a whole value.
+#: A known secret with fewer characters is masked only if it is a whole value.
 SHORT = 4
-#: How deep, and how many values, the arguments of a call are searched.
+#: Maximum depth of the search in the arguments of a call.
 DEPTH = 8
+#: Maximum number of values that are searched in the arguments of a call.
 ITEMS = 100_000
-#: How often a text may be quoted in another, as JSON in JSON in a URL.
+#: Maximum number of nested quotations, e.g. 3 for JSON in JSON in a URL.
 QUOTED = 3
-#: How often a text is searched again for forms that appear when others are masked.
+#: Maximum number of further searches, for forms that appear when others are masked.
 PASSES = 4
 
 _MASK = "***"
@@ -59,12 +60,12 @@ _NAME = "|".join(
         r"ceph[a-z]{0,20}key",
     )
 )
-# These are for lower case, which is four times as fast as ignoring case.
+# For text in lower case, which is four times as fast as ignoring case.
 _SECRET = re.compile(_NAME)
 _NAMED = re.compile(rf"(?:{_NAME})[\w.-]*")
 _LOWER = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
 
-# How a sentence continues after "token:", up to the end of the word.
+# A word that continues a sentence after "token:", and so is not a value.
 _PROSE = re.compile(
     r"""[\[({]?(?:
     an?|and|are|as|at|auth\w*|bad|be|but|by|can(?:not|'t)?|connection|could(?:n't)?|
@@ -77,21 +78,21 @@ _PROSE = re.compile(
     )(?=[.,;:!?"'`)\]}]{0,3}(?:\s|\Z))""",
     re.IGNORECASE | re.VERBOSE,
 )
-# After "password=" few words are not a password.
+# The only words that are not a value after "password=".
 _NOTHING = _any_case(r"(?:none|null|nil|true|false)(?!\w)")
 
 
 class _Form(NamedTuple):
-    """The text around the value of a name."""
+    """The text around a name and its value."""
 
     between: re.Pattern[str]
-    """between the name and the value"""
+    """the text between the name and the value"""
     before: re.Pattern[str] | None = None
-    """before the name, if it matters"""
+    """the text before the name; None for any text"""
     behind: re.Pattern[str] | None = None
-    """behind the value, if it matters"""
+    """the text after the value; None for any text"""
     instead: re.Pattern[str] = _NOTHING
-    """in place of a value"""
+    """text that is not a value"""
 
 
 _OPTION = _any_case(r"(?:^|[\s\"'`(\[,])--?[\w-]{0,40}\Z")
@@ -140,7 +141,7 @@ _TAG = re.compile(r"<([\w:.-]+)((?:\s[^<>]*)?)>")
 _END_TAG = re.compile(r"</([\w:.-]+)")
 _KEY = re.compile(rf"\b(?:key|name)\s{{0,2}}=\s{{0,2}}[\"'][\w:.-]{{0,60}}(?:{_NAME})")
 
-# The text before a value that has no name, in lower case, by a part of it.
+# A part of the pattern -> the text before a value without a name. All in lower case.
 _LEADS = {
     part: re.compile(lead)
     for part, lead in (
@@ -159,7 +160,7 @@ _LEADS = {
     )
 }
 
-# A value without quotes ends at a space, or at a delimiter unless a word follows that.
+# A value without quotes ends at a space, or at a delimiter without a word after it.
 _WORD = re.compile(
     r"""(?:
     [^\s,;&"'`)\]}>\\<]
@@ -172,7 +173,7 @@ _WORD = re.compile(
 )
 _QUOTE = re.compile(r"[bBuU]?([\"'`])")
 _QUOTES = {q: re.compile(rf"(?:[^{q}\\]+|\\.|{q}{q})*", re.DOTALL) for q in "\"'`"}
-# A list, a mapping, or an object as Python writes it.
+# The beginning of a list, a mapping, or the representation of a Python object.
 _OPENING = re.compile(r"[\w.]*[\[({]")
 _BRACKET = re.compile(r"[\"'`\[({\])}]")
 _LINES_BELOW = re.compile(r"(?:[|>][-+\d]{0,2})?[ \t]*\r?\n")
@@ -182,7 +183,7 @@ _YAML = re.compile(r"-[ ]|[\w.-]+:(?:[ ]|\Z)|\S+\Z|\"[^\"]*\"\Z|'[^']*'\Z")
 
 # -- forms: a value that is secret by its shape, group 1 -----------------------------
 
-# By a part of each, in lower case.
+# A part of the value in lower case -> the pattern.
 _SHAPES = {
     part: re.compile(shape, re.DOTALL)
     for part, shape in (
@@ -220,14 +221,14 @@ _SHAPES = {
     )
 }
 
-# How a character is written in a quoted text, a URL, HTML and XML.
+# An escaped character in a quoted text, a URL, HTML or XML.
 _CODE = re.compile(
     r"(\\(?:[\"'`\\/bfnrt]|u00[0-7][0-9A-Fa-f]|x[0-7][0-9A-Fa-f])"
     r"|%[0-7][0-9A-Fa-f]|&(?:amp|apos|gt|lt|quot|#34|#39|#x22|#x27);)"
 )
 _ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 
-# A short secret as a whole value: in quotes, after "=", or alone.
+# A short text as a whole value: in quotes, after "=", or alone.
 _SHORT_VALUE = re.compile(
     rf"(?<=[\"'`])[^\"'`]{{1,{SHORT - 1}}}(?=[\"'`])"
     rf"|(?<==)[^\s\"'`,;&)\]}}]{{1,{SHORT - 1}}}(?![^\s\"'`,;&)\]}}])"
@@ -242,18 +243,18 @@ def text_of(
     *,
     secrets: Iterable[str] = (),
 ) -> str:
-    """Return the text of an error in one line, without secrets that it may repeat.
+    """Return the text of an error in one line, with secrets masked.
 
     :param error: the error
     :param context: the context of the call that raised it
     :param arguments: the arguments of that call by name
-    :param secrets: further values that are secret
+    :param secrets: further secret values
     """
     try:
         text = without_secrets(str(error), context, arguments or {}, secrets=secrets)
     except Exception:
-        # An error that has no text is reported too.
-        return "(it has no text)"
+        # str() of the error failed; reporting an error must never fail.
+        return "(no text)"
     return " ".join(text.split())
 
 
@@ -264,16 +265,16 @@ def without_secrets(
     *,
     secrets: Iterable[str] = (),
 ) -> str:
-    """Return a text without the secrets that it may repeat.
+    """Return a text with its secrets masked.
 
     :param text: e.g. the text of an error
     :param context: the request's context, which has a token
     :param arguments: the arguments of the call, e.g. rules with access keys
-    :param secrets: further values that are secret, e.g. those of options
-    :return: the text with ``***`` for each of them; of more than 65,536 characters
-        only the beginning, and a note of how many there are
+    :param secrets: further secret values, e.g. those of options
+    :return: the text with ``***`` in place of each secret; a longer text is cut to
+        65,536 characters, with a note of its length
     """
-    known = {each for value in secrets for each in _spellings(value)}
+    known = {spelling for value in secrets for spelling in _spellings(value)}
     known.update(_tokens_of(context), _secrets_in(arguments))
     read = text[: LIMIT + AHEAD]
     views = list(_views(read))
@@ -290,7 +291,7 @@ def without_secrets(
 
 
 def _masked(text: str, spans: Iterable[Span]) -> str:
-    """Return a text with one mask for each run of spans that touch each other."""
+    """Return a text with a mask in place of each group of adjacent spans."""
     parts: list[str] = []
     done = 0
     for start, end in sorted(spans):
@@ -301,20 +302,21 @@ def _masked(text: str, spans: Iterable[Span]) -> str:
     return "".join([*parts, text[done:]])
 
 
-# -- a text, and the texts that it quotes ----------------------------------------------
+# -- a text, and the quoted texts in it ------------------------------------------------
 
 View = tuple[str, Sequence[int]]
 
 
 def _views(text: str) -> Iterator[View]:
-    """Yield a text as it is, decoded once, decoded twice, and so on.
+    """Yield a text, the text decoded once, decoded twice, and so on.
 
-    :return: with each, the place in the original of each character, and of the end
+    :return: pairs of text and the positions of its characters, and of its end, in the
+        original
     """
     places: Sequence[int] = range(len(text) + 1)
     yield text, places
     for _ in range(QUOTED):
-        # Every other one is a code.
+        # Every second part is a code.
         parts = _CODE.split(text)
         if len(parts) == 1:
             return
@@ -345,7 +347,7 @@ def _decoded(code: str) -> str:
 
 
 def _marked(views: Iterable[View]) -> Iterator[Span]:
-    """Yield where a text has values that their form marks as secret."""
+    """Yield the spans of values whose form marks them as secret."""
     for text, places in views:
         lower = text.translate(_LOWER)
         for find in (_shaped, _led, _named, _tagged):
@@ -401,17 +403,17 @@ def _tagged(text: str, lower: str) -> Iterator[Span]:
         if last.get(name, 0) >= at:
             yield at, (at := lower.index(f"</{name}", at))
         elif text[at : at + 1].isalnum():
-            # The end is cut off; in "<password> is missing" it is not a tag.
+            # The end tag is cut off. In "<password> is missing", no value follows.
             start, at = _value(text, tag.start(), at, _NOTHING)
             yield start, at
 
 
 def _value(text: str, name: int, at: int, instead: re.Pattern[str]) -> Span:
-    """Return where a value is; an empty span if there is none.
+    """Return the span of a value, or an empty span if there is no value.
 
     :param text: the text
-    :param name: the place of the name
-    :param at: the place of the value
+    :param name: the position of the name
+    :param at: the position of the value
     :param instead: text that is not a value
     """
     if quote := _QUOTE.match(text, at):
@@ -434,7 +436,7 @@ def _end(pattern: re.Pattern[str], text: str, at: int) -> int:
 
 
 def _closing(text: str, at: int) -> int:
-    """Return the end of what is in brackets, which is the text's if none closes it."""
+    """Return the position after the closing bracket, or else the end of the text."""
     depth = 0
     while bracket := _BRACKET.search(text, at):
         at = bracket.end()
@@ -448,11 +450,11 @@ def _closing(text: str, at: int) -> int:
 
 
 def _block(text: str, name: int, at: int) -> Span:
-    """Return where the lines below a name are that are its value in YAML.
+    """Return the span of the lines below a name that are its value in YAML.
 
     :param text: the text
-    :param name: the place of the name
-    :param at: the place of the first of these lines
+    :param name: the position of the name
+    :param at: the position of the first line below
     """
     margin = _INDENT.match(text, text.rfind("\n", 0, name) + 1)
     indent = len(margin[0]) if margin else 0
@@ -478,7 +480,7 @@ def _block(text: str, name: int, at: int) -> Span:
 def _repeated(
     views: Iterable[View], known: Collection[str], cut: bool
 ) -> Iterator[Span]:
-    """Yield where a text repeats known secrets.
+    """Yield the spans in which a text repeats known secrets.
 
     :param views: the text
     :param known: the secrets
@@ -486,7 +488,7 @@ def _repeated(
     """
     if not known:
         return
-    # By their first characters, so that the work does not grow with their number.
+    # First characters -> lengths, so that the work does not grow with their number.
     lengths: dict[str, set[int]] = {}
     for secret in known:
         if len(secret) >= SHORT:
@@ -505,20 +507,20 @@ def _repeated(
                     yield places[at], places[-1]
 
 
-# How a character outside ASCII is written; _views() decodes the others.
+# Functions that escape a character outside ASCII. ASCII is decoded by _views().
 _ESCAPED: tuple[Callable[[str], str], ...] = (
-    lambda each: repr(each)[1:-1],
-    lambda each: ascii(each)[1:-1],
-    lambda each: json.dumps(each)[1:-1],
-    lambda each: repr(each.encode(errors="replace"))[2:-1],
-    lambda each: urllib.parse.quote(each, errors="replace"),
+    lambda char: repr(char)[1:-1],
+    lambda char: ascii(char)[1:-1],
+    lambda char: json.dumps(char)[1:-1],
+    lambda char: repr(char.encode(errors="replace"))[2:-1],
+    lambda char: urllib.parse.quote(char, errors="replace"),
 )
 
 
 def _spellings(secret: Any) -> Iterator[str]:
-    """Yield a secret as it may be written; nothing if it is blank."""
+    """Yield the spellings of a secret in a text; none if it is blank."""
     if isinstance(secret, str):
-        # Not str(), which a subclass may have changed.
+        # A subclass may have changed str().
         text = str.__str__(secret).strip()
     elif isinstance(secret, (bytes, bytearray)):
         text = bytes(secret).decode(errors="replace").strip()
@@ -532,7 +534,7 @@ def _spellings(secret: Any) -> Iterator[str]:
         yield from (text, text.replace(" ", "+"))
     if not text.isascii():
         for escape in _ESCAPED:
-            written = "".join(each if each.isascii() else escape(each) for each in text)
+            written = "".join(char if char.isascii() else escape(char) for char in text)
             yield from (written, written.replace(" ", "+"))
 
 
@@ -545,14 +547,14 @@ def _tokens_of(context: Any) -> Iterator[str]:
 
 
 def _secrets_in(arguments: Any) -> Iterator[str]:
-    """Yield the values under a secret name in nested data, as they may be written.
+    """Yield the spellings of values under a secret name in nested data.
 
-    Nearer values come first: what the bounds leave out is the deepest.
+    Nearer values come first, so that only the deepest are beyond the limits.
 
     :param arguments: mappings, collections, models, any objects
     """
     queue = deque([(arguments, False, 0)])
-    # With the objects, since the ID of one that is gone is used again.
+    # The values keep the objects alive, because the ID of a freed object is reused.
     seen: dict[tuple[int, bool], Any] = {}
     left = ITEMS
     while queue and left > 0:
@@ -585,7 +587,7 @@ _PLAIN = (
 
 
 def _is_secret(name: Any) -> bool:
-    # Its type, since an object may fail when it is asked for its class.
+    # isinstance() reads __class__, which may raise an error.
     if issubclass(type(name), bytes):
         name = name.decode(errors="replace")
     return issubclass(type(name), str) and bool(_SECRET.search(name.lower()))
@@ -594,7 +596,7 @@ def _is_secret(name: Any) -> bool:
 def _fields(data: Any) -> Iterator[tuple[Any, Any]]:
     """Yield the names and values in a collection, a model or any object.
 
-    A value that cannot be read is left out: a model may have to load it, and fail.
+    A value that cannot be read is skipped, e.g. one that a model fails to load.
     """
     for fields in (_mapped, _listed, _attributes):
         with contextlib.suppress(Exception):
@@ -603,7 +605,7 @@ def _fields(data: Any) -> Iterator[tuple[Any, Any]]:
 
 def _mapped(data: Any) -> Iterator[tuple[Any, Any]]:
     if _has(data, "to_dict") and not isinstance(data, Mapping):
-        # One that fails, or needs arguments, leaves the attributes.
+        # If to_dict() fails, or needs arguments, the attributes are read instead.
         with contextlib.suppress(Exception):
             data = data.to_dict()
     if isinstance(data, Mapping) or (_has(data, "keys") and _has(data, "__getitem__")):
@@ -613,12 +615,12 @@ def _mapped(data: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def _has(data: Any, method: str) -> bool:
-    # A client of a remote API seems to have all methods, and would call this one.
+    # A client of a remote API seems to have every method; hasattr() would call the API.
     return inspect.getattr_static(data, method, None) is not None
 
 
 def _listed(data: Any) -> Iterator[tuple[Any, Any]]:
-    # An iterator is left to the driver, which would find it empty.
+    # Reading an iterator would leave it empty for the driver.
     if not isinstance(data, Collection) or isinstance(data, (Iterator, Mapping)):
         return
     if isinstance(names := getattr(data, "_fields", None), tuple):
@@ -631,8 +633,8 @@ def _listed(data: Any) -> Iterator[tuple[Any, Any]]:
         name = None
         if issubclass(type(item), str) and (pair or item.startswith("-")):
             # ("password", value), ["--password", value], ["--password=value"]
-            option, given, value = item.partition("=")
-            if given:
+            option, equals, value = item.partition("=")
+            if equals:
                 yield option, value
             else:
                 name = option
@@ -640,7 +642,7 @@ def _listed(data: Any) -> Iterator[tuple[Any, Any]]:
 
 def _attributes(data: Any) -> Iterator[tuple[Any, Any]]:
     for name, value in list(getattr(data, "__dict__", {}).items()):
-        # From there SQLAlchemy leads to all models.
+        # SQLAlchemy's own attributes lead to all other models.
         if not str(name).startswith("_sa_"):
             yield name, value
     for cls in type(data).__mro__:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Help for the tests of hooks; needs neither Manila nor any test framework.
+"""Test helpers for hook authors; they need neither Manila nor a test framework.
 
 .. code-block:: python
 
@@ -21,7 +21,7 @@ from oslo_config import cfg, sources
 
 from aspects.config import plan
 from aspects.config.options import SWITCHES
-from aspects.config.problems import Problem, instead
+from aspects.config.problems import Problem, suggest
 from aspects.config.sections import BackendSection, InstanceSection
 from aspects.errors import HookConfigError, UnresolvedNameError
 from aspects.hook import HookBase
@@ -113,7 +113,7 @@ SIGNATURES = {
     "unmanage_snapshot": "snapshot",
     "unmanage_snapshot_with_server": "snapshot, share_server=None",
     "unmanage_with_server": "share, share_server=None",
-    # Manila 2024.1 has no rules to update.
+    # Manila 2024.1 does not have update_rules.
     "update_access": "context, share, access_rules, add_rules, delete_rules, "
     "update_rules=None, share_server=None",
     "update_admin_network_allocation": "context, share_server",
@@ -133,26 +133,26 @@ SIGNATURES = {
     "current_security_service=None",
 }
 
-#: Driver method -> the export locations that it returns, unless a test says otherwise.
+#: Driver method -> the export locations that it returns by default.
 EXPORT_LOCATIONS = dict.fromkeys(
     ("create_share", "create_share_from_snapshot"), ("192.0.2.1:/exports/share",)
 )
 
 
 class DriverCall(NamedTuple):
-    """One call of a method of a :class:`FakeDriver`; its text is the method's name."""
+    """One call of a :class:`FakeDriver`'s method; its ``str`` is the method's name."""
 
     method: str
     """the driver method's name"""
     arguments: dict[str, Any]
-    """the arguments that were passed, also the context, by the parameters' names"""
+    """the arguments by parameter name, including the context"""
 
     def __str__(self) -> str:
         return self.method
 
 
 class HookCall(NamedTuple):
-    """One call of a method of a :class:`Recorder`; its text is e.g. ``after.post``."""
+    """One call of a :class:`Recorder`'s method; its ``str`` is e.g. ``after.post``."""
 
     hook: str
     """the hook's ``instance_name``"""
@@ -173,7 +173,7 @@ class HookCall(NamedTuple):
 
 
 def _give(answer: Any, call: Any) -> Any:
-    """Raise an exception, call a function, return anything else."""
+    """Raise an answer that is an exception, call a callable one, or return it."""
     raised = isinstance(answer, type) and issubclass(answer, BaseException)
     if raised or isinstance(answer, BaseException):
         raise answer
@@ -184,15 +184,15 @@ def _check_names(answers: Iterable[str], names: Iterable[str], what: str) -> Non
     """Raise TypeError for an answer of a method that does not exist."""
     for name in answers:
         if name not in names:
-            hint = instead(name, names).replace("write", "did you mean", 1)
-            raise TypeError(f"{what} has no method {name}" + (hint and f"; {hint}?"))
+            hint = suggest(name, names)
+            raise TypeError(f"{what} has no method {name}" + (hint and f"; {hint}"))
 
 
 class FakeDriver:
-    """A share driver that does nothing but record its calls.
+    """A share driver that only records its calls.
 
-    It has the driver methods behind every operation, with the parameters that they
-    have in Manila's ``ShareDriver``. Inherit it to add others.
+    It has the driver methods behind every operation, with the parameters of Manila's
+    ``ShareDriver``. Inherit it to add other methods.
 
     :param calls: the list for its :class:`DriverCall` records; share one with
         :class:`Recorder` to see the order of all calls
@@ -208,14 +208,13 @@ class FakeDriver:
         self.answer(**answers)
 
     def answer(self, **answers: Any) -> None:
-        """Set what methods do from now on.
+        """Set the answers of driver methods.
 
-        A method without an answer returns None, or one export location where Manila
-        expects some.
+        A method without an answer returns None, or one export location if Manila
+        expects export locations.
 
-        :param answers: driver method -> an exception, to be raised; a function,
-            to be called with the :class:`DriverCall` for the result; any other object
-            is the result
+        :param answers: driver method -> an exception to raise, a function that gets
+            the :class:`DriverCall` and returns the result, or the result itself
         :raises TypeError: if there is no such driver method
         """
         _check_names(answers, SIGNATURES, type(self).__name__)
@@ -227,12 +226,12 @@ class FakeDriver:
 
 
 def _driver_method(name: str, parameters: str) -> Callable[..., Any]:
-    """Return a method of a fake driver."""
+    """Return a driver method for the fake driver."""
     function = eval(f"lambda self, {parameters}: None")
     function.__qualname__ = f"{FakeDriver.__name__}.{name}"
 
     def method(self: FakeDriver, *args: Any, **kwargs: Any) -> Any:
-        # Arguments that do not fit are the same TypeError as of any method.
+        # As with any method, arguments that do not fit raise TypeError.
         function(self, *args, **kwargs)
         arguments = inspect.signature(function).bind(self, *args, **kwargs).arguments
         del arguments["self"]
@@ -246,7 +245,7 @@ def _driver_method(name: str, parameters: str) -> Callable[..., Any]:
     method.__name__ = name
     method.__qualname__ = function.__qualname__
     method.__doc__ = "Record the call, and answer it."
-    # inspect.signature() follows it.
+    # inspect.signature() reads the signature of the wrapped function.
     method.__wrapped__ = function  # type: ignore[attr-defined]
     return method
 
@@ -258,8 +257,7 @@ for _name, _parameters in SIGNATURES.items():
 class Recorder(HookBase):
     """A hook that records its calls; put it before or after the hook under test.
 
-    :param configuration: as for :class:`~aspects.HookBase`; with one, the switches are
-        those of its section
+    :param configuration: as for :class:`~aspects.HookBase`; sets the switches, if given
     :param host: the share service's host
     :param name: its ``instance_name``
     :param calls: the list for its :class:`HookCall` records; share one with other
@@ -295,11 +293,11 @@ class Recorder(HookBase):
                 setattr(self, f"suppress_{kind}_hooks_errors", kind in suppress)
 
     def answer(self, **answers: Any) -> None:
-        """Set what methods do from now on; one without an answer returns None.
+        """Set the answers of hook methods; a method without one returns None.
 
-        :param answers: ``pre``, ``post``, ``error`` or ``periodic`` -> an exception, to
-            be raised; a function, to be called with the :class:`HookCall` for the
-            result; any other object is the result
+        :param answers: ``pre``, ``post``, ``error`` or ``periodic`` -> an exception to
+            raise, a function that gets the :class:`HookCall` and returns the result, or
+            the result itself
         :raises TypeError: if there is no such method
         """
         methods = ("pre", "post", "error", "periodic")
@@ -389,20 +387,20 @@ def make_hook(
 ) -> Hook:
     """Construct a hook as ``manila-share`` does for an entry of ``hook_drivers``.
 
-    All hook methods are enabled, unless an option says otherwise. The hook is not
-    started, and not in a chain yet. The process's own configuration and environment do
-    not matter, and nothing is read from or written to disk.
+    All hook methods are enabled, unless an option disables them. The hook is neither
+    started nor in a chain. The configuration and the environment of the process are
+    ignored, and no file is read or written.
 
     :param cls: the class of the hook
-    :param name: the name of the instance, by default that of the class
+    :param name: the name of the instance; the name of the class by default
     :param backend: the backend section
     :param host: the share service's host
-    :param options: the options of the instance section: those of the hook and those of
-        every hook, e.g. ``enable_post_hooks`` or ``hook_operations``. A value is a text
-        as in a file, or has the type of the option; None leaves the default.
+    :param options: the options of the instance section: the hook's own, and those of
+        every hook, e.g. ``enable_post_hooks`` or ``hook_operations``. A value is a
+        string as in a file, or has the type of the option; None selects the default
     :return: the hook
-    :raises HookConfigError: for an unknown option, for values that are not valid, or if
-        the constructor raises, which is then its ``__cause__``
+    :raises HookConfigError: if an option is unknown, a value is invalid, or the
+        constructor raises; the exception of the constructor is the ``__cause__``
     """
     name = name or cls.__name__
     own = f"{backend}:{name}"
@@ -419,12 +417,12 @@ def make_hook(
     except UnresolvedNameError as error:
         cause = error.__cause__
         problems.append(Problem(backend, "hook_drivers", name, error.cause))
-    # Whether there are its hook_operations depends on the hook_methods of a section.
+    # hook_operations are not checked, as they may name any of a section's hook_methods.
     problems += plan.dispatch_problems(cls, section)
     problems += section.problems()
     for option in options:
         if option not in section.options:
-            advice = instead(option, section.options)
+            advice = suggest(option, section.options)
             unknown = "unknown option"
             problems.append(Problem(own, option, str(options[option]), unknown, advice))
     if problems:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Weave hooks into a driver instance, and take them out again."""
+"""Weave hooks into a driver instance, and unweave it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from aspects.core.chain import around
 from aspects.core.log import log_failure
 from aspects.core.proxy import WovenClass, WovenDriver, WovenMethod, woven_driver
-from aspects.core.signature import ACTIONS, never_runs
+from aspects.core.signature import HOOK_METHODS, never_runs
 from aspects.core.snapshot import Chain
 from aspects.errors import AlreadyWoven
 from aspects.hook import HookBase
@@ -23,12 +23,12 @@ from aspects.operations import (
     operations_of,
 )
 
-#: Seconds that the end of a process waits for calls in flight, and for hooks that a
-#: reload has left out.
+#: Seconds to wait at process exit for calls in flight, and for hooks that a hot reload
+#: has removed.
 DRAIN_TIMEOUT = 10.0
 
-# Shared by all drivers before their first call; never written to.
-_no_methods: dict[str, tuple[Any, Any]] = {}
+# The empty table of every driver before its first call; never written to.
+_EMPTY_TABLE: dict[str, tuple[Any, Any]] = {}
 
 
 class Weaving:
@@ -70,7 +70,7 @@ class Weaving:
             driver, backend, host, hook_methods, new_context
         )
         #: Driver method name -> the method last seen, its woven method.
-        self.methods = _no_methods
+        self.methods = _EMPTY_TABLE
         self._report_chain()
 
     @property
@@ -86,19 +86,19 @@ class Weaving:
         self.chain.start()
 
     def stop(self) -> None:
-        """Stop the hooks; calls that begin later run none.
+        """Stop the hooks; calls that begin later run no hooks.
 
-        Calls and ticks in flight get :data:`DRAIN_TIMEOUT` seconds to end before.
+        Calls and ticks in flight have :data:`DRAIN_TIMEOUT` seconds to finish first.
         """
         self.chain.stop(time.monotonic() + DRAIN_TIMEOUT)
 
     def replace(
         self, hooks: Iterable[Any], set_switches: Callable[[], None] = lambda: None
     ) -> None:
-        """Replace the hooks as a whole; calls in flight keep the hooks they have.
+        """Replace all hooks at once; calls in flight keep the hooks they have.
 
-        If the chain is started, hooks that are new are started before. Hooks that are
-        left out are stopped once the last call that uses them has ended.
+        If the chain is started, new hooks are started first. Removed hooks are stopped
+        after the last call that uses them.
 
         :param hooks: the hooks, in order; current hooks may be among them
         :param set_switches: sets the switches of the hooks
@@ -115,9 +115,9 @@ class Weaving:
                     log_failure(hook, "chain_changed", "weaving", error)
 
     def rewoven(self, driver: object) -> Any:
-        """Weave another driver as this one is woven.
+        """Weave another driver with the same arguments.
 
-        :param driver: e.g. a copy of this one
+        :param driver: e.g. a copy of this driver
         """
         return weave(
             driver,
@@ -129,24 +129,25 @@ class Weaving:
             new_context=self.new_context,
         )
 
-    def is_mine(self, method: Any) -> bool:
+    def wraps_this_chain(self, method: Any) -> bool:
         """Return whether a method has this chain around it."""
-        mine = issubclass(type(method), WovenMethod)
-        return mine and method._self_chain is self.chain
+        return issubclass(type(method), WovenMethod) and (
+            method._self_chain is self.chain
+        )
 
     def method_of(self, name: str, method: Any) -> Any:
-        """Return the woven method for what the driver has under a name.
+        """Return the woven method for an attribute of the driver.
 
-        :param name: the name
-        :param method: what the driver has; returned as it is if it cannot be called
+        :param name: the name of the attribute
+        :param method: its value; returned unchanged if it is not callable
         """
-        if not callable(method) or self.is_mine(method):
+        if not callable(method) or self.wraps_this_chain(method):
             return method
-        if self.methods is _no_methods:
+        if self.methods is _EMPTY_TABLE:
             self.methods = {}
         operation = self.operations.get(name)
         if operation is None:
-            # The driver did not have the method yet when it was woven.
+            # The driver got the method after it was woven.
             operation = operation_of(
                 name, method, self.backend, self.host, self.new_context
             )
@@ -174,37 +175,39 @@ def weave(
 
     Only :func:`is_woven` distinguishes the woven driver from the original.
 
-    :param driver: any share driver instance; it is left as it is
+    :param driver: any share driver instance; it is not changed
     :param hooks: the hooks, in order; may be empty
     :param backend: the name of the backend section, for hooks and logs
     :param host: the share service's host, for hooks
     :param hook_methods: further driver methods to weave, under their own names
     :param periodic_hooks_ticks: run the periodic hooks every N ticks
-    :param new_context: makes the context that a hook gets where neither the
-        call nor oslo.context has one
+    :param new_context: returns a context for hooks if neither the call nor oslo.context
+        has one
     :return: the woven driver
     :raises AlreadyWoven: if the driver is woven
-    :raises TypeError: if something that is not a hook is among the hooks, or
-        ``hook_methods`` is one name
-    :raises ValueError: if ``periodic_hooks_ticks`` is less than 1, or a name among
-        ``hook_methods`` cannot be that of a driver method
+    :raises TypeError: if ``hooks`` contains something else, or ``hook_methods`` is a
+        string
+    :raises ValueError: if ``periodic_hooks_ticks`` is less than 1, or one of
+        ``hook_methods`` cannot be the name of a driver method
     """
     if is_woven(driver):
-        raise AlreadyWoven(f"{driver!r} is woven already")
+        raise AlreadyWoven(f"{driver!r} is already woven")
     if isinstance(hook_methods, str):
-        raise TypeError(f"hook_methods = {hook_methods!r}: it is one name, not several")
+        raise TypeError(f"hook_methods: expected several names, got {hook_methods!r}")
     if periodic_hooks_ticks < 1:
-        raise ValueError(f"periodic_hooks_ticks = {periodic_hooks_ticks}: less than 1")
+        raise ValueError(
+            f"periodic_hooks_ticks: expected at least 1, got {periodic_hooks_ticks}"
+        )
     hooks = tuple(hooks)
-    for each in hooks:
-        if isinstance(each, type) or not all(hasattr(each, n) for n in _CONTRACT):
-            raise TypeError(f"{each!r} is not a hook: see aspects.HookBase")
-        if wrong := never_runs(each):
-            raise TypeError(f"{each!r}: {wrong}")
+    for hook in hooks:
+        if isinstance(hook, type) or not all(hasattr(hook, n) for n in _CONTRACT):
+            raise TypeError(f"{hook!r} is not a hook: see aspects.HookBase")
+        if cause := never_runs(hook):
+            raise TypeError(f"{hook!r}: {cause}")
     hook_methods = tuple(hook_methods)
     for name in hook_methods:
-        if wrong := no_driver_method(name):
-            raise ValueError(f"hook_methods: {name!r}: {wrong}")
+        if cause := invalid_method_name(name):
+            raise ValueError(f"hook_methods: {name!r}: {cause}")
     woven: Any = woven_driver(driver, hook_methods)
     woven._self_weaving = Weaving(
         driver, hooks, backend, host, hook_methods, periodic_hooks_ticks, new_context
@@ -212,29 +215,29 @@ def weave(
     return woven
 
 
-def no_driver_method(name: str) -> str | None:
-    """Return why a name cannot be that of a method to weave; None if it can.
+def invalid_method_name(name: str) -> str | None:
+    """Return why a name cannot be the name of a driver method, or None if it can.
 
     :param name: the name
     """
     if not name.isidentifier():
-        return "it is no name of a method"
+        return "not a valid method name"
     if name.startswith(("__", "_self_")):
-        return "it is what an object is made of, and no call of a driver"
+        return "a special name, which cannot be a driver method"
     return None
 
 
 _CONTRACT = (
-    *ACTIONS,
+    *HOOK_METHODS,
     *("pre_hooks_enabled", "post_hooks_enabled", "periodic_hooks_enabled"),
 )
 
 
 def unweave(woven: Any) -> Any:
-    """Return the driver that was woven.
+    """Return the original driver of a woven driver.
 
-    :param woven: a woven driver; it goes on working
-    :return: the driver, as it was
+    :param woven: a woven driver; it keeps working
+    :return: the driver, unchanged
     :raises TypeError: if it is not woven
     """
     return weaving(woven).driver
@@ -243,16 +246,16 @@ def unweave(woven: Any) -> Any:
 def is_woven(obj: object) -> bool:
     """Return whether an object is a woven driver.
 
-    :param obj: anything
+    :param obj: any object
     """
     return issubclass(type(obj), WovenDriver)
 
 
 def weaving(woven: Any) -> Weaving:
-    """Return what is woven around a driver.
+    """Return the weaving of a woven driver.
 
     :param woven: a woven driver
-    :return: its hooks, operations and ticks
+    :return: its hooks, operations and tick count
     :raises TypeError: if it is not woven
     """
     if not is_woven(woven):

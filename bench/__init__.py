@@ -1,20 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a hook costs: ``python -m bench``.
+"""Measure the cost of hooks: ``python -m bench``.
 
 =============  =============================================================
-module         what it is for
+module         contents
 =============  =============================================================
 ``__main__``   the command: arguments, progress, exit status
 ``worker``     one process that measures one group of cases
-``cases``      the groups, and what is timed in each
-``subjects``   the driver and the hooks that everything is measured with
+``cases``      the timed statements, in groups
+``subjects``   the driver and the hooks of all cases
 ``peers``      the same hooks in other systems
 ``floor``      the same hooks written by hand
 ``create``     a real ``create_share`` through Manila's manager
-``figures``    from measured values to medians, ratios and checks
+``figures``    medians, ratios and checks of measured values
 ``report``     tables
 ``plot``       the picture
+``page``       the figures in the documentation: ``python -m bench.page``
 =============  =============================================================
 
-The limits of ``--check`` stand in ``ceilings.ini``.
+The limits of ``--check`` are in ``ceilings.ini``.
 """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command: ``python -m bench``."""
+"""Run the command ``python -m bench``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 if TYPE_CHECKING:
     from bench.figures import Figures
 
-#: What must be installed: import name -> distribution.
+#: The required packages: import name -> distribution.
 NEEDS = {
     "aspectlib": "aspectlib",
     "manila": "manila",
@@ -28,7 +28,7 @@ NEEDS = {
 
 
 class Stage(NamedTuple):
-    """One group of cases: how many processes measure it, how many seconds each."""
+    """One group of cases: the processes that measure it, and the seconds of each."""
 
     group: str
     title: str
@@ -56,7 +56,7 @@ FULL = (
 
 
 class UsageError(Exception):
-    """What the user asked for cannot be done; the text is one line."""
+    """Raised when the command cannot do what it is asked; the text is one line."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -65,48 +65,55 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parser() -> argparse.ArgumentParser:
-    """Make the parser of the command's arguments."""
-    made = _Parser(
+    """Return the parser of the command's arguments."""
+    result = _Parser(
         prog="python -m bench",
-        description="Measure what hooks cost, beside other systems that do the same.",
+        description="Measure the cost of hooks, here and in other systems.",
     )
-    made.add_argument(
-        "--quick", action="store_true", help="less precise, in under a minute"
+    result.add_argument(
+        "--quick", action="store_true", help="shorten the run to less than a minute"
     )
-    made.add_argument(
-        "--json", type=Path, metavar="FILE", help="write every figure to FILE"
+    result.add_argument(
+        "--json",
+        type=Path,
+        metavar="FILE",
+        help="file to which all figures are written",
     )
-    made.add_argument(
-        "--plot", type=Path, metavar="FILE.png", help="draw the overhead to FILE.png"
+    result.add_argument(
+        "--plot",
+        type=Path,
+        metavar="FILE.png",
+        help="file to which the overhead is plotted",
     )
-    made.add_argument(
+    result.add_argument(
         "--compare",
         type=Path,
         metavar="OLD.json",
-        help="show what changed since a run with --json",
+        help="file of an earlier run with --json to compare with",
     )
-    made.add_argument(
+    result.add_argument(
         "--check",
         action="store_true",
-        help="end with status 1 if a ratio is beyond its limit in ceilings.ini",
+        help="exit with status 1 if a ratio exceeds its limit in ceilings.ini",
     )
-    made.add_argument(
+    result.add_argument(
         "--load",
         type=Path,
         metavar="FILE",
-        help="measure nothing, take the figures of a run with --json",
+        help="file of an earlier run with --json to report on, instead of measuring",
     )
-    return made
+    return result
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """Read the arguments, and refuse at once what would fail at the end.
+    """Parse the arguments, and reject at once what would fail at the end.
 
-    :raises UsageError: if something is wrong with them
+    :param arguments: the arguments, without the program's name
+    :raises UsageError: if they are not valid
     """
     options = parser().parse_args(arguments)
     if options.quick and options.load:
-        raise UsageError("--quick measures and --load does not: give one of them")
+        raise UsageError("--quick and --load exclude each other; give one of them")
     if options.plot and options.plot.suffix != ".png":
         raise UsageError(f"--plot {options.plot}: the name must end with .png")
     for option in ("json", "plot"):
@@ -122,7 +129,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def missing() -> list[str]:
-    """Return what must be installed and is not."""
+    """Return the distributions that are not installed."""
     return [
         distribution
         for name, distribution in NEEDS.items()
@@ -131,10 +138,13 @@ def missing() -> list[str]:
 
 
 def measure_stage(stage: Stage, output: Path, progress: Callable[[float], None]) -> Any:
-    """Have one group measured, by one process after the other.
+    """Measure one group of cases in several processes, one after the other.
 
-    :return: the suite of pyperf
-    :raises UsageError: if a worker fails, with the last line of what it said
+    :param stage: the group
+    :param output: a directory for temporary files
+    :param progress: gets the part that is done, from 0 to 1
+    :return: a suite of pyperf
+    :raises UsageError: if a worker fails, with the last line of its standard error
     """
     import pyperf  # type: ignore[import-untyped]
 
@@ -160,9 +170,9 @@ def measure_stage(stage: Stage, output: Path, progress: Callable[[float], None])
                 raise
             status = worker.wait()
             stderr.seek(0)
-            said = stderr.read().strip().splitlines()
+            errors = stderr.read().strip().splitlines()
         if status:
-            last = said[-1] if said else f"status {status}"
+            last = errors[-1] if errors else f"status {status}"
             raise UsageError(f"measuring {stage.title} failed: {last}")
         measured = pyperf.BenchmarkSuite.load(str(output / "suite"))
         if suite is None:
@@ -173,7 +183,11 @@ def measure_stage(stage: Stage, output: Path, progress: Callable[[float], None])
 
 
 def measure(stages: Sequence[Stage], console: Any) -> Figures:
-    """Measure everything, showing how far it is."""
+    """Measure all groups of cases, with a progress bar.
+
+    :param stages: the groups
+    :param console: rich's console for the progress bar
+    """
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     from bench.figures import Figures
@@ -215,15 +229,16 @@ def measure(stages: Sequence[Stage], console: Any) -> Figures:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Do what the command does.
+    """Run the command.
 
+    :param arguments: the arguments, without the program's name
     :return: the exit status
-    :raises UsageError: if it cannot be done
+    :raises UsageError: if the command cannot do what it is asked
     """
     options = parse(arguments)
-    if lacking := missing():
+    if distributions := missing():
         raise UsageError(
-            f"not installed: {', '.join(lacking)}; pip install -e '.[bench]'"
+            f"not installed: {', '.join(distributions)}; run pip install -e '.[bench]'"
         )
     from rich.console import Console
 
@@ -260,7 +275,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def main() -> NoReturn:
-    """Run the command, and end with its status."""
+    """Run the command, and exit with its status."""
     try:
         sys.exit(run(sys.argv[1:]))
     except UsageError as error:

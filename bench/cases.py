@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is timed: cases in groups, each group within one process."""
+"""The timed statements, in groups; one process times one group."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from bench.subjects import (
     hooks,
 )
 
-#: The numbers of hooks that are measured.
+#: The numbers of hooks.
 COUNTS = (1, 2, 4, 8, 16, 32, 64)
 
 #: How Manila's manager calls a driver, and the same without keywords.
@@ -31,7 +31,7 @@ STYLES = {
     "keyword": "create_share(context, share=share, share_server=server)",
 }
 
-#: The only way in which pluggy can be called.
+#: The only style that pluggy supports.
 ALL_KEYWORD = "create_share(context=context, share=share, share_server=server)"
 
 SHARE = {"id": "5f1c", "share_id": "77aa", "size": 1, "share_proto": "NFS"}
@@ -41,8 +41,8 @@ class Case(NamedTuple):
     """One statement to time.
 
     :param name: the figure's name
-    :param statement: Python source, a line or more
-    :param target: what the statement knows as ``target``
+    :param statement: Python source of one or more lines
+    :param target: the object that the statement calls ``target``
     :param coroutine: whether the statement awaits
     """
 
@@ -58,8 +58,10 @@ Loop = Callable[[Iterable[None], Callable[[], float]], float]
 def loop_of(case: Case) -> Loop:
     """Compile a loop around a case's statement.
 
-    The statement stands in the loop itself, so that no call is timed but its
-    own; what it names are local variables.
+    The statement is part of the loop, so that no call is timed but its own. The
+    names in it are local variables.
+
+    :param case: the case
     """
     kind = "async def" if case.coroutine else "def"
     source = (
@@ -84,25 +86,30 @@ def loop_of(case: Case) -> Loop:
 
 
 def _driven(loop: Callable[..., Any]) -> Loop:
-    """Run a coroutine that waits for nothing, without an event loop."""
+    """Return a function that runs a loop of ``async def`` without an event loop."""
 
     def run(iterations: Iterable[None], timer: Callable[[], float]) -> float:
         try:
             loop(iterations, timer).send(None)
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
-        raise RuntimeError("the coroutine waits")
+        raise RuntimeError("a statement suspended its loop")
 
     return run
 
 
 def time_of(loop: Loop, loops: int, timer: Callable[[], float]) -> float:
-    """Run a loop so many times; return the seconds that it took."""
+    """Return the seconds that a loop takes.
+
+    :param loop: the loop
+    :param loops: the number of iterations
+    :param timer: returns the time in seconds
+    """
     return loop(repeat(None, loops), timer)
 
 
 def calls() -> list[Case]:
-    """Make the cases of calls, attributes and peers."""
+    """Return the cases of calls, of attributes and of the peers."""
     from bench import peers
 
     driver = Driver()
@@ -153,7 +160,7 @@ def calls() -> list[Case]:
 
 
 def paths() -> list[Case]:
-    """Make the cases of ticks, of the other ways of a call, and of weaving."""
+    """Return the cases of ticks, of errors and replaced results, and of weaving."""
     from bench import peers
 
     driver = Driver()
@@ -203,7 +210,7 @@ def _weaver(driver: Driver, made: list[aspects.HookBase]) -> Callable[[], Any]:
 
 
 def threads() -> dict[str, Case]:
-    """Make the cases that are called from several threads at once."""
+    """Return the cases that several threads call at once."""
     driver = Driver()
     call = f"target.{STYLES['keyword']}"
     return {

@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A real ``create_share`` through Manila's manager, and how much of it is hooks.
+"""A real ``create_share`` through Manila's manager, and the time of its hooks.
 
-One process runs a Manila with three backends of the ``DummyDriver``, whose delays
-are 0; they have no hook, one and eight. A create is one call of the manager's
-``create_share_instance`` for a share that is in the database: it is timed as a
-whole, and within it two stopwatches stand around and within the hook chain, one
-between manager and woven driver, one on the driver's own method. What the outer
-one shows more than the inner one is hook time, and that of a driver without hooks
-is what the stopwatches themselves take.
+One process runs Manila with three backends of the ``DummyDriver``, whose delays are
+0; they have no hook, one and eight. A create is one call of the manager's
+``create_share_instance`` for a share in the database. It is timed as a whole, and by
+two stopwatches: one between manager and woven driver, one on the driver's own method.
+Their difference is the time of the hooks; without hooks it is the time that the
+stopwatches take themselves.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ Take = Callable[[], dict[str, float]]
 
 
 class _Stopwatch(wrapt.ObjectProxy):  # type: ignore
-    """Stand between the manager and its driver, and time ``create_share``."""
+    """Times ``create_share`` between the manager and its driver."""
 
     def __init__(self, driver: Any) -> None:
         super().__init__(driver)
@@ -56,7 +55,7 @@ def _backend(count: int) -> dict[str, object]:
 
 @contextlib.contextmanager
 def creates() -> Iterator[list[Take]]:
-    """Run a Manila; give for each of its backends what makes and times a share."""
+    """Run Manila; yield for each backend a function that creates and times a share."""
     backends = {f"hooks{count}": _backend(count) for count in COUNTS}
     defaults = {"share_manager": "aspects.manila.ShareManager"}
     with ManilaService(backends, defaults=defaults) as service:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From measured values to medians, ratios and checks.
+"""Compute medians, ratios and checks from measured values.
 
-A ratio of two figures is the median of the ratios within one round, not the
-ratio of two medians: what else the machine did in that round it did to both.
+A ratio of two figures is the median of the ratios within one round, not the ratio
+of two medians: other load on the machine in that round slowed both down.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ import pyperf  # type: ignore[import-untyped]
 
 CEILINGS = Path(__file__).with_name("ceilings.ini")
 
-#: Systems that run hooks around a call; each has figures by number of hooks.
+#: The systems that run hooks around a call; each has figures by number of hooks.
 PEERS = ("floor", "upstream", "pluggy", "aspectlib")
 
 
 class BadFileError(Exception):
-    """A file is not what it should be; the text is one line."""
+    """Raised when a file cannot be read, used or written; the text is one line."""
 
 
 class Figures:
-    """Everything that one run measured.
+    """The measured values of one run.
 
     :param suite: values in rounds, as the workers write them
     """
@@ -43,18 +43,19 @@ class Figures:
 
     @classmethod
     def load(cls, path: Path) -> Figures:
-        """Read what an earlier run wrote with ``--json``.
+        """Read the file of an earlier run with ``--json``.
 
-        :raises BadFileError: if the file cannot be read or is something else
+        :param path: the file
+        :raises BadFileError: if it cannot be read, or is another kind of file
         """
         try:
             figures = cls(pyperf.BenchmarkSuite.load(str(path)))
         except OSError as error:
             raise BadFileError(f"{path}: {error.strerror or error}") from None
         except (ValueError, KeyError, TypeError, AttributeError):
-            raise BadFileError(f"{path}: not a file that --json wrote") from None
+            raise BadFileError(f"{path}: not a file of a run with --json") from None
         if not figures.names():
-            raise BadFileError(f"{path}: no figure is in it")
+            raise BadFileError(f"{path}: it has no figures")
         return figures
 
     def dump(self, path: Path) -> None:
@@ -62,6 +63,7 @@ class Figures:
 
         pyperf reads the file too: ``python -m pyperf stats FILE``.
 
+        :param path: the file
         :raises BadFileError: if it cannot be written
         """
         try:
@@ -97,6 +99,10 @@ class Figures:
     def __contains__(self, name: str) -> bool:
         return name in self._runs
 
+    def runs(self, name: str) -> list[tuple[float, ...]]:
+        """Return the values of a figure, process by process."""
+        return self._runs[name]
+
     def values(self, name: str) -> list[float]:
         """Return all values of a figure, in seconds or bytes."""
         return [value for run in self._runs[name] for value in run]
@@ -115,27 +121,42 @@ class Figures:
         return median(abs(value - middle) for value in self.values(name))
 
     def rounds(self, *names: str) -> Iterator[tuple[float, ...]]:
-        """Yield the values of figures, one of each, round by round."""
+        """Yield one value of each figure, round by round.
+
+        :param names: the names of the figures
+        """
         for runs in zip(*(self._runs[name] for name in names)):
             yield from zip(*runs)
 
     def ratio(self, over: str, under: str) -> float:
-        """Return how many times as much one figure is as another."""
+        """Return the ratio of two figures, round by round.
+
+        :param over: the name of the numerator
+        :param under: the name of the denominator
+        """
         return median(a / b for a, b in self.rounds(over, under))
 
     def added(self, over: str, under: str) -> float:
-        """Return how much more one figure is than another."""
+        """Return the difference of two figures, round by round.
+
+        :param over: the name of the greater one
+        :param under: the name of the one that is subtracted
+        :return: the median of the differences, in seconds or bytes
+        """
         return median(a - b for a, b in self.rounds(over, under))
 
     def against(self, name: str) -> list[str]:
-        """Return the figures that a figure is compared with."""
+        """Return the figures that a figure is compared with.
+
+        :param name: the name of the figure
+        """
         return [other for other in _against(name) if other in self and name in self]
 
     def checks(self, ceilings: Path = CEILINGS) -> list[Check]:
-        """Return the checks of those ratios that can be had of these figures.
+        """Return the checks whose figures were measured.
 
-        :param ceilings: the file of the limits
-        :raises BadFileError: if that file is wrong
+        :param ceilings: the file with the limits
+        :raises BadFileError: if that file is not valid
         """
         checks = []
         for name, title, limit, at_least in read_ceilings(ceilings):
@@ -158,7 +179,7 @@ class Check(NamedTuple):
 
     @property
     def holds(self) -> bool:
-        """Whether the ratio keeps within its limit."""
+        """Return whether the ratio is within its limit."""
         if self.at_least:
             return self.value >= self.limit
         return self.value <= self.limit
@@ -212,8 +233,8 @@ def _floor(count: int) -> Callable[[Figures], float]:
 
 
 def _growth(figures: Figures) -> float:
-    # A 64th hook alone is less than the noise of a call with 64: the mean of
-    # the 33rd to the 64th stands for it.
+    # The cost of one hook is less than the noise of a call with 64, so this is the
+    # mean of the 33rd to the 64th.
     return max(
         figures.added(f"woven/64/{style}", f"woven/32/{style}")
         / 32
@@ -231,14 +252,14 @@ def _threads(figures: Figures) -> float:
     return eight / one
 
 
-#: What each check of ceilings.ini measures. Where there are two ways to measure
-#: it, the worse counts.
+#: Section of ceilings.ini -> the function that computes its ratio. Of two styles of
+#: call, or of attribute and method, the worse one counts.
 CHECKS: Mapping[str, Callable[[Figures], float]] = {
     "disabled": lambda figures: max(
         figures.ratio(f"woven/disabled/{style}", f"proxy/{style}")
         for style in ("positional", "keyword")
     ),
-    "passed": lambda figures: max(
+    "passthrough": lambda figures: max(
         figures.ratio(f"woven/{what}", f"proxy/{what}")
         for what in ("attribute", "method")
     ),
@@ -254,7 +275,8 @@ CHECKS: Mapping[str, Callable[[Figures], float]] = {
     "growth": _growth,
     "threads": _threads,
     "memory": lambda figures: figures.median("memory/1000th") / 1024,
-    # A woven coroutine function that is awaited, against the woven function.
+    # From the call of a woven coroutine method to its result, over a call of the
+    # woven function with the same hook. Neither waits, so there is no event loop.
     "coroutine-1": lambda figures: figures.ratio("woven/coroutine", "woven/1/keyword"),
 }
 
@@ -262,8 +284,10 @@ CHECKS: Mapping[str, Callable[[Figures], float]] = {
 def read_ceilings(path: Path) -> list[tuple[str, str, float, bool]]:
     """Read the limits.
 
-    :return: name, title, limit, and whether it is a least value
-    :raises BadFileError: if the file is missing or wrong
+    :param path: the file
+    :return: for each check its name, title and limit, and whether the limit is a
+        minimum
+    :raises BadFileError: if the file is missing or not valid
     """
     parser = configparser.ConfigParser()
     try:
@@ -278,9 +302,9 @@ def read_ceilings(path: Path) -> list[tuple[str, str, float, bool]]:
         section: Mapping[str, Any] = parser[name]
         limits = [key for key in ("at_most", "at_least") if key in section]
         if name not in CHECKS:
-            raise BadFileError(f"{path.name}: [{name}]: there is no such check")
+            raise BadFileError(f"{path.name}: [{name}]: unknown check")
         if len(limits) != 1:
-            raise BadFileError(f"{path.name}: [{name}]: write at_most or at_least")
+            raise BadFileError(f"{path.name}: [{name}]: expected at_most or at_least")
         try:
             limit = float(section[limits[0]])
         except ValueError:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pre, call and post written by hand: the floor."""
+"""The call protocol written by hand for a fixed number of hooks: the floor."""
 
 from __future__ import annotations
 
@@ -14,58 +14,60 @@ from bench.subjects import Driver
 
 
 class HandWritten:
-    """What has ``create_share`` written by hand."""
+    """An object with a ``create_share`` that is written by hand."""
 
     create_share: Callable[..., Any]
 
 
 def by_hand(driver: Driver, hooks: Sequence[aspects.HookBase]) -> HandWritten:
-    """Write pre, call and post by hand, for exactly these hooks: the floor.
+    """Write the call protocol by hand, for exactly these hooks: the floor.
 
-    It is straight-line code that does what the contract of a chain demands and
-    nothing else: no list of hooks, no loop, no switch to ask, no suppression,
-    no proxy. What it does is
+    It is straight-line code that does what the contract of a hook demands and
+    nothing else: no list of hooks, no loop, no switches, no suppression, no proxy.
+    It
 
-    * give the hooks the context, a new one if there is none, and the caller's
-      other arguments as they were passed, positional as positional;
-    * pass what each pre action returns on to the ending of the same hook;
-    * look the driver's method up at each call, and call it with the caller's
+    * passes the context to the hooks, a new one if the call has none, and the
+      caller's other arguments as they were passed, positional as positional;
+    * passes the return value of each pre method to the completion of the same hook;
+    * looks the driver's method up at each call, and calls it with the caller's
       arguments;
-    * look for an ``UpdatedResults`` in what each post action returns;
-    * remember how far it came, and when something raises give the hooks which
-      are still owed an ending their error action in reverse order, log what
-      those raise, and raise the first error again.
+    * uses the results in an ``UpdatedResults`` that a post method returns;
+    * counts the completions, and when something raises runs the error methods that
+      are owed, in reverse order, logs their errors, and raises the first error again.
 
-    The actions are bound beforehand. For two hooks it reads::
+    The hook methods are bound beforehand. For two hooks it reads::
 
         def create_share(context, *args, **kwargs):
             if context is None:
                 context = get_current() or get_admin_context()
-            begun = ended = 0
+            begun = completed = 0
             try:
                 data_0 = pre_0(context, operation, *args, **kwargs)
                 begun = 1
                 data_1 = pre_1(context, operation, *args, **kwargs)
                 begun = 2
                 result = driver.create_share(context, *args, **kwargs)
-                ended = 1
+                completed = 1
                 answer = post_0(context, operation, data_0, result, *args, **kwargs)
                 if isinstance(answer, UpdatedResults):
                     result = answer.results
-                ended = 2
+                completed = 2
                 answer = post_1(context, operation, data_1, result, *args, **kwargs)
                 if isinstance(answer, UpdatedResults):
                     result = answer.results
                 return result
             except BaseException as error:
-                if ended <= 1 < begun:
+                if completed <= 1 < begun:
                     try:
                         error_1(context, operation, data_1, error, *args, **kwargs)
                     except Exception:
                         logger.warning(...)
-                if ended <= 0 < begun:
+                if completed <= 0 < begun:
                     ...
                 raise
+
+    :param driver: the driver
+    :param hooks: the hooks, in order
     """
     namespace: dict[str, Any] = {}
     exec(source_by_hand(len(hooks)), namespace)
@@ -85,21 +87,24 @@ def by_hand(driver: Driver, hooks: Sequence[aspects.HookBase]) -> HandWritten:
 
 
 def source_by_hand(count: int) -> str:
-    """Return the source of :func:`by_hand` for so many hooks."""
+    """Return the source of :func:`by_hand`.
+
+    :param count: the number of hooks
+    """
     numbers = range(count)
     lines = [
         "def make(driver, operation, get_current, get_admin_context, UpdatedResults,",
         "         logger,",
         *(
-            f"         {', '.join(f'{action}_{i}' for i in numbers)},"
-            for action in ("pre", "post", "error")
+            f"         {', '.join(f'{kind}_{i}' for i in numbers)},"
+            for kind in ("pre", "post", "error")
             if count
         ),
         "         ):",
         "    def create_share(context, *args, **kwargs):",
         "        if context is None:",
         "            context = get_current() or get_admin_context()",
-        "        begun = ended = 0",
+        "        begun = completed = 0",
         "        try:",
     ]
     for i in numbers:
@@ -110,7 +115,7 @@ def source_by_hand(count: int) -> str:
     lines.append("            result = driver.create_share(context, *args, **kwargs)")
     for i in numbers:
         lines += [
-            f"            ended = {i + 1}",
+            f"            completed = {i + 1}",
             f"            answer = post_{i}(",
             f"                context, operation, data_{i}, result, *args, **kwargs",
             "            )",
@@ -120,14 +125,14 @@ def source_by_hand(count: int) -> str:
     lines += ["            return result", "        except BaseException as error:"]
     for i in reversed(numbers):
         lines += [
-            f"            if ended <= {i} < begun:",
+            f"            if completed <= {i} < begun:",
             "                try:",
             f"                    error_{i}(",
             f"                        context, operation, data_{i}, error,",
             "                        *args, **kwargs",
             "                    )",
             "                except Exception as failure:",
-            "                    logger.warning('an error hook failed: %s', failure)",
+            "                    logger.warning('an error method failed: %s', failure)",
         ]
     lines += ["            raise", "    return create_share", ""]
     return "\n".join(lines)

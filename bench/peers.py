@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The same no-op hooks in other systems, real and installed.
+"""Implement the no-op hooks in other systems.
 
-Each function returns an object whose ``create_share`` runs so many hooks around
+Each function returns an object whose ``create_share`` runs a number of hooks around
 that of a driver.
 """
 
@@ -21,7 +21,7 @@ from bench.subjects import Driver
 
 
 class UpstreamNoopHook(manila_hook.HookBase):  # type: ignore[misc]
-    """A hook of Manila's own whose actions do nothing."""
+    """A hook of Manila's own whose methods do nothing."""
 
     def _execute_pre_hook(
         self, context: Any, func_name: Any, *args: Any, **kwargs: Any
@@ -46,7 +46,7 @@ class UpstreamNoopHook(manila_hook.HookBase):  # type: ignore[misc]
 
 
 class UpstreamFailingHook(UpstreamNoopHook):
-    """A hook of Manila's own whose pre action raises."""
+    """A hook of Manila's own whose pre method raises."""
 
     def _execute_pre_hook(
         self, context: Any, func_name: Any, *args: Any, **kwargs: Any
@@ -55,10 +55,10 @@ class UpstreamFailingHook(UpstreamNoopHook):
 
 
 class UpstreamDriver(Driver):
-    """A driver that is decorated with Manila's ``add_hooks`` itself.
+    """A driver whose own method is decorated with Manila's ``add_hooks``.
 
-    In Manila the decorator is on the manager, whose method then calls the
-    driver's; here that further call is saved.
+    In Manila the decorator is on the manager, whose method then calls the driver's.
+    Without that second call, the figure is better than Manila's.
     """
 
     create_share = manila_manager.add_hooks(Driver.create_share)
@@ -69,9 +69,12 @@ class UpstreamDriver(Driver):
 
 
 def upstream(count: int, cls: type[UpstreamNoopHook] = UpstreamNoopHook) -> Any:
-    """Use Manila's ``add_hooks``; callable by keyword only.
+    """Return a driver with hooks by Manila's ``add_hooks``; callable by keyword only.
 
-    A second positional argument would meet its ``func_name``.
+    A second positional argument would be taken for its ``func_name``.
+
+    :param count: the number of hooks
+    :param cls: their class
     """
     hooks = [cls(None, "bench@alpha") for _ in range(count)]
     for hook in hooks:
@@ -107,9 +110,11 @@ class _Wrapper:
 
 
 def with_pluggy(count: int) -> Any:
-    """Use hook wrappers around one implementation; callable by keyword only.
+    """Return one implementation in pluggy's wrappers; callable by keyword only.
 
-    They are of the new style, ``wrapper=True``, which is the faster one.
+    They use the new style, ``wrapper=True``, which is faster than the old one.
+
+    :param count: the number of wrappers
     """
     manager = pluggy.PluginManager("bench")
     manager.add_hookspecs(_Specification)
@@ -129,9 +134,11 @@ def _noop_aspect(*args: Any, **kwargs: Any) -> Any:
 
 
 def with_aspectlib(count: int) -> Any:
-    """Weave so many aspects into an instance.
+    """Return a driver with aspects of aspectlib.
 
     An aspect that ends without ``Return`` would do the same, more slowly.
+
+    :param count: the number of aspects
     """
     driver = Driver()
     aspectlib.weave(driver, [_noop_aspect] * count, methods="create_share")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The picture: overhead against the number of hooks, one line a system."""
+"""Draw the overhead against the number of hooks, one line for each system."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bench.figures import BadFileError, Figures
 
-#: System -> label, color, marker. Ours stands out; the floor is dashed.
+#: System -> label, color, marker.
 LINES = {
     "upstream": ("Manila's add_hooks", "#b5651d", "s"),
     "aspectlib": ("aspectlib", "#7b6ca8", "^"),
@@ -16,14 +16,14 @@ LINES = {
     "woven": ("manila-aspects", "#c2185b", "o"),
 }
 
-#: The same for all systems: it is how Manila's manager calls a driver.
+#: The style in which Manila's manager calls a driver.
 STYLE = "keyword"
 
 
 def overheads(figures: Figures, system: str) -> dict[int, float]:
-    """Return what a system adds to a direct call, by the number of hooks.
+    """Return the time that a system adds to a direct call, by number of hooks.
 
-    :param figures: what was measured
+    :param figures: the measured values
     :param system: a key of :data:`LINES`
     :return: number of hooks -> seconds
     """
@@ -39,9 +39,9 @@ def overheads(figures: Figures, system: str) -> dict[int, float]:
 def draw(figures: Figures, path: Path) -> None:
     """Draw the picture as PNG.
 
-    :param figures: what was measured
-    :param path: where to; overwritten if it exists
-    :raises BadFileError: if there is nothing to draw, or it cannot be written
+    :param figures: the measured values
+    :param path: the file; overwritten if it exists
+    :raises BadFileError: if no call was measured, or the file cannot be written
     """
     import matplotlib as mpl
 
@@ -59,20 +59,20 @@ def draw(figures: Figures, path: Path) -> None:
         counts.update(line)
         microseconds = [seconds * 1e6 for seconds in line.values()]
         values += microseconds
-        ours = system == "woven"
+        emphasized = system == "woven"
         axes.plot(
             list(line),
             microseconds,
             label=label,
             color=color,
             marker=marker,
-            markersize=8 if ours else 6,
-            linewidth=3 if ours else 1.8,
+            markersize=8 if emphasized else 6,
+            linewidth=3 if emphasized else 1.8,
             linestyle="--" if system == "floor" else "-",
         )
     if not counts:
         pyplot.close(figure)
-        raise BadFileError(f"{path}: no calls were measured, nothing to draw")
+        raise BadFileError(f"{path}: no calls were measured")
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
     axes.set_xticks(sorted(counts), labels=[str(count) for count in sorted(counts)])
@@ -80,12 +80,12 @@ def draw(figures: Figures, path: Path) -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_ylim(min(values) / 1.3, max(values) * 1.3)
-    axes.set_xlabel("no-op hooks, with pre and post action", fontsize=13)
-    axes.set_ylabel("added to a driver call, in µs", fontsize=13)
+    axes.set_xlabel("no-op hooks, pre and post methods enabled", fontsize=13)
+    axes.set_ylabel("overhead in µs", fontsize=13)
     axes.tick_params(labelsize=12)
     axes.grid(True, which="major", alpha=0.3)
     axes.legend(fontsize=12, frameon=False)
-    axes.set_title("What hooks add to one driver call", fontsize=14)
+    axes.set_title("Overhead of hooks on a driver call", fontsize=14)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tables of figures, of a comparison, of the checks."""
+"""Make tables of the figures, of a comparison and of the checks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.table import Table
 
 from bench.figures import PEERS, Check, Figures
 
-#: A change smaller than that is taken for noise, in --compare.
+#: The relative change below which --compare dims a figure as noise.
 NOISE = 0.05
 
 STYLES = ("positional", "keyword")
@@ -19,7 +19,11 @@ _SYSTEMS = ("woven", *PEERS)
 
 
 def human(value: float, unit: str = "second") -> str:
-    """Write seconds or bytes in a unit of fit size."""
+    """Return seconds or bytes as text, in a unit of suitable size.
+
+    :param value: the value
+    :param unit: ``second`` or ``byte``
+    """
     sign = "-" if value < 0 else ""
     value = abs(value)
     if unit == "byte":
@@ -33,22 +37,28 @@ def human(value: float, unit: str = "second") -> str:
 
 
 def times(ratio: float) -> str:
-    """Write a ratio."""
+    """Return a ratio as text.
+
+    :param ratio: the ratio
+    """
     return f"{ratio:,.0f}" if ratio >= 100 else f"{ratio:#.3g}"
 
 
 def _label(name: str, other: str) -> str:
-    """Name the other figure of a ratio as shortly as is clear beside this."""
-    mine, theirs = name.split("/"), other.split("/")
-    if mine[0] == "create":
+    """Return a short name for the other figure of a ratio."""
+    parts, other_parts = name.split("/"), other.split("/")
+    if parts[0] == "create":
         return "whole create"
-    if mine[0] != theirs[0]:
-        return theirs[0]
-    return next((b for a, b in zip(mine, theirs) if a != b), other)
+    if parts[0] != other_parts[0]:
+        return other_parts[0]
+    return next((b for a, b in zip(parts, other_parts) if a != b), other)
 
 
 def calls_table(figures: Figures) -> Table:
-    """Show calls by number of hooks, one system a row."""
+    """Return a table of calls by number of hooks, one row for each system.
+
+    :param figures: the measured values
+    """
     rows: dict[tuple[str, str], dict[int, str]] = {}
     for name in figures.names():
         parts = name.split("/")
@@ -63,15 +73,15 @@ def calls_table(figures: Figures) -> Table:
         table.add_column(str(count), justify="right")
     for style in STYLES:
         woven = rows.get(("woven", style), {})
-        mine = [(system, style) for system in _SYSTEMS if (system, style) in rows]
-        for system, _ in mine:
+        systems = [system for system in _SYSTEMS if (system, style) in rows]
+        for system in systems:
             row = rows[system, style]
             cells = (
                 human(figures.median(row[count])) if count in row else ""
                 for count in counts
             )
             table.add_row(f"{system}, {style}", *cells)
-        for system, _ in mine:
+        for system in systems:
             row = rows[system, style]
             if system == "woven" or not woven:
                 continue
@@ -87,8 +97,11 @@ def calls_table(figures: Figures) -> Table:
 
 
 def others_table(figures: Figures) -> Table:
-    """Show all figures that do not go by the number of hooks."""
-    table = Table(title="Everything else", box=box.SIMPLE, pad_edge=False)
+    """Return a table of all figures that do not depend on the number of hooks.
+
+    :param figures: the measured values
+    """
+    table = Table(title="Other figures", box=box.SIMPLE, pad_edge=False)
     table.add_column("figure")
     table.add_column("median", justify="right")
     table.add_column("±", justify="right")
@@ -112,11 +125,14 @@ def others_table(figures: Figures) -> Table:
 
 
 def checks_table(checks: Iterable[Check]) -> Table:
-    """Show each ratio beside its limit."""
+    """Return a table of the ratios and their limits.
+
+    :param checks: the checks
+    """
     table = Table(title="Ceilings", box=box.SIMPLE, pad_edge=False)
     table.add_column("ratio")
-    table.add_column("is", justify="right")
-    table.add_column("may be", justify="right")
+    table.add_column("value", justify="right")
+    table.add_column("limit", justify="right")
     table.add_column("")
     for check in checks:
         bound = "≥" if check.at_least else "≤"
@@ -124,18 +140,21 @@ def checks_table(checks: Iterable[Check]) -> Table:
             check.title,
             times(check.value),
             f"{bound} {check.limit:.2f}",
-            "[green]holds[/]" if check.holds else "[bold red]broken[/]",
+            "[green]passed[/]" if check.holds else "[bold red]failed[/]",
         )
     return table
 
 
 def compare_table(old: Figures, new: Figures) -> Table:
-    """Show what changed between two runs.
+    """Return a table of the changes between two runs.
 
-    Times of two runs differ by what else the machine did; the ratio, to the
-    first figure that each is compared with, does so less.
+    Other load on the machine changes the times of a run; the ratio to the first
+    figure that each is compared with changes less.
+
+    :param old: the earlier run
+    :param new: the later run
     """
-    table = Table(title="What changed", box=box.SIMPLE, pad_edge=False)
+    table = Table(title="Changes", box=box.SIMPLE, pad_edge=False)
     table.add_column("figure")
     for title in ("old", "new", "change", "old ratio", "new ratio", "change"):
         table.add_column(title, justify="right")
@@ -162,7 +181,10 @@ def _change(before: float, after: float) -> str:
 
 
 def answer(figures: Figures) -> list[str]:
-    """Say in words what a hook adds, as far as it was measured."""
+    """Return the cost of hooks in words, as far as it was measured.
+
+    :param figures: the measured values
+    """
     lines = []
     adds = {
         count: figures.added(f"woven/{count}/keyword", "direct/keyword")
@@ -170,11 +192,11 @@ def answer(figures: Figures) -> list[str]:
         if f"woven/{count}/keyword" in figures
     }
     if adds:
-        parts = ", ".join(f"{count}: {human(added)}" for count, added in adds.items())
-        lines.append(f"What no-op hooks add to a call, by their number: {parts}.")
+        parts = ", ".join(f"{human(added)} for {n}" for n, added in adds.items())
+        lines.append(f"Time that no-op hooks add to a call: {parts}.")
     if 8 in adds:
         lines.append(
-            f"At 100 calls a second, 8 hooks take {human(100 * adds[8])} of that second"
+            f"At 100 calls a second, 8 hooks take {human(100 * adds[8])} of each second"
             f" ({100 * adds[8]:.3%})."
         )
     for count in (1, 8):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The driver and the hooks that everything is measured with."""
+"""The driver and the hooks of all cases."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ import aspects
 class Driver:
     """A driver that does nothing, with the signatures of Manila's drivers.
 
-    Its methods are as short as can be, so that what is measured is the way to
-    them.
+    Its methods are as short as possible, so that the hooks dominate the figures.
     """
 
     reserved_share_percentage = 5
@@ -24,24 +23,24 @@ class Driver:
     def create_share(
         self, context: Any, share: Any, share_server: Any = None
     ) -> list[str]:
-        """Be an operation; give back where the share is."""
+        """Return the export locations, as an operation."""
         return self.export_locations
 
     def delete_share(self, context: Any, share: Any, share_server: Any = None) -> None:
-        """Be an operation that fails."""
+        """Raise an error, as an operation."""
         raise DriverError
 
     def get_pool(self, share: Any) -> str:
-        """Be a method that is not an operation."""
+        """Return a pool; this method is not an operation."""
         return "pool"
 
     def get_periodic_hook_data(self, context: Any, share_instances: Any) -> Any:
-        """Give the share instances back, as Manila's base class does."""
+        """Return the share instances, as Manila's base class does."""
         return share_instances
 
 
 class CoroutineDriver:
-    """A driver whose method is a coroutine function."""
+    """A driver with a coroutine method."""
 
     def __init__(self) -> None:
         self.export_locations = ["127.0.0.1:/export"]
@@ -49,16 +48,16 @@ class CoroutineDriver:
     async def create_share(
         self, context: Any, share: Any, share_server: Any = None
     ) -> list[str]:
-        """Be an operation; return where the share is, without a wait."""
+        """Return the export locations without waiting, as an operation."""
         return self.export_locations
 
 
 class DriverError(Exception):
-    """What the driver's ``delete_share`` raises."""
+    """Raised by the driver's ``delete_share``."""
 
 
 class NoopHook(aspects.HookBase):
-    """A hook all of whose actions do nothing."""
+    """A hook whose methods do nothing."""
 
     def _execute_pre_hook(
         self, context: Any, func_name: Any, *args: Any, **kwargs: Any
@@ -94,7 +93,7 @@ class NoopHook(aspects.HookBase):
 
 
 class FailingHook(NoopHook):
-    """A hook whose pre action raises."""
+    """A hook whose pre method raises."""
 
     def _execute_pre_hook(
         self, context: Any, func_name: Any, *args: Any, **kwargs: Any
@@ -120,11 +119,11 @@ class ReplacingHook(NoopHook):
 def hooks(
     count: int, cls: type[aspects.HookBase] = NoopHook, *, enabled: bool = True
 ) -> list[aspects.HookBase]:
-    """Make hooks with pre, post and periodic actions switched on.
+    """Return hooks whose pre, post and periodic methods are enabled.
 
-    :param count: how many
-    :param cls: of which class
-    :param enabled: False to switch all their actions off
+    :param count: the number of hooks
+    :param cls: their class
+    :param enabled: False to disable all their methods
     """
     made = [cls(None, "bench@alpha") for _ in range(count)]
     for hook in made:

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One process that measures one group of cases.
+"""Measure one group of cases in one process.
 
-``python -m bench.worker GROUP SECONDS OUTPUT`` is started by the command. It
-writes its progress, a number from 0 to 1 a line, to standard output, and what it
-measured to the file OUTPUT, as a suite of pyperf. In that suite the values of all
-cases of a group are of the same rounds: the first of each is of the first round.
+The command starts ``python -m bench.worker GROUP SECONDS OUTPUT``. It writes its
+progress to standard output, one number from 0 to 1 on each line, and the measured
+values to the file OUTPUT, as a suite of pyperf. The values of all cases of a group
+are from the same rounds: the first value of each is from the first round.
 """
 
 from __future__ import annotations
@@ -24,33 +24,36 @@ from typing import Any
 
 import pyperf  # type: ignore[import-untyped]
 
-#: Seconds that one value is measured for, at the least.
+#: The minimum duration of one measurement, in seconds.
 SAMPLE = 0.0005
 
-#: Seconds that one value is measured for, with threads: many times as long as
-#: a thread keeps the interpreter.
+#: The duration of one measurement with threads, in seconds: many times the interval
+#: at which Python switches threads.
 THREADS_SAMPLE = 0.05
 
 THREADS = (1, 2, 4, 8)
 
-#: When this process began, in the time of ``perf_counter``.
+#: The start of this process, on ``perf_counter``.
 STARTED = time.perf_counter()
 
 Values = dict[str, list[float]]
 
 
 def report(done: float) -> None:
-    """Tell the command how far this is."""
+    """Report progress to the command.
+
+    :param done: the part that is done, from 0 to 1
+    """
     sys.stdout.write(f"{min(done, 1.0):.3f}\n")
     sys.stdout.flush()
 
 
 def rounds(seconds: float, least: int = 5) -> Iterator[int]:
-    """Yield the numbers of rounds, and report them.
+    """Yield the number of each round, and report progress.
 
-    :param seconds: when to end, counted from the start of the process, so that
+    :param seconds: the time from the start of the process to the last round, so that
         a busy machine measures less, not longer
-    :param least: the number of rounds, at the least
+    :param least: the minimum number of rounds
     """
     number = 0
     while True:
@@ -63,10 +66,10 @@ def rounds(seconds: float, least: int = 5) -> Iterator[int]:
 
 
 def settle() -> None:
-    """Put what is there out of the garbage collector's sight.
+    """Exclude all present objects from garbage collection.
 
-    It stays on, as in a service, but does not go through what is of the
-    benchmark.
+    The collector stays enabled, as in a service, but skips the benchmark's own
+    objects.
     """
     gc.collect()
     gc.freeze()
@@ -74,7 +77,7 @@ def settle() -> None:
 
 @contextlib.contextmanager
 def service_logging() -> Iterator[None]:
-    """Set oslo.log up as a service does: debug off, into a file."""
+    """Set up oslo.log as a service does: into a file, without debug messages."""
     from oslo_config import cfg
     from oslo_log import log
 
@@ -93,11 +96,11 @@ def service_logging() -> Iterator[None]:
 def interleaved(
     takes: Mapping[str, Callable[[], float]], seconds: float, least: int = 5
 ) -> Values:
-    """Take a value of each case in each round, in random order.
+    """Measure each case once in each round, in random order.
 
-    So whatever else the machine does meanwhile, it does to all of them.
+    So other load on the machine affects all cases alike.
 
-    :param takes: what measures one value of a case, by its name
+    :param takes: case name -> a function that returns one measurement
     :param seconds: see :func:`rounds`
     :param least: see :func:`rounds`
     """
@@ -126,9 +129,13 @@ def calibrated(time_of: Callable[[int], float]) -> int:
 
 
 def measure_cases(group: str, seconds: float) -> Values:
-    """Measure a group of cases that are statements."""
-    # Manila registers options of the command line when it is imported: before
-    # service_logging() reads it.
+    """Measure a group of cases that are statements.
+
+    :param group: the name of its function in :mod:`bench.cases`
+    :param seconds: see :func:`rounds`
+    """
+    # Manila registers command-line options when it is imported, which must happen
+    # before service_logging() parses the command line.
     from bench import cases, peers  # noqa: F401
 
     timer = time.perf_counter
@@ -145,7 +152,10 @@ def measure_cases(group: str, seconds: float) -> Values:
 
 
 def measure_threads(seconds: float) -> Values:
-    """Measure the time per call, over all threads, of calls from many threads."""
+    """Measure the time per call of several threads together.
+
+    :param seconds: see :func:`rounds`
+    """
     from bench import cases
 
     timer = time.perf_counter
@@ -175,16 +185,15 @@ def measure_threads(seconds: float) -> Values:
         return int(loops * THREADS_SAMPLE / took)
 
     with service_logging():
-        # One loop for all numbers of threads: two that are compiled from the
-        # same source need not be equally fast.
+        # One loop for all numbers of threads: two loops that are compiled from the
+        # same source may differ in speed.
         loops = {name: cases.loop_of(case) for name, case in cases.threads().items()}
         counts = {name: loops_of(loop) for name, loop in loops.items()}
         settle()
         values: Values = {}
         for _ in rounds(seconds):
             for count in THREADS:
-                # Direct and woven right after each other, as it is their ratio
-                # that counts.
+                # Direct and woven one after the other, as their ratio is the figure.
                 for name, loop in loops.items():
                     value = take(loop, count, counts[name])
                     values.setdefault(f"threads/{count}/{name}", []).append(value)
@@ -192,9 +201,11 @@ def measure_threads(seconds: float) -> Values:
 
 
 def measure_memory(seconds: float) -> Values:
-    """Measure what a woven driver holds, in bytes, by tracemalloc.
+    """Measure the memory of a woven driver, in bytes, by tracemalloc.
 
     Each driver has one hook of its own. Drivers and hooks are made before.
+
+    :param seconds: not used: the number of drivers is fixed
     """
     import aspects
     from bench.subjects import Driver, hooks
@@ -210,8 +221,8 @@ def measure_memory(seconds: float) -> Values:
     for number in range(count):
         woven[number] = aspects.weave(drivers[number], chains[number])
         held[number + 1] = tracemalloc.get_traced_memory()[0]
-    for each in woven[-last:]:
-        each.create_share(None, {})
+    for driver in woven[-last:]:
+        driver.create_share(None, {})
     called = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
     report(1)
@@ -224,7 +235,10 @@ def measure_memory(seconds: float) -> Values:
 
 
 def measure_imports(seconds: float) -> Values:
-    """Measure imports, each in a fresh process."""
+    """Measure imports, each in a new process.
+
+    :param seconds: see :func:`rounds`
+    """
     imports = {
         "import/oslo": "from oslo_config import cfg; from oslo_log import log",
         "import/aspects": "import aspects",
@@ -241,7 +255,7 @@ def measure_imports(seconds: float) -> Values:
         return float(done.stdout)
 
     def taker(statement: str) -> Callable[[], float]:
-        take(statement)  # so that the byte code is there, and in memory
+        take(statement)  # Writes the byte code, and caches it in memory.
         return lambda: take(statement)
 
     takes = {name: taker(statement) for name, statement in imports.items()}
@@ -249,7 +263,10 @@ def measure_imports(seconds: float) -> Values:
 
 
 def measure_create(seconds: float) -> Values:
-    """Measure real creates; see :mod:`bench.create`."""
+    """Measure real creates; see :mod:`bench.create`.
+
+    :param seconds: see :func:`rounds`
+    """
     from bench import create
 
     with create.creates() as takes:
@@ -273,7 +290,10 @@ MEASURES: dict[str, Callable[[float], Values]] = {
 
 
 def suite_of(values: Values) -> pyperf.BenchmarkSuite:
-    """Make a suite of pyperf, with what it knows of this machine."""
+    """Return a suite of pyperf, with its metadata of this machine.
+
+    :param values: case name -> values, in seconds or bytes
+    """
     first = pyperf.Run([1.0], metadata={"name": "machine"})
     common = first.get_metadata()
     benchmarks = []
@@ -290,7 +310,10 @@ def suite_of(values: Values) -> pyperf.BenchmarkSuite:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Measure one group."""
+    """Measure one group.
+
+    :param arguments: the group, the seconds and the output file
+    """
     group, seconds, output = arguments
     values = MEASURES[group](float(seconds))
     suite_of(values).dump(output, replace=True)

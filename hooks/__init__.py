@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hooks ready to use."""
+"""Ready hooks, one a module."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One JSON line for each ending of a join point."""
+"""Audit log: one JSON line for each completed call."""
 
 from __future__ import annotations
 
@@ -17,43 +17,43 @@ from hooks.events.hook import EventHook
 
 
 class AuditHook(EventHook):
-    """Append a JSON line to a file for each join point, when it ends.
+    """Append a JSON line to a file for each call, when the call is complete.
 
-    A line has ``time`` (UTC), ``request_id``, ``project_id``, ``user_id``,
-    ``backend``, ``host``, ``operation``, ``method``, the ids of the share,
-    snapshot or replica, ``outcome`` (``success``, ``failure`` or ``veto``),
-    ``duration`` in seconds (null where pre hooks are off), and for a failure
-    ``error_type`` and ``error``; or, with ``audit_format = cadf``, it is an event
-    of CADF. No access key, password or token is in it.
+    A line has ``time`` (UTC), ``request_id``, ``project_id``, ``user_id``, ``backend``,
+    ``host``, ``operation``, ``method``, the IDs of the share, snapshot or replica,
+    ``outcome`` (``success``, ``failure`` or ``veto``) and ``duration`` in seconds (null
+    if pre hooks are disabled). A failure or veto adds ``error_type`` and ``error``.
+    With ``audit_format = cadf``, a line is a CADF event. A line never contains access
+    keys, passwords or tokens.
 
-    It needs ``enable_post_hooks``; and ``enable_pre_hooks`` for durations. It
-    is told of what comes after it in ``hook_drivers``: have it first.
+    The hook needs ``enable_post_hooks``, and ``enable_pre_hooks`` for durations. Put it
+    first in ``hook_drivers``: a call that a hook before it vetoes has no line.
 
-    :raises ValueError: if no file is configured, or the format needs a library
-        that is not there
-    :raises OSError: if the file could not be written
+    :raises ValueError: if no file is configured, or the format needs a library that is
+        not installed
+    :raises OSError: if the file cannot be written
     """
 
-    #: It is the writing that is deferred: what is written is of the moment.
-    deferred_actions: ClassVar = ()
-    dispatching_actions: ClassVar = ("post", "error")
+    #: Empty: the write is deferred, but the line is made in the caller's thread.
+    deferred_methods: ClassVar = ()
+    dispatching_methods: ClassVar = ("post", "error")
     may_veto: ClassVar = False
 
     options = (
         cfg.StrOpt(
             "audit_log_path",
             mutable=True,
-            help="The file that the audit lines are appended to.",
+            help="Path of the file that audit lines are appended to.",
         ),
         cfg.StrOpt(
             "audit_format",
             default="json",
             mutable=True,
             choices=[
-                ("json", "the fields of an event of this project"),
-                ("cadf", "events of CADF; needs pycadf, of the extra audit"),
+                ("json", "the fields that every event of this project has"),
+                ("cadf", "CADF events; requires pycadf, from the extra audit"),
             ],
-            help="What a line is.",
+            help="Format of each line.",
         ),
     )
 
@@ -62,14 +62,15 @@ class AuditHook(EventHook):
         path = self.get_config_option("audit_log_path")
         if not path:
             raise ValueError("audit_log_path is not set")
-        # An operator is to know at start-up, not at the first share.
+        # A wrong path must fail the start-up, not the first call.
         _check_writable(path)
         if self.get_config_option("audit_format") == "cadf":
             try:
                 importlib.import_module("hooks.events.cadf")
             except ImportError as error:
                 raise ValueError(
-                    f"audit_format = cadf: {error}: pip install 'manila-aspects[audit]'"
+                    f"audit_format = cadf: {error}; "
+                    "run pip install 'manila-aspects[audit]'"
                 ) from error
 
     def _execute_pre_hook(
@@ -80,14 +81,14 @@ class AuditHook(EventHook):
     def _execute_periodic_hook(
         self, context: Any, periodic_hook_data: Any, *args: Any, **kwargs: Any
     ) -> None:
-        """A tick is no join point."""
+        """Ignore ticks: the audit log has calls only."""
 
     def _emit(
-        self, kind: str, told: dict[str, Any], context: Any, operation: Any, *call: Any
+        self, kind: str, event: dict[str, Any], context: Any, operation: Any, *call: Any
     ) -> None:
-        data = told["data"]
+        data = event["data"]
         if self.get_config_option("audit_format") == "cadf":
-            # Needs a library that the other format does without.
+            # Only this format needs the library that this imports.
             from hooks.events import cadf
 
             data = cadf.event_of(data)
@@ -98,8 +99,8 @@ class AuditHook(EventHook):
             self._append(line)
 
     def _append(self, line: bytes) -> None:
-        # Opened for each line, so that log rotation needs no signal; locked,
-        # so that lines of several threads and processes do not mix.
+        # The file is opened for each line, so that log rotation needs no signal. It is
+        # locked, so that the lines of several threads and processes do not mix.
         path = self.get_config_option("audit_log_path")
         file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
         try:
@@ -111,9 +112,10 @@ class AuditHook(EventHook):
 
 
 def _check_writable(path: str) -> None:
-    """Check that a file could be appended to, and leave it as it is.
+    """Check that a file can be appended to, without changing it.
 
-    :raises OSError: if it could not
+    :param path: the file
+    :raises OSError: if it cannot be appended to
     """
     try:
         os.close(os.open(path, os.O_WRONLY | os.O_APPEND))

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Shares mounted where Manila allows access to them.
+"""Mount shares on the hosts that Manila allows to access them.
 
-The hook tells of access in notifications; the program :func:`main` runs on a host,
-listens to them, and mounts and unmounts there.
+The hook sends a notification when access to a share has changed. The program
+:func:`main` runs on a host, receives the notifications, and mounts and unmounts the
+shares.
 """
 
 from __future__ import annotations
@@ -31,16 +32,17 @@ LOG = log.getLogger(__name__)
 
 TOPIC = "manila_aspects_automount"
 
-#: After which of them a host may have another access than before.
+#: The operations that may change the access of a host.
 OPERATIONS = ("allow_access", "deny_access", "update_access", "delete_share_instance")
 
 
 class AutomountHook(NotificationHook):
-    """Send a notification when access to a share has changed, and nothing else.
+    """Send a notification after each call that may have changed access to a share.
 
-    Only the end of :data:`OPERATIONS` is told: it needs ``enable_post_hooks``.
+    It reports the operations in :data:`OPERATIONS`, after the driver returned, so it
+    needs ``enable_post_hooks``.
 
-    :raises ValueError: if there is no way to send with these options
+    :raises ValueError: naming the option, if an option is invalid
     """
 
     options = (
@@ -48,20 +50,20 @@ class AutomountHook(NotificationHook):
             "notification_topics",
             default=[TOPIC],
             mutable=True,
-            help="The topics to send to: one for each host that mounts shares.",
+            help="Topics to send to, one for each host that mounts shares.",
         ),
         *(
-            each
-            for each in NotificationHook.options
-            if each.dest != "notification_topics"
+            option
+            for option in NotificationHook.options
+            if option.dest != "notification_topics"
         ),
     )
 
     def _emit(
-        self, kind: str, told: dict[str, Any], context: Any, operation: Any, *call: Any
+        self, kind: str, event: dict[str, Any], context: Any, operation: Any, *call: Any
     ) -> None:
         if kind == "post" and operation in OPERATIONS:
-            super()._emit(kind, told, context, operation, *call)
+            super()._emit(kind, event, context, operation, *call)
 
 
 # The program
@@ -72,52 +74,57 @@ program_options: list[cfg.Opt] = [
         "transport-url",
         dest="broker",
         secret=True,
-        help="The broker. Every user of the host can read a command line: have a "
-        "password in transport_url of [DEFAULT] in a --config-file, or in the "
-        "environment's OS_DEFAULT__TRANSPORT_URL.",
+        help="URL of the broker. Command lines are visible to all users of the host. "
+        "To protect a password, set transport_url in [DEFAULT] of a --config-file, "
+        "or the environment variable OS_DEFAULT__TRANSPORT_URL.",
     ),
     cfg.StrOpt(
-        "topic", default=TOPIC, help="The topic of this host: no other may have it."
+        "topic",
+        default=TOPIC,
+        help="Topic of this host. Each host needs a topic of its own.",
     ),
     cfg.MultiStrOpt(
         "address",
         required=True,
-        help="Who this host is in access rules: its IP address, which networks match "
-        "too, or a user. May be given several times.",
+        help="Identity of this host as it appears in access rules: an IP address, "
+        "matched against networks too, or a user name. May be given multiple times.",
     ),
     cfg.StrOpt(
         "root",
         required=True,
-        help="The directory in which each share is mounted, on a directory of its id.",
+        help="Parent directory of the mount points. The mount point of a share is "
+        "named after its ID.",
     ),
     cfg.StrOpt(
         "mount-command",
         default="mount -t nfs -o {options},nosuid,nodev {source} {target}",
-        help="What mounts: {source} is the export location, {target} the directory, "
-        "{options} rw or ro. No shell reads it.",
+        help="Command that mounts a share. {source} is the export location, {target} "
+        "the mount point, {options} rw or ro. No shell is run.",
     ),
     cfg.StrOpt(
         "umount-command",
         default="umount {target}",
-        help="What unmounts {target}. No shell reads it.",
+        help="Command that unmounts a share. {target} is the mount point. No shell "
+        "is run.",
     ),
     cfg.BoolOpt(
         "dry-run",
         default=False,
-        help="Print the commands, and do nothing. The notifications are taken off "
-        "the queue all the same.",
+        help="Whether to print the commands instead of running them. Notifications "
+        "are still removed from the queue.",
     ),
 ]
 
-#: How often a command is tried, the seconds between, and those that it may take.
+#: The number of attempts to run a command, the pause between them and the timeout of
+#: each, both in seconds.
 ATTEMPTS, PAUSE, TIMEOUT = 3, 2.0, 30.0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Mount and unmount what notifications say, until SIGTERM or SIGINT.
+    """Mount and unmount shares by notifications, until SIGTERM or SIGINT.
 
-    :param argv: the command line's arguments; those of the process by default
-    :return: the exit status: 0, or 1 when an option is wrong
+    :param argv: the command-line arguments; None for those of the process
+    :return: the exit status: 0, or 1 if an option is invalid
     """
     conf = cfg.ConfigOpts()
     log.register_options(conf)
@@ -143,15 +150,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"manila-aspects-automount: {error}\n")
         return 1
     if url.transport in RABBIT:
-        # The next one is to wait at the broker: when this program is stopped it
-        # finishes what it has.
+        # Fetch one notification at a time: a stopping program finishes those that it
+        # has fetched, and the others stay at the broker.
         url.query.setdefault("rabbit_qos_prefetch_count", "1")
     listener = oslo_messaging.get_notification_listener(
         oslo_messaging.get_notification_transport(conf, url),
         [oslo_messaging.Target(topic=conf.topic)],
         [Endpoint(mounts)],
     )
-    # In one thread, and so in order. It waits for a broker that is not there yet.
+    # One thread keeps the notifications in order. It waits until the broker is up.
     listener.start(override_pool_size=1)
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -167,9 +174,9 @@ _EVENT_TYPES = frozenset(f"share.{operation}.end" for operation in OPERATIONS)
 
 
 class Endpoint:
-    """Takes the notifications of one topic.
+    """Receive the notifications of one topic.
 
-    :param mounts: what follows them
+    :param mounts: the mounts to update
     """
 
     def __init__(self, mounts: Mounts) -> None:
@@ -183,14 +190,21 @@ class Endpoint:
         payload: dict[str, Any],
         metadata: dict[str, Any],
     ) -> None:
-        """Follow one, if it is one of the hook's; that which fails is logged."""
+        """Update the mounts if the notification is the hook's; log a failure.
+
+        :param context: the context of the notification, unused
+        :param publisher_id: the sender, unused
+        :param event_type: the type of the notification
+        :param payload: the event
+        :param metadata: the ``message_id``, for the log
+        """
         if event_type not in _EVENT_TYPES:
             return
         try:
-            self.mounts.follow(payload["data"])
+            self.mounts.update(payload["data"])
         except Exception as error:
             LOG.error(
-                "Notification %(id)s was not followed: %(type)s: %(error)s",
+                "Failed to handle notification %(id)s: %(type)s: %(error)s",
                 {
                     "id": metadata.get("message_id"),
                     "type": type(error).__name__,
@@ -200,17 +214,17 @@ class Endpoint:
 
 
 def access_of_host(data: Mapping[str, Any], addresses: Sequence[str]) -> str | None:
-    """Return what access a host has to a share after a driver call.
+    """Return the access of a host to a share after a driver call.
 
     :param data: the data of the call's event
-    :param addresses: who the host is in access rules
-    :return: ``rw`` or ``ro``; empty if it has none; None if the call says nothing
-        of it
+    :param addresses: the identities of the host in access rules
+    :return: ``rw`` or ``ro``; empty for no access; None if the call does not change
+        the access of the host
     """
     if data["operation"] == "delete_share_instance":
         return ""
     if data["method"] == "update_access":
-        # Told all rules that are in force then, whichever of them are new.
+        # access_rules has all rules in force after the call, new or not.
         return _level(data.get("access_rules", ()), addresses)
     if "delete_rules" in data:
         return "" if _level(data["delete_rules"], addresses) else None
@@ -218,7 +232,7 @@ def access_of_host(data: Mapping[str, Any], addresses: Sequence[str]) -> str | N
 
 
 def _level(rules: Iterable[Mapping[str, Any]], addresses: Sequence[str]) -> str:
-    """Return the most that any of some rules allows to a host, or nothing."""
+    """Return the highest access level that the rules grant to a host, or ""."""
     levels = {
         rule["access_level"]
         for rule in rules
@@ -240,12 +254,12 @@ def _matches(rule: Mapping[str, Any], address: str) -> bool:
 
 
 def mounted(target: Path) -> str:
-    """Return how something is mounted on a directory: ``rw``, ``ro``, or empty if not.
+    """Return how a mount point is mounted: ``rw``, ``ro``, or empty if it is not.
 
     :param target: the directory, without symbolic links
     """
-    # The file system itself is not asked: that of a share that is gone, or to which
-    # access is denied by now, says that it is not there, or never answers.
+    # Read the kernel's table: a call on the mounted directory fails or hangs when the
+    # share is gone, or when access to it has been denied.
     name = str(target).translate(_ESCAPED)
     found = ""
     with open("/proc/self/mountinfo", errors="surrogateescape") as table:
@@ -256,22 +270,22 @@ def mounted(target: Path) -> str:
     return found
 
 
-#: How the kernel writes some characters there.
+#: The kernel's escapes in that table: character code -> octal escape.
 _ESCAPED = {ord(character): f"\\{ord(character):03o}" for character in " \t\n\\"}
 
 
 class Mounts:
-    """The mounts of shares on this host.
+    """The mounted shares of this host.
 
-    There is no other note of them than the system's own, so what is done already is
-    not done again.
+    The only record of them is the kernel's, so a repeated notification changes
+    nothing.
 
-    :param root: the directory in which shares are mounted
-    :param addresses: who this host is in access rules
-    :param mount: the command that mounts
-    :param umount: the command that unmounts
-    :param dry_run: whether to print the commands instead
-    :raises ValueError: if a command is wrong
+    :param root: the parent directory of the mount points
+    :param addresses: the identities of this host in access rules
+    :param mount: the command that mounts a share
+    :param umount: the command that unmounts a share
+    :param dry_run: whether to print the commands instead of running them
+    :raises ValueError: if a command is invalid
     """
 
     def __init__(
@@ -282,51 +296,54 @@ class Mounts:
         umount: str,
         dry_run: bool = False,
     ) -> None:
-        # As the system knows it.
+        # The kernel's table has paths without symbolic links.
         self.root = root.resolve()
         self.addresses = addresses
         self.mount = _words("mount-command", mount, ("source", "target", "options"))
         self.umount = _words("umount-command", umount, ("target",))
         self.dry_run = dry_run
 
-    def follow(self, data: Mapping[str, Any]) -> None:
-        """Mount, unmount or leave a share as it is, as a driver call wants it.
+    def update(self, data: Mapping[str, Any]) -> None:
+        """Mount or unmount a share so that the mount agrees with the access.
 
-        What fails is tried again some times: the server may need a moment.
+        A command that fails is tried again: the server may not be ready yet.
 
         :param data: the data of the call's event
-        :raises ValueError: if there is something odd in it
-        :raises OSError: if a command fails
+        :raises ValueError: if the share's ID or its export location is unsafe
+        :raises OSError: if the last attempt fails
         """
         access = access_of_host(data, self.addresses)
         if access is None:
             return
         share = str(data["share_id"])
         if not re.fullmatch(r"[0-9A-Za-z][0-9A-Za-z_-]*", share):
-            raise ValueError(f"the share's id is odd: {share!r}")
+            raise ValueError(f"unsafe share ID {share!r}")
         source = ""
         if access:
             source = next(iter(data["export_locations"]), "")
             if not source or source.startswith("-") or not source.isprintable():
-                raise ValueError(f"the export location of {share} is odd: {source!r}")
+                raise ValueError(f"unsafe export location {source!r} of share {share}")
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                return self._bring(self.root / share, access, source)
+                return self._set_access(self.root / share, access, source)
             except OSError as error:
                 if attempt == ATTEMPTS:
                     raise
                 LOG.warning(
-                    "Trying again: %(error)s",
-                    {"error": without_secrets(str(error), None, {})},
+                    "Retrying in %(pause)g s: %(error)s",
+                    {
+                        "pause": PAUSE,
+                        "error": without_secrets(str(error), None, {}),
+                    },
                 )
                 time.sleep(PAUSE)
 
-    def _bring(self, target: Path, access: str, source: str) -> None:
-        """Have a share mounted with an access, or with none not mounted."""
-        now = mounted(target)
-        if now == access:
+    def _set_access(self, target: Path, access: str, source: str) -> None:
+        """Mount a share with an access level, or unmount it if the level is empty."""
+        current = mounted(target)
+        if current == access:
             return
-        if now:
+        if current:
             self._run(self.umount, target=str(target))
             self._remove(target)
         if access:
@@ -339,9 +356,9 @@ class Mounts:
                 raise
 
     def _remove(self, target: Path) -> None:
-        """Remove the directory of a share that is not mounted, if it is empty.
+        """Remove a mount point, if it is empty.
 
-        A program that finds it takes it for the share.
+        Otherwise programs would mistake the directory for the share.
         """
         if not self.dry_run:
             with contextlib.suppress(OSError):
@@ -350,7 +367,7 @@ class Mounts:
     def _run(self, words: Sequence[str], **fields: str) -> None:
         """Run a command.
 
-        :raises OSError: if it fails
+        :raises OSError: if the command fails or times out
         """
         command = [word.format(**fields) for word in words]
         line = shlex.join(command)
@@ -359,7 +376,7 @@ class Mounts:
             sys.stdout.flush()
             return
         try:
-            done = subprocess.run(
+            result = subprocess.run(
                 command,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
@@ -368,26 +385,30 @@ class Mounts:
                 timeout=TIMEOUT,
             )
         except subprocess.TimeoutExpired:
-            raise TimeoutError(f"{line}: not done in {TIMEOUT:g} s") from None
-        if done.returncode:
-            raise OSError(f"{line}: status {done.returncode}: {done.stderr.strip()}")
-        LOG.info("Done: %s", without_secrets(line, None, {}))
+            raise TimeoutError(f"{line}: timed out after {TIMEOUT:g} s") from None
+        if result.returncode:
+            status, text = result.returncode, result.stderr.strip()
+            raise OSError(f"{line}: exit status {status}: {text}")
+        LOG.info("Ran %s", without_secrets(line, None, {}))
 
 
 def _words(option: str, command: str, fields: Sequence[str]) -> list[str]:
     """Split a command into words.
 
-    :param option: its option
-    :param fields: the names that it has in braces
-    :raises ValueError: if one is missing, it has others, or cannot be split
+    :param option: the option that the command comes from
+    :param command: the command
+    :param fields: the required fields, which the command has in braces
+    :raises ValueError: if a field is missing or unknown, or quotes do not match
     """
-    cause = f"write {', '.join(f'{{{field}}}' for field in fields)} where they belong"
+    expected = " and ".join(f"{{{field}}}" for field in fields)
     try:
         words = shlex.split(command)
         values = {field: f"<{field}>" for field in fields}
-        told = " ".join(word.format(**values) for word in words)
+        line = " ".join(word.format(**values) for word in words)
     except (ValueError, LookupError, AttributeError) as error:
-        raise ValueError(f"--{option}: {command!r}: {error!r}: {cause}") from None
-    if not all(value in told for value in values.values()):
-        raise ValueError(f"--{option}: {command!r}: {cause}")
+        raise ValueError(
+            f"--{option} {command!r}: {error!r}; expected the fields {expected}"
+        ) from None
+    if not all(value in line for value in values.values()):
+        raise ValueError(f"--{option} {command!r}: missing a field; use {expected}")
     return words

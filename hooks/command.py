@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A program of the operator's for each action."""
+"""Run an operator's program for each hook method."""
 
 from __future__ import annotations
 
@@ -21,51 +21,52 @@ from oslo_config import cfg
 import aspects
 from hooks.events.hook import EventHook
 
-#: The program's PATH; that of the service may be anything.
+#: The program's PATH. The service's own may be anything.
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-#: How many characters are told of what a program writes to standard error.
-TOLD = 1000
+#: The maximum length, in characters, of the reason taken from standard error.
+MAX_REASON = 1000
 
-#: How many bytes of it are kept: more, since secrets are taken out before it is cut.
-KEPT = 65536
+#: The number of bytes of standard error that are kept. It exceeds MAX_REASON, as
+#: secrets are removed before the text is cut.
+MAX_STDERR = 65536
 
-#: Seconds that a program may take to end when it was killed. One that waits for a
-#: dead file server does not end at all.
+#: How long, in seconds, to wait for a killed program to end. A program that waits
+#: for a dead file server never ends.
 KILL_TIMEOUT = 1.0
 
-#: How often the children of a program are looked for: one may fork meanwhile.
+#: The number of searches for the children of a program: one may fork during a search.
 KILL_ROUNDS = 10
 
 
 class CommandError(Exception):
-    """A program failed, or took too long."""
+    """Raised when a program failed or timed out."""
 
 
 class CommandHook(EventHook):
     """Run a program, with the event as JSON on its standard input.
 
-    In a pre action its exit status is a decision: 0 lets the call go on, any other
-    is a veto. In the other actions it is an error, and so is a program that is
-    killed, in any: ``suppress_*_hooks_errors`` apply to it.
+    In the pre method, exit status 0 allows the call and any other status is a veto.
+    In the other methods, a status other than 0 is an error. In all of them, a
+    killed program is an error. ``suppress_*_hooks_errors`` apply to errors.
 
-    The program gets no secret of the call, and what it writes to standard error is
-    told without those that it has from elsewhere.
+    The program gets no secret of the call. Secrets are removed from the text that
+    it writes to standard error.
 
-    :raises ValueError: if an option is wrong, naming it
+    :raises ValueError: naming the option, if an option is invalid
     """
 
-    #: It is the program that is deferred: what it is told is of the moment.
-    deferred_actions: ClassVar = ()
-    dispatching_actions: ClassVar = ("post", "error", "periodic")
+    # The program runs in the background, but the event is made during the call.
+    deferred_methods: ClassVar = ()
+    dispatching_methods: ClassVar = ("post", "error", "periodic")
 
     options = (
         cfg.StrOpt(
             "command",
             mutable=True,
-            help="The program, and arguments for it, quoted as for a shell though "
-            "none is run: an absolute path, or a name to look up in the program's "
-            f"PATH, {PATH} by default.",
+            help="The program and its arguments, quoted as for a shell; no shell is "
+            "run. The program is an absolute path, or a name to look up in its PATH, "
+            f"by default {PATH}.",
         ),
         cfg.FloatOpt(
             "command_timeout",
@@ -73,128 +74,134 @@ class CommandHook(EventHook):
             min=0.1,
             max=86400,
             mutable=True,
-            help="Seconds after which the program and its children are killed, which "
-            "is an error and no veto.",
+            help="Time, in seconds, after which the program and its children are "
+            "killed. That is an error, not a veto.",
         ),
         cfg.ListOpt(
             "command_environment",
             default=[],
             mutable=True,
             secret=True,
-            help="What the program has in its environment beside PATH, LANG and LC_*: "
-            "NAME=value, or NAME for the value that the service has.",
+            help="Environment variables of the program besides PATH, LANG and LC_*: "
+            "NAME=value, or NAME to copy the value from the service's environment.",
         ),
     )
 
     def __init__(self, configuration: Any, host: str | None) -> None:
         super().__init__(configuration, host)
-        # An operator is to know at start-up, not at the first share.
+        # Report invalid options when the service starts, not at the first call.
         self._command(self._environment())
 
     def _command(self, environment: Mapping[str, str]) -> list[str]:
-        """Return the program's path and its arguments.
+        """Return the path and the arguments of the program.
 
-        :param environment: the program's
-        :raises ValueError: if there is no such program
+        :param environment: the environment of the program
+        :raises ValueError: if the program does not exist or is not executable
         """
         option = self.get_config_option("command")
         if not option:
-            raise ValueError("command is not set")
+            raise ValueError("command: required option is not set")
         try:
             program, *arguments = shlex.split(option)
         except ValueError as error:
             raise ValueError(f"command = {option}: {error}") from None
         if "/" in program and not program.startswith("/"):
-            raise ValueError(f"command = {option}: write an absolute path")
+            raise ValueError(
+                f"command = {option}: relative path; write an absolute path, or a "
+                "name to look up in PATH"
+            )
         path = shutil.which(program, path=environment["PATH"])
         if path is None:
             raise ValueError(
-                f"command = {option}: {program!r} is not there, or not executable"
+                f"command = {option}: {program!r} does not exist or is not executable"
             )
         return [path, *arguments]
 
     def _environment(self) -> dict[str, str]:
-        """Return what the program has in its environment.
+        """Return the environment of the program.
 
-        :raises ValueError: if the option for it is wrong
+        :raises ValueError: if ``command_environment`` is invalid
         """
         environment = {"PATH": PATH}
         for name, value in os.environ.items():
             if name == "LANG" or name.startswith("LC_"):
                 environment[name] = value
         for entry in self.get_config_option("command_environment"):
-            name, given, value = entry.partition("=")
+            name, has_value, value = entry.partition("=")
             if not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII):
-                # Without the value, which may be a secret.
-                raise ValueError(f"command_environment: {name!r} is not a name")
-            if given:
+                # The value may be a secret, so the message has only the name.
+                raise ValueError(
+                    f"command_environment: {name!r} is not a variable name; write "
+                    "NAME or NAME=value"
+                )
+            if has_value:
                 environment[name] = value
             elif name in os.environ:
                 environment[name] = os.environ[name]
         return environment
 
-    # -- the actions -------------------------------------------------------------
+    # -- the hook methods --------------------------------------------------------
 
     def _emit(
-        self, kind: str, told: dict[str, Any], context: Any, operation: Any, *call: Any
+        self, kind: str, event: dict[str, Any], context: Any, operation: Any, *call: Any
     ) -> None:
-        given = (context, kind, told, operation, *call)
-        # A decision is waited for.
+        args = (context, kind, event, operation, *call)
+        # The pre method may veto the call, so the call waits for its program.
         if self.dispatcher and kind != "pre":
-            self.dispatcher.put(self, kind, operation, self._run, *given)
+            self.dispatcher.put(self, kind, operation, self._run, *args)
         else:
-            self._run(*given)
+            self._run(*args)
 
     def _run(
-        self, context: Any, kind: str, told: dict[str, Any], operation: Any, *call: Any
+        self, context: Any, kind: str, event: dict[str, Any], operation: Any, *call: Any
     ) -> None:
         """Run the program with an event.
 
-        :param context: the context of the action
+        :param context: the context of the hook method
         :param kind: ``pre``, ``post``, ``error`` or ``periodic``
-        :param told: the event
+        :param event: the event
         :param operation: the operation
-        :param call: the ``args`` and ``kwargs`` that the action got
-        :raises aspects.Veto: if it ended in a pre action, not with status 0
-        :raises CommandError: if it ended like that in another, or was killed
-        :raises ValueError: if an option is wrong by now
-        :raises OSError: if it cannot be run
+        :param call: the ``args`` and ``kwargs`` of the hook method
+        :raises aspects.Veto: if the program of a pre method exits with a status
+            other than 0
+        :raises CommandError: if another program does, or if a program is killed
+        :raises ValueError: if an option has become invalid
+        :raises OSError: if the program cannot be run
         """
         environment = self._environment()
         command = self._command(environment)
-        environment["MANILA_ASPECTS_PHASE"] = kind
-        environment["MANILA_ASPECTS_EVENT_ID"] = told["id"]
+        environment["MANILA_ASPECTS_HOOK_METHOD"] = kind
+        environment["MANILA_ASPECTS_EVENT_ID"] = event["id"]
         for name in ("operation", "method", "backend", "host"):
-            value = told["data"].get(name) or ""
+            value = event["data"].get(name) or ""
             environment[f"MANILA_ASPECTS_{name.upper()}"] = value
         timeout = self.get_config_option("command_timeout")
-        text = json.dumps(told).encode() + b"\n"
-        status, complaint = run(command, text, environment, timeout)
+        text = json.dumps(event).encode() + b"\n"
+        status, stderr = run(command, text, environment, timeout)
         if status == 0:
             return
         if status is None:
-            how = f"killed, since it took over {timeout:g} s"
+            outcome = f"killed after {timeout:g} s (command_timeout)"
         else:
-            how = f"exit status {status}" if status > 0 else f"signal {-status}"
-        # A variable with the name of a secret is one, too.
-        named = {**operation.arguments(*call), "the environment": environment}
-        said = _one_line(complaint, context, named)
-        reason = ": ".join(filter(None, (os.path.basename(command[0]), how, said)))
+            outcome = f"exit status {status}" if status > 0 else f"signal {-status}"
+        # The environment is included, as its variables may be secrets too.
+        arguments = {**operation.arguments(*call), "the environment": environment}
+        message = _one_line(stderr, context, arguments)
+        parts = (os.path.basename(command[0]), outcome, message)
+        reason = ": ".join(filter(None, parts))
         if kind == "pre" and status is not None and status > 0:
             raise aspects.Veto(reason)
         raise CommandError(reason)
 
 
-def _one_line(complaint: bytes, context: Any, arguments: Mapping[str, Any]) -> str:
-    """Return what a program wrote, without secrets, as one line that is not long."""
-    if len(complaint) == KEPT:
-        # Nobody would find the half of a secret.
-        complaint = re.sub(rb"\S+\Z", b"", complaint)
-    text = aspects.without_secrets(
-        complaint.decode(errors="replace"), context, arguments
-    )
-    printable = "".join(each if each.isprintable() else " " for each in text)
-    return " ".join(printable.split())[:TOLD]
+def _one_line(stderr: bytes, context: Any, arguments: Mapping[str, Any]) -> str:
+    """Return the text of standard error, without secrets, as one short line."""
+    if len(stderr) == MAX_STDERR:
+        # Remove the last word: a secret that was cut would not be recognized.
+        stderr = re.sub(rb"\S+\Z", b"", stderr)
+    text = aspects.without_secrets(stderr.decode(errors="replace"), context, arguments)
+    printable = "".join(char if char.isprintable() else " " for char in text)
+    return " ".join(printable.split())[:MAX_REASON]
 
 
 # -- the program -----------------------------------------------------------------
@@ -203,55 +210,56 @@ def _one_line(complaint: bytes, context: Any, arguments: Mapping[str, Any]) -> s
 def run(
     command: Sequence[str], text: bytes, environment: Mapping[str, str], timeout: float
 ) -> tuple[int | None, bytes]:
-    """Run a program, and kill what is left of it.
+    """Run a program, then kill the processes that it left behind.
 
-    :param command: its path and its arguments
-    :param text: its standard input
-    :param environment: its environment, which has an event id of its own
-    :param timeout: seconds after which it is killed
-    :return: its exit status, negative for the signal that it died of, None if it
-        was killed for the time it took; how its standard error begins
-    :raises OSError: if it cannot be run
+    :param command: the path of the program and its arguments
+    :param text: the standard input of the program
+    :param environment: the environment of the program, with the ID of one event
+    :param timeout: time, in seconds, after which the program is killed
+    :return: the exit status, negative for a signal, None after the timeout; and the
+        beginning of standard error
+    :raises OSError: if the program cannot be run
     """
     with contextlib.ExitStack() as stack:
-        # In memory and not in a pipe, so that there is nobody to wait for it to be
-        # read, nor to be told that it will not be.
+        # A file in memory never blocks the writer and never breaks, as a pipe does
+        # if the program does not read it.
         stdin = stack.enter_context(open(os.memfd_create("event"), "w+b"))
         stdin.write(text)
         stdin.seek(0)
         reader, writer = os.pipe()
         os.set_blocking(reader, False)
         stderr = stack.enter_context(open(reader, "rb", buffering=0))
-        with open(writer, "wb", buffering=0) as its_stderr:
+        with open(writer, "wb", buffering=0) as program_stderr:
             process = subprocess.Popen(
                 command,
                 stdin=stdin,
                 stdout=subprocess.DEVNULL,
-                stderr=its_stderr,
+                stderr=program_stderr,
                 env=environment,
                 cwd="/",
                 start_new_session=True,
             )
         status = None
         try:
-            status, complaint = _follow(process.pid, stderr, timeout)
+            status, output = _wait(process.pid, stderr, timeout)
         finally:
             _kill_group(process.pid)
             if status is None:
                 _kill_all(environment["MANILA_ASPECTS_EVENT_ID"])
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(KILL_TIMEOUT)
-        return status, complaint
+        return status, output
 
 
-def _follow(pid: int, stderr: Any, timeout: float) -> tuple[int | None, bytes]:
-    """Wait for a program to end, and read what it writes all the while.
+def _wait(pid: int, stderr: Any, timeout: float) -> tuple[int | None, bytes]:
+    """Wait for a program to end, reading its standard error meanwhile.
 
-    :param pid: its process id
-    :param stderr: the pipe that it writes to; its children may keep that open
-    :param timeout: seconds to wait
-    :return: as :func:`run`
-    :raises ChildProcessError: if the service does not learn how children end
+    :param pid: the process ID of the program
+    :param stderr: the pipe of its standard error, which its children may keep open
+    :param timeout: how long to wait, in seconds
+    :return: the exit status and the beginning of standard error, as :func:`run`
+    :raises ChildProcessError: if the service ignores SIGCHLD, so that the kernel
+        keeps no exit status
     """
     deadline = time.monotonic() + timeout
     status, kept = None, b""
@@ -264,17 +272,17 @@ def _follow(pid: int, stderr: Any, timeout: float) -> tuple[int | None, bytes]:
                 for key, _ in selector.select(left):
                     if key.fd == process:
                         status = _status(pid)
-                    elif read := stderr.read(KEPT):
-                        kept = (kept + read)[:KEPT]
+                    elif read := stderr.read(MAX_STDERR):
+                        kept = (kept + read)[:MAX_STDERR]
                     else:
                         selector.unregister(stderr)
     finally:
         os.close(process)
-    return status, (kept + (stderr.read(KEPT) or b""))[:KEPT]
+    return status, (kept + (stderr.read(MAX_STDERR) or b""))[:MAX_STDERR]
 
 
 def _status(pid: int) -> int | None:
-    """Return how a process ended; it stays, and its id its own."""
+    """Return the exit status of a process without releasing its process ID."""
     ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
     if ended is None:
         return None
@@ -282,16 +290,16 @@ def _status(pid: int) -> int | None:
 
 
 def _kill_group(pid: int) -> None:
-    """Kill the process group of a program that has not been waited for."""
-    # Until then nothing else gets its id.
+    """Kill the process group of a program that has not been reaped."""
+    # Until it is reaped, no other process gets its ID.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
 
 
 def _kill_all(event_id: str) -> None:
-    """Kill all that has an event's id in its environment.
+    """Kill the processes that have an event's ID in their environment.
 
-    :param event_id: which children inherit, in whatever session they are
+    :param event_id: the ID, which children inherit, in any session
     """
     mark = f"MANILA_ASPECTS_EVENT_ID={event_id}".encode()
     for _ in range(KILL_ROUNDS):
@@ -302,7 +310,8 @@ def _kill_all(event_id: str) -> None:
 
 def _kill_marked(pid: int, mark: bytes) -> bool:
     try:
-        # First, so that it is the one that is looked at, or else nobody.
+        # Opened first: if the ID is reused before the environment is read, the
+        # signal reaches no process.
         process = os.pidfd_open(pid)
     except OSError:
         return False

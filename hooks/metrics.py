@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Counts and durations of calls, hooks and ticks, for Prometheus to read."""
+"""Count and time calls, hooks and ticks, and serve the metrics for Prometheus."""
 
 from __future__ import annotations
 
@@ -30,55 +30,55 @@ LOG = log.getLogger(__name__)
 
 PREFIX = "manila_aspects"
 
-#: Upper bounds in seconds: a driver takes from milliseconds to many minutes.
+#: Upper bounds, in seconds. Driver methods take from milliseconds to many minutes.
 DRIVER_BUCKETS = (0.01, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 900)
 
-#: Upper bounds in seconds: an action takes microseconds, or what a network takes.
-ACTION_BUCKETS = (0.0001, 0.001, 0.01, 0.1, 1, 10)
+#: Upper bounds, in seconds. Hook methods take microseconds, or a network round trip.
+HOOK_BUCKETS = (0.0001, 0.001, 0.01, 0.1, 1, 10)
 
-#: What a hook's dispatcher and outbox count: read when Prometheus asks. The part
-#: of the hook, its attribute or method, the metric, its kind, what it is.
+#: The metrics of queues and outboxes, read on each scrape: attribute of the hook,
+#: attribute or method of that, name, type and help text of the metric.
 QUEUES: tuple[tuple[str, str, str, Any, str], ...] = (
     (
         "dispatcher",
         "pending",
         "hook_queue_pending",
         GaugeMetricFamily,
-        "Actions that wait or run in the background.",
+        "Hook methods that wait in the background queue or run.",
     ),
     (
         "dispatcher",
         "dropped",
         "hook_queue_dropped",
         CounterMetricFamily,
-        "Actions that were dropped since the queue was full or took too long.",
+        "Hook methods dropped because the queue was full or did not drain in time.",
     ),
     (
         "outbox",
         "pending",
         "hook_outbox_pending",
         GaugeMetricFamily,
-        "Events that wait for their delivery.",
+        "Events that wait for delivery.",
     ),
     (
         "outbox",
         "delivered",
         "hook_outbox_delivered",
         CounterMetricFamily,
-        "Events that were delivered by this process.",
+        "Events delivered by this process.",
     ),
     (
         "outbox",
-        "refused",
-        "hook_outbox_refused",
+        "rejected",
+        "hook_outbox_rejected",
         CounterMetricFamily,
-        "Events that the other end refused for good.",
+        "Events that the receiver rejected permanently.",
     ),
 )
 
 
 class Endpoint(Collector):
-    """A registry of metrics and the HTTP server that gives them out.
+    """A registry of metrics and its HTTP server.
 
     :param host: the address to listen on
     :param port: the port to listen on; 0 for any free one
@@ -90,33 +90,33 @@ class Endpoint(Collector):
         self.registry = registry = CollectorRegistry()
         self.calls = Counter(
             f"{PREFIX}_calls_total",
-            "Calls of driver methods that ended.",
+            "Completed calls of driver methods.",
             ("backend", "operation", "method", "outcome"),
             registry=registry,
         )
         self.driver_duration = Histogram(
             f"{PREFIX}_driver_duration_seconds",
-            "What a driver method took, whether it returned or raised.",
+            "Duration of driver methods, whether they returned or raised.",
             ("backend", "method"),
             buckets=DRIVER_BUCKETS,
             registry=registry,
         )
         self.hook_duration = Histogram(
             f"{PREFIX}_hook_duration_seconds",
-            "What an action of a hook took, whether it returned or raised.",
-            ("backend", "hook", "action"),
-            buckets=ACTION_BUCKETS,
+            "Duration of hook methods, whether they returned or raised.",
+            ("backend", "hook", "hook_method"),
+            buckets=HOOK_BUCKETS,
             registry=registry,
         )
         self.hook_errors = Counter(
             f"{PREFIX}_hook_errors_total",
-            "Actions of hooks that raised an error, suppressed or not.",
-            ("backend", "hook", "action"),
+            "Hook methods that raised an error, suppressed or not.",
+            ("backend", "hook", "hook_method"),
             registry=registry,
         )
         self.vetoes = Counter(
             f"{PREFIX}_vetoes_total",
-            "Calls that a hook forbade.",
+            "Vetoes raised by pre methods, enforced or not.",
             ("backend", "hook"),
             registry=registry,
         )
@@ -126,7 +126,7 @@ class Endpoint(Collector):
             ("backend",),
             registry=registry,
         )
-        #: The hooks whose metrics these are.
+        #: The metrics hooks that use this registry.
         self.hooks: weakref.WeakSet[MetricsHook] = weakref.WeakSet()
         registry.register(self)
         self._changing = threading.Lock()
@@ -136,16 +136,16 @@ class Endpoint(Collector):
         self._thread: Any = None
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the metrics of the queues, as they are now."""
+        """Yield the current metrics of the queues and outboxes."""
         hooks = {
-            (each.backend, name): hook
-            for each in tuple(self.hooks)
-            for name, hook in tuple(each.queues.items())
+            (metrics_hook.backend, name): hook
+            for metrics_hook in tuple(self.hooks)
+            for name, hook in tuple(metrics_hook.queues.items())
         }
-        for part, what, name, family, text in QUEUES:
+        for part, attribute, name, family, text in QUEUES:
             metric = family(f"{PREFIX}_{name}", text, labels=("backend", "hook"))
             for labels, hook in hooks.items():
-                value = getattr(getattr(hook, part, None), what, None)
+                value = getattr(getattr(hook, part, None), attribute, None)
                 if callable(value):
                     value = value()
                 if value is not None:
@@ -153,10 +153,10 @@ class Endpoint(Collector):
             yield metric
 
     def open(self, user: MetricsHook) -> None:
-        """Listen, if no hook of this process has it listen yet.
+        """Start the server, unless another hook of this process has started it.
 
-        :param user: the hook that needs it
-        :raises OSError: if it cannot listen, e.g. as the port is in use
+        :param user: the hook that uses the server
+        :raises OSError: if the server cannot listen, e.g. because the port is in use
         """
         with self._changing:
             if self._process != os.getpid():
@@ -167,21 +167,22 @@ class Endpoint(Collector):
                 )
                 self._process = os.getpid()
                 LOG.info(
-                    "Metrics are at http://%(host)s:%(port)d/metrics",
+                    "Serving metrics at http://%(host)s:%(port)d/metrics",
                     {"host": self.host, "port": self._server.server_port},
                 )
             self._users.add(user)
 
     def _forget(self) -> None:
-        # After a fork the server is the other process's; here is but its socket.
+        # After a fork the server runs in the parent process; close the inherited
+        # socket.
         if self._server is not None:
             self._server.socket.close()
         self._server, self._users = None, set()
 
     def close(self, user: MetricsHook) -> None:
-        """Stop listening, if no other hook of this process needs it.
+        """Stop the server, unless another hook of this process uses it.
 
-        :param user: the hook that needed it
+        :param user: the hook that has used the server
         """
         with self._changing:
             self._users.discard(user)
@@ -199,10 +200,10 @@ _endpoints: weakref.WeakValueDictionary[tuple[str, int], Endpoint] = (
 
 
 def endpoint_at(host: str, port: int) -> Endpoint:
-    """Return the one endpoint of this process for a host and port.
+    """Return this process's endpoint for a host and port.
 
     :param host: the address
-    :param port: the port; 0 for an endpoint of its own
+    :param port: the port; 0 returns a new endpoint each time
     """
     endpoint = _endpoints.get((host, port)) or Endpoint(host, port)
     if port:
@@ -211,33 +212,34 @@ def endpoint_at(host: str, port: int) -> Endpoint:
 
 
 class MetricsHook(aspects.HookBase):
-    """Count and time what a backend and the hooks of its chain do.
+    """Count and time the calls and ticks of a backend and the methods of its hooks.
 
-    Calls are counted by its endings, so with ``enable_post_hooks``; ticks with
-    ``enable_periodic_hooks``. Durations, errors and vetoes are measured while any
-    of its actions is on. It has no use for a pre action of its own.
+    It counts calls with ``enable_post_hooks``, and ticks with
+    ``enable_periodic_hooks``. Durations, errors and vetoes are measured while any of
+    its methods is enabled. Its pre method does nothing.
 
-    It is told of what comes after it in ``hook_drivers``: have it first.
+    It belongs first in ``hook_drivers``: it does not count a call that a hook before
+    it forbids.
     """
 
     options = (
         cfg.HostAddressOpt(
             "metrics_host",
             default="127.0.0.1",
-            help="The address that metrics are served on. Whoever can reach it can "
-            "read them.",
+            help="Address to serve metrics on. All clients that can reach it can read "
+            "the metrics.",
         ),
         cfg.PortOpt(
             "metrics_port",
             default=8788,
-            help="The port that metrics are served on, one for each process, so for "
-            "each backend; 0 for any free one, which is logged.",
+            help="Port to serve metrics on. Each process, and so each backend, needs a "
+            "port of its own. 0 selects a free port, which is logged.",
         ),
     )
 
     may_veto: ClassVar = False
-    #: None: to count takes less time than to have it done by a thread.
-    deferred_actions: ClassVar = ()
+    # Counting takes less time than handing the work to a thread.
+    deferred_methods: ClassVar = ()
 
     def __init__(self, configuration: Any, host: str | None) -> None:
         super().__init__(configuration, host)
@@ -256,23 +258,23 @@ class MetricsHook(aspects.HookBase):
         self._of_method: dict[tuple[str, str], tuple[Histogram, Counter, Counter]] = {}
 
     def start(self) -> None:
-        """Serve the metrics.
+        """Start serving the metrics.
 
-        :raises OSError: if that is not possible, e.g. as the port is in use
+        :raises OSError: if the server cannot listen, e.g. because the port is in use
         """
         self.endpoint.open(self)
 
     def stop(self) -> None:
-        """Serve them no more."""
+        """Stop serving the metrics."""
         self.endpoint.close(self)
 
     # -- observing ---------------------------------------------------------------
 
     def chain_changed(self, hooks: tuple[Any, ...]) -> None:
-        """Find the hooks of the chain, and those that have a queue or an outbox."""
+        """Create the metrics of the hooks; keep the hooks with a queue or outbox."""
         for hook in hooks:
             if hook is not self:
-                # Made now, so that a count is 0 and not missing before the first event.
+                # Created before the first run, so that a count is 0 and not missing.
                 for kind in ("pre", "post", "error", "periodic"):
                     self._metrics_of(aspects.hook_name(hook), kind)
         self.queues = weakref.WeakValueDictionary(
@@ -285,7 +287,10 @@ class MetricsHook(aspects.HookBase):
 
     @contextlib.contextmanager
     def observe(self, observed: aspects.Observed) -> Iterator[None]:
-        """Time a driver method or a hook method, and count errors and vetoes."""
+        """Time a driver method or a hook method, and count errors and vetoes.
+
+        :param observed: the run of the method
+        """
         began = time.perf_counter()
         if observed.kind == "driver":
             duration = self.endpoint.driver_duration.labels(
@@ -308,22 +313,22 @@ class MetricsHook(aspects.HookBase):
             duration.observe(time.perf_counter() - began)
 
     def _metrics_of(self, hook: str, kind: str) -> tuple[Histogram, Counter, Counter]:
-        # Kept: prometheus_client's own look-up takes a lock.
+        # Cached, as the look-up in prometheus_client takes a lock.
         if (hook, kind) not in self._of_method:
-            own = self.endpoint
+            endpoint = self.endpoint
             self._of_method[hook, kind] = (
-                own.hook_duration.labels(self.backend, hook, kind),
-                own.hook_errors.labels(self.backend, hook, kind),
-                own.vetoes.labels(self.backend, hook),
+                endpoint.hook_duration.labels(self.backend, hook, kind),
+                endpoint.hook_errors.labels(self.backend, hook, kind),
+                endpoint.vetoes.labels(self.backend, hook),
             )
         return self._of_method[hook, kind]
 
-    # -- the hook methods -------------------------------------------------------------
+    # -- the hook methods --------------------------------------------------------
 
     def _execute_pre_hook(
         self, context: Any, func_name: Any, *args: Any, **kwargs: Any
     ) -> None:
-        """Nothing to do."""
+        """Do nothing: completions count the calls."""
 
     def _execute_post_hook(
         self,
@@ -353,13 +358,13 @@ class MetricsHook(aspects.HookBase):
         self._ticks.inc()
 
     def _count(self, operation: aspects.Operation, outcome: str) -> None:
-        known = self._calls.get((operation, operation.method))
-        if known is None:
-            # All three at once: what did not happen yet is to be a 0, not missing.
-            known = self._calls[operation, operation.method] = {
-                each: self.endpoint.calls.labels(
-                    self.backend, operation, operation.method, each
+        counters = self._calls.get((operation, operation.method))
+        if counters is None:
+            # All three are created, so that an outcome is 0 and not missing.
+            counters = self._calls[operation, operation.method] = {
+                name: self.endpoint.calls.labels(
+                    self.backend, operation, operation.method, name
                 )
-                for each in ("success", "failure", "veto")
+                for name in ("success", "failure", "veto")
             }
-        known[outcome].inc()
+        counters[outcome].inc()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""OpenStack notifications of join points and ticks, with oslo.messaging."""
+"""OpenStack notifications of calls and ticks, sent with oslo.messaging."""
 
 from __future__ import annotations
 
@@ -22,25 +22,26 @@ from hooks.events.event import ERROR, TYPE_PREFIX
 
 LOG = log.getLogger(__name__)
 
-#: oslo.messaging's names of its driver for RabbitMQ.
+#: URL schemes of oslo.messaging's driver for RabbitMQ.
 RABBIT = ("rabbit", "kombu")
 
 
 def parsed_url(
     conf: cfg.ConfigOpts, url: str | None, option: str
 ) -> oslo_messaging.TransportURL:
-    """Return a broker's URL, of which oslo.messaging can make a transport.
+    """Parse a broker's URL, and check that oslo.messaging accepts it.
 
-    :param conf: the options, with those of oslo.messaging's drivers
-    :param url: the URL; None for that of the service's notifications, or else of
-        the service
-    :param option: the option that it comes from
-    :raises ValueError: if it cannot be used; without its text, which has a password
-        in it
+    :param conf: the options, including those of oslo.messaging's drivers
+    :param url: the URL; None for the service's own, of
+        ``[oslo_messaging_notifications]`` or else of ``[DEFAULT]``
+    :param option: the option that has the URL
+    :return: the parsed URL
+    :raises ValueError: if the URL cannot be used; the message does not contain the URL,
+        which has a password in it
     """
     option = option if url else "transport_url"
     try:
-        # It connects when it is used, but reads all that it needs now.
+        # This makes no connection, but checks the URL and the driver's options.
         oslo_messaging.get_notification_transport(conf, url)
         url = url or conf.oslo_messaging_notifications.transport_url
         return oslo_messaging.TransportURL.parse(conf, url)
@@ -48,29 +49,29 @@ def parsed_url(
         raise ValueError(f"{option}: {error}") from None
     except ModuleNotFoundError as error:
         raise ValueError(
-            f"{option}: its driver needs the module {error.name}: install the extra of "
-            "oslo.messaging for it, as in pip install 'oslo.messaging[kafka]'"
+            f"{option}: its driver needs the module {error.name}; install the extra of "
+            "oslo.messaging for it, e.g. pip install 'oslo.messaging[kafka]'"
         ) from None
     except Exception as error:
         raise ValueError(
-            f"{option}: {type(error).__name__}: it, or an option of its driver, is "
-            "not valid"
+            f"{option}: {type(error).__name__}: the URL or an option of its driver "
+            "is not valid"
         ) from None
 
 
 class NotificationHook(DeliveryHook):
-    """Send an OpenStack notification for each event, and know that it was taken.
+    """Send an OpenStack notification for each event, and wait for its confirmation.
 
-    Its ``event_type`` is ``share.<operation>.start``, ``.end`` or ``.error``, or
-    ``share.periodic``; its ``payload`` is the event, its ``message_id`` that of the
-    event, so that one that is sent again can be told. Its ``priority`` is ``ERROR``
-    for ``.error``, else ``INFO``.
+    The ``event_type`` is ``share.<operation>.start``, ``.end`` or ``.error``, or
+    ``share.periodic``. The ``payload`` is the event. The ``message_id`` is the event's
+    ID, by which a consumer recognizes a repeat. The ``priority`` is ``ERROR`` for
+    ``.error``, else ``INFO``.
 
-    oslo.messaging's own notifier waits for ever for a broker that is down, or
-    returns as if it had sent. This hook waits for ``notification_timeout`` at most,
-    and raises when the broker has not confirmed the message by then.
+    If the broker is down, oslo.messaging's own notifier waits without end, or returns
+    as if it had sent the message. This hook raises unless the broker confirms the
+    message within ``notification_timeout``.
 
-    :raises ValueError: if there is no way to send with these options
+    :raises ValueError: if an option is missing or not valid
     """
 
     options = (
@@ -78,16 +79,16 @@ class NotificationHook(DeliveryHook):
         cfg.StrOpt(
             "notification_transport_url",
             secret=True,
-            help="The broker, as in rabbit://user:password@host:5672/. By default "
-            "that of the service: transport_url of [oslo_messaging_notifications], "
-            "or else of [DEFAULT].",
+            help="URL of the broker, e.g. rabbit://user:password@host:5672/. Defaults "
+            "to the service's transport_url, of [oslo_messaging_notifications] or else "
+            "of [DEFAULT].",
         ),
         cfg.ListOpt(
             "notification_topics",
             default=["notifications"],
             mutable=True,
-            help="The topics to send to: RabbitMQ's queues are <topic>.info and "
-            "<topic>.error.",
+            help="Topics to send notifications to. In RabbitMQ, the queues of a topic "
+            "are <topic>.info and <topic>.error.",
         ),
         cfg.FloatOpt(
             "notification_timeout",
@@ -95,7 +96,8 @@ class NotificationHook(DeliveryHook):
             min=0.1,
             max=86400,
             mutable=True,
-            help="Seconds to wait until the broker has confirmed a message.",
+            help="Maximum time, in seconds, to wait for the broker to confirm a "
+            "message.",
         ),
     )
 
@@ -106,65 +108,64 @@ class NotificationHook(DeliveryHook):
         url = self.get_config_option("notification_transport_url")
         self._url = parsed_url(self._conf, url, "notification_transport_url")
         if self.outbox and self._url.transport not in RABBIT:
-            # Kafka's hands a message to a thread and returns; what becomes of it is
-            # but logged. An event would be off the disk before a broker has it.
+            # The Kafka driver queues a message for a thread, which only logs a failure.
+            # The event would leave the disk before the broker has it.
             raise ValueError(
                 f"hook_dispatch = durable: the driver {self._url.transport} of "
-                "oslo.messaging does not tell whether a broker has a message; rabbit's "
-                "does"
+                "oslo.messaging does not confirm messages; use rabbit"
             )
         if self._url.transport in RABBIT:
-            # What it waits for a broker that says nothing more. Callers do not, but
-            # the next host of a cluster is not tried before.
+            # How long the driver waits for a broker that does not respond before it
+            # tries the next host of a cluster. Callers do not wait for it.
             seconds = max(5, math.ceil(self.get_config_option("notification_timeout")))
             self._url.query.setdefault("heartbeat_timeout_threshold", str(seconds))
-        #: One for each process that has sent: connections and locks are of the
-        #: process that made them, and what a fork has of them is left as it is.
+        #: Senders by process ID. A process must not use the connections and locks that
+        #: it inherited by a fork.
         self._senders: dict[int, _Sender] = {}
 
     def _topics(self) -> list[str]:
         """Return the topics to send to.
 
-        :raises ValueError: if there is none
+        :raises ValueError: if the option is empty
         """
         topics: list[str] = self.get_config_option("notification_topics")
         if not topics:
-            raise ValueError("notification_topics: there is none to send to")
+            raise ValueError("notification_topics: expected at least one topic")
         return topics
 
     def _new_transport(self) -> Any:
         return oslo_messaging.get_notification_transport(self._conf, self._url)
 
     def start(self) -> None:
-        """Begin to deliver what is left of the last time."""
-        if self.outbox and not self._outlives_broker():
+        """Start delivering pending events; warn if the queues are not durable."""
+        if self.outbox and not self._has_durable_queues():
             LOG.warning(
-                "Hook %(hook)s: hook_dispatch is durable, but the queues of the "
-                "broker are not: set amqp_durable_queues or rabbit_quorum_queue in "
-                "[oslo_messaging_rabbit], or it loses them when it restarts",
+                "Hook %(hook)s: hook_dispatch is durable, but the broker loses its "
+                "queues when it restarts; set amqp_durable_queues or "
+                "rabbit_quorum_queue in [oslo_messaging_rabbit]",
                 {"hook": aspects.hook_name(self)},
             )
         super().start()
 
-    def _outlives_broker(self) -> bool:
-        """Tell whether what RabbitMQ has confirmed survives its restart."""
-        # With what the URL itself says of these options.
+    def _has_durable_queues(self) -> bool:
+        """Return whether messages that RabbitMQ has confirmed survive its restart."""
+        # The transport's options include those that the URL overrides.
         options = self._new_transport().conf.oslo_messaging_rabbit
         return bool(options.amqp_durable_queues or options.rabbit_quorum_queue)
 
     def stop(self) -> None:
-        """Deliver what can be delivered, and close the connection."""
+        """Stop as the base class does, and close the connection."""
         super().stop()
         if sender := self._senders.get(os.getpid()):
             sender.stop(self.get_config_option("notification_timeout"))
 
     def deliver(self, event: dict[str, Any]) -> None:
-        """Send one event, and wait until the broker has confirmed it.
+        """Send one event, and wait until the broker confirms it.
 
         :param event: attributes of CloudEvents 1.0 and ``data``
-        :raises TimeoutError: if that took longer than ``notification_timeout``; the
-            broker may have got it all the same, or get it yet
-        :raises Exception: if it could not be sent
+        :raises TimeoutError: if there is no confirmation within
+            ``notification_timeout``; the broker may still receive the event
+        :raises Exception: if the event could not be sent
         """
         priority = "ERROR" if event["type"].endswith(f".{ERROR}") else "INFO"
         when = datetime.datetime.fromisoformat(event["time"])
@@ -175,7 +176,7 @@ class NotificationHook(DeliveryHook):
             "event_type": event["type"].removeprefix(TYPE_PREFIX),
             "priority": priority,
             "payload": event,
-            # As oslo.messaging writes it: UTC, without saying so.
+            # oslo.messaging writes UTC without an offset.
             "timestamp": str(when.astimezone(datetime.timezone.utc))[:-6],
         }
         context = {key: data.get(key) for key in _CONTEXT}
@@ -183,7 +184,7 @@ class NotificationHook(DeliveryHook):
             oslo_messaging.Target(topic=f"{topic}.{priority.lower()}")
             for topic in self._topics()
         ]
-        # Once round the hosts of a cluster, each without a pause.
+        # Try each host of a cluster once, without a pause.
         retry = max(len(self._url.hosts) - 1, 0)
         timeout = self.get_config_option("notification_timeout")
         process = os.getpid()
@@ -193,19 +194,19 @@ class NotificationHook(DeliveryHook):
         sender.send(timeout, targets, context, message, retry)
 
 
-#: What of the request's context is told: ids, and never its token.
+#: Fields of the request's context that are sent. The token is never sent.
 _CONTEXT = ("request_id", "project_id", "user_id")
 
 
 class _Sender:
-    """Sends one message at a time, in a thread of its own each.
+    """Sends one message at a time, each in a new thread.
 
-    What oslo.messaging does can be given no time: it tries again, and waits for a
-    broker that says nothing some times as long as ``heartbeat_timeout_threshold``. So
-    callers wait for that thread, and no longer than they want; while there is one,
-    there is no second.
+    oslo.messaging accepts no time limit. For a broker that does not respond, it retries
+    and waits several times ``heartbeat_timeout_threshold``. A caller therefore waits
+    for the thread only until its own time limit. No second thread starts while one is
+    running.
 
-    :param new_transport: makes a transport of oslo.messaging, which connects when
+    :param new_transport: creates a transport of oslo.messaging, which connects when
         it sends
     """
 
@@ -224,35 +225,35 @@ class _Sender:
     ) -> None:
         """Send a message to each target, and wait until all are confirmed.
 
-        :param timeout: seconds to wait at most
-        :param targets: where to
-        :param context: what oslo.messaging tells as the request's context
+        :param timeout: maximum time to wait, in seconds
+        :param targets: the targets
+        :param context: the request's context as oslo.messaging sends it
         :param message: the notification
-        :param retry: how many more hosts there are to try
-        :raises TimeoutError: if it took longer
-        :raises Exception: if it could not be sent
+        :param retry: number of further hosts to try
+        :raises TimeoutError: if there is no confirmation in time
+        :raises Exception: if the message could not be sent
         """
 
         def publish() -> None:
             if self._transport is None:
                 self._transport = self._new_transport()
             for target in targets:
-                # What a Notifier calls, and then swallows its errors. There is no
-                # public way to be told of them.
+                # Notifier calls this method and hides its errors. No public method of
+                # oslo.messaging raises them.
                 self._transport._send_notification(
                     target, context, message, version=2.0, retry=retry
                 )
 
         def run() -> None:
-            kept = self._transport is not None
+            reused = self._transport is not None
             try:
                 publish()
             except Exception:
                 self._close()
-                if not kept:
+                if not reused:
                     raise
-                # The broker may have been restarted since the last one: only what
-                # happens to a new connection says how it is now.
+                # The broker may have restarted since the last message, so only a new
+                # connection shows its current state.
                 try:
                     publish()
                 except Exception:
@@ -264,13 +265,13 @@ class _Sender:
     def stop(self, timeout: float) -> None:
         """Close the connection, unless a message is stuck on it.
 
-        :param timeout: seconds to wait at most
+        :param timeout: maximum time to wait, in seconds
         """
         if self._transport is not None:
             try:
                 self._run(timeout, self._close)
             except TimeoutError as error:
-                LOG.warning("The connection of notifications stays: %s", error)
+                LOG.warning("Failed to close the notification connection: %s", error)
 
     def _close(self) -> None:
         transport, self._transport = self._transport, None
@@ -278,15 +279,15 @@ class _Sender:
             try:
                 transport.cleanup()
             except Exception as error:
-                LOG.debug("Closing a connection failed: %s", error)
+                LOG.debug("Failed to close the notification connection: %s", error)
 
     def _run(self, timeout: float, action: Callable[[], None]) -> None:
-        """Run an action in a thread, after the one before, and wait for its end.
+        """Run a function in a thread, after the previous one, and wait for its end.
 
-        :param timeout: seconds to wait at most, for both
-        :param action: what to run
-        :raises TimeoutError: if it took longer
-        :raises Exception: what the action raised
+        :param timeout: maximum time to wait for both, in seconds
+        :param action: the function to run
+        :raises TimeoutError: if the function has not ended in time
+        :raises Exception: the error that the function raised
         """
         deadline = time.monotonic() + timeout
         outcome: futures.Future[None] = futures.Future()
@@ -305,7 +306,7 @@ class _Sender:
 
         if not self._free.acquire(timeout=timeout):
             raise TimeoutError(
-                f"not sent: after {timeout:g} s the message before it is on its way yet"
+                f"not sent: the previous message is still in flight after {timeout:g} s"
             )
         try:
             threading.Thread(target=run, name="notification", daemon=True).start()

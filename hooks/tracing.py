@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A span for each join point, each action of a hook and each call of a driver."""
+"""Trace join points, driver methods and hook methods with OpenTelemetry."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from hooks.events import event
 
 LOG = log.getLogger(__name__)
 
-#: What the name of each attribute begins with.
+#: The prefix of the attribute names.
 PREFIX = "manila."
 
 
@@ -36,8 +36,8 @@ class JoinPoint(NamedTuple):
     """A join point and its span.
 
     :param operation: the operation
-    :param tracer: makes the spans
-    :param span: the join point's own span
+    :param tracer: creates the child spans
+    :param span: the span of the join point
     """
 
     operation: aspects.Operation
@@ -45,11 +45,11 @@ class JoinPoint(NamedTuple):
     span: trace.Span
 
     def is_open(self) -> bool:
-        """Tell whether it has not come to its ending yet."""
+        """Return whether the join point has not been completed yet."""
         return self.span.is_recording()
 
     def covers(self, operation: aspects.Operation) -> bool:
-        """Return whether a run belongs to this join point.
+        """Return whether an observed run belongs to this join point.
 
         :param operation: the operation of the run
         """
@@ -60,11 +60,11 @@ class JoinPoint(NamedTuple):
     def child(
         self, name: str, attributes: dict[str, str], observed: aspects.Observed
     ) -> Iterator[None]:
-        """Open a span below that of the join point; it records an error.
+        """Open a child span of the join point, and record an exception in it.
 
-        :param name: the span's name
-        :param attributes: the span's attributes
-        :param observed: the run
+        :param name: the name of the span
+        :param attributes: the attributes of the span
+        :param observed: the run of a driver method or hook method
         """
         with self.tracer.start_as_current_span(
             name,
@@ -76,7 +76,7 @@ class JoinPoint(NamedTuple):
             try:
                 yield
             except BaseException as error:
-                # An error of recording must not replace this one.
+                # An error while recording must not replace the one that is recorded.
                 with contextlib.suppress(Exception):
                     self.record(
                         span, error, observed.context, observed.args, observed.kwargs
@@ -91,12 +91,12 @@ class JoinPoint(NamedTuple):
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
     ) -> None:
-        """Write an error down in a span.
+        """Record an exception in a span.
 
-        Not with the span's own record_exception(), which knows of no secrets.
+        The span's own ``record_exception()`` would not remove secrets.
 
         :param span: the span
-        :param error: the error
+        :param error: the exception
         :param context: the request's context
         :param args: the positional arguments of the call, less the context
         :param kwargs: the keyword arguments of the call, less the context
@@ -109,8 +109,8 @@ class JoinPoint(NamedTuple):
             span.set_status(trace.StatusCode.ERROR, f"{kind}: {text}")
 
 
-class _Seldom(logging.Filter):
-    """Lets each kind of message pass once a minute: an outage may be a long one."""
+class RateLimitFilter(logging.Filter):
+    """Pass each kind of message once a minute, as an outage may be a long one."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -124,16 +124,16 @@ class _Seldom(logging.Filter):
         return True
 
 
-class _Discreet(logging.Filter):
-    """Takes out of messages what of the collector's URL may be a secret.
+class RedactingFilter(logging.Filter):
+    """Remove the parts of the collector's URL that may be secrets from messages.
 
     :param url: the URL
-    :raises ValueError: if it is not valid; without its text
+    :raises ValueError: if the URL is invalid; the message does not contain it
     """
 
     def __init__(self, url: str) -> None:
         super().__init__()
-        # As it is sent, which is how errors and urllib3's debug lines tell it.
+        # Errors and urllib3's debug messages contain the path as it is sent.
         try:
             sent = requests.Request("POST", url).prepare().path_url
         except requests.RequestException:
@@ -142,8 +142,8 @@ class _Discreet(logging.Filter):
             ) from None
         parts = urllib.parse.urlsplit(url)
         login = parts.netloc.rpartition("@")[0]
-        told = (url, sent, parts.path, parts.query, login)
-        self._secrets = sorted({each for each in told if len(each) > 1}, key=len)[::-1]
+        texts = (url, sent, parts.path, parts.query, login)
+        self._secrets = sorted({text for text in texts if len(text) > 1}, key=len)[::-1]
 
     def filter(self, record: logging.LogRecord) -> bool:
         text = record.getMessage()
@@ -155,27 +155,28 @@ class _Discreet(logging.Filter):
 
 
 def _filters(url: str) -> list[tuple[str, logging.Filter]]:
-    """Return what keeps the log fit to read, and the loggers that it is for."""
-    discreet = _Discreet(url)
+    """Return the log filters, each with the name of the logger to add it to."""
+    redacting = RedactingFilter(url)
     exporter = trace_exporter.__name__
     return [
-        (exporter, _Seldom()),
-        (exporter, discreet),
-        ("urllib3.connectionpool", discreet),
+        (exporter, RateLimitFilter()),
+        (exporter, redacting),
+        ("urllib3.connectionpool", redacting),
     ]
 
 
 class TracingHook(aspects.HookBase):
-    """Send spans of each join point to a collector, with OpenTelemetry's OTLP.
+    """Send a trace of each join point to a collector, in OpenTelemetry's OTLP.
 
-    A join point's span has one below it for each action of the other hooks of the
-    chain, and one for the driver's call, in which it is the current one. It is
-    below the span that is current when the call begins, or else a root.
+    The span of a join point has a child for the driver method, and one for each
+    method of the other hooks of the chain. The child of the driver method is the
+    current span while that method runs. The parent of the join point is the span that
+    is current when the call begins; without one, the join point is a root span.
 
-    It needs ``enable_pre_hooks`` and ``enable_post_hooks``. Have it first: a pre
-    action before its own has no join point yet.
+    It needs ``enable_pre_hooks`` and ``enable_post_hooks``. It belongs first in
+    ``hook_drivers``: a pre method before its own has no join point yet.
 
-    :raises ValueError: if the collector's URL is not valid
+    :raises ValueError: if the collector's URL is invalid
     """
 
     options = (
@@ -184,34 +185,34 @@ class TracingHook(aspects.HookBase):
             default="http://127.0.0.1:4318/v1/traces",
             schemes=["http", "https"],
             secret=True,
-            help="Where the collector takes OTLP over HTTP. With user:password@ before "
-            "the host, they are sent as basic authentication.",
+            help="URL at which the collector receives OTLP over HTTP. A "
+            "user:password@ before the host is sent as basic authentication.",
         ),
         cfg.StrOpt(
             "tracing_service_name",
             default="manila-share",
-            help="The service that the spans are of.",
+            help="Name of the service that the spans belong to.",
         ),
         cfg.FloatOpt(
             "tracing_timeout",
             default=10.0,
             min=0.1,
             max=86400,
-            help="Seconds after which spans that the collector did not take are "
-            "dropped. No call waits for that.",
+            help="Time, in seconds, after which spans that the collector has not "
+            "accepted are dropped. Calls do not wait for the collector.",
         ),
     )
 
-    #: It does not, but must not be skipped either: what its pre action has made
-    #: current, its ending takes back.
+    # It never vetoes, but the circuit breaker must not skip it: its completion
+    # resets the span that its pre method made current.
     may_veto: ClassVar = True
-    #: None: it is the caller's thread that a span is current in, and spans are sent
-    #: by a thread of their own in any case.
-    deferred_actions: ClassVar = ()
+    # A span is current in the caller's thread. OpenTelemetry sends spans in a thread
+    # of its own anyway.
+    deferred_methods: ClassVar = ()
 
     def __init__(self, configuration: Any, host: str | None) -> None:
         super().__init__(configuration, host)
-        # The name in OpenTelemetry's context under which a call has its join point.
+        # The key of the join point in OpenTelemetry's context.
         self._key = otel_context.create_key("manila-aspects.join-point")
         self._tracer: trace.Tracer | None = None
         self._provider: TracerProvider | None = None
@@ -220,18 +221,18 @@ class TracingHook(aspects.HookBase):
         self._filters = _filters(self.get_config_option("tracing_endpoint"))
 
     def start(self) -> None:
-        """Begin to send spans, in the process that calls; again after a fork."""
+        """Start to send spans in the current process. Call it again after a fork."""
         if self._provider and self._process == os.getpid():
             return
         self.stop()
-        for name, each in self._filters:
-            logging.getLogger(name).addFilter(each)
+        for name, log_filter in self._filters:
+            logging.getLogger(name).addFilter(log_filter)
         self._process = os.getpid()
         self._exporter = trace_exporter.OTLPSpanExporter(
             endpoint=self.get_config_option("tracing_endpoint"),
             timeout=self.get_config_option("tracing_timeout"),
         )
-        # Its own, not the process's: that is for who instruments the service.
+        # The process's global provider is left to instrumentation of the service.
         self._provider = TracerProvider(
             resource=Resource.create(
                 {"service.name": self.get_config_option("tracing_service_name")}
@@ -241,37 +242,42 @@ class TracingHook(aspects.HookBase):
         self._tracer = self._provider.get_tracer("manila-aspects")
 
     def stop(self) -> None:
-        """Send what can be sent within ``hook_drain_timeout``."""
+        """Send the remaining spans, for at most ``hook_drain_timeout`` seconds."""
         provider, self._provider, self._tracer = self._provider, None, None
         if provider is None:
             return
         timeout = self.get_config_option("hook_drain_timeout")
-        # Which by itself takes half a minute where there is no collector.
-        ending = threading.Thread(target=provider.shutdown, daemon=True)
-        ending.start()
-        ending.join(timeout)
-        if ending.is_alive():
+        # In a thread: without a collector, the shutdown would take half a minute.
+        shutdown = threading.Thread(target=provider.shutdown, daemon=True)
+        shutdown.start()
+        shutdown.join(timeout)
+        if shutdown.is_alive():
             LOG.warning(
-                "Spans were dropped: the collector did not take them in %(timeout)g s",
+                "Dropped spans: the collector did not accept them in %(timeout)g s",
                 {"timeout": timeout},
             )
             self._exporter.shutdown()
-        for name, each in self._filters:
-            logging.getLogger(name).removeFilter(each)
+        for name, log_filter in self._filters:
+            logging.getLogger(name).removeFilter(log_filter)
 
     # -- observing ---------------------------------------------------------------
 
     def observe(
         self, observed: aspects.Observed
     ) -> contextlib.AbstractContextManager[None] | None:
-        """Open a span around a driver method or a hook method."""
+        """Return a span around a driver method or a hook method.
+
+        :param observed: the run of the method
+        :return: a context manager that opens the span; None outside of a join point
+        """
         kind, operation = observed.kind, observed.operation
         call = self._current()
         if kind in ("driver", "pre") and call is not None and not call.is_open():
-            # The join point of an earlier call in this thread.
+            # The current join point is that of an earlier call in this thread.
             self._set(None)
             call = None
-        # The open join point may be that of another call which this call is part of.
+        # The current join point may be that of another call, within which this one
+        # is made.
         if kind == "periodic" or call is None or not call.covers(operation):
             return None
         if kind == "driver":
@@ -279,7 +285,7 @@ class TracingHook(aspects.HookBase):
         else:
             hook = aspects.hook_name(observed.hook)
             name, attributes = f"{hook}.{kind}", {f"{PREFIX}hook": hook}
-            attributes[f"{PREFIX}action"] = kind
+            attributes[f"{PREFIX}hook_method"] = kind
         return call.child(name, attributes, observed)
 
     def _current(self) -> JoinPoint | None:
@@ -288,17 +294,17 @@ class TracingHook(aspects.HookBase):
     def _set(self, call: JoinPoint | None) -> None:
         otel_context.attach(otel_context.set_value(self._key, call))
 
-    # -- the actions -------------------------------------------------------------
+    # -- the hook methods --------------------------------------------------------
 
     def _execute_pre_hook(
         self, context: Any, func_name: Any, *args: Any, **kwargs: Any
     ) -> tuple[JoinPoint, Token[otel_context.Context]] | None:
         tracer = self._tracer
-        # No completion would end the span if those are disabled.
+        # Without the completions, nothing would end the span.
         if tracer is None or not self.post_hooks_enabled:
             return None
         data = event.data_of(context, func_name, args, kwargs)
-        # Its time is the span's own, and its outcome not known yet.
+        # The span has a time of its own, and the outcome is not known yet.
         del data["time"], data["outcome"]
         span = tracer.start_span(
             str(func_name),
@@ -339,7 +345,7 @@ class TracingHook(aspects.HookBase):
     def _execute_periodic_hook(
         self, context: Any, periodic_hook_data: Any, *args: Any, **kwargs: Any
     ) -> None:
-        """A tick is no join point."""
+        """Do nothing: a tick is not a join point."""
 
     def _end(
         self,
@@ -359,6 +365,6 @@ class TracingHook(aspects.HookBase):
                 call.record(call.span, error, context, args, kwargs)
         finally:
             call.span.end()
-            # For the endings of other hooks, which come after this one: it is no
-            # longer the current span, but still what theirs are below.
+            # The completions of other hooks may follow. The span is no longer current,
+            # but it remains the parent of their spans.
             self._set(call)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Events to an HTTP server: a POST of a CloudEvent for each."""
+"""Events for an HTTP server: a POST request with a CloudEvent for each event."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from hooks.events.delivery import DeliveryHook
 from hooks.events.errors import DeliveryFailedError, RejectedError
 
-#: The header with the signature of the body.
+#: Header with the signature of the body.
 SIGNATURE = "X-Manila-Aspects-Signature"
 
-#: Statuses of a request that will be refused whenever it is made again.
-REFUSALS = (400, 413, 415, 422)
+#: HTTP statuses that reject an event permanently.
+REJECTIONS = (400, 413, 415, 422)
 
-#: What is read of the body of an answer, so that its connection can be kept: bytes,
-#: and seconds to wait for them.
+#: Limits for the body of a response, in bytes and in seconds. Reading the body to its
+#: end allows the connection to be used again.
 LONGEST_BODY, LONGEST_WAIT = 65536, 0.2
 
 _THREAD = "webhook"
 
-# urllib3's debug lines have the request's path and query, which may be secrets.
+# urllib3's debug messages contain the path and query of the URL, which may be secrets.
 logging.getLogger("urllib3.connectionpool").addFilter(
     lambda record: record.threadName != _THREAD
 )
@@ -52,12 +52,12 @@ logging.getLogger("urllib3.connectionpool").addFilter(
 class WebhookHook(DeliveryHook):
     """POST each event to a URL, as a CloudEvent in structured JSON.
 
-    The event is delivered when the server answers with a status of 200 to 299.
-    :data:`REFUSALS` refuse it for good; whatever else happens is a failure, after
-    which it is tried again: until ``webhook_timeout`` is over or, with
-    ``hook_dispatch = durable``, until it is delivered. It is the same body then.
+    A status of 200 to 299 confirms the delivery. A status of :data:`REJECTIONS` rejects
+    the event permanently. Any other status or error is a failed attempt, which is
+    retried with the same body until ``webhook_timeout`` has passed. With
+    ``hook_dispatch = durable`` there is no such limit.
 
-    :raises ValueError: if an option is missing or wrong
+    :raises ValueError: if an option is missing or not valid
     """
 
     options: ClassVar[Sequence[cfg.Opt]] = (
@@ -66,15 +66,15 @@ class WebhookHook(DeliveryHook):
             "webhook_url",
             secret=True,
             mutable=True,
-            help="Where to POST events: http:// or https://. With user:password@ "
-            "before the host, they are sent as basic authentication.",
+            help="URL that events are POSTed to, http:// or https://. The user and "
+            "password of http://user:password@host/ are sent as basic authentication.",
         ),
         cfg.StrOpt(
             "webhook_secret",
             secret=True,
             mutable=True,
-            help="The key of the signature that the server can know events by. "
-            "Without it there is none.",
+            help="Key of the HMAC-SHA256 signature by which the receiver verifies "
+            "events. Empty sends no signature.",
         ),
         cfg.FloatOpt(
             "webhook_timeout",
@@ -82,20 +82,20 @@ class WebhookHook(DeliveryHook):
             min=0.1,
             max=86400,
             mutable=True,
-            help="Seconds that the delivery of an event may take, with all attempts; "
-            "with hook_dispatch = durable, that each attempt may take.",
+            help="Maximum time, in seconds, for the delivery of an event, including "
+            "retries; with hook_dispatch = durable, for each attempt.",
         ),
         cfg.BoolOpt(
             "webhook_verify",
             default=True,
             mutable=True,
-            help="Whether to verify the server's TLS certificate.",
+            help="Whether to verify the receiver's TLS certificate.",
         ),
         cfg.StrOpt(
             "webhook_ca_file",
             mutable=True,
-            help="A file with the certificates, in PEM, of the authorities to verify "
-            "with. By default those that come with requests.",
+            help="Path of a PEM file with the certificates of the authorities to "
+            "trust. Defaults to those that come with the requests library.",
         ),
     )
 
@@ -111,18 +111,18 @@ class WebhookHook(DeliveryHook):
                 raise ValueError(f"webhook_ca_file {ca_file}: {error}") from error
 
     def stop(self) -> None:
-        """Deliver what can be delivered, and close the connections."""
+        """Stop as the base class does, and close the connections."""
         super().stop()
         if self._session is not None and self._process == os.getpid():
             self._session.close()
 
     def deliver(self, event: dict[str, Any]) -> None:
-        """POST one event, and again until it is delivered or the time is over.
+        """POST one event, with retries until it is delivered or the time is over.
 
         :param event: attributes of CloudEvents 1.0 and ``data``
-        :raises RejectedError: if the server will never take it
-        :raises DeliveryFailedError: if it was not delivered; a server that was slow may
-            have it all the same
+        :raises RejectedError: if the receiver rejects the event permanently
+        :raises DeliveryFailedError: if the receiver did not confirm the event in time;
+            a slow receiver may have it anyway
         """
         url = self.get_config_option("webhook_url")
         origin = _origin(url)
@@ -130,9 +130,9 @@ class WebhookHook(DeliveryHook):
         timeout = self.get_config_option("webhook_timeout")
         deadline = time.monotonic() + timeout
         failures: list[Any] = [
-            DeliveryFailedError(f"{origin}: no answer in {timeout:g} s")
+            DeliveryFailedError(f"{origin}: no response in {timeout:g} s")
         ]
-        # The outbox does not stop trying.
+        # With an outbox, one attempt is enough: the outbox retries without a limit.
         attempts = tenacity.Retrying(
             stop=lambda state: (
                 bool(self.outbox) or time.monotonic() + state.upcoming_sleep >= deadline
@@ -152,13 +152,13 @@ class WebhookHook(DeliveryHook):
             else:
                 outcome.set_result(None)
 
-        # In a thread, since a timeout ends neither the look-up of a name nor the
-        # attempts to reach one address of it after the other. It ends by itself.
+        # A thread, since requests' timeout ends neither the look-up of a host name nor
+        # the attempts to connect to each of its addresses. The thread ends by itself.
         threading.Thread(target=run, name=_THREAD, daemon=True).start()
         try:
             outcome.result(timeout)
         except futures.TimeoutError:
-            # That of an attempt before this one tells more.
+            # The error of an earlier attempt has the cause, if there was one.
             raise failures[-1] from None
 
     def _post(self, url: str, origin: str, body: bytes, deadline: float) -> None:
@@ -169,38 +169,38 @@ class WebhookHook(DeliveryHook):
         verify = self.get_config_option("webhook_verify")
         if not verify:
             _warn_once()
-        # Of all that is done on the connection; requests' own is of each step.
+        # Limits the whole request. requests applies a plain number to each step alone.
         left: Any = urllib3.Timeout(total=max(deadline - time.monotonic(), 0.001))
         try:
-            answer = self._session_here().post(
+            response = self._session_here().post(
                 url,
                 data=body,
                 headers=headers,
                 timeout=left,
                 verify=verify and (self.get_config_option("webhook_ca_file") or True),
-                # It might lead to where the operator did not mean to send.
+                # A redirect may lead to a server that the operator did not choose.
                 allow_redirects=False,
                 stream=True,
             )
         except Exception as error:
             raise DeliveryFailedError(f"{origin}: {_cause(error)}") from None
-        with answer:
-            status = answer.status_code
+        with response:
+            status = response.status_code
             if 200 <= status < 300:
-                _read(answer)
+                _read(response)
                 return
-        if status in REFUSALS:
+        if status in REJECTIONS:
             raise RejectedError(f"{origin}: status {status}")
-        after = answer.headers.get("Retry-After", "")
+        after = response.headers.get("Retry-After", "")
         raise DeliveryFailedError(
             f"{origin}: status {status}", float(after) if after.isdecimal() else 0.0
         )
 
     def _session_here(self) -> requests.Session:
-        """Return this process's session, which keeps its connections."""
+        """Return the session of this process, which keeps connections open."""
         if self._session is None or self._process != os.getpid():
             session = requests.Session()
-            # No proxy, no password out of ~/.netrc: what is configured is all.
+            # Only the hook's options count: no proxy of the environment, no ~/.netrc.
             session.trust_env = False
             session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
             session.headers["User-Agent"] = "manila-aspects"
@@ -224,19 +224,18 @@ def _error_of(state: tenacity.RetryCallState) -> BaseException | None:
 
 @functools.cache
 def _warn_once() -> None:
-    """Have urllib3 warn of a server that is not verified once, not at each request.
+    """Make urllib3 warn about an unverified server once, not at each request.
 
-    It is a setting of the whole process, for all that is in it: so not before it is
-    needed.
+    The filter affects the whole process, so it is set only when a hook needs it.
     """
     warnings.filterwarnings("once", category=urllib3.exceptions.InsecureRequestWarning)
 
 
 def _origin(url: str | None) -> str:
-    """Return scheme, host and port of a URL: what of it is no secret.
+    """Return scheme, host and port of a URL, the parts that are not secret.
 
     :param url: the value of ``webhook_url``
-    :raises ValueError: if it is not one to POST to; without its text
+    :raises ValueError: if events cannot be POSTed to it; the message has no part of it
     """
     if not url:
         raise ValueError("webhook_url is not set")
@@ -245,7 +244,7 @@ def _origin(url: str | None) -> str:
         requests.Request("POST", url).prepare()
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError
-        # Not every version of requests minds.
+        # Some versions of requests accept a URL with spaces.
         if url.split() != [url]:
             raise ValueError
     except ValueError:
@@ -254,30 +253,31 @@ def _origin(url: str | None) -> str:
 
 
 def _cause(error: BaseException) -> str:
-    """Return what went wrong in a request, without its URL."""
+    """Return the root cause of a failed request, without its URL."""
     while inner := error.__cause__ or error.__context__:
         error = inner
-    # The operating system's errors, and TLS's. requests' own have the URL.
+    # Errors of the system and of TLS have no secrets; those of requests have the URL.
     if isinstance(error, OSError) and not isinstance(error, requests.RequestException):
         return f"{type(error).__name__}: {error}"
     return type(error).__name__
 
 
-def _read(answer: requests.Response) -> None:
-    """Read an answer to its end, if that is near, and keep its connection."""
+def _read(response: requests.Response) -> None:
+    """Read a short response to its end, so that its connection can be used again."""
     try:
-        answer.raw.read(LONGEST_BODY)
+        response.raw.read(LONGEST_BODY)
     except Exception as error:
-        # The server has said that it has the event.
+        # The status has confirmed the delivery already.
         logging.getLogger(__name__).debug("%s", _cause(error))
 
 
-# requests' and urllib3's timeouts are for each read, so that a server that sends a
-# byte now and then would hold a thread for ever.
+# The timeouts of requests and urllib3 apply to each read. A server that sends a byte
+# now and then would block a thread without end. The classes below limit all reads of a
+# response together.
 
 
 class _Reader(io.RawIOBase):
-    """Reads from a socket for as long as one read of it might take, in all."""
+    """A reader that applies the socket's timeout to all reads together."""
 
     def __init__(self, raw: Any, sock: Any) -> None:
         self._raw = raw
@@ -307,7 +307,7 @@ class _Response(http.client.HTTPResponse):
 
     def begin(self) -> None:
         super().begin()
-        # The status is known: the body is waited for only for the next request.
+        # The status is known. The body is read only to use the connection again.
         in_time = time.monotonic() + LONGEST_WAIT
         self._reader.deadline = min(self._reader.deadline, in_time)
 

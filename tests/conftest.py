@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What all tests have in common."""
+"""Options and checks that all test suites share."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--strict-slow",
         type=float,
         metavar="SECONDS",
-        help="fail tests that take longer and are not marked slow; for a quiet machine",
+        help="time above which a test fails unless marked slow; for a quiet machine",
     )
 
 
@@ -26,5 +26,5 @@ def pytest_runtest_makereport(
     late = limit is not None and call.when == "call" and call.duration > limit
     if late and report.passed and not item.get_closest_marker("slow"):
         report.outcome = "failed"
-        report.longrepr = f"took {call.duration:.2f} s: mark it slow, or make it quick"
+        report.longrepr = f"took {call.duration:.2f} s: mark it slow, or make it faster"
     return report

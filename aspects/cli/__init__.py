@@ -1,29 +1,37 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command ``manila-aspects``: one module a command."""
+"""Run the ``manila-aspects`` command. Each subcommand is a module."""
 
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import os
 import sys
 from collections.abc import Sequence
 
 from aspects.cli import check, completion, demo, new_hook, show
 from aspects.cli.command import FAILED, Command, CommandError
+from aspects.config.loading import DISTRIBUTION
 from aspects.errors import HookConfigError
 
-#: The commands, in the order of the help.
+#: The subcommands, in the order of the help.
 COMMANDS: tuple[Command, ...] = (check, show, new_hook, demo, completion)
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """Return the parser of the command line, with all commands."""
+    """Return the parser of the command line, with all subcommands."""
     parser = argparse.ArgumentParser(
         prog="manila-aspects",
-        description="Hooks around OpenStack share drivers, woven in from outside.",
-        epilog="manila-aspects COMMAND --help has examples.",
+        description="Add hooks to OpenStack share drivers without changing Manila.",
+        epilog="Run manila-aspects COMMAND --help for examples.",
     )
-    # For the completion script, which is generated from it.
+    parser.add_argument(
+        "--version",
+        action="version",
+        version=f"{DISTRIBUTION} {_version()}",
+        help="print the version and exit",
+    )
+    # The completion command generates its script from this parser.
     parser.set_defaults(parser=parser)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command in COMMANDS:
@@ -31,17 +39,26 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command.
+def _version() -> str:
+    """Return the version in the metadata of the installed package."""
+    try:
+        return importlib.metadata.version(DISTRIBUTION)
+    except importlib.metadata.PackageNotFoundError:
+        # The source tree runs without being installed, too.
+        return "(not installed)"
 
-    :param argv: the arguments, without the command's name; those of the process
-        by default
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    :param argv: the arguments, without the command's name; default: the arguments of
+        the process
     :return: the exit status
     """
     arguments = make_parser().parse_args(argv)
     try:
         status = int(arguments.run(arguments))
-        # A closed pipe has to fail here, not when the interpreter exits.
+        # Flushed here, since an error while the interpreter exits cannot be caught.
         sys.stdout.flush()
         return status
     except HookConfigError as error:
@@ -53,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("manila-aspects: interrupted", file=sys.stderr)  # noqa: T201
         return 130
     except BrokenPipeError:
-        # The reader is gone, e.g. `| head`. At exit, Python would write the rest of
-        # the buffer to the closed pipe.
+        # The reader has closed the pipe, e.g. `| head`. Python flushes the rest of the
+        # buffer when it exits, which must not fail on the closed pipe again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return FAILED

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Run the command without its entry point: ``python -m aspects.cli``."""
+"""Run ``manila-aspects`` as a module, ``python -m aspects.cli``."""
 
 import sys
 

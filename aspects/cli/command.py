@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The interface of a command module, and the helpers that commands share."""
+"""Define the interface of a subcommand, and helpers that subcommands share."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ FAILED = 1
 
 
 class CommandError(Exception):
-    """Raised when a command cannot run; its text is one line for the user."""
+    """Raised when a command cannot run. Its text is one line for the user."""
 
 
 class Command(Protocol):
-    """A module with one command; ``aspects.cli.COMMANDS`` lists them."""
+    """A module that implements a subcommand, listed in ``aspects.cli.COMMANDS``."""
 
     def add(self, commands: Any) -> argparse.ArgumentParser:
         """Add the command's parser.
@@ -40,14 +40,14 @@ class Command(Protocol):
 def add_command(
     commands: Any, name: str, help: str, description: str, examples: Sequence[str]
 ) -> argparse.ArgumentParser:
-    """Add the parser of a command, with examples at the end of its help.
+    """Add the parser of a command, whose help ends with examples.
 
-    :param commands: the subparsers to add it to
-    :param name: its name
-    :param help: its line in the list of commands
-    :param description: the text of its ``--help``
+    :param commands: the subparsers to add the parser to
+    :param name: the command's name
+    :param help: the command's line in the list of commands
+    :param description: the first paragraph of the command's ``--help``
     :param examples: command lines, without ``manila-aspects``
-    :return: the parser, for the command's own arguments
+    :return: the parser, to which the command adds its arguments
     """
     lines = "\n".join(f"  manila-aspects {example}" for example in examples)
     parser: argparse.ArgumentParser = commands.add_parser(
@@ -61,7 +61,7 @@ def add_command(
 
 
 def import_from_current_directory() -> None:
-    """Add the current directory to the path of imports.
+    """Add the current directory to the import path.
 
     Hook authors usually run the command from the directory of their hook.
     """

@@ -1,15 +1,40 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``manila-aspects completion``: print a completion script for a shell."""
+"""Implement ``manila-aspects completion``, which prints a shell completion script."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from aspects.cli import output
 from aspects.cli.command import CommandError, add_command
+
+#: The completion of backends, in the format of shtab. It runs the command line that
+#: is being completed, with an option to list the backends instead of checking them.
+#: The names come from a file, so no shell may expand them, as `compgen -W` would.
+_BACKENDS = {
+    "bash": "_manila_aspects_backends",
+    "zsh": "_manila_aspects_backends",
+    "fish": "(manila-aspects (commandline -opc)[2..] '' --list-backends 2>/dev/null)",
+    "preamble": {
+        "bash": """\
+_manila_aspects_backends() {
+  local backend
+  while IFS= read -r backend; do
+    [[ $backend == "$1"* ]] && printf '%s\\n' "$backend"
+  done < <("${COMP_WORDS[@]}" --list-backends 2>/dev/null)
+}
+""",
+        "zsh": """\
+_manila_aspects_backends() {
+  local -a backends
+  backends=(${(f)"$(manila-aspects "${(@Q)words}" --list-backends 2>/dev/null)"})
+  compadd -a backends
+}
+""",
+    },
+}
 
 
 def add(commands: Any) -> argparse.ArgumentParser:
@@ -21,40 +46,43 @@ def add(commands: Any) -> argparse.ArgumentParser:
     parser = add_command(
         commands,
         "completion",
-        "print what completes this command in a shell",
-        "Print a script with which a shell completes the commands, options and "
-        "files of this command.",
+        "print a shell completion script",
+        "Print a script that completes subcommands, options, files and the names of "
+        "backends in a shell.",
         (
             "completion bash > /etc/bash_completion.d/manila-aspects",
             "completion zsh > ~/.zfunc/_manila-aspects",
             "completion fish | source",
         ),
     )
-    parser.add_argument("shell", choices=("bash", "zsh", "fish"), help="the shell")
+    parser.add_argument(
+        "shell", choices=("bash", "zsh", "fish"), help="shell to print the script for"
+    )
     return parser
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the script.
 
-    :param arguments: the parsed command line, with the parser of all commands
+    :param arguments: the parsed command line, and the parser of all commands
     :return: the exit status
-    :raises CommandError: if shtab, which writes the script, is not installed
+    :raises CommandError: if shtab, which generates the script, is not installed
     """
     try:
         import shtab
     except ModuleNotFoundError as error:
-        raise CommandError(f"{error}: pip install 'manila-aspects[cli]'") from error
+        raise CommandError(f"{error}; run pip install 'manila-aspects[cli]'") from error
+    # The metavar of an argument determines its completion.
+    completions = {"BACKEND": _BACKENDS, "DIR": shtab.DIRECTORY, "FILE": shtab.FILE}
     for action in _actions(arguments.parser):
-        if action.type is Path:
-            is_directory = action.metavar == "DIR"
-            action.complete = shtab.DIRECTORY if is_directory else shtab.FILE  # type: ignore[attr-defined]
+        if action.metavar in completions:
+            action.complete = completions[action.metavar]  # type: ignore[attr-defined]
     output.print_line(shtab.complete(arguments.parser, shell=arguments.shell))
     return 0
 
 
 def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
-    """Yield the arguments of a parser and of its subcommands."""
+    """Yield the arguments of a parser and of its subparsers."""
     for action in parser._actions:
         yield action
         if isinstance(action, argparse._SubParsersAction):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``manila-aspects demo``: run a woven driver in a real Manila."""
+"""Implement ``manila-aspects demo``, which runs a woven driver in a real Manila."""
 
 from __future__ import annotations
 
@@ -25,23 +25,24 @@ def add(commands: Any) -> argparse.ArgumentParser:
         commands,
         "demo",
         "run a woven driver in a real Manila",
-        "Start a real Manila in this process and take a share through "
-        "its life, with hooks around its driver. Ends with 0 if every share "
-        "reached its state and every hook action that was due was seen, else "
-        "with 1.",
+        "Start a real Manila in this process, with hooks around its drivers, and run "
+        "a scenario from the creation of a share to its deletion. The exit status is "
+        "0 if every share reached its expected state and every expected hook method "
+        "ran, else 1.",
         ("demo", "demo --serve --config-file my-hook/demo.conf"),
     )
     parser.add_argument(
         "--keep",
         metavar="DIR",
         type=Path,
-        help="write to this directory and keep it, instead of a temporary one",
+        help="directory for the demo's files, which is kept (default: a temporary "
+        "directory)",
     )
     parser.add_argument(
         "--serve",
         action="store_true",
-        help="leave the service up until Ctrl-C instead of running the scenario; "
-        "SIGHUP makes it read its configuration again",
+        help="run the service until Ctrl-C, without the scenario; SIGHUP reloads its "
+        "configuration",
     )
     parser.add_argument(
         "--config-file",
@@ -49,15 +50,17 @@ def add(commands: Any) -> argparse.ArgumentParser:
         type=Path,
         action="append",
         default=[],
-        help="configuration that Manila reads after the demo's own, so that it "
-        "may add hooks to the backends alpha, beta and gamma; modules in the "
-        "current directory can be named in it; may be given more than once",
+        help="configuration file that Manila reads after the demo's own, e.g. to add "
+        "hooks to the backends alpha, beta and gamma; hooks are also imported from the "
+        "current directory; repeatable",
     )
     return parser
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the demo, whose libraries are imported only here.
+    """Run the demo.
+
+    Its libraries are imported only here, since no other command needs them.
 
     :param arguments: the parsed command line
     :return: the exit status
@@ -65,15 +68,17 @@ def run(arguments: argparse.Namespace) -> int:
     """
     for file in arguments.config_file:
         if not file.is_file():
-            raise CommandError(f"there is no file {file}")
+            raise CommandError(f"--config-file {file}: no such file")
     import_from_current_directory()
-    # Manila's libraries warn about eventlet, and more, while they are imported.
+    # Manila's libraries issue deprecation warnings when they are imported.
     warnings.simplefilter("ignore")
     try:
         from aspects.demo.run import demo
         from aspects.demo.service import ServiceError
     except ModuleNotFoundError as error:
-        raise CommandError(f"{error}: pip install 'manila-aspects[demo]'") from error
+        raise CommandError(
+            f"{error}; run pip install 'manila-aspects[demo]'"
+        ) from error
     try:
         return demo(
             keep=arguments.keep,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Inspect driver classes: the methods that are woven, the missing operations."""
+"""Find the woven methods and the missing operations of a driver class."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def woven_methods(cls: Any, hook_methods: Iterable[str] = ()) -> dict[str, list[
     """Return the methods of a driver class that are woven, by operation.
 
     :param cls: the class
-    :param hook_methods: further methods, which are woven under their own names
+    :param hook_methods: additional methods, each an operation of its own name
     """
     woven: dict[str, list[str]] = {operation: [] for operation in OPERATIONS}
     own_names = {method: method for method in hook_methods}
@@ -22,7 +22,7 @@ def woven_methods(cls: Any, hook_methods: Iterable[str] = ()) -> dict[str, list[
         if callable(getattr(cls, method, None)):
             operations = [operation]
             if method == "update_access":
-                # The rules of a call decide which of the three operations it is.
+                # The access rules of a call decide which of the three it is.
                 operations += ["allow_access", "deny_access"]
             for name in operations:
                 woven.setdefault(name, []).append(method)
@@ -32,8 +32,8 @@ def woven_methods(cls: Any, hook_methods: Iterable[str] = ()) -> dict[str, list[
 def missing_operations(cls: type, woven: Mapping[str, Sequence[str]]) -> list[str]:
     """Return the operations that a driver class does not implement.
 
-    A method that only raises ``NotImplementedError``, as those of Manila's base
-    class do, implements nothing.
+    Methods that only raise ``NotImplementedError``, like those of Manila's base
+    class, do not count.
 
     :param cls: the class
     :param woven: its woven methods, by operation
@@ -46,9 +46,9 @@ def missing_operations(cls: type, woven: Mapping[str, Sequence[str]]) -> list[st
 
 
 def defined_in(cls: type, method: str) -> str:
-    """Return the name of the class that defines a method, and whether it is a stub.
+    """Return the class that defines a method, as text, and mark a stub.
 
-    :param cls: a class that has the method
+    :param cls: a class with the method
     :param method: the method's name
     """
     base = next((base for base in cls.__mro__ if method in vars(base)), cls)

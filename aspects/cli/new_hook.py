@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``manila-aspects new-hook``: write the skeleton of a hook."""
+"""Implement ``manila-aspects new-hook``, which creates a hook package."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from aspects.cli import output
 from aspects.cli.command import CommandError, add_command
 from aspects.config.loading import installed
 
-#: The names that suit a distribution, and a module once - is replaced by _.
+#: A valid name of a distribution that is also one of a module, with _ for each -.
 _NAME = re.compile(r"[a-z]([a-z0-9_-]*[a-z0-9])?", re.IGNORECASE)
 
-#: Module names that pip and pytest reserve for themselves.
+#: Module names with a special meaning for pip or pytest.
 _RESERVED = ("setup", "conftest")
 
-#: Template -> file.
+#: Template -> the file that is created from it.
 FILES = {
     "README.rst.in": "README.rst",
     "pyproject.toml.in": "pyproject.toml",
@@ -43,33 +43,34 @@ def add(commands: Any) -> argparse.ArgumentParser:
     parser = add_command(
         commands,
         "new-hook",
-        "write the skeleton of a hook of your own",
-        "Write a directory with a package: a hook with an option, its entry point, a "
-        "test that passes, a configuration to begin with, and one that runs it in "
-        "manila-aspects demo.",
-        ("new-hook quota", "new-hook quota-guard --directory ~/src"),
+        "create a package with a new hook",
+        "Create a directory with an installable package: a hook with an option, its "
+        "entry point, a passing test, a sample configuration, and a configuration that "
+        "runs the hook in manila-aspects demo.",
+        ("new-hook quota", "new-hook quota-guard --directory /tmp"),
     )
     parser.add_argument(
         "name",
         metavar="NAME",
-        help="the hook's short name: letters, digits, - and _",
+        help="short name of the hook, made of letters, digits, - and _",
     )
     parser.add_argument(
         "--directory",
         metavar="DIR",
-        type=Path,
+        type=_existing_directory,
         default=Path(),
-        help="where to make the directory NAME; the current directory by default",
+        help="existing directory to create the directory NAME in (default: the current "
+        "directory)",
     )
     return parser
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write the skeleton, and print its files and the next steps.
+    """Create the package, and print its files and the next steps.
 
     :param arguments: the parsed command line
     :return: the exit status
-    :raises CommandError: if the skeleton cannot be written
+    :raises CommandError: if the package cannot be created
     """
     try:
         project, files = _write(arguments.name, arguments.directory)
@@ -78,25 +79,39 @@ def run(arguments: argparse.Namespace) -> int:
     for file in files:
         output.print_line(str(file))
     output.print_line("")
-    output.print_line("try it:")
+    output.print_line("next steps:")
     for line in _next_steps(project):
         output.print_line(f"  {line}")
     return 0
 
 
+def _existing_directory(text: str) -> Path:
+    """Return the path of a directory.
+
+    :param text: the path, as given on the command line
+    :raises argparse.ArgumentTypeError: if it is not an existing directory
+    """
+    directory = Path(text)
+    if not directory.exists():
+        raise argparse.ArgumentTypeError(f"{text!r} does not exist; create it first")
+    if not directory.is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a directory")
+    return directory
+
+
 def _write(name: str, directory: Path) -> tuple[Path, list[Path]]:
-    """Write a package with one hook: all of it, or nothing.
+    """Create a package with one hook. An error leaves no partial package.
 
     :param name: the hook's short name
-    :param directory: the parent of the new directory; created if necessary
-    :return: the new directory, the files in it
-    :raises ValueError: if no hook can have that name
+    :param directory: the parent of the new directory
+    :return: the new directory, and the files in it
+    :raises ValueError: if the name is invalid or taken
     :raises OSError: if the files cannot be written
     """
     module = _module_name(name)
     project = directory / name
     if project.exists():
-        raise ValueError(f"there is a directory {project} already")
+        raise ValueError(f"{project} already exists")
     values = {
         "name": name,
         "module": module,
@@ -104,8 +119,7 @@ def _write(name: str, directory: Path) -> tuple[Path, list[Path]]:
         "underline": "=" * len(name),
     }
     templates = importlib.resources.files("aspects.cli") / "templates"
-    directory.mkdir(parents=True, exist_ok=True)
-    # The directory gets its name only once it is complete.
+    # Written to a temporary directory first, so that no incomplete package remains.
     with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=directory) as temporary:
         unfinished = Path(temporary, name)
         unfinished.mkdir()
@@ -120,38 +134,37 @@ def _write(name: str, directory: Path) -> tuple[Path, list[Path]]:
 
 
 def _class_name(name: str) -> str:
-    """Return the name of a hook's class."""
+    """Return the class name for the short name of a hook."""
     words = [word for word in re.split("[-_]+", name) if word.lower() != "hook"]
     cls = "".join(word[0].upper() + word[1:] for word in words)
-    # "hook-1" without "hook" begins with a digit, which no class may.
+    # "hook-1" without "hook" starts with a digit, and a class name must not.
     return f"Hook{cls}" if cls[:1].isdigit() else f"{cls}Hook"
 
 
 def _module_name(name: str) -> str:
-    """Return the name of a hook's module.
+    """Return the module name for the short name of a hook.
 
-    :raises ValueError: if no hook can have that name
+    :raises ValueError: if the short name is invalid or taken
     """
     module = name.replace("-", "_")
     if not _NAME.fullmatch(name):
         raise ValueError(
-            f"{name!r} is no name for a hook: it has to be of letters, digits, - and "
-            "_, begin with a letter and end with a letter or digit"
+            f"invalid hook name {name!r}; use letters, digits, - and _, with a letter "
+            "first and a letter or a digit last"
         )
     if keyword.iskeyword(module):
-        raise ValueError(f"{name!r} is no name for a hook: Python has that word")
+        raise ValueError(f"invalid hook name {name!r}: it is a Python keyword")
     if module.lower() in _RESERVED or module.lower().startswith("test_"):
         raise ValueError(
-            f"{name!r} is no name for a hook: pip or pytest has a use of its own for "
-            f"{module}.py"
+            f"invalid hook name {name!r}: pip or pytest treats {module}.py specially"
         )
     for entry_point in installed():
         if name == entry_point.name:
             raise ValueError(
-                f"there is an installed hook of that name: {name} ({entry_point.value})"
+                f"hook name {name!r} is taken by an installed hook, {entry_point.value}"
             )
     if _exists(module):
-        raise ValueError(f"{name!r} is no name for a hook: there is a module {module}")
+        raise ValueError(f"invalid hook name {name!r}: module {module} already exists")
     return module
 
 
@@ -160,14 +173,15 @@ def _exists(module: str) -> bool:
         spec = importlib.util.find_spec(module)
     except (ImportError, ValueError):
         return True
-    # The directory of an earlier skeleton is a namespace package, without origin.
+    # An earlier package in the current directory is a namespace package here, which
+    # has no origin.
     return spec is not None and spec.origin is not None
 
 
 def _next_steps(project: Path) -> list[str]:
-    """Return the commands that install, test and run a skeleton.
+    """Return the commands that install, test and run a new hook.
 
-    :param project: its directory
+    :param project: the directory of its package
     """
     return [
         f"cd {project}",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Print tables, lines and progress: in color on a terminal, as plain text elsewhere."""
+"""Print tables, lines and progress, in color if the output is a terminal."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ Progress = Callable[[str], None]
 
 
 class Table(NamedTuple):
-    """A table; a paragraph if it has no rows."""
+    """A table, or a paragraph if there are no rows."""
 
     title: str
     text: str = ""
     """a line between the title and the rows"""
     columns: tuple[str, ...] = ()
-    """the heads of the columns"""
+    """the headers of the columns"""
     rows: Sequence[tuple[str, ...]] = ()
-    """a text for each column"""
+    """the cells of each row"""
 
 
 def print_line(text: str, style: str = "") -> None:
     """Print a line.
 
     :param text: the line
-    :param style: the color that it has on a terminal
+    :param style: the color of the line on a terminal
     """
     console = _console(sys.stdout) if style else None
     if console is None:
@@ -40,7 +40,7 @@ def print_line(text: str, style: str = "") -> None:
 
 
 def print_tables(tables: Iterable[Table]) -> None:
-    """Print tables, each with its title.
+    """Print tables with their titles.
 
     :param tables: the tables
     """
@@ -54,7 +54,7 @@ def print_tables(tables: Iterable[Table]) -> None:
 
 @contextlib.contextmanager
 def progress() -> Iterator[Progress]:
-    """Show the progress of slow steps on a terminal, and mute what they import."""
+    """Show progress on a terminal, and keep imported modules off stdout."""
     warnings.simplefilter("ignore")
     logging.getLogger().addHandler(logging.NullHandler())
     console = _console(sys.stderr)
@@ -84,7 +84,7 @@ def _plain_lines(table: Table) -> Iterator[str]:
     if table.text:
         yield f"  {table.text}"
     if table.rows:
-        # A value may have several lines in its file.
+        # A value in a configuration file may span several lines.
         rows = [
             [" ".join(cell.split()) for cell in row]
             for row in (table.columns, *table.rows)

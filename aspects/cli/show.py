@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``manila-aspects show``: the installed hooks, or the operations."""
+"""Implement ``manila-aspects show``, which lists installed hooks or operations."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Iterator
+from importlib.metadata import EntryPoint
 from typing import Any
 
 from oslo_config import cfg
@@ -20,6 +21,7 @@ from aspects.cli.output import Progress, Table
 from aspects.cli.values import formatted
 from aspects.config.loading import driver_at, installed, not_loaded
 from aspects.config.options import hook_options, instance_options
+from aspects.config.problems import nearest
 from aspects.errors import UnresolvedNameError
 from aspects.operations import OPERATIONS
 
@@ -33,45 +35,53 @@ def add(commands: Any) -> argparse.ArgumentParser:
     parser = add_command(
         commands,
         "show",
-        "show the installed hooks, or the operations",
-        "Show what can be used in a configuration.",
+        "list the installed hooks, or the operations",
+        "List the hooks and the operations that a configuration can name.",
         ("show hooks", "show operations"),
     )
-    things = parser.add_subparsers(title="what to show", metavar="WHAT", required=True)
+    topics = parser.add_subparsers(title="topics", metavar="TOPIC", required=True)
     hooks = add_command(
-        things,
+        topics,
         "hooks",
         "the installed hooks and their options",
-        "Show the installed hooks by their short names: the class of each, what it "
-        "does, its options; and what is missing where one cannot be imported.",
-        ("show hooks",),
+        "List the installed hooks by short name, each with its class, a summary and "
+        "its options. For a hook that cannot be imported, show the reason.",
+        ("show hooks", "show hooks audit"),
+    )
+    hooks.add_argument(
+        "hook",
+        metavar="NAME",
+        type=_installed_hook,
+        nargs="?",
+        help="short name of the only hook to show (default: all hooks, and the options "
+        "that they share)",
     )
     hooks.set_defaults(tables=_show_hooks)
     operations = add_command(
-        things,
+        topics,
         "operations",
         "the operations and their driver methods",
-        "Show which driver methods are which operations. Of a driver class, show "
-        "the methods that would be woven and the operations that it lacks; no "
-        "driver is made.",
+        "List the operations and their driver methods. For a driver class, list the "
+        "methods that would be woven, and the operations that it does not implement. "
+        "The class is imported, but not instantiated.",
         (
             "show operations",
             "show operations --driver my_drivers.NasDriver",
         ),
     )
     operations.add_argument(
-        "--driver", metavar="PATH", help="a driver class, as path.to.Driver"
+        "--driver", metavar="PATH", help="driver class, as path.to.Driver"
     )
     operations.set_defaults(tables=_show_operations)
     return parser
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the tables that were asked for.
+    """Print the requested tables.
 
     :param arguments: the parsed command line
     :return: the exit status
-    :raises CommandError: if there is no such driver
+    :raises CommandError: if the driver class cannot be imported
     """
     output.print_tables(arguments.tables(arguments))
     return 0
@@ -79,7 +89,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _show_hooks(arguments: argparse.Namespace) -> list[Table]:
     with output.progress() as progress:
-        return list(_hooks(progress))
+        if arguments.hook:
+            return [_hook(arguments.hook, progress)]
+        hooks = [_hook(entry_point, progress) for entry_point in installed()]
+        return [*hooks, _common_options()]
 
 
 def _show_operations(arguments: argparse.Namespace) -> list[Table]:
@@ -97,23 +110,43 @@ def _show_operations(arguments: argparse.Namespace) -> list[Table]:
 # -- hooks ---------------------------------------------------------------------
 
 
-def _hooks(progress: Progress) -> Iterator[Table]:
-    """Yield a table for each installed hook, and one for their common options."""
-    for entry_point in installed():
-        progress(f"importing {entry_point.value}")
-        title = f"{entry_point.name} ({entry_point.value})"
-        try:
-            cls = entry_point.load()
-        except (Exception, SystemExit) as error:
-            yield Table(title, f"cannot be imported: {not_loaded(entry_point, error)}")
-            continue
-        # inspect.getdoc() would return the docstring of a base class.
-        text = (getattr(cls, "__doc__", None) or "").strip().partition("\n")[0]
-        rows = _option_rows(getattr(cls, "options", ()))
-        yield Table(title, text, OPTION_COLUMNS if rows else (), rows)
-    yield Table(
+def _installed_hook(name: str) -> EntryPoint:
+    """Return the entry point of an installed hook.
+
+    :param name: the hook's short name
+    :raises argparse.ArgumentTypeError: if there is no such hook
+    """
+    hooks = {entry_point.name: entry_point for entry_point in installed()}
+    if name not in hooks:
+        near = nearest(name, hooks)
+        hint = f"did you mean {near!r}?" if near else f"installed: {', '.join(hooks)}"
+        raise argparse.ArgumentTypeError(f"unknown hook {name!r}; {hint}")
+    return hooks[name]
+
+
+def _hook(entry_point: EntryPoint, progress: Progress) -> Table:
+    """Return the table of an installed hook.
+
+    :param entry_point: the entry point of the hook
+    :param progress: called with a status message before the import
+    """
+    progress(f"importing {entry_point.value}")
+    title = f"{entry_point.name} ({entry_point.value})"
+    try:
+        cls = entry_point.load()
+    except (Exception, SystemExit) as error:
+        return Table(title, str(not_loaded(entry_point, error)))
+    # inspect.getdoc() would return the docstring of a base class.
+    text = (getattr(cls, "__doc__", None) or "").strip().partition("\n")[0]
+    rows = _option_rows(getattr(cls, "options", ()))
+    return Table(title, text, OPTION_COLUMNS if rows else (), rows)
+
+
+def _common_options() -> Table:
+    """Return the table of the options that every hook has."""
+    return Table(
         "every hook",
-        "Options that each instance has beside its own.",
+        "Options that every hook instance has in addition to its own.",
         OPTION_COLUMNS,
         _option_rows([*hook_options, *instance_options]),
     )
@@ -146,12 +179,15 @@ def _operations() -> Table:
         for operation, methods in OPERATIONS.items()
     ]
     return Table(
-        "operations", "What a hook gets as func_name.", ("operation", "methods"), rows
+        "operations",
+        "The values of func_name, and the driver methods behind them.",
+        ("operation", "methods"),
+        rows,
     )
 
 
 def _operations_of_driver(path: str) -> Iterator[Table]:
-    """Yield the woven methods of a driver class, and its missing operations.
+    """Yield the tables of a driver class: woven methods and missing operations.
 
     :param path: ``path.to.Driver``
     :raises UnresolvedNameError: if there is no such class
@@ -165,9 +201,9 @@ def _operations_of_driver(path: str) -> Iterator[Table]:
     ]
     yield Table(
         path,
-        "Its methods that are woven.",
+        "The methods that would be woven.",
         ("operation", "method", "defined in"),
         rows,
     )
     missing = missing_operations(cls, woven)
-    yield Table("lacks", ", ".join(missing) or "no operation")
+    yield Table("not implemented", ", ".join(missing) or "none")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Show the values of options, without secrets."""
+"""Format the values of options without secrets."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def formatted(option: cfg.Opt, value: Any) -> str:
 
 
 def redacted(option: cfg.Opt, text: str) -> str:
-    """Return a value as written in a file, without secrets.
+    """Return the raw text of a value without secrets.
 
     :param option: the option
-    :param text: its value in the file
+    :param text: the value, as written in the file
     :return: ``***`` if the option is secret
     """
     if option.secret:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Look up an option in several sections, each as oslo.config itself reads it."""
+"""Look up an option in several sections, reading each as oslo.config does."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Origin(NamedTuple):
     section: str
     """the section, e.g. ``alpha:ops``"""
     name: str
-    """the option's name there, which may be a deprecated one"""
+    """the option's name in that section, which may be a deprecated one"""
     text: str
-    """the value as it is written"""
+    """the value as written"""
     detail: str = ""
-    """the environment variable, or else the file, if that is known"""
+    """the environment variable or the file; empty if neither is known"""
     in_environment: bool = False
 
 
@@ -36,18 +36,17 @@ class Found(NamedTuple):
     """None for the default"""
 
 
-#: Receives the origin of a value that cannot be read, None for the default, and the
-#: error.
-Refuse = Callable[[Origin | None, Exception], None]
+#: Called with the origin of an invalid value (None for the default) and the error.
+Reject = Callable[[Origin | None, Exception], None]
 
 
-def followed(option: cfg.Opt) -> cfg.Opt:
-    """Return an option as oslo.config has to treat it: read again by a reload.
+def reloadable(option: cfg.Opt) -> cfg.Opt:
+    """Return a copy of an option that oslo.config reads again on a reload.
 
     A hook instance is re-created when an immutable option changes, and a required
-    option may be set in any of several sections.
+    option may be set in any of several sections. So oslo.config checks neither.
 
-    :param option: the option as it was declared; it is left as it is
+    :param option: the option as declared; it is not modified
     """
     option = copy.copy(option)
     option.mutable = option.dest not in AT_START
@@ -67,16 +66,15 @@ def registered(conf: cfg.ConfigOpts, name: str, section: str) -> dict[str, Any]:
 
 
 class Lookup(cfg.ConfigOpts):
-    """The options of one hook instance, and the sections that they are looked up in.
+    """The options of one hook instance and the sections where they are looked up.
 
-    An instance has its options to itself: Manila, or another hook, may have an option
-    of the same name and another type in the same section. The files, the environment
-    and other sources are those that the service has read by now; a new look-up follows
-    a file that changes.
+    Each instance has its own options, because Manila or another hook may have an option
+    of the same name and another type in the same section. Files, environment and other
+    sources are as the service has read them; a reload creates a new look-up.
 
     :param conf: the service's options
     :param backend: the backend's section
-    :param sections: the sections, the nearest first
+    :param sections: the sections, nearest first
     """
 
     def __init__(
@@ -90,7 +88,7 @@ class Lookup(cfg.ConfigOpts):
         #: The options that values refer to by ``$name``.
         self.references: list[cfg.Opt] = []
         self._path: list[tuple[str, ...]] = []
-        # What the service has read.
+        # The values that the service has read.
         self._namespace = conf._namespace
         self._mutable_ns = conf._mutable_ns
         self._use_env = conf._use_env
@@ -103,11 +101,12 @@ class Lookup(cfg.ConfigOpts):
         """
         self._declared[option.dest] = option
         for section in self._sections:
-            here = followed(option)
-            # A default would be found in the first section.
+            here = reloadable(option)
+            # A default in the first section would hide the values in the others.
             here.default = None
             if section != self._sections[-1]:
-                # A deprecated name in yet another section counts as one of the last.
+                # A deprecated name in a section that is not looked up has the
+                # precedence of the last section, so only that one keeps it.
                 here.deprecated_opts = [
                     old
                     for old in option.deprecated_opts
@@ -118,45 +117,45 @@ class Lookup(cfg.ConfigOpts):
     def find(
         self,
         option: cfg.Opt,
-        refuse: Refuse,
+        reject: Reject,
         sections: Sequence[str] = (),
     ) -> Found:
-        """Return the value of an option: the nearest one that can be read.
+        """Return the value of an option: the nearest valid one.
 
-        :param option: one that was declared
-        :param refuse: called for each value on the way that cannot be read
+        :param option: a declared option
+        :param reject: called for each invalid value on the way
         :param sections: the sections to look in; empty for all
-        :return: the default if it is set nowhere
+        :return: the default if it is not set
         """
         sections = sections or self._sections
-        values = self._values(option, refuse, sections)
+        values = self._values(option, reject, sections)
         found = next(values, None)
         if isinstance(option, SharedOpt):
-            # Manila, which logs its own options, reads the others as well.
+            # Check the other values too: Manila reads each when it logs its options.
             list(values)
         if found is not None:
             return found
         try:
             return Found(self._default_of(option, sections), None)
         except Exception as error:
-            refuse(None, error)
+            reject(None, error)
         return Found(option.default, None)
 
     def _values(
-        self, option: cfg.Opt, refuse: Refuse, sections: Sequence[str]
+        self, option: cfg.Opt, reject: Reject, sections: Sequence[str]
     ) -> Iterator[Found]:
-        """Yield the values of an option, the nearest first."""
+        """Yield the values of an option, nearest first."""
         for section in sections:
             try:
                 value, is_set = self._read(option, section)
             except Exception as error:
-                refuse(self._origin(option, section), error)
+                reject(self._origin(option, section), error)
             else:
                 if is_set:
                     yield Found(value, self._origin(option, section))
 
     def _read(self, option: cfg.Opt, section: str) -> tuple[Any, bool]:
-        """Return the value in one section, and whether there is one.
+        """Return the value in one section, and whether it is set there.
 
         :raises Exception: if it is not valid
         """
@@ -166,15 +165,15 @@ class Lookup(cfg.ConfigOpts):
         value, location = self._do_get(option.dest, self._groups[section])
         if value is None and location is None:
             return None, False
-        # oslo.config takes both for a number.
+        # oslo.config accepts an empty value and nan for a number.
         if value is None and option.default is not None:
-            raise ValueError("the value is empty")
+            raise ValueError("empty value")
         if not all(map(math.isfinite, _floats(value))):
             raise ValueError("not a finite number")
         return value, True
 
     def _default_of(self, option: cfg.Opt, sections: Sequence[str]) -> Any:
-        """Return the default of an option, which code may have set for a section.
+        """Return the default of an option; ``set_default`` overrides the declared one.
 
         :raises Exception: if it is not valid
         """
@@ -192,7 +191,7 @@ class Lookup(cfg.ConfigOpts):
         :raises Exception: if it is not valid
         """
         value = self._substitute(record[kind])
-        # It has the type of the option that is registered with the service.
+        # The value already has the type of the option registered with the service.
         if value is None or record["opt"].type == option.type:
             return value
         return self._convert_value(value, option)
@@ -205,14 +204,14 @@ class Lookup(cfg.ConfigOpts):
     ) -> Any:
         """Return the value for a ``$name`` or ``$group.name``; oslo.config calls this.
 
-        An option of the instance has the value that the hook gets. Any other is the
-        service's: of the backend's section, or else of ``[DEFAULT]``.
+        An option of the instance has the value that the hook gets. Any other option is
+        the service's, from the backend's section or else from ``[DEFAULT]``.
 
         :raises Exception: if there is no such option, or its value is not valid
         """
         sections: Sequence[str] = (self._backend, "DEFAULT")
         own = self._sections
-        # For a $name it is the group that the value is in.
+        # For a plain $name, oslo.config passes the group of the referring value.
         named = group if group not in self._groups.values() else None
         if isinstance(named, cfg.OptGroup):
             sections = [named.name]
@@ -226,14 +225,14 @@ class Lookup(cfg.ConfigOpts):
                 group = self._service._groups.get(section)
                 with self._following(name, record["opt"], [section]):
                     return self._service._get(name, group)
-        # oslo.config raises the error, or knows a deprecated name.
+        # oslo.config resolves deprecated names, and raises the error for unknown ones.
         return self._service._get(name, named)
 
     @contextlib.contextmanager
     def _following(
         self, name: str, option: cfg.Opt, sections: Sequence[str]
     ) -> Iterator[None]:
-        """Follow a reference, and add its name to the text of an error."""
+        """Follow a reference, adding its name to the text of an error."""
         reference = (name, *sections)
         if reference in self._path:
             raise RecursionError
@@ -249,7 +248,7 @@ class Lookup(cfg.ConfigOpts):
             self._path.pop()
 
     def _origin(self, option: cfg.Opt, section: str) -> Origin:
-        """Return where the value in one section is set."""
+        """Return the origin of the value in one section."""
         dest = option.dest
         record = registered(self._service, dest, section)
         if "override" in record:
@@ -276,14 +275,14 @@ class Lookup(cfg.ConfigOpts):
 
 
 def cause_of(error: Exception) -> str:
-    """Return why a value cannot be read.
+    """Return the reason why a value is not valid, without the option's name.
 
-    :param error: the error
+    :param error: the error from reading it
     """
     if isinstance(error, RecursionError):
         return "circular reference"
     if isinstance(error, (ValueError, cfg.Error)):
-        # oslo.config's own text begins with the option and the file.
+        # The text of oslo.config's error begins with the option and the file.
         return str(error).rpartition(" is not valid: ")[2]
     return f"{type(error).__name__}: {error}"
 
@@ -293,7 +292,7 @@ def _raise(origin: Origin | None, error: Exception) -> None:
 
 
 def _normalized(section: str) -> str:
-    """Return the name of a section as oslo.config compares it."""
+    """Return the form of a section's name that oslo.config compares."""
     return cfg._normalize_group_name(section)
 
 
@@ -302,5 +301,5 @@ def _floats(value: Any) -> Iterator[float]:
     if isinstance(value, float):
         yield value
     elif isinstance(value, (list, tuple, dict)):
-        for each in value.values() if isinstance(value, dict) else value:
-            yield from _floats(each)
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _floats(item)

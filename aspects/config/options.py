@@ -7,16 +7,16 @@ from typing import Any
 
 from oslo_config import cfg
 
-#: Where installed hooks are found by their short names.
+#: The entry point group of installed hooks; an entry point's name is a short name.
 ENTRY_POINTS = "manila_aspects.hooks"
 
 
 class SharedOpt(cfg.Opt):
-    """An option that stands in for Manila's own of its name.
+    """An option that can be registered beside Manila's option of the same name.
 
-    oslo.config refuses a second, unequal option of one name, in whichever
-    order the two are registered, and Manila registers its own when its manager
-    is imported. This one is equal to any option of its name.
+    Manila registers its own option when its manager is imported, before or after this
+    one. oslo.config rejects a second option of one name unless the two are equal, so
+    this one equals any option of its name.
     """
 
     def __eq__(self, other: object) -> bool:
@@ -43,47 +43,47 @@ hook_options: list[cfg.Opt] = [
         "enable_pre_hooks",
         default=False,
         mutable=True,
-        help="Whether to run pre actions, before the driver.",
+        help="Whether to run pre methods, before the driver method.",
     ),
     _SharedBoolOpt(
         "enable_post_hooks",
         default=False,
         mutable=True,
-        help="Whether to run the endings, after the driver: the post action "
-        "when it returned, the error action when it raised.",
+        help="Whether to run the completions, after the driver method: the post "
+        "method when it returned, the error method when it raised.",
     ),
     _SharedBoolOpt(
         "enable_periodic_hooks",
         default=False,
         mutable=True,
-        help="Whether to run periodic actions.",
+        help="Whether to run periodic methods.",
     ),
     _SharedBoolOpt(
         "suppress_pre_hooks_errors",
         default=False,
         mutable=True,
-        help="Whether an error of a pre action is logged and the driver called "
-        "all the same. A veto is never suppressed.",
+        help="Whether to log errors of pre methods and still call the driver "
+        "method. A veto is never suppressed.",
     ),
     _SharedBoolOpt(
         "suppress_post_hooks_errors",
         default=False,
         mutable=True,
-        help="Whether an error of a post action is logged and the driver's "
-        "result returned all the same.",
+        help="Whether to log errors of post methods and still return the result "
+        "of the driver method.",
     ),
     _SharedBoolOpt(
         "suppress_periodic_hooks_errors",
         default=False,
         mutable=True,
-        help="Whether an error of a periodic action is logged and the next "
-        "hook's periodic action run all the same.",
+        help="Whether to log errors of periodic methods and still run the "
+        "periodic methods of the remaining hooks.",
     ),
     _SharedFloatOpt(
         "periodic_hooks_interval",
         default=300.0,
-        help="Seconds between two ticks. Read from [DEFAULT] when the share "
-        "service starts.",
+        help="Interval between two ticks, in seconds. Read from [DEFAULT] when the "
+        "share service starts. 0 means 60 seconds; a negative value disables ticks.",
     ),
 ]
 
@@ -93,17 +93,17 @@ instance_options: list[cfg.Opt] = [
         "hook_operations",
         default=["*"],
         mutable=True,
-        help="Operations that the hook runs for: names or glob patterns, e.g. "
+        help="Operations that the hook runs for, as names or glob patterns, e.g. "
         "create_*, delete_*. A pattern that begins with ! excludes operations; "
-        "exclusions alone exclude them from all. An empty list is no operation. "
-        "Ticks are not operations: enable_periodic_hooks enables them.",
+        "exclusions alone allow all other operations. An empty list allows none. "
+        "Ticks are not operations; enable_periodic_hooks enables them.",
     ),
     cfg.StrOpt(
         "hook_enforcement",
         default="deny",
         choices=[
-            ("deny", "the call is denied"),
-            ("warn", "the veto is reported, and the call goes on"),
+            ("deny", "deny the call"),
+            ("warn", "report the veto and let the call proceed"),
         ],
         mutable=True,
         help="Effect of a veto of the hook.",
@@ -112,68 +112,72 @@ instance_options: list[cfg.Opt] = [
         "hook_dispatch",
         default="inline",
         choices=[
-            ("inline", "in the caller's thread"),
+            ("inline", "run all methods in the caller's thread"),
             (
                 "background",
-                "endings and periodic actions in order in a thread of their own; "
-                "they cannot update results",
+                "run completions and periodic methods, in order, in a thread of the "
+                "hook; they cannot update results",
             ),
             (
                 "durable",
-                "of a hook that delivers events: each is on disk before the caller "
-                "goes on, and delivered at least once",
+                "write each event to disk before the call returns, and deliver it at "
+                "least once; only for hooks that deliver events",
             ),
         ],
-        help="How the hook is run. A pre action always is in the caller's thread.",
+        help="Way in which the hook is run. Pre methods always run in the caller's "
+        "thread.",
     ),
     cfg.IntOpt(
         "hook_queue_size",
         default=1000,
         min=1,
         max=100_000,
-        help="How many actions or events may wait in the background.",
+        help="Maximum number of hook methods in the queue of a hook that runs in the "
+        "background, including the one that is running.",
     ),
     cfg.FloatOpt(
         "hook_queue_timeout",
         default=1.0,
         min=0,
         max=86400,
-        help="Seconds that a caller waits for room in a full queue before the "
-        "action is dropped, which is counted and logged.",
+        help="Time, in seconds, that a caller waits for capacity in a full queue "
+        "before the hook method is dropped. Drops are counted and logged.",
     ),
     cfg.FloatOpt(
         "hook_drain_timeout",
         default=10.0,
         min=0,
         max=86400,
-        help="Seconds that a service that stops waits for what is in the queue.",
+        help="Time, in seconds, that a stopping service waits for the queue of the "
+        "hook to drain.",
     ),
     cfg.FloatOpt(
         "hook_slow_seconds",
         default=0.0,
         min=0,
         mutable=True,
-        help="An action that takes longer, in seconds, is counted and a warning in "
-        "the log; 0 for never.",
+        help="Time, in seconds, after which a run of a hook method counts as slow and "
+        "is logged as a warning. 0 disables the warning.",
     ),
     cfg.IntOpt(
         "hook_failure_limit",
         default=0,
         min=0,
         mutable=True,
-        help="After so many suppressed errors in a row the hook is skipped for a "
-        "while; 0 for never. A hook that may veto is never skipped.",
+        help="Number of consecutive suppressed errors after which calls skip the hook "
+        "temporarily. 0 disables the limit. A hook that may veto is never skipped.",
     ),
     cfg.FloatOpt(
         "hook_failure_pause",
         default=60.0,
         min=0,
         mutable=True,
-        help="Seconds for which it is skipped, before it is tried once more.",
+        help="Time, in seconds, for which calls skip a hook that has reached "
+        "hook_failure_limit, before one call tries it again.",
     ),
 ]
 
-#: The attributes of a hook that make its part in a chain, and the option of each.
+#: Switch, an attribute of a hook -> the option that sets it.
 SWITCHES = {
     "hook_operations": "hook_operations",
     "hook_enforcement": "hook_enforcement",
@@ -198,9 +202,9 @@ section_options: list[cfg.Opt] = [
         "hook_drivers",
         default=[],
         mutable=True,
-        help="The hooks of this backend, in order. An entry is [name=]what; what "
+        help="Hooks of this backend, in order. Each entry is [name=]hook, where hook "
         "is path.to:Class, path.to.Class or the short name of an installed hook. "
-        "Options of one instance go into a section [backend:name].",
+        "Options of one instance belong in a section [backend:name].",
     ),
     cfg.ListOpt(
         "hook_methods",
@@ -212,34 +216,36 @@ section_options: list[cfg.Opt] = [
         default=1,
         min=1,
         mutable=True,
-        help="Run periodic actions on every so-manieth tick.",
+        help="Number of ticks per run of the periodic methods. 1 runs them on every "
+        "tick.",
     ),
 ]
 
 
-#: Read once, when the service starts: by Manila itself, and for the proxy's class.
+#: The options that are read only when the service starts: Manila schedules ticks then,
+#: and the class of the proxy is created then.
 AT_START = ("periodic_hooks_interval", "hook_methods")
 
 
-#: The name that stands for the operator's own.
+#: The placeholder for the name of a backend in the sample configuration.
 BACKEND = "backend"
 
 
 def list_opts() -> list[tuple[Any, list[cfg.Opt]]]:
     """Return the options of a backend and of the installed hooks.
 
-    It is the entry point ``manila_aspects`` of ``oslo.config.opts``.
+    This is the entry point ``manila_aspects`` of ``oslo.config.opts``.
 
-    :return: pairs of a group and its options; a hook whose library is not
-        installed is left out
+    :return: pairs of a group and its options; hooks whose libraries are not installed
+        are omitted
     """
     from stevedore.extension import ExtensionManager
 
     backend = cfg.OptGroup(
         BACKEND,
-        help="The section of one backend: its name is that in "
-        "enabled_share_backends. What stands here is for all of its hooks, what "
-        "stands in [DEFAULT] for those of all backends.",
+        help="Section of one backend. Replace backend with its name in "
+        "enabled_share_backends. Options here apply to all hooks of the backend; "
+        "options in [DEFAULT] apply to the hooks of all backends.",
     )
     groups: list[tuple[Any, list[cfg.Opt]]] = [
         (backend, [*section_options, *hook_options, *instance_options])
@@ -251,8 +257,8 @@ def list_opts() -> list[tuple[Any, list[cfg.Opt]]]:
         if options := list(getattr(hook, "options", ())):
             group = cfg.OptGroup(
                 f"{BACKEND}:{name}",
-                help=f"The section of the hook instance {name!r} of a backend. "
-                "The options of [backend] can stand here too, for it alone.",
+                help=f"Section of the hook instance {name!r} of a backend. Options of "
+                "[backend] can be set here too, for this instance alone.",
             )
             groups.append((group, options))
     return groups

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read a backend section: construct its hooks, and collect all its problems."""
+"""Read a backend section: construct its hooks, and collect all its errors."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any, NamedTuple
 
 from aspects.config.loading import _hook_class, parse_entry
 from aspects.config.options import SWITCHES, section_options
-from aspects.config.problems import Problem, instead, one_line
+from aspects.config.problems import Problem, one_line, suggest
 from aspects.config.sections import InstanceSection
 from aspects.core.dispatch import Background
 from aspects.core.log import secret_options
 from aspects.errors import UnresolvedNameError
 from aspects.hook import Configuration, HookBase
 from aspects.operations import METHODS
-from aspects.weaving import no_driver_method
+from aspects.weaving import invalid_method_name
 
 
 class Instance(NamedTuple):
@@ -33,7 +33,7 @@ class Instance(NamedTuple):
 
     @property
     def key(self) -> tuple[str, str | None]:
-        """Two entries of ``hook_drivers`` with one key are for the same hook."""
+        """The identity of the hook: a reload keeps the hook whose key is unchanged."""
         return self.what, self.section.name
 
 
@@ -41,7 +41,7 @@ class Plan(NamedTuple):
     """The hooks of a backend section."""
 
     own: InstanceSection
-    """the configuration of the backend itself: :data:`section_options`"""
+    """the backend's own options: see :data:`section_options`"""
     instances: list[Instance]
     """the hooks that could be constructed, in order"""
     problems: list[Problem]
@@ -64,7 +64,8 @@ class Plan(NamedTuple):
                 switch: section.safe_get(option) for switch, option in SWITCHES.items()
             }
             if isinstance(hook, HookBase):
-                # Each setter would renew the chain, which is replaced as a whole.
+                # Not by the setters: each would rebuild the chain, which a reload
+                # replaces as a whole.
                 vars(hook).update(values)
             else:
                 for switch, value in values.items():
@@ -77,14 +78,14 @@ def plan(
     driver: Any = None,
     before: Sequence[Instance] = (),
 ) -> Plan:
-    """Read a backend section and construct its hooks; change nothing else.
+    """Read a backend section and construct its hooks, without other side effects.
 
     :param configuration: the backend's section
     :param host: the share service's host
-    :param driver: the driver or its class, to look for ``hook_methods``; None to
-        skip that
-    :param before: the instances of the running chain; one of them is kept if at most
-        mutable options of it have changed
+    :param driver: the driver or its class, to check ``hook_methods``; None skips this
+        check
+    :param before: the instances of the running chain; an instance is kept if at most
+        its mutable options have changed
     :return: the hooks, and all errors in the section
     """
     own = InstanceSection(configuration, None)
@@ -97,14 +98,14 @@ def plan(
             # oslo.config compares the names of sections in lower case.
             key = name.lower()
             if key in instances:
-                # An error in the class is reported with this one.
+                # An error in the class takes precedence over the duplicate name.
                 _hook_class(what)
                 raise UnresolvedNameError(
-                    f"there are two instances of the name {name!r}",
-                    "give each its own, as in name=what",
+                    f"duplicate instance name {name!r}",
+                    "give each entry its own, as in name=hook",
                 )
             instance = Instance(what, InstanceSection(configuration, name), None)
-            # Its options are checked even if there is no such hook.
+            # Before the class is resolved, so that its options are always checked.
             instances[key] = instance
             old = next((old for old in before if old.key == instance.key), None)
             cls = type(old.hook) if old else _hook_class(what)
@@ -120,8 +121,8 @@ def plan(
         problems += instance.section.problems()
         problems += _operation_problems(instance.section, operations)
     problems += _method_problems(own, methods, driver)
-    made = [instance for instance in instances.values() if instance.hook is not None]
-    return Plan(own, made, list(dict.fromkeys(problems)))
+    constructed = [found for found in instances.values() if found.hook is not None]
+    return Plan(own, constructed, list(dict.fromkeys(problems)))
 
 
 def _problem(
@@ -134,7 +135,7 @@ def _problem(
 def _share_secrets(sections: Collection[InstanceSection]) -> None:
     """Hide an option of all hooks if it is secret for one of them.
 
-    Hooks that have an option of the same name may read the same line.
+    Hooks with options of the same name may read the same line of a file.
     """
     for section in sections:
         secret = [option.dest for option in section.options.values() if option.secret]
@@ -148,22 +149,22 @@ def _share_secrets(sections: Collection[InstanceSection]) -> None:
 def _hook_of(
     cls: type, section: InstanceSection, host: str | None, old: Instance | None
 ) -> Any:
-    """Return the hook for an entry: a new one, or the one that it has already.
+    """Return the hook for an entry: the running one if it can be kept, else a new one.
 
-    :param cls: its class
-    :param section: its configuration
+    :param cls: the class of the hook
+    :param section: the configuration of the hook
     :param host: the share service's host
-    :param old: the instance that runs now, if there is one
-    :raises UnresolvedNameError: if it cannot be constructed
+    :param old: the running instance; None if there is none
+    :raises UnresolvedNameError: if the hook cannot be constructed
     """
     if old is None:
         return make_hook(cls, section, host)
     section.append_config_values(old.section.options.values())
     if section.values == old.section.values:
         return old.hook
-    # Also where the old one is kept: the constructor checks the new values.
+    # Even if the old hook is kept, because the constructor checks the new values.
     new = make_hook(cls, section, host)
-    return old.hook if section.same_but_mutable(old.section) else new
+    return old.hook if section.same_immutable_values(old.section) else new
 
 
 def make_hook(cls: type, section: InstanceSection, host: str | None) -> Any:
@@ -176,9 +177,9 @@ def make_hook(cls: type, section: InstanceSection, host: str | None) -> Any:
         hook.instance_name = section.name
     except (Exception, SystemExit) as error:
         text = one_line(error, secret_options(section))
-        raise UnresolvedNameError(f"making the hook failed: {text}") from error
+        raise UnresolvedNameError(f"failed to construct the hook: {text}") from error
     if section.safe_get("hook_dispatch") == "background":
-        # Without its library there is a problem: see dispatch_problems().
+        # dispatch_problems() reports a missing library.
         with contextlib.suppress(ImportError):
             hook.dispatcher = Background(
                 f"{section.name} of {section.config_group or 'DEFAULT'}",
@@ -193,13 +194,13 @@ def make_hook(cls: type, section: InstanceSection, host: str | None) -> Any:
 
 
 def dispatch_problems(cls: type, section: InstanceSection) -> Iterator[Problem]:
-    """Yield the errors in the way a hook is to be dispatched."""
+    """Yield the errors in ``hook_dispatch`` of a hook."""
     dispatch = section.safe_get("hook_dispatch")
     dispatches = getattr(cls, "dispatches", HookBase.dispatches)
     cause = advice = ""
     if dispatch not in dispatches:
-        cause = f"{cls.__name__} delivers no events"
-        advice = f"write {' or '.join(dispatches)}"
+        cause = f"not supported by {cls.__name__}"
+        advice = f"use {' or '.join(dispatches)}"
     elif dispatch == "background":
         try:
             importlib.import_module("futurist")
@@ -218,19 +219,19 @@ def _operation_problems(
     for pattern in section.safe_get(option):
         name = pattern.removeprefix("!")
         if not fnmatch.filter(operations, name):
-            cause = "unknown operation: no operation matches"
+            cause = "no operation matches"
             advice = _suggested_operation(name, operations)
             if name != pattern:
-                advice = advice.replace("write ", "write !", 1)
+                advice = advice.replace("mean ", "mean !", 1)
             yield Problem(section.where(option), option, pattern, cause, advice)
 
 
 def _suggested_operation(pattern: str, operations: Iterable[str]) -> str:
-    """Return the advice for a pattern that matches no operation."""
+    """Suggest a correction for a pattern that matches no operation."""
     if pattern in METHODS:
-        return f"write {METHODS[pattern]}"
+        return f"did you mean {METHODS[pattern]}?"
     kinds = {f"{operation.partition('_')[0]}_*" for operation in operations}
-    return instead(pattern, {*operations, *kinds}, 0.8)
+    return suggest(pattern, {*operations, *kinds}, 0.8)
 
 
 def _method_problems(
@@ -238,15 +239,15 @@ def _method_problems(
 ) -> Iterator[Problem]:
     """Yield the names in ``hook_methods`` that cannot be woven.
 
-    :param driver: the driver or its class; None if neither is known
+    :param driver: the driver or its class; None skips the check that it has the method
     """
     for method in methods:
         cause = advice = ""
         if driver is not None and not callable(getattr(driver, method, None)):
-            cause = "unknown operation: the driver has no such method"
-            advice = instead(method, {*dir(driver)} - {method})
+            cause = "the driver does not have this method"
+            advice = suggest(method, {*dir(driver)} - {method})
         else:
-            cause = no_driver_method(method) or ""
+            cause = invalid_method_name(method) or ""
         if cause:
             where = own.where("hook_methods")
             yield Problem(where, "hook_methods", method, cause, advice)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is wrong in a configuration, and suggestions for it."""
+"""Errors in a configuration, and suggestions of corrections."""
 
 from __future__ import annotations
 
@@ -12,49 +12,50 @@ from aspects.secrets import text_of
 
 
 class Problem(NamedTuple):
-    """One thing that is wrong in a section."""
+    """One error in a section."""
 
     section: str
     option: str
     value: str
     cause: str
     advice: str = ""
-    """what to write or do instead, where that is known"""
+    """a suggestion or an instruction; empty if there is none"""
 
     def __str__(self) -> str:
-        text = f"[{self.section}] {self.option} = {self.value}: {self.cause}"
-        return f"{text}: {self.advice}" if self.advice else text
+        subject = f"[{self.section}] {self.option}"
+        subject += f" = {self.value}" if self.value else ""
+        text = f"{subject}: {self.cause}"
+        return f"{text}; {self.advice}" if self.advice else text
 
 
 # -- near misses ---------------------------------------------------------------
 
 
-def nearest(name: str, names: Iterable[str], cutoff: float = 0.6) -> str:
-    """Return which of some names another name is nearly, whatever its case.
+def nearest(name: str, candidates: Iterable[str], cutoff: float = 0.6) -> str:
+    """Return the candidate that is most similar to a name, ignoring case.
 
     :param name: the name
-    :param names: the names that it may be meant to be
-    :param cutoff: how near it has to be: 1 if it is the same, 0 if there is nothing
-        in common
-    :return: empty if it is none of them
+    :param candidates: the known names
+    :param cutoff: the least similarity, from 0 (any name) to 1 (the same name)
+    :return: empty if no candidate is similar enough
     """
-    by_lower = {each.lower(): each for each in names}
+    by_lower = {candidate.lower(): candidate for candidate in candidates}
     near = difflib.get_close_matches(name.lower(), by_lower, 1, cutoff)
     return by_lower[near[0]] if near else ""
 
 
-def instead(name: str, names: Iterable[str], cutoff: float = 0.6) -> str:
-    """Return the advice for a name that is none of some names.
+def suggest(name: str, candidates: Iterable[str], cutoff: float = 0.6) -> str:
+    """Suggest a correction for an unknown name.
 
     :param name: the name, or several without the comma between them
-    :param names: the names that it may be meant to be
-    :param cutoff: as for :func:`nearest`
-    :return: empty if there is none
+    :param candidates: the known names
+    :param cutoff: the least similarity: see :func:`nearest`
+    :return: ``did you mean ...?``; empty if no candidate is similar enough
     """
     if len(several := re.split(r"[\s;]+", name)) > 1:
-        return f"write {', '.join(filter(None, several))}"
-    near = nearest(name, names, cutoff)
-    return f"write {near}" if near else ""
+        return f"did you mean {', '.join(filter(None, several))}?"
+    near = nearest(name, candidates, cutoff)
+    return f"did you mean {near}?" if near else ""
 
 
 # -- errors --------------------------------------------------------------------
@@ -64,7 +65,7 @@ def one_line(error: BaseException, secrets: Iterable[str] = ()) -> str:
     """Return an error's type and text, in one line and without secrets.
 
     :param error: the error
-    :param secrets: values that its text must not have
+    :param secrets: values to remove from its text
     """
     text = f"{type(error).__name__}: {text_of(error, secrets=secrets)}"
     return " ".join(text.split())

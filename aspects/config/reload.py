@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Hot reload: follow the configuration files.
 
-On ``SIGHUP`` a service has oslo.config read its files again, with
-``mutate_config_files()``. Then, for each woven driver, in this order:
+On ``SIGHUP`` a service calls ``mutate_config_files()``, and oslo.config reads its files
+again. Then the following steps run for each woven driver:
 
 1. :func:`plan` reads the backend section and constructs the hooks that are new or have
-   to be re-created. The running chain is not touched.
-2. If there is any problem, all problems are logged and nothing else is done.
+   to be re-created. It does not touch the running chain.
+2. If the section has errors, all of them are logged, and nothing else changes.
 3. The hooks that are kept get the new values of their options.
 4. ``Weaving.replace`` starts the new hooks, replaces the chain as a whole, and stops
-   the hooks that were left out after their last call.
+   each removed hook after its last call.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def follow_section(
     :param weaving: the hooks around the driver
     """
     weaving.instances = planned.instances
-    # The options outlive the driver, and must not keep it, or its hooks, alive.
+    # A weak reference, because the options outlive the driver and its hooks.
     reference = weakref.ref(weaving)
 
     def mutated() -> bool:
@@ -52,52 +52,54 @@ def follow_section(
 
 
 def reload(configuration: Configuration, weaving: Weaving) -> None:
-    """Update the hooks of a driver to its section: as a whole, or not at all.
+    """Update the hooks of a driver to its section, as a whole or not at all.
 
     :param configuration: the backend's section
     :param weaving: the hooks around the driver
     """
     new = plan(configuration, weaving.host, before=weaving.instances)
     if new.problems:
-        log_refusal(new.problems)
+        log_rejection(new.problems)
         return
-    weaving.instances = [_updated(each, weaving.instances) for each in new.instances]
+    weaving.instances = [_updated(found, weaving.instances) for found in new.instances]
     weaving.periodic_hooks_ticks = new.own.safe_get("periodic_hooks_ticks")
     weaving.replace(new.hooks, new.set_switches)
 
 
 def _updated(new: Instance, before: Iterable[Instance]) -> Instance:
-    """Return an instance of the new chain.
+    """Return an instance of the new chain, with the new values.
 
-    A hook that is kept has a configuration, which takes over the new values.
+    A hook that is kept also keeps its configuration object, which is updated.
     """
     for old in before:
         if old.hook is new.hook:
-            old.section.take(new.section)
+            old.section.update(new.section)
             return old
     return new
 
 
-def log_refusal(problems: Iterable[Problem]) -> None:
-    """Log the errors in an edited configuration.
+def log_rejection(problems: Iterable[Problem]) -> None:
+    """Log the errors because of which a reload is rejected.
 
     :param problems: the errors
     """
     for problem in HookConfigError(problems).problems:
-        LOG.error("The hooks go on as they were: %s", problem)
+        LOG.error(
+            "Configuration reload rejected, keeping the current hooks: %s", problem
+        )
 
 
 # -- oslo.config's hook --------------------------------------------------------
 
 
 class _Followers:
-    """The functions to call when the files were read again."""
+    """Functions to call after the files were read again."""
 
     def __init__(self) -> None:
         self.functions: list[Callable[[], bool]] = []
 
     def mutated(self, conf: cfg.ConfigOpts, fresh: object) -> None:
-        """Call them; oslo.config calls this.
+        """Call all functions; oslo.config calls this.
 
         :param conf: the options
         :param fresh: the options that have changed
@@ -107,17 +109,19 @@ class _Followers:
                 self.functions.remove(function)
 
 
-# By the id of the options, which have no hash. The options keep the followers alive.
+# Keyed by the ID of the options, which are not hashable. The mutate hook that is
+# registered with the options keeps the followers alive.
 _followers: weakref.WeakValueDictionary[int, _Followers] = weakref.WeakValueDictionary()
 
 
 def follow(conf: cfg.ConfigOpts, mutated: Callable[[], bool]) -> None:
     """Call a function after each ``mutate_config_files()``.
 
-    In contrast to oslo.config's own hooks, the function may call this one.
+    Unlike a mutate hook of oslo.config, the function may register further functions
+    while it runs.
 
     :param conf: the options
-    :param mutated: the function; it is called until it returns False
+    :param mutated: the function; called until it returns False
     """
     followers = _followers.get(id(conf))
     if followers is None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The sections that hooks are configured in."""
+"""Backend sections and instance sections."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from aspects.config.lookup import (
     Lookup,
     Origin,
     cause_of,
-    followed,
     registered,
+    reloadable,
 )
 from aspects.config.options import SharedOpt, hook_options, instance_options
 from aspects.config.problems import Problem
@@ -66,50 +66,51 @@ class InstanceSection:
     """The configuration of one hook instance.
 
     An option is looked up in ``[backend:name]``, then ``[backend]``, then
-    ``[DEFAULT]``, then it has its default. Its value is that of the moment when the
-    instance was constructed: a file that changes is followed as a whole, or not at all.
+    ``[DEFAULT]``; otherwise it has its default. Values are read once, when options are
+    added, so that a reload applies a changed file as a whole or not at all.
 
     :param section: the backend's section
-    :param name: the name of the instance, as in ``hook_drivers``; None for the options
-        of the backend itself, which are looked up in its section alone
+    :param name: the name of the instance, as in ``hook_drivers``; None for the
+        backend's own options, which are looked up in its section alone
     """
 
     def __init__(self, section: Configuration, name: str | None) -> None:
         self.section = section
         self.name = name
         self.config_group = section.config_group
-        # Manila's and Cinder's Configuration are always of the global CONF.
+        # Manila's and Cinder's Configuration always read the global CONF.
         self.conf: cfg.ConfigOpts = getattr(section, "conf", None) or cfg.CONF
-        #: The sections, in the order of look-up; None is [DEFAULT].
+        #: The sections, in look-up order; None is [DEFAULT].
         self.groups: tuple[str | None, ...] = (self.config_group,)
         if name is not None:
             own = f"{self.config_group or 'DEFAULT'}:{name}"
             self.groups = tuple(dict.fromkeys((own, self.config_group, None)))
-        #: The options of this instance by name: as they were declared, but for
-        #: :meth:`hide`.
+        #: Name -> option, as declared, or made secret by :meth:`hide`.
         self.options: dict[str, cfg.Opt] = {}
-        #: Their values.
+        #: Name -> value.
         self.values: dict[str, Any] = {}
         self._origins: dict[str, Origin | None] = {}
-        self._refused: dict[str, list[tuple[Origin, str]]] = {}
+        self._rejected: dict[str, list[tuple[Origin, str]]] = {}
         self._lookup = Lookup(
             self.conf,
             self.config_group or "DEFAULT",
             [*dict.fromkeys(group or "DEFAULT" for group in self.groups)],
         )
-        # Whether it may have options of its own, which are not those of ``conf``.
+        # Whether the section may read its values from options other than ``conf``.
         self._is_foreign = not (
             isinstance(section, BackendSection) or hasattr(section, "local_conf")
         )
-        # Before Manila's own base class adds those of the same names, not mutable.
+        # First, because the base class of Manila's hooks adds options of the same names
+        # that are not mutable.
         if name is not None:
             self.append_config_values([*hook_options, *instance_options])
 
     def append_config_values(self, options: Iterable[cfg.Opt]) -> None:
         """Add options, and read their values.
 
-        :param options: the options; one whose name the instance has is left out
-        :raises oslo_config.cfg.DuplicateOptError: if a section that is not one of
+        :param options: the options; an option is ignored if the instance already has
+            one of its name
+        :raises oslo_config.cfg.DuplicateOptError: if a section that does not read
             :attr:`conf` has another option of that name
         """
         before = len(self.options)
@@ -119,70 +120,72 @@ class InstanceSection:
                 self._lookup.declare(option)
                 self.options[option.dest] = option
         if len(self.options) > before:
-            # All of them: any may refer to a new one.
+            # Read all options again, because any of them may refer to a new one.
             for option in [*self.options.values()]:
                 self._read(option)
 
     def _register(self, option: cfg.Opt) -> None:
-        """Register an option in oslo.config as well, unless it is Manila's.
+        """Register an option with the service's oslo.config, except under Manila.
 
         Manila logs the values of all registered options, at start-up and after a
-        reload, and ends if one cannot be read. It would read the value of each section
-        alone, with the type of the hook that came first. One that a reload does not
-        follow can always be read, and oslo.config warns that it ignores a change.
+        reload, and exits if one of them is not valid. It would read each section alone,
+        with the type that the first hook declares. Options that are read only at
+        start-up are registered even so, because oslo.config then warns that it ignores
+        a change.
         """
-        shown = followed(option)
-        # oslo.config refuses a second option of a name unless the two are equal.
+        shown = reloadable(option)
+        # oslo.config rejects a second option of one name unless the two are equal.
         shown._vars_for_cmp = option._vars_for_cmp  # type: ignore[method-assign]
         groups = {self.groups[0], self.config_group}
         if isinstance(option, SharedOpt):
             groups.update(self.groups)
-            # Manila's own is immutable: oslo.config would warn that it ignores changes.
+            # Manila's own option is immutable, so oslo.config would warn that it
+            # ignores a change.
             for group in groups:
                 if record := registered(self.conf, option.dest, group or "DEFAULT"):
                     record["opt"].mutable = shown.mutable
         if self._is_foreign:
             self.section.append_config_values([shown])
         elif isinstance(self.section, BackendSection) or not shown.mutable:
-            # oslo.config would log the old and the new value of a secret.
+            # On a reload, oslo.config would log the old and new values of a secret.
             for group in () if option.secret else groups:
-                # The program, or another hook, may have an option of that name.
+                # The program or another hook may have an option of that name.
                 with contextlib.suppress(cfg.DuplicateOptError):
                     self.conf.register_opt(shown, group=group)
 
     def _read(self, option: cfg.Opt) -> None:
         """Look up the value of an option."""
         dest, section = option.dest, self.config_group or "DEFAULT"
-        refused: list[tuple[Origin, str]] = []
+        rejected: list[tuple[Origin, str]] = []
 
-        def refuse(origin: Origin | None, error: Exception) -> None:
+        def reject(origin: Origin | None, error: Exception) -> None:
             if origin is None:
                 origin = Origin(section, dest, str(option.default))
-                refused.append((origin, f"{cause_of(error)} (the default)"))
+                rejected.append((origin, f"{cause_of(error)} (the default)"))
             else:
-                refused.append((origin, cause_of(error)))
+                rejected.append((origin, cause_of(error)))
 
         self._lookup.references.clear()
-        value, origin = self._lookup.find(option, refuse)
-        if origin is None and not refused and self._is_foreign:
+        value, origin = self._lookup.find(option, reject)
+        if origin is None and not rejected and self._is_foreign:
             try:
                 found = self.section.safe_get(dest)
                 value = value if found is None else found
             except Exception as error:
-                refuse(Origin(section, dest, "?"), error)
-        if option.required and value is None and not refused:
+                reject(Origin(section, dest, "?"), error)
+        if option.required and value is None and not rejected:
             nearest = Origin(self.groups[0] or "DEFAULT", dest, "")
-            refused.append((nearest, "required option is not set"))
+            rejected.append((nearest, "required option is not set"))
         self.values[dest], self._origins[dest] = value, origin
-        self._refused[dest] = refused
+        self._rejected[dest] = rejected
         if any(reference.secret for reference in self._lookup.references):
             self.hide([dest])
 
     def problems(self) -> Iterator[Problem]:
         """Yield the errors in the values, in the order of the options."""
-        for dest, refused in self._refused.items():
+        for dest, rejected in self._rejected.items():
             option = self.options[dest]
-            for (section, name, text, *_), cause in refused:
+            for (section, name, text, *_), cause in rejected:
                 if option.secret and text:
                     yield Problem(section, name, "***", "not a valid value")
                     continue
@@ -194,28 +197,28 @@ class InstanceSection:
                 yield Problem(section, name, text, cause)
 
     def hide(self, names: Iterable[str]) -> None:
-        """Make options secret, whatever their declarations say.
+        """Make options secret, even if they are not declared so.
 
-        :param names: the names of the options; others may be among them
+        :param names: the names of the options; unknown names are ignored
         """
         for dest in self.options.keys() & set(names):
             self.options[dest] = copy.copy(self.options[dest])
             self.options[dest].secret = True
 
-    def take(self, other: InstanceSection) -> None:
-        """Take over the options of a section that was read later.
+    def update(self, other: InstanceSection) -> None:
+        """Replace all options and values by those of a later reading.
 
-        :param other: the configuration of the same hook instance
+        :param other: the later configuration of the same hook instance
         """
         self.options, self.values = other.options, other.values
-        self._origins, self._refused = other._origins, other._refused
+        self._origins, self._rejected = other._origins, other._rejected
         self._lookup = other._lookup
 
     def safe_get(self, key: str) -> Any:
         """Return the value of an option, or None if there is no such option.
 
-        :param key: the name of an option of the instance; or of another one, e.g.
-            Manila's ``state_path``, which is looked up in the same order
+        :param key: the name of an option of the instance, or of the service, e.g.
+            Manila's ``state_path``; both are looked up in the same order
         """
         if key in self.values:
             return self.values[key]
@@ -227,8 +230,8 @@ class InstanceSection:
         value = self.section.safe_get(key)
         return BackendSection(self.conf, None).safe_get(key) if value is None else value
 
-    def same_but_mutable(self, other: InstanceSection) -> bool:
-        """Return whether all options but the mutable ones have the same values.
+    def same_immutable_values(self, other: InstanceSection) -> bool:
+        """Return whether all immutable options have the same values.
 
         :param other: the configuration of another instance of the same hook
         """
@@ -239,7 +242,7 @@ class InstanceSection:
         )
 
     def origin(self, key: str) -> Origin | None:
-        """Return where an option is set, or None if it has its default.
+        """Return the origin of an option's value, or None if it has its default.
 
         :param key: the name of an option of the instance
         """
@@ -256,7 +259,7 @@ class InstanceSection:
 
     def __getattr__(self, key: str) -> Any:
         if "values" not in vars(self):
-            # Of one that is being copied.
+            # copy.copy() looks up attributes before __init__ has run.
             raise AttributeError(key)
         value = self.safe_get(key)
         return getattr(self.section, key) if value is None else value

@@ -20,7 +20,7 @@ def weave_from_config(
     *,
     new_context: ContextFactory = new_admin_context,
 ) -> Any:
-    """Weave the hooks of a backend section into a driver, and follow the files.
+    """Weave the hooks of a backend section into a driver, with hot reload.
 
     :param driver: any share driver instance
     :param configuration: the backend's section: Manila's or Cinder's own
@@ -28,8 +28,8 @@ def weave_from_config(
     :param host: the share service's host, e.g. ``node1@alpha``
     :param new_context: see :func:`aspects.weave`
     :return: the woven driver; the driver itself if the section names no hooks
-    :raises HookConfigError: if the section has any error, with all of them
-    :raises AlreadyWoven: if the driver is woven
+    :raises HookConfigError: with all errors in the section, if it has any
+    :raises AlreadyWoven: if the driver is already woven
     """
     planned = plan(configuration, host, driver)
     if planned.problems:

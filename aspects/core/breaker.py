@@ -21,19 +21,19 @@ Method = Callable[..., Any]
 class Breaker:
     """The circuit breaker of one hook instance, shared by all threads.
 
-    It is closed while the hook works, and opens after a number of failures in a
-    row: the hook is skipped. After each pause one call tries the hook again.
+    It is closed while the hook works. After a number of consecutive failures it opens,
+    and the hook is skipped. After each pause, one call tries the hook again.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         #: Counters by event: ``suppressed``, ``slow``, ``skipped``, ``not_enforced``.
         self.counts: Counter[str] = Counter()
-        #: The number of failures in a row.
+        #: The number of consecutive failures.
         self.failures = 0
-        # A success of another kind of method does not show that these work again.
+        # Only a success of one of these kinds shows that the hook works again.
         self._failing_kinds: set[str] = set()
-        # The time of the last failure or trial.
+        # The time of the last failure or the last trial.
         self._since = 0.0
 
     def count(self, event: str) -> None:
@@ -56,11 +56,11 @@ class Breaker:
             self._since = time.monotonic()
 
     def worked(self, kind: str) -> None:
-        """Reset the failures in a row, if a method of this kind was among them.
+        """Reset the consecutive failures if they include a method of this kind.
 
         :param kind: ``pre``, ``post``, ``error`` or ``periodic``
         """
-        # Read without the lock: there are nearly always none.
+        # Read without the lock, because there are hardly ever failures.
         if self.failures:
             with self._lock:
                 if kind in self._failing_kinds:
@@ -68,9 +68,9 @@ class Breaker:
                     self.failures = 0
 
     def is_open(self, limit: int, pause: float) -> bool:
-        """Return whether to skip the hook in this call, and count it if so.
+        """Return whether to skip the hook in this call; count the skipped call.
 
-        :param limit: the failures in a row after which the breaker opens
+        :param limit: the number of consecutive failures after which the breaker opens
         :param pause: seconds between two trials of a failing hook
         """
         if self.failures < limit:
@@ -80,7 +80,7 @@ class Breaker:
             if self.failures >= limit and now < self._since + pause:
                 self.counts["skipped"] += 1
                 return True
-            # This call tries; other calls skip the hook for another pause.
+            # This call is the trial; the others skip the hook for another pause.
             self._since = now
             return False
 
@@ -118,13 +118,13 @@ def record_failure(
 def supervised(
     hook: Any, kind: str, method: Method, operation: str | None = None
 ) -> Method:
-    """Wrap a hook method to report slow runs and to close the breaker.
+    """Wrap a hook method to log slow runs and to close the breaker after a success.
 
     :param hook: the hook
     :param kind: ``pre``, ``post``, ``error`` or ``periodic``
     :param method: the hook method
     :param operation: the operation; None if it is the method's second argument
-    :return: the method itself where no option of the hook asks for either
+    :return: the method itself if the hook's options need neither
     """
     slow, limit = hook.hook_slow_seconds, hook.hook_failure_limit
     if not slow and not limit:

@@ -14,122 +14,122 @@ from aspects.operations import Operation, is_coroutine
 
 Owed = list[tuple[Step, Any]]
 
-# With [1:], Python would make a new slice at each call.
+# A constant, because [1:] would create a slice object in each call.
 REST = slice(1, None)
 
 
 class Enterable(Protocol):
-    """A chain, as a call uses it."""
+    """The part of a chain that a call uses."""
 
     def enter(self) -> Snapshot:
-        """Enter the current snapshot, which the caller has to leave."""
+        """Enter the current snapshot, and return it; the caller has to leave it."""
 
 
 def around(chain: Enterable, operation: Operation, method: Method) -> Method:
     """Put a chain of hooks around a driver method.
 
-    A hook whose turn comes before the driver is *owed* one completion: its post
-    method, in order, if all goes well; else its error method, in reverse order.
+    A hook whose turn comes before the driver is *owed* one completion: its post method,
+    in order, if the call succeeds, or else its error method, in reverse order.
 
-    :param chain: the hooks
-    :param operation: the operation, as hooks get it in ``func_name``
+    :param chain: the chain
+    :param operation: the operation, which hooks get in ``func_name``
     :param method: the driver method; a coroutine function is awaited
     """
 
     def run(*args: Any, **kwargs: Any) -> Any:
-        # The second way is for all calls; the first is for nearly all, and faster.
+        # A short cut for nearly all calls; of_call() is right for all of them.
         if operation.plain and args and args[0] is not None:
-            name, context, given, named = operation, args[0], args[REST], kwargs
+            name, context, pos, kw = operation, args[0], args[REST], kwargs
         else:
-            name, context, given, named = operation.of_call(args, kwargs)
+            name, context, pos, kw = operation.of_call(args, kwargs)
         owed: Owed = []
         snapshot = chain.enter()
         try:
             plan = snapshot.plans[name]
-            call = (context, name) + given
+            call = (context, name) + pos
             for step in plan.steps:
                 if step.skips and step.skips():
                     continue
                 try:
-                    data = step.pre(*call, **named)
+                    data = step.pre(*call, **kw)
                     if data is not None and issubclass(type(data), UpdatedArguments):
                         args, kwargs = name.with_changes(args, kwargs, data.changes)
-                        _, _, given, named = operation.of_call(args, kwargs)
-                        call = (context, name) + given
+                        _, _, pos, kw = operation.of_call(args, kwargs)
+                        call = (context, name) + pos
                         data = data.pre_hook_data
                     owed.append((step, data))
                 except Exception as error:
-                    if not step.suppresses("pre", error, name, context, given, named):
+                    if not step.suppresses("pre", error, name, context, pos, kw):
                         raise
                     owed.append((step, error))
                     name = step.note_veto(name, error)
-                    call = (context, name) + given
+                    call = (context, name) + pos
             driver = method
             if plan.observers:
-                this = Observed("driver", None, name, context, given, named)
+                this = Observed("driver", None, name, context, pos, kw)
                 driver = observed(method, plan.observers, this)
             result = driver(*args, **kwargs)
             while owed:
                 step, data = owed.pop(0)
                 try:
-                    answer = step.post(*(context, name, data, result) + given, **named)
+                    answer = step.post(*(context, name, data, result) + pos, **kw)
                     if answer is not None and issubclass(type(answer), UpdatedResults):
                         result = answer.results
                 except Exception as error:
-                    if not step.suppresses("post", error, name, context, given, named):
+                    if not step.suppresses("post", error, name, context, pos, kw):
                         raise
             return result
         except BaseException as error:
-            fail(owed, error, name, context, given, named)
+            fail(owed, error, name, context, pos, kw)
             raise
         finally:
             snapshot.leave()
 
     async def run_coroutine(*args: Any, **kwargs: Any) -> Any:
-        # The second way is for all calls; the first is for nearly all, and faster.
+        # A short cut for nearly all calls; of_call() is right for all of them.
         if operation.plain and args and args[0] is not None:
-            name, context, given, named = operation, args[0], args[REST], kwargs
+            name, context, pos, kw = operation, args[0], args[REST], kwargs
         else:
-            name, context, given, named = operation.of_call(args, kwargs)
+            name, context, pos, kw = operation.of_call(args, kwargs)
         owed: Owed = []
         snapshot = chain.enter()
         try:
             plan = snapshot.plans[name]
-            call = (context, name) + given
+            call = (context, name) + pos
             for step in plan.steps:
                 if step.skips and step.skips():
                     continue
                 try:
-                    data = step.pre(*call, **named)
+                    data = step.pre(*call, **kw)
                     if data is not None and issubclass(type(data), UpdatedArguments):
                         args, kwargs = name.with_changes(args, kwargs, data.changes)
-                        _, _, given, named = operation.of_call(args, kwargs)
-                        call = (context, name) + given
+                        _, _, pos, kw = operation.of_call(args, kwargs)
+                        call = (context, name) + pos
                         data = data.pre_hook_data
                     owed.append((step, data))
                 except Exception as error:
-                    if not step.suppresses("pre", error, name, context, given, named):
+                    if not step.suppresses("pre", error, name, context, pos, kw):
                         raise
                     owed.append((step, error))
                     name = step.note_veto(name, error)
-                    call = (context, name) + given
+                    call = (context, name) + pos
             driver = method
             if plan.observers:
-                this = Observed("driver", None, name, context, given, named)
+                this = Observed("driver", None, name, context, pos, kw)
                 driver = observed(method, plan.observers, this)
             result = await driver(*args, **kwargs)
             while owed:
                 step, data = owed.pop(0)
                 try:
-                    answer = step.post(*(context, name, data, result) + given, **named)
+                    answer = step.post(*(context, name, data, result) + pos, **kw)
                     if answer is not None and issubclass(type(answer), UpdatedResults):
                         result = answer.results
                 except Exception as error:
-                    if not step.suppresses("post", error, name, context, given, named):
+                    if not step.suppresses("post", error, name, context, pos, kw):
                         raise
             return result
         except BaseException as error:
-            fail(owed, error, name, context, given, named)
+            fail(owed, error, name, context, pos, kw)
             raise
         finally:
             snapshot.leave()
@@ -163,6 +163,6 @@ def fail(
                 step.hook, "error", operation, failure, context, args, kwargs
             )
         except BaseException:
-            # It ends the thread, after the other hooks had their completion.
+            # The exception ends the thread; first the other hooks get their completion.
             fail(owed, error, operation, context, args, kwargs)
             raise

@@ -24,9 +24,9 @@ LOG = log.getLogger(__name__)
 class Background:
     """Runs the methods of one hook in order, in a thread of its own.
 
-    It runs on futurist's executor: on native threads and, where eventlet has
-    patched the process, on green ones. The thread starts with the first method,
-    in the process of that call. It needs the extra ``background``.
+    It uses futurist's executor, with native threads, or green threads if eventlet has
+    patched the process. The thread starts with the first method, in the process of
+    that call. It needs the extra ``background``.
 
     :param name: the hook's name, for the log
     :param size: the number of methods that may wait
@@ -65,10 +65,10 @@ class Background:
         *args: Any,
         **kwargs: Any,
     ) -> None:
-        """Run a hook method after those that were enqueued before it.
+        """Enqueue a hook method, to run after those in the queue.
 
-        It runs with the caller's context variables. Its errors are logged, as there
-        is no caller left to raise them to.
+        It runs with the caller's context variables. Its errors are logged, because the
+        caller no longer waits for them.
 
         :param hook: the hook
         :param kind: ``pre``, ``post``, ``error`` or ``periodic``
@@ -81,7 +81,7 @@ class Background:
         hook = adapt(hook)
         method = supervised(hook, kind, method, operation)
         entered = False
-        # The queue may be closed while this call waits for capacity.
+        # Another thread may close the queue while this call waits for capacity.
         while not entered:
             queue = self._running_queue()
             if not queue.room.acquire(timeout=self._timeout):
@@ -95,14 +95,13 @@ class Background:
             try:
                 answer = in_context(method, *args, **kwargs)
             except BaseException as error:
-                given = args[len(PROTOCOLS[kind]) :]
-                record_failure(hook, kind, operation, error, args[0], given, kwargs)
+                rest = args[len(PROTOCOLS[kind]) :]
+                record_failure(hook, kind, operation, error, args[0], rest, kwargs)
             else:
                 if isinstance(answer, UpdatedResults):
                     LOG.warning(
                         "Hook %(hook)s cannot update the results of %(operation)s: "
-                        "with hook_dispatch = background the caller has them "
-                        "already",
+                        "with hook_dispatch = background the caller already has them",
                         {"hook": hook_name(hook), "operation": operation},
                     )
             finally:
@@ -111,7 +110,7 @@ class Background:
         try:
             queue.pool.submit(run)
         except RuntimeError:
-            # It was closed in between, and dropped this method with the others.
+            # A concurrent stop() closed the queue, and dropped this method too.
             queue.leave()
 
     def pending(self) -> int:
@@ -122,8 +121,8 @@ class Background:
     def stop(self) -> None:
         """Drain the queue, and drop the methods that have not begun in time.
 
-        Methods that are enqueued in the meantime are drained as well. One that runs
-        too long is abandoned: it goes on, but nothing waits for it.
+        Methods that are enqueued in the meantime are drained as well. A method that
+        runs too long is abandoned: it keeps running, but nothing waits for it.
         """
         queue = self._queue
         if queue is None or queue.process != os.getpid():
@@ -134,26 +133,26 @@ class Background:
                 self._queue = None
         queue.pool.shutdown(wait=False)
         if running:
-            # futurist waits for its threads when the interpreter exits, also for one
-            # that hangs, and has no public way to exclude one.
+            # At exit, futurist waits for all its threads, even for one that hangs. It
+            # has no public API to exclude one.
             from futurist import _thread
 
             for worker in queue.pool._workers:
                 _thread._to_be_cleaned.pop(worker, None)
             LOG.warning(
-                "Abandoned a method of hook %(hook)s: it stopped, and the method still "
-                "runs after %(drain)g s",
+                "Abandoned a method of hook %(hook)s: it still runs %(drain)g s after "
+                "the hook was stopped",
                 {"hook": self.name, "drain": self._drain},
             )
         if waiting:
-            self._drop(waiting, f"it stopped, and they took over {self._drain:g} s")
+            self._drop(waiting, f"not begun {self._drain:g} s after it was stopped")
 
     def _running_queue(self) -> _Queue:
         with self._starting:
             queue = self._queue
             if queue is None or queue.closed or queue.process != os.getpid():
                 queue = self._queue = _Queue(self._new_pool(max_workers=1), self._size)
-                # Registered after futurist's own exit handler, so it runs before that.
+                # Handlers run in reverse order: this one before futurist's own.
                 if not _to_stop:
                     atexit.register(_stop_all)
                 _to_stop.add(self)
@@ -174,7 +173,7 @@ class Background:
 
 
 class _Queue:
-    """The methods that wait for the thread of one process.
+    """The queued methods of one process.
 
     :param pool: runs one method after the other
     :param size: the number of methods that may wait or run
@@ -191,7 +190,7 @@ class _Queue:
         self._changed = threading.Condition()
 
     def enter(self) -> bool:
-        """Count a method in that has acquired capacity.
+        """Count a method that has acquired capacity as pending.
 
         :return: whether it may be enqueued; False if the queue is closed
         """
@@ -203,17 +202,17 @@ class _Queue:
         return False
 
     def begin(self) -> bool:
-        """Return whether the next method is to run.
+        """Return whether the next method may run.
 
-        Not once the queue is closed, which dropped it, nor in a child process, which
-        a green thread survives in.
+        It may not if the queue was closed, as that dropped it, nor in a child process,
+        where a green thread survives the fork.
         """
         with self._changed:
             self._running = not self.closed and os.getpid() == self.process
             return self._running
 
     def leave(self) -> None:
-        """Count a method out that has ended."""
+        """Remove a finished method from the count."""
         with self._changed:
             self._running = False
             self.pending -= 1
@@ -221,7 +220,7 @@ class _Queue:
         self.room.release()
 
     def close(self, timeout: float) -> tuple[int, bool]:
-        """Wait until the queue is empty, then take and begin no more methods.
+        """Wait until the queue is empty, then neither accept nor begin methods.
 
         :param timeout: seconds to wait
         :return: the number of methods that have not begun, and whether one runs

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Start each hook once, and stop it once when no snapshot uses it any more."""
+"""Start each hook once, and stop it once no snapshot uses it any more."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from aspects.secrets import text_of
 
 LOG = log.getLogger(__name__)
 
-#: Guards chains and leases while they change, and reports each change to waiters.
+#: Guards changes of chains and leases, and wakes up those who wait for a change.
 changed = threading.Condition(threading.RLock())
 
 
 class Lease:
-    """The use of one hook by snapshots, of whichever chains."""
+    """The use of one hook by the snapshots of all its chains."""
 
     __slots__ = ("_process", "holders", "transition")
 
     def __init__(self) -> None:
         #: The number of snapshots that hold the hook. Guarded by :data:`changed`.
         self.holders = 0
-        #: Held during a start or a stop, so that one waits for the other.
+        #: Held during a start or a stop, so that they exclude each other.
         self.transition = threading.Lock()
-        # The process that started the hook: threads and servers do not survive a fork.
+        # The ID of the process that started the hook: no thread survives a fork.
         self._process: int | None = None
 
     @property
     def running(self) -> bool:
-        """Whether this process started the hook, and has not stopped it since."""
+        """True from the start of the hook in this process until its stop."""
         return self._process == os.getpid()
 
     @running.setter
@@ -58,7 +58,7 @@ def lease_of(hook: Any) -> Lease:
 
 
 def hold(hooks: Iterable[Any]) -> None:
-    """Count one more holder of each hook.
+    """Add a holder to each hook.
 
     :param hooks: the hooks, adapted
     """
@@ -68,14 +68,14 @@ def hold(hooks: Iterable[Any]) -> None:
 
 
 def release(hooks: Sequence[Any], backend: str | None = None) -> Any:
-    """Count one holder less of each hook, and stop those that nobody holds.
+    """Remove a holder from each hook, and stop those without holders.
 
-    A hook may take its time to stop, and nobody waits for it here: hooks stop in a
-    thread, in reverse order, as a hook may observe those after it to their end.
+    The hooks are stopped in a thread, because a stop may take long. They are stopped
+    in reverse order, so that a hook can observe the later ones until they stop.
 
     :param hooks: the hooks, adapted, in order
     :param backend: the backend section, for the log
-    :return: the thread that stops hooks; None if there are none to stop
+    :return: the thread that stops the hooks; None if none is to be stopped
     """
     with changed:
         for hook in hooks:
@@ -90,7 +90,7 @@ def release(hooks: Sequence[Any], backend: str | None = None) -> Any:
     try:
         thread.start()
     except RuntimeError:
-        # The interpreter exits, or there are too many threads.
+        # The interpreter exits, or the process has too many threads.
         stop(unused, backend)
         return None
     return thread
@@ -103,7 +103,7 @@ def _is_unused(lease: Lease) -> bool:
 def start(hooks: Iterable[Any], backend: str | None) -> None:
     """Start the hooks that do not run yet.
 
-    :param hooks: the hooks, adapted, which the caller holds
+    :param hooks: the hooks, adapted; the caller is a holder
     :param backend: the backend section, for the log
     """
     for hook in hooks:
@@ -116,17 +116,17 @@ def start(hooks: Iterable[Any], backend: str | None) -> None:
 
 
 def stop(hooks: Sequence[Any], backend: str | None, *, forced: bool = False) -> None:
-    """Stop hooks that run and that nobody holds, in reverse order.
+    """Stop the running hooks without holders, in reverse order.
 
     :param hooks: the hooks, adapted, in order
     :param backend: the backend section, for the log
-    :param forced: also those that somebody holds: the process ends
+    :param forced: stop those with holders too, because the process exits
     """
     for hook in reversed(hooks):
         lease = lease_of(hook)
         with lease.transition:
             with changed:
-                # It may be in a chain again since its last snapshot was left.
+                # A chain may have taken the hook back since its last snapshot.
                 if not (lease.running and (forced or not lease.holders)):
                     continue
                 lease.running = False
@@ -139,18 +139,18 @@ def stop(hooks: Sequence[Any], backend: str | None, *, forced: bool = False) -> 
 
 
 def _attempt(
-    method: Callable[[], None], hook: Any, what: str, backend: str | None
+    method: Callable[[], None], hook: Any, verb: str, backend: str | None
 ) -> None:
-    """Start or stop a hook; log an error, which concerns no other hook."""
+    """Start or stop a hook; log its error, so that the other hooks follow."""
     try:
         method()
     except (Exception, SystemExit) as error:
         secrets = secret_options(hook.configuration)
         LOG.error(
-            "Failed to %(what)s hook %(hook)s of backend %(backend)s: "
+            "Failed to %(verb)s hook %(hook)s of backend %(backend)s: "
             "%(type)s: %(error)s",
             {
-                "what": what,
+                "verb": verb,
                 "hook": hook_name(hook),
                 "backend": backend,
                 "type": type(error).__name__,

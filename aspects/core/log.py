@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Log the errors of hooks that do not reach the caller, without secrets."""
+"""Log the errors of hooks that do not reach the caller; mask their secrets."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ LOG = log.getLogger(__name__)
 
 
 def hook_name(hook: object) -> str:
-    """Return the name of a hook instance as an operator knows it.
+    """Return the name of a hook instance that an operator knows.
 
-    :param hook: a hook; also one of Manila's contract
-    :return: its name in ``hook_drivers``, else the name of its class
+    :param hook: a hook, or a hook of Manila's contract
+    :return: its name in ``hook_drivers``, or else the name of its class
     """
     return getattr(hook, "instance_name", None) or type(hook).__name__
 
@@ -58,7 +58,7 @@ def log_veto(
     args: tuple[Any, ...] = (),
     kwargs: Mapping[str, Any] | None = None,
 ) -> None:
-    """Log a veto that is not enforced: the call goes on.
+    """Log a veto that is not enforced, so that the call proceeds.
 
     :param hook: the hook that raised
     :param operation: the operation, with its backend where it is an Operation
@@ -114,9 +114,9 @@ def secret_options(configuration: Any) -> list[str]:
 def arguments_of(
     operation: str, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None
 ) -> dict[str, Any]:
-    """Return the arguments of a call by name, as far as the names are known.
+    """Return the arguments of a call by name, if the names are known.
 
-    :param operation: the operation, which knows the names if it is an Operation
+    :param operation: the operation; the names are known if it is an Operation
     :param args: the positional arguments of the call
     :param kwargs: its keyword arguments
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Put the context managers of observing hooks around a driver or hook method."""
+"""Put the context managers of observers around a driver or hook method."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aspects.operations import is_coroutine
 
 
 def observes(hook: Any) -> bool:
-    """Return whether a hook observes others.
+    """Return whether a hook is an observer.
 
     :param hook: any hook
     """
@@ -31,20 +31,20 @@ def observed_method(
 ) -> Method:
     """Wrap a hook method so that each run of it is observed.
 
-    :param observers: the hooks that observe, the outermost first
+    :param observers: the observers, the outermost first
     :param hook: the hook, which does not observe itself
     :param kind: ``pre``, ``post``, ``error`` or ``periodic``
     :param method: the hook method, as the protocol calls it
     :param operation: the operation, for a tick
     """
-    observers = tuple(each for each in observers if each is not hook)
+    observers = tuple(observer for observer in observers if observer is not hook)
     own = getattr(hook, "hook", hook)
     protocol = len(PROTOCOLS[kind])
 
     def run(*args: Any, **kwargs: Any) -> Any:
         name = operation if kind == "periodic" else args[1]
-        given = args[protocol:]
-        with Observing(observers, Observed(kind, own, name, args[0], given, kwargs)):
+        rest = args[protocol:]
+        with Observing(observers, Observed(kind, own, name, args[0], rest, kwargs)):
             return method(*args, **kwargs)
 
     return run if observers else method
@@ -54,7 +54,7 @@ def observed(method: Method, observers: Sequence[HookBase], run: Observed) -> Me
     """Wrap a driver method so that one run of it is observed.
 
     :param method: the driver method; a coroutine function is awaited
-    :param observers: the hooks that observe, the outermost first
+    :param observers: the observers, the outermost first
     :param run: the run
     """
 
@@ -72,9 +72,9 @@ def observed(method: Method, observers: Sequence[HookBase], run: Observed) -> Me
 class Observing:
     """The context managers of several observers around one run.
 
-    An observer that fails is logged. It changes neither the run nor its exception.
+    An error of an observer is logged. It changes neither the run nor its exception.
 
-    :param observers: the hooks, the outermost first
+    :param observers: the observers, the outermost first
     :param observed: the run
     """
 

@@ -2,8 +2,8 @@
 """The proxies around a driver and around each of its woven methods.
 
 All woven drivers of one class share a class, which is generated for the first of them.
-It has a property for each attribute that the driver has: one that passes it on, or one
-that returns the woven method.
+It has a property for each attribute of the driver. The property returns the woven
+method if the attribute is one, or else the attribute itself.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from aspects.operations import METHODS, attribute
 
 
 def _class_attribute(cls: type, name: str) -> Any:
-    """Return an attribute of a class, not bound; None where it has none."""
+    """Return an attribute of a class, not bound, or None without it."""
     for base in cls.__mro__:
         if name in vars(base):
             return vars(base)[name]
@@ -31,17 +31,17 @@ def _class_attribute(cls: type, name: str) -> Any:
 
 
 def _special_method(obj: object, name: str) -> Any:
-    """Return a special method as Python looks it up: on the class, then bound."""
+    """Return a special method as Python finds it: on the class, then bound."""
     found = _class_attribute(type(obj), name)
     bind = getattr(type(found), "__get__", None)
     return found if bind is None else bind(found, obj, type(obj))
 
 
 class _Special:
-    """A special attribute of a proxy, mostly a method: that of what it wraps.
+    """A special attribute of a proxy, mostly a method, from the wrapped object.
 
-    ``len(woven)``, ``woven.__len__()`` and ``type(woven).__len__(woven)`` are the
-    same, as the standard library uses all three forms.
+    ``len(woven)``, ``woven.__len__()`` and ``type(woven).__len__(woven)`` all work,
+    because the standard library uses all three forms.
 
     :param name: e.g. ``__len__``
     """
@@ -61,17 +61,17 @@ class _Special:
 
 
 class _Proxy(wrapt.ObjectProxy):  # type: ignore
-    """A proxy that is represented and pickled as what it wraps."""
+    """A proxy with the representation and the pickle of the wrapped object."""
 
     __slots__ = ()
 
     __repr__ = _Special("__repr__")
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        # Hooks have threads and sockets, which cannot be pickled: what is loaded is
-        # what the proxy wraps. The pickle refers to it as to an object of its own, so
-        # that a helper of the driver that refers to it still does after loading. To
-        # load it takes the standard library alone.
+        # Hooks have threads and sockets, which cannot be pickled, so the pickle
+        # contains only the wrapped object. It is a separate object in the pickle, so
+        # that references to it in helpers of the driver survive. Loading the pickle
+        # needs nothing but the standard library.
         return operator.getitem, ((self.__wrapped__,), 0)
 
     def __reduce__(self) -> Any:
@@ -79,10 +79,10 @@ class _Proxy(wrapt.ObjectProxy):  # type: ignore
 
 
 class WovenMethod(_Proxy):
-    """A driver's method, with the hooks around each call of it.
+    """A driver method, with the hooks around each of its calls.
 
-    It passes for the method, since Manila and its tests treat methods as
-    objects: mocks with assertions, partials, attributes.
+    It behaves like the method in every other way, since Manila and its tests treat
+    methods as objects: mocks with assertions, partials, attributes.
     """
 
     __slots__ = ("_self_call", "_self_chain")
@@ -96,30 +96,30 @@ class WovenMethod(_Proxy):
         return copy.deepcopy(self.__wrapped__, memo)
 
 
-# The slot itself is the special method: to call the proxy is to call what the slot
-# holds, without the cost of a method that passes its arguments on.
+# The slot is the special method. A call of the proxy calls the function in the slot,
+# which saves the cost of a method that only passes its arguments along.
 WovenMethod.__call__ = WovenMethod._self_call  # type: ignore[method-assign]
 
 
 class WovenClass(WovenMethod):
-    """A class that a driver has in place of a method."""
+    """A proxy around a class that a driver exposes as a method."""
 
     __slots__ = ()
 
     @property
     def __signature__(self) -> inspect.Signature:
-        # Of what looks like a class, Python 3.13 wants to bind the slot __call__.
+        # The object looks like a class, and Python 3.13 would bind the slot __call__.
         return inspect.signature(self.__wrapped__)
 
 
 def _or_itself(name: str, operation: Callable[..., Any]) -> Any:
     """Return a special method for an operation that may return the driver.
 
-    It returns the woven driver instead: the driver itself would be a way around the
+    It returns the woven driver instead, because the driver itself would bypass the
     hooks, as in ``with woven as driver`` or after ``woven += 1``.
 
     :param name: the special method's name
-    :param operation: takes the driver, and the arguments of the special method
+    :param operation: called with the driver and the arguments of the special method
     """
 
     def special(self: WovenDriver, /, *args: Any) -> Any:
@@ -131,28 +131,27 @@ def _or_itself(name: str, operation: Callable[..., Any]) -> Any:
 
 
 class WovenDriver(_Proxy):
-    """A driver with its hooks around it: the woven driver."""
+    """The woven driver: a driver with its hooks around it."""
 
     __slots__ = ("_self_weaving",)
     _self_weaving: Any
     #: A weak reference to the driver's class.
     _self_class: Callable[[], Any]
-    #: The names of the attributes that are woven where they are methods.
+    #: The names of the attributes that are woven if they are methods.
     _self_methods: frozenset[str] = frozenset()
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
-        # To call the class of a driver is to make another driver, which is not woven.
+        # A call of the driver's class creates another driver, which is not woven.
         return cls._self_class()(*args, **kwargs)
 
-    # wrapt's own would raise and clear an AttributeError in C for every attribute
-    # of the driver, and again be called through a slot wrapper in a subclass. The
-    # semantics are the same, and the properties of the generated class are found
-    # several times faster.
+    # wrapt's method raises and clears an AttributeError in C for every attribute of
+    # the driver, and a subclass calls it through a slot wrapper. This one has the same
+    # semantics, and finds the properties of the generated class several times faster.
     __getattribute__ = object.__getattribute__
 
     def __getattr__(self, name: str) -> Any:
-        # Reached for what the generated class has no property for: what the driver
-        # makes up, what it was given later, and what it does not have.
+        # The generated class has no property for attributes that the driver computes,
+        # got later or does not have.
         if name in self._self_methods:
             return _woven(name)(self)
         return getattr(self.__wrapped__, name)
@@ -161,8 +160,8 @@ class WovenDriver(_Proxy):
         if name.startswith("_self_"):
             super().__setattr__(name, value)
             return
-        # A woven method that is put back where it was read must not be woven twice.
-        if name in self._self_methods and self._self_weaving.is_mine(value):
+        # A woven method that is assigned to its own name must not be woven twice.
+        if name in self._self_methods and self._self_weaving.wraps_this_chain(value):
             value = value.__wrapped__
         setattr(self.__wrapped__, name, value)
 
@@ -172,7 +171,7 @@ class WovenDriver(_Proxy):
         else:
             delattr(self.__wrapped__, name)
 
-    # A call of it initializes the driver again; wrapt's would replace the driver.
+    # An explicit call initializes the driver again; wrapt's would replace the driver.
     __init__ = _Special("__init__")  # type: ignore[assignment]
 
     if hasattr(object, "__getstate__"):  # since Python 3.11
@@ -198,7 +197,7 @@ class WovenDriver(_Proxy):
     __aexit__ = _Special("__aexit__")
 
 
-# wrapt's in-place operators would continue around the result, whatever it is.
+# wrapt's in-place operators would wrap any result.
 for _operator in (
     *("iadd", "iand", "ifloordiv", "ilshift", "imatmul", "imod", "imul"),
     *("ior", "ipow", "irshift", "isub", "itruediv", "ixor"),
@@ -210,7 +209,7 @@ for _operator in (
 def _woven(name: str) -> Callable[[WovenDriver], Any]:
     """Return a function that returns a woven method.
 
-    It looks the method that is wrapped up on the driver each time.
+    It looks up the driver method at each access.
 
     :param name: the name of the method
     """
@@ -225,7 +224,7 @@ def _woven(name: str) -> Callable[[WovenDriver], Any]:
             known, found = weaving.methods[name]
         except KeyError:
             return weaving.method_of(name, method)
-        # Each look-up makes a new bound method, equal to the last.
+        # Each look-up creates a new bound method that is equal to the last.
         if known is method or (type(method) is bound and known == method):
             return found
         return weaving.method_of(name, method)
@@ -233,9 +232,9 @@ def _woven(name: str) -> Callable[[WovenDriver], Any]:
     return get
 
 
-# Special methods that a proxy has for every driver, and that make an object an instance
-# of an abstract class such as collections.abc.Sized. Each has the methods that Python
-# uses in its place, through which wrapt's does the same.
+# Special methods that every proxy has, and that make an object an instance of an
+# abstract class such as collections.abc.Sized -> the methods that Python falls back to,
+# and wrapt too.
 _OPTIONAL: dict[str, tuple[str, ...]] = {
     "__hash__": (),
     "__len__": (),
@@ -249,25 +248,25 @@ _OPTIONAL: dict[str, tuple[str, ...]] = {
     "__aexit__": (),
 }
 
-# Special attributes that a proxy has by itself. It must not have the driver's __del__,
-# or the end of the proxy would be the end of the driver.
+# Special attributes that a proxy has already. It must not get the driver's __del__,
+# which would run when the proxy is freed.
 _PRESENT = {"__del__"}.union(*(vars(cls) for cls in WovenDriver.__mro__[:-1]))
 
 
-def _passed(name: str) -> property:
-    """Return a property that passes an attribute on."""
+def _passthrough(name: str) -> property:
+    """Return a property that reads an attribute of the driver."""
     return property(operator.attrgetter(f"__wrapped__.{name}"))
 
 
-def _specials(cls: type) -> dict[str, Any]:
-    """Return the special attributes of the generated class for a driver's class."""
+def _dunder_methods(cls: type) -> dict[str, Any]:
+    """Return the special attributes of the class generated for a driver's class."""
     members: dict[str, Any] = {}
     for name in {name for base in cls.__mro__[:-1] for name in vars(base)} - _PRESENT:
         if name.startswith("__") and name.endswith("__"):
             members[name] = _Special(name)
-    for name, instead in _OPTIONAL.items():
-        if all(_class_attribute(cls, each) is None for each in (name, *instead)):
-            # This is how Python says that an instance has no such method.
+    for name, fallbacks in _OPTIONAL.items():
+        if all(_class_attribute(cls, found) is None for found in (name, *fallbacks)):
+            # In Python, None means that instances do not have the method.
             members[name] = None
     return members
 
@@ -280,10 +279,10 @@ _classes: weakref.WeakKeyDictionary[type, dict[Any, type[WovenDriver]]] = (
 def _generated_class(
     driver: object, hook_methods: tuple[str, ...]
 ) -> type[WovenDriver]:
-    """Return the generated class for drivers of a driver's class.
+    """Return the class of the woven drivers of a driver's class.
 
-    :param driver: the first of them, or another one
-    :param hook_methods: the names of further methods that are woven
+    :param driver: a driver of that class
+    :param hook_methods: the names of further methods to weave
     """
     cls = type(driver)
     classes = _classes.setdefault(cls, {})
@@ -291,33 +290,33 @@ def _generated_class(
     if generated is None:
         methods = frozenset((*METHODS, *hook_methods))
         members = {
-            # It has the driver's name in logs and in error messages.
+            # Logs and error messages show the name of the driver's class.
             "__module__": cls.__module__,
             "__qualname__": cls.__qualname__,
             "__doc__": cls.__doc__,
-            "__annotations__": _passed("__annotations__"),
+            "__annotations__": _passthrough("__annotations__"),
             "__slots__": (),
             "_self_class": weakref.ref(cls),
             "_self_methods": methods,
-            **_specials(cls),
+            **_dunder_methods(cls),
         }
         names = {name for base in cls.__mro__ for name in vars(base)}
-        # An attribute that only later drivers have passes as well, but slower.
+        # An attribute that only later drivers have is passed through too, but slower.
         for name in names | set(attribute(driver, "__dict__") or ()):
             if name in methods:
                 members[name] = property(_woven(name))
             elif name.isidentifier() and not name.startswith(("__", "_self_")):
-                members[name] = _passed(name)
+                members[name] = _passthrough(name)
         generated = type(cls.__name__, (WovenDriver,), members)
         classes[hook_methods] = generated
     return generated
 
 
 def woven_driver(driver: object, hook_methods: tuple[str, ...]) -> WovenDriver:
-    """Return the proxy around a driver, as yet without a weaving.
+    """Return the proxy around a driver; the caller has to set its weaving.
 
     :param driver: the driver
-    :param hook_methods: the names of further methods that are woven
+    :param hook_methods: the names of further methods to weave
     """
     cls = _generated_class(driver, hook_methods)
     woven: WovenDriver = wrapt.ObjectProxy.__new__(cls, driver)

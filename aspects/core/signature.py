@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Adapt a hook method's signature to the call protocol."""
+"""Adapt the signature of a hook method to the call protocol."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from typing import Any
 
 from aspects.operations import is_coroutine
 
-Action = Callable[..., Any]
+Method = Callable[..., Any]
 
-#: The arguments that the protocol passes to each hook method, by position, before the
-#: arguments of the call.
+#: The arguments that each hook method gets by position, before those of the call.
 PRE = ("context", "func_name")
 POST = ("context", "func_name", "pre_hook_data", "driver_action_results")
 ERROR = ("context", "func_name", "pre_hook_data", "error")
@@ -27,27 +26,27 @@ _POSITIONAL = (
 )
 
 
-def adapt_signature(method: Action, protocol: tuple[str, ...]) -> Action:
+def adapt_signature(method: Method, protocol: tuple[str, ...]) -> Method:
     """Return a hook method that can be called as ``HookBase`` declares it.
 
-    Manila passes the protocol's arguments by keyword, so a hook that was written for
-    it may declare them in any way. For each of them:
+    Manila passes the protocol's arguments by keyword, so a hook written for Manila may
+    declare them in any order and under any name. Each argument goes to:
 
-    1. A parameter of its name receives it.
-    2. Otherwise the positional parameter at its place in the protocol receives it, if
-       that has a name of its own, such as ``ctxt``. This does not hold for a method
-       that names others of them and has ``**kwargs`` without ``*args``: as in Manila,
-       ``share`` of ``(context, share, **kwargs)`` is an argument of the call.
-    3. Otherwise ``*args`` receives it, if all of them come in order; else ``**kwargs``.
+    1. the parameter with its name;
+    2. else the positional parameter at its place, if that has another name, such as
+       ``ctxt``. This does not apply to a method that names other arguments of the
+       protocol and has ``**kwargs`` without ``*args``. As in Manila, ``share`` of
+       ``(context, share, **kwargs)`` is an argument of the call;
+    3. else ``*args`` if all arguments are in order, or ``**kwargs`` if not.
 
-    The call's positional arguments fill the positional parameters that are left, then
-    ``*args``. A method without ``*args`` receives them by the names of the parameters
-    of the driver's method instead.
+    The call's positional arguments fill the remaining positional parameters, then
+    ``*args``. A method without ``*args`` gets them by the names that the driver method
+    gives to its parameters.
 
     :param method: a bound method of a hook, or any other callable
     :param protocol: the names of the protocol's arguments, in order
-    :return: the method itself if a call by position does just that; also if it has no
-        signature, as some that are written in C
+    :return: the method itself if it needs no adapting, or has no signature, such as
+        some functions written in C
     """
     try:
         parameters = inspect.signature(method).parameters.values()
@@ -60,7 +59,7 @@ def adapt_signature(method: Action, protocol: tuple[str, ...]) -> Action:
     named = {p.name for p in (*positional, *keyword_only)}.intersection(protocol)
     may_rename = takes_args or not takes_kwargs or not named
 
-    # The protocol's argument that each positional parameter receives, if any.
+    # The protocol's argument for each positional parameter, or None.
     received: list[str | None] = []
     for place, parameter in enumerate(positional):
         argument = None
@@ -74,14 +73,14 @@ def adapt_signature(method: Action, protocol: tuple[str, ...]) -> Action:
         return method
 
     def adapted(*args: Any, **kwargs: Any) -> Any:
-        given = dict(zip(protocol, args))
+        by_name = dict(zip(protocol, args))
         rest = args[len(protocol) :]
         if rest and not takes_args:
-            rest, kwargs = (), given["func_name"].arguments(rest, kwargs)
+            rest, kwargs = (), by_name["func_name"].arguments(rest, kwargs)
         ordered = []
         for parameter, argument in zip(positional, received):
             if argument is not None:
-                ordered.append(given.pop(argument))
+                ordered.append(by_name.pop(argument))
             elif rest:
                 ordered.append(rest[0])
                 rest = rest[1:]
@@ -90,30 +89,30 @@ def adapt_signature(method: Action, protocol: tuple[str, ...]) -> Action:
             elif parameter.default is not parameter.empty:
                 ordered.append(parameter.default)
             else:
-                # Python's own error says that this one is missing.
+                # The call raises Python's own error for the missing argument.
                 break
-        return method(*ordered, *rest, **given, **kwargs)
+        return method(*ordered, *rest, **by_name, **kwargs)
 
     return adapted
 
 
 #: The hook methods that every hook has.
-ACTIONS = ("_execute_pre_hook", "_execute_post_hook", "_execute_periodic_hook")
+HOOK_METHODS = ("_execute_pre_hook", "_execute_post_hook", "_execute_periodic_hook")
 
 
 def never_runs(hook: object) -> str | None:
-    """Return why a method of a hook would never run; None if all would.
+    """Return why a method of a hook would never run, or None if all would.
 
-    A call of a coroutine function or generator function does not run it.
+    A call of a coroutine function or generator function does not run its body.
 
     :param hook: a hook, or its class
     """
-    for name in (*ACTIONS, "_execute_error_hook"):
-        action = getattr(hook, name, None)
+    for name in (*HOOK_METHODS, "_execute_error_hook"):
+        method = getattr(hook, name, None)
         if (
-            is_coroutine(action)
-            or inspect.isgeneratorfunction(action)
-            or inspect.isasyncgenfunction(action)
+            is_coroutine(method)
+            or inspect.isgeneratorfunction(method)
+            or inspect.isasyncgenfunction(method)
         ):
             return f"{name} would never run: it is a coroutine or generator function"
     return None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A chain, and the immutable snapshots of it that calls enter and leave."""
+"""The chain of a backend, and its immutable snapshots, which calls enter and leave."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from aspects.core.step import Step, Switches, adapt, reports_changes
 
 
 class Owner(Protocol):
-    """The chain that a snapshot was made by."""
+    """The chain that created a snapshot."""
 
     def drained(self, snapshot: Snapshot, /) -> None:
         """Release the hooks of a retired snapshot that no call uses any more."""
@@ -24,9 +24,9 @@ class Owner(Protocol):
 class Snapshot:
     """The hooks of a chain and their switches at one moment.
 
-    A call enters the current snapshot, uses nothing else, and leaves it. A change
-    of a switch or of the hooks makes a new snapshot and retires the old one, which
-    releases its hooks when the last call has left.
+    A call enters the current snapshot, uses nothing else, and leaves it. A change of a
+    switch or of the hooks creates a new snapshot and retires the old one. The old one
+    releases its hooks after the last call has left.
 
     :param hooks: the hooks, adapted, in order
     """
@@ -40,33 +40,33 @@ class Snapshot:
         self.hooks = hooks
         self.switches = tuple(map(Switches.of, hooks))
         hold(hooks)
-        #: Whether a call involves no hook, and so is the driver's own.
+        #: Whether a call runs no hook, so that the proxy can return the driver method.
         self.idle = not any(
             own.enable("pre", "post") or (own.periodic_hooks_enabled and observes(hook))
             for hook, own in zip(hooks, self.switches)
         )
-        # An entry for each call in flight, and one until the snapshot is retired.
-        # Appending and popping are atomic.
+        # An entry for each call in flight, plus one until the snapshot is retired. A
+        # list, because append and pop are atomic.
         self.calls: list[None] = [None]
         self.plans = Plans(hooks, self.switches)
 
     def leave(self) -> None:
-        """Count a call out. The last one to leave a retired snapshot reports it."""
+        """Leave the snapshot, and notify its owner if it is retired and now unused."""
         self.calls.pop()
         if not self.calls:
             self.owner.drained(self)
 
     def retire(self, owner: Owner) -> None:
-        """Report when the last call has left. From here on, no call may enter.
+        """Retire the snapshot: no call may enter it any more.
 
-        :param owner: gets the report, which may come more than once
+        :param owner: notified after the last call has left, perhaps more than once
         """
         self.owner = owner
         self.leave()
 
 
 class Plans(dict[str, "Plan"]):
-    """The plans of one snapshot by operation, each made at its first call.
+    """The plans of one snapshot by operation, each created at its first call.
 
     :param hooks: the hooks, adapted, in order
     :param switches: the switches of each hook
@@ -84,7 +84,7 @@ class Plans(dict[str, "Plan"]):
 
 
 class Plan:
-    """What the calls of one operation run, in one snapshot.
+    """The steps and observers for the calls of one operation, in one snapshot.
 
     :param hooks: the hooks of the snapshot, adapted, in order
     :param switches: the switches of each hook
@@ -99,7 +99,7 @@ class Plan:
         selected = [
             (hook, own) for hook, own in zip(hooks, switches) if own.select(operation)
         ]
-        #: The hooks that observe, the outermost first.
+        #: The observers, the outermost first.
         self.observers = tuple(
             hook
             for hook, own in selected
@@ -129,7 +129,7 @@ class Chain:
     def __init__(self, hooks: Iterable[Any], backend: str | None = None) -> None:
         self.backend = backend
         self._started = self._closed = self._frozen = False
-        # The snapshots that calls in flight still use, and the threads that stop hooks.
+        # Retired snapshots that calls in flight still use, and threads that stop hooks.
         self._retired: tuple[Snapshot, ...] = ()
         self._stopping: tuple[threading.Thread, ...] = ()
         self.hooks: tuple[Any, ...] = ()
@@ -140,19 +140,19 @@ class Chain:
             self.refresh()
 
     def enter(self) -> Snapshot:
-        """Enter the current snapshot, which the caller has to leave."""
+        """Enter the current snapshot, and return it; the caller has to leave it."""
         if self._polled and self._poll() != self._polled_values:
             self.refresh()
         while True:
             snapshot = self.snapshot
             snapshot.calls.append(None)
-            # If it was retired just before, it may have released its hooks.
+            # A snapshot that was retired just before may have released its hooks.
             if snapshot is self.snapshot:
                 return snapshot
             snapshot.leave()
 
     def refresh(self) -> None:
-        """Make a new snapshot after a switch has changed."""
+        """Create a new snapshot after a switch has changed."""
         with changed:
             if self._frozen:
                 return
@@ -167,16 +167,16 @@ class Chain:
     def replace(
         self, hooks: Iterable[Any], set_switches: Callable[[], None] = lambda: None
     ) -> None:
-        """Replace the hooks as a whole; calls in flight keep the hooks they have.
+        """Replace all hooks at once; calls in flight keep the hooks they have.
 
-        New hooks are started before, if the chain is. Those that are left out stop
-        after the last call has left, in a thread of their own.
+        If the chain is started, new hooks are started first. Removed hooks are stopped
+        in a separate thread, after the last call has left.
 
         :param hooks: the hooks, in order; current hooks may be among them
         :param set_switches: sets the switches of the hooks
         """
         hooks, adapted = self._adapt(hooks)
-        # Held from here on: one that was left out before is not stopped any more.
+        # From here on they are not stopped, even if an earlier change removed them.
         hold(adapted)
         try:
             if self._started:
@@ -207,37 +207,37 @@ class Chain:
     def stop(self, end: float) -> None:
         """Run no more hooks, and stop them once the last call has left.
 
-        :param end: the time on :func:`time.monotonic` until which to wait for calls
-            in flight, and for hooks that were left out before
+        :param end: the time on :func:`time.monotonic` until which to wait for calls in
+            flight, and for hooks that were removed earlier
         """
         with changed:
             earlier = self._stopping
-            # Hooks that were never started are not stopped: they go on to run.
+            # Hooks that were never started are not stopped, so they keep running.
             self._started, self._closed = False, self._started
             self.refresh()
             changed.wait_for(lambda: not self._retired, max(0, end - time.monotonic()))
-            # The process ends: hooks have to stop beside calls that go on.
+            # The process exits, so hooks stop even if calls are still in flight.
             for snapshot in self._retired:
                 self.drained(snapshot)
-            stopping = [each for each in self._stopping if each not in earlier]
+            stopping = [thread for thread in self._stopping if thread not in earlier]
         for thread in earlier:
             thread.join(max(0, end - time.monotonic()))
         for thread in stopping:
             thread.join()
         for hook in reversed(self._adapted):
-            # A hook that was never started may have a queue all the same.
+            # A hook that was never started may have a queue nevertheless.
             if hook.dispatcher is not None and not lease_of(hook).running:
                 hook.dispatcher.stop()
 
     def _adapt(self, hooks: Iterable[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-        """Return hooks as given, and as the chain uses them."""
+        """Return the hooks, and the adapted hooks that the chain uses."""
         hooks = tuple(hooks)
         known = {id(hook): own for hook, own in zip(self.hooks, self._adapted)}
         return hooks, tuple(known.get(id(hook)) or adapt(hook) for hook in hooks)
 
     def _set_hooks(self, hooks: tuple[Any, ...], adapted: tuple[Any, ...]) -> None:
         self.hooks, self._adapted = hooks, adapted
-        # The hooks whose switches have to be compared at each call.
+        # The hooks that do not report changes, so that each call reads their switches.
         self._polled = tuple(hook for hook in hooks if not reports_changes(hook))
         for hook in hooks:
             if reports_changes(hook):
@@ -276,15 +276,15 @@ class _Chains:
 
     def __iter__(self) -> Iterator[Chain]:
         references = tuple(self._references)
-        return (chain for each in references if (chain := each()) is not None)
+        return (chain for ref in references if (chain := ref()) is not None)
 
     def add(self, chain: Chain) -> None:
-        if not any(each is chain for each in self):
+        if not any(known is chain for known in self):
             references = self._references
             references.append(weakref.ref(chain))
-            # Forget those that are gone now and then: at each doubling.
+            # Remove dead references each time the list has doubled.
             if len(references) & (len(references) - 1) == 0:
-                references[:] = [each for each in references if each() is not None]
+                references[:] = [ref for ref in references if ref() is not None]
 
 
 def _watch(hook: Any, chain: Chain) -> None:
@@ -294,7 +294,7 @@ def _watch(hook: Any, chain: Chain) -> None:
     hook._chains.add(chain)
 
 
-class Momentary:
+class SingleCallChain:
     """A chain that exists for one call.
 
     :param hooks: the hooks, in order
@@ -304,7 +304,7 @@ class Momentary:
         self._hooks = tuple(map(adapt, hooks))
 
     def enter(self) -> Snapshot:
-        """Enter a new snapshot, which the caller has to leave."""
+        """Enter a new snapshot, and return it; the caller has to leave it."""
         snapshot = Snapshot(self._hooks)
         snapshot.calls.append(None)
         snapshot.retire(self)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One hook in a chain: the methods that are enabled for an operation."""
+"""A step: one hook in a chain, with the methods enabled for an operation."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Switches(NamedTuple):
     def select(self, operation: str) -> bool:
         """Return whether the hook is for an operation.
 
-        A tick is not an operation: a switch of its own enables it.
+        A tick is not an operation; ``enable_periodic_hooks`` alone enables it.
 
         :param operation: the operation
         """
@@ -79,10 +79,10 @@ class Switches(NamedTuple):
 
 
 class AdaptedHook:
-    """A hook of Manila's own contract, with defaults for what it lacks.
+    """A hook of Manila's contract, with defaults for missing attributes.
 
-    Its switches are plain attributes. Nothing reports a change of them, so a chain
-    compares them when a call begins.
+    Its switches are plain attributes, which do not report changes, so a chain reads
+    them when a call begins.
 
     :param hook: the hook
     """
@@ -101,14 +101,14 @@ class AdaptedHook:
 
     @property
     def instance_name(self) -> str:
-        """The name in ``hook_drivers``, else that of the class."""
+        """The name in ``hook_drivers``, or else the name of the class."""
         return getattr(self.hook, "instance_name", "") or type(self.hook).__name__
 
     @property
     def hook_operations(self) -> tuple[str, ...]:
-        """The patterns of an instance section; all operations without one.
+        """The patterns of the instance section, or a pattern for all operations.
 
-        The class may have an attribute of its own under that name.
+        A class of Manila's contract may have an unrelated attribute of that name.
         """
         patterns = getattr(self.hook, "hook_operations", None)
         if isinstance(patterns, (list, tuple, set, frozenset)):
@@ -117,15 +117,15 @@ class AdaptedHook:
 
     @property
     def may_veto(self) -> bool:
-        """Whether an error of the pre method forbids the call."""
+        """True if an error of the pre method denies the call."""
         return bool(getattr(self.hook, "may_veto", not self.suppress_pre_hooks_errors))
 
 
 def adapt(hook: Any) -> Any:
-    """Return a hook with everything that a chain uses.
+    """Return a hook with all attributes that a chain uses.
 
     :param hook: any hook
-    :return: the hook itself if it inherits HookBase
+    :return: the hook itself if it inherits HookBase, or else an adapted hook
     """
     return hook if isinstance(hook, (HookBase, AdaptedHook)) else AdaptedHook(hook)
 
@@ -133,7 +133,7 @@ def adapt(hook: Any) -> Any:
 def reports_changes(hook: Any) -> bool:
     """Return whether a hook refreshes its chains when a switch is set.
 
-    :param hook: any hook; a subclass may have plain attributes in place of switches
+    :param hook: any hook; a subclass may replace switches by plain attributes
     """
     return isinstance(hook, HookBase) and all(
         isinstance(getattr(type(hook), name), Switch) for name in Switches._fields
@@ -144,22 +144,24 @@ def matches(operation: str, patterns: Iterable[str]) -> bool:
     """Return whether an operation is one of ``hook_operations``.
 
     :param operation: the operation
-    :param patterns: names and glob patterns; one that begins with ``!`` excludes.
-        No pattern matches nothing; exclusions alone match everything else
+    :param patterns: names and glob patterns; one that begins with ``!`` excludes. An
+        empty list matches nothing; exclusions alone match everything else
     """
-    included = [each for each in patterns if not each.startswith("!")]
-    excluded = [each[1:] for each in patterns if each.startswith("!")]
+    included = [pattern for pattern in patterns if not pattern.startswith("!")]
+    excluded = [pattern[1:] for pattern in patterns if pattern.startswith("!")]
     if excluded and not included:
         included = ["*"]
-    return any(fnmatch.fnmatchcase(operation, each) for each in included) and not any(
-        fnmatch.fnmatchcase(operation, each) for each in excluded
-    )
+
+    def matches_any(patterns: list[str]) -> bool:
+        return any(fnmatch.fnmatchcase(operation, pattern) for pattern in patterns)
+
+    return matches_any(included) and not matches_any(excluded)
 
 
 def error_method(hook: Any) -> Method | None:
-    """Return the error method of a hook, or None if the hook has none of its own.
+    """Return the error method of a hook, or None if it does not implement one.
 
-    :param hook: any hook; one of Manila's contract has no such method
+    :param hook: any hook
     """
     method = getattr(hook, "_execute_error_hook", None)
     if getattr(method, "__func__", method) is HookBase._execute_error_hook:
@@ -171,7 +173,7 @@ _NAMES = {kind: f"_execute_{kind}_hook" for kind in PROTOCOLS}
 
 
 def disabled(*args: Any, **kwargs: Any) -> None:
-    """Do nothing: runs in place of a hook method that is disabled."""
+    """Do nothing; replaces a disabled hook method."""
 
 
 class Step:
@@ -180,7 +182,7 @@ class Step:
     :param hook: the hook, adapted
     :param switches: its switches
     :param operation: the operation; ``periodic`` for a tick
-    :param observers: the hooks that observe this one
+    :param observers: the observers of this hook
     """
 
     __slots__ = ("error", "hook", "periodic", "post", "pre", "skips", "switches")
@@ -208,7 +210,7 @@ class Step:
     def _method(
         self, kind: str, operation: str, observers: Sequence[HookBase]
     ) -> Method:
-        """Return a hook method as the chain calls it."""
+        """Return a hook method with the wrappers that its options need."""
         hook = self.hook
         tick = operation == "periodic"
         if (kind == "periodic") is not tick or not self.switches.enables(kind):
@@ -222,10 +224,10 @@ class Step:
         dispatcher = hook.dispatcher
         if dispatcher is None:
             return supervised(hook, kind, method, operation if tick else None)
-        if kind in hook.deferred_actions:
+        if kind in hook.deferred_methods:
             return _deferred(dispatcher, hook, kind, method, operation)
-        if kind in hook.dispatching_actions:
-            # The dispatcher supervises the part that the method hands to it.
+        if kind in hook.dispatching_methods:
+            # The dispatcher supervises the part of the work that it gets.
             return method
         return supervised(hook, kind, method, operation if tick else None)
 
@@ -243,8 +245,8 @@ class Step:
         try:
             return getattr(self, kind)(*args, **kwargs)
         except Exception as error:
-            given = args[len(PROTOCOLS[kind]) :]
-            if not self.suppresses(kind, error, operation, args[0], given, kwargs):
+            rest = args[len(PROTOCOLS[kind]) :]
+            if not self.suppresses(kind, error, operation, args[0], rest, kwargs):
                 raise
             return None if kind == "error" else error
 
@@ -257,11 +259,11 @@ class Step:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> bool:
-        """Return whether an error ends here; log it if it does.
+        """Return whether an error is suppressed, and log it if it is.
 
-        Hooks never keep a backend from working by itself: errors in a routine
-        operation are suppressed, and so is a veto, unless ``hook_operations`` has
-        the very name of the operation.
+        Hooks never keep a backend from working by itself. So errors in a routine
+        operation are suppressed. A veto there is suppressed too, unless
+        ``hook_operations`` contains the exact name of the operation.
 
         :param kind: ``pre``, ``post``, ``error`` or ``periodic``
         :param error: the exception of the hook method
@@ -271,7 +273,7 @@ class Step:
         :param kwargs: the keyword arguments of the call, less the context
         """
         call = (context, args, kwargs)
-        # A tick has a switch of its own.
+        # suppress_periodic_hooks_errors applies to a tick, although it is routine.
         routine = kind != "periodic" and not getattr(operation, "requested", True)
         if kind == "pre" and (veto := Veto.within(error)):
             if self.switches.hook_enforcement == "warn":
@@ -289,11 +291,12 @@ class Step:
         return True
 
     def note_veto(self, operation: Any, error: Exception) -> Any:
-        """Return the operation for the rest of a call whose veto is not enforced.
+        """Return the operation with the veto of a hook in warn mode added.
 
         :param operation: the operation
         :param error: a suppressed error of the pre method
-        :return: the operation itself, unless the error is a veto in warn mode
+        :return: the operation for the rest of the call; the same one unless the error
+            is a veto in warn mode
         """
         veto = Veto.within(error)
         if veto is None or self.switches.hook_enforcement != "warn":
@@ -311,7 +314,7 @@ def _text(error: BaseException) -> str:
 def _deferred(
     dispatcher: Any, hook: Any, kind: str, method: Method, operation: str
 ) -> Method:
-    """Return a function that enqueues a hook method in place of running it."""
+    """Return a function that enqueues a hook method instead of running it."""
     tick = operation if kind == "periodic" else None
 
     def put(*args: Any, **kwargs: Any) -> None:
@@ -321,7 +324,7 @@ def _deferred(
 
 
 def step_of(hook: Any, operation: Any) -> Step:
-    """Return a step for a hook that is run by hand.
+    """Return a step to run a hook outside a chain.
 
     :param hook: the hook
     :param operation: the operation

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What arrived at the other ends of the demo's hooks."""
+"""Receive the output of the demo's hooks, and compare it with the hooks' runs."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from typing import Any
 from cheroot import wsgi
 from prometheus_client.parser import text_string_to_metric_families
 
-from aspects.demo.journal import ENDINGS, Action
+from aspects.demo.journal import COMPLETIONS, HookRun
 
 LOG = logging.getLogger(__name__)
 
-#: Seconds that events may take to arrive when all is done.
-PATIENCE = 10.0
+#: Seconds to wait, after the scenario, for events that are not delivered yet.
+TIMEOUT = 10.0
 
-#: The last part of the type of the event that each action sends.
+#: Hook method -> last part of the type of the event that it sends.
 PHASES = {"pre": "start", "post": "end", "error": "error", "periodic": "periodic"}
 
 
 def free_port() -> int:
-    """Return a port of loopback that nothing listens on."""
+    """Return an unused port of the loopback interface."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -40,19 +40,19 @@ def free_port() -> int:
 
 
 class Receiver:
-    """An HTTP server that takes the events of the webhook hook.
+    """An HTTP server for the events of the webhook hook.
 
-    :param secret: what they are signed with
+    :param secret: the secret with which the hook signs its events
     """
 
     def __init__(self, secret: str) -> None:
         self._secret = secret.encode()
         self._lock = threading.Lock()
-        #: The events that arrived with a good signature, in order.
+        #: The events with a valid signature, in order of arrival.
         self.events: list[dict[str, Any]] = []
-        #: How many arrived without.
+        #: The number of requests without a valid signature.
         self.forged = 0
-        self._server = wsgi.Server(("127.0.0.1", 0), self._take, numthreads=2)
+        self._server = wsgi.Server(("127.0.0.1", 0), self._receive, numthreads=2)
         self._server.shutdown_timeout = 2
 
     def __enter__(self) -> Receiver:
@@ -74,14 +74,14 @@ class Receiver:
 
     @property
     def url(self) -> str:
-        """Where to send events to."""
+        """Return the URL to which events are posted."""
         return f"http://127.0.0.1:{self._server.bind_addr[1]}/events"
 
-    def _take(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+    def _receive(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         digest = hmac.digest(self._secret, body, hashlib.sha256).hex()
-        given = environ.get("HTTP_X_MANILA_ASPECTS_SIGNATURE", "")
-        if not hmac.compare_digest(given, f"sha256={digest}"):
+        signature = environ.get("HTTP_X_MANILA_ASPECTS_SIGNATURE", "")
+        if not hmac.compare_digest(signature, f"sha256={digest}"):
             with self._lock:
                 self.forged += 1
             start_response("401 Unauthorized", [])
@@ -92,17 +92,17 @@ class Receiver:
         return [b""]
 
     def types(self) -> Counter[str]:
-        """Count the events that arrived by type, each of an id once."""
+        """Count the received events by type; repeats of an event ID count once."""
         with self._lock:
             types = {event["id"]: event["type"] for event in self.events}
         return Counter(types.values())
 
 
 def scrape(port: int) -> dict[str, list[Any]]:
-    """Read what the metrics hook counts, as Prometheus does.
+    """Read the metrics hook's endpoint, as Prometheus does.
 
-    :param port: the port of its endpoint
-    :returns: the samples by the name of their metric; none if nothing listens
+    :param port: the port of the endpoint
+    :returns: metric name -> samples; empty if the endpoint does not answer
     """
     address = f"http://127.0.0.1:{port}/metrics"
     try:
@@ -118,37 +118,37 @@ def scrape(port: int) -> dict[str, list[Any]]:
 
 
 class Arrivals:
-    """What arrived, compared with what the hooks of a backend did.
+    """Compare the output that was received with the runs of a backend's hooks.
 
-    :param actions: all actions that were seen
-    :param backend: the backend whose hooks have other ends
+    :param runs: the runs of all backends' hooks
+    :param backend: the backend whose hooks have receivers
     :param audit_log: the audit hook's file
-    :param receiver: takes the webhook hook's events
+    :param receiver: the receiver of the webhook hook's events
     :param metrics_port: the port of the metrics hook
     """
 
     def __init__(
         self,
-        actions: Sequence[Action],
+        runs: Sequence[HookRun],
         backend: str,
         audit_log: Path,
         receiver: Receiver,
         metrics_port: int,
     ) -> None:
-        self._actions = [action for action in actions if action.backend == backend]
+        self._runs = [run for run in runs if run.backend == backend]
         self._audit_log = audit_log
         self._receiver = receiver
         self._port = metrics_port
 
-    def _of(self, hook: str, *kinds: str) -> list[Action]:
-        return [a for a in self._actions if a.hook == hook and a.kind in kinds]
+    def _of(self, hook: str, *kinds: str) -> list[HookRun]:
+        return [run for run in self._runs if run.hook == hook and run.kind in kinds]
 
     def rows(self) -> Iterator[tuple[str, str, str]]:
-        """Yield what arrived where: hook, place, what; wait for what is under way."""
+        """Yield hook, destination and content; wait for events in flight."""
         yield "audit", str(self._audit_log.name), _counted("line", self._outcomes())
-        vetoes = [a.raised for a in self._of("guard", "pre") if a.raised]
+        vetoes = [run.raised for run in self._of("guard", "pre") if run.raised]
         yield "guard", "the caller", f"{len(vetoes)} veto: {'; '.join(vetoes)}"
-        types = Counter(kind.rpartition(".")[2] for kind in self._arrived().elements())
+        types = Counter(kind.rpartition(".")[2] for kind in self._received().elements())
         yield "webhook", self._receiver.url, _counted("signed event", types)
         samples = scrape(self._port).get("manila_aspects_calls_total", [])
         calls: Counter[str] = Counter()
@@ -163,43 +163,54 @@ class Arrivals:
         lines = self._audit_log.read_text("utf-8").splitlines()
         return Counter(json.loads(line)["outcome"] for line in lines)
 
-    def _due(self) -> Counter[str]:
-        """Count the events that the webhook hook's actions owe, by type."""
-        due: Counter[str] = Counter()
-        for action in self._of("webhook", *PHASES):
-            what = "" if action.kind == "periodic" else f"{action.operation}."
-            due[f"org.openstack.manila.share.{what}{PHASES[action.kind]}"] += 1
-        return due
+    def _expected(self) -> Counter[str]:
+        """Count the events that the webhook hook has to send, by type."""
+        expected: Counter[str] = Counter()
+        for run in self._of("webhook", *PHASES):
+            operation = "" if run.kind == "periodic" else f"{run.operation}."
+            expected[f"org.openstack.manila.share.{operation}{PHASES[run.kind]}"] += 1
+        return expected
 
-    def _arrived(self) -> Counter[str]:
-        deadline = time.monotonic() + PATIENCE
-        while self._receiver.types() != self._due() and time.monotonic() < deadline:
+    def _received(self) -> Counter[str]:
+        deadline = time.monotonic() + TIMEOUT
+        while (
+            self._receiver.types() != self._expected() and time.monotonic() < deadline
+        ):
             time.sleep(0.05)
         return self._receiver.types()
 
     def differences(self) -> Iterator[str]:
-        """Yield each difference between what arrived and what was due."""
-        wanted = sorted((a.operation, a.method) for a in self._of("audit", *ENDINGS))
+        """Yield the differences between received and expected output."""
+        expected = sorted(
+            (run.operation, run.method) for run in self._of("audit", *COMPLETIONS)
+        )
         try:
             lines = self._audit_log.read_text("utf-8").splitlines()
-            # Two threads may be between the action and its note: no order is told.
-            told = sorted(
+            # A thread may write its line and its run after another thread's, so the
+            # order may differ.
+            written = sorted(
                 (line["operation"], line["method"]) for line in map(json.loads, lines)
             )
         except (OSError, ValueError) as error:
             yield f"audit log: {error}"
         else:
-            if told != wanted:
-                yield f"audit log: {len(told)} lines for {len(wanted)} endings"
-        due, arrived = self._due(), self._arrived()
-        for kind in sorted(due.keys() | arrived.keys()):
-            if due[kind] != arrived[kind]:
-                yield f"webhook: {arrived[kind]} events {kind}, due {due[kind]}"
+            if written != expected:
+                yield (
+                    f"audit log: expected a line for each of {len(expected)} calls, "
+                    f"got {len(written)} lines"
+                )
+        due, received = self._expected(), self._received()
+        for kind in sorted(due.keys() | received.keys()):
+            if due[kind] != received[kind]:
+                yield (
+                    f"webhook: events of type {kind}: "
+                    f"expected {due[kind]}, got {received[kind]}"
+                )
         if self._receiver.forged:
-            yield f"webhook: {self._receiver.forged} events without a good signature"
-        yield from self._of_metrics()
+            yield f"webhook: {self._receiver.forged} events without a valid signature"
+        yield from self._metrics_differences()
 
-    def _of_metrics(self) -> Iterator[str]:
+    def _metrics_differences(self) -> Iterator[str]:
         found = scrape(self._port)
 
         def total(metric: str, **labels: str) -> int:
@@ -208,28 +219,31 @@ class Arrivals:
             return sum(int(s.value) for s in samples if wanted <= s.labels.items())
 
         calls = Counter(
-            (a.operation, a.method, a.kind == "post")
-            for a in self._of("metrics", *ENDINGS)
+            (run.operation, run.method, run.kind == "post")
+            for run in self._of("metrics", *COMPLETIONS)
         )
-        for (operation, method, good), due in sorted(calls.items()):
+        for (operation, method, successful), expected in sorted(calls.items()):
             labels = {"operation": operation, "method": method}
-            counted = total("calls_total", outcome="success", **labels)
-            if not good:
-                counted = total("calls_total", **labels) - counted
-            if counted != due:
-                outcome = "successful" if good else "other"
-                yield f"metrics: {counted} {outcome} calls of {method}, due {due}"
-        vetoes = sum(1 for a in self._of("guard", "pre") if a.raised)
-        for metric, due in (
+            count = total("calls_total", outcome="success", **labels)
+            if not successful:
+                count = total("calls_total", **labels) - count
+            if count != expected:
+                outcome = "successful" if successful else "other"
+                yield (
+                    f"metrics: {outcome} calls of {method}: "
+                    f"expected {expected}, got {count}"
+                )
+        vetoes = sum(1 for run in self._of("guard", "pre") if run.raised)
+        for metric, expected in (
             ("vetoes_total", vetoes),
             ("ticks_total", len(self._of("metrics", "periodic"))),
         ):
-            if total(metric) != due:
-                yield f"metrics: {metric} is {total(metric)}, due {due}"
+            if total(metric) != expected:
+                yield f"metrics: {metric}: expected {expected}, got {total(metric)}"
 
 
-def _counted(what: str, counts: Counter[str]) -> str:
-    """Write ``3 lines: 2 success, 1 veto``."""
+def _counted(noun: str, counts: Counter[str]) -> str:
+    """Return counts as text, such as ``3 lines: 2 success, 1 veto``."""
     total = sum(counts.values())
-    parts = ", ".join(f"{n} {each}" for each, n in counts.most_common() if n)
-    return f"{total} {what}{'' if total == 1 else 's'}: {parts}"
+    parts = ", ".join(f"{n} {name}" for name, n in counts.most_common() if n)
+    return f"{total} {noun}{'' if total == 1 else 's'}: {parts}"

@@ -9,19 +9,19 @@ from pathlib import Path
 
 from aspects.demo.service import DUMMY_DRIVER
 
-#: GiB that the hook ``guard`` of alpha allows.
+#: The maximum size that the hook ``guard`` of alpha allows, in GiB.
 LIMIT = 5
 
-#: What the hook ``webhook`` of alpha signs its events with.
+#: The secret with which the hook ``webhook`` of alpha signs its events.
 SECRET = "the demo's own"
 
-#: Under what name the hook ``alias`` of beta publishes shares.
+#: The host name under which the hook ``alias`` of beta publishes shares.
 ALIAS = "nas.example.org"
 
 
 @dataclass(frozen=True)
 class Woven:
-    """What is known beforehand of a backend with hooks."""
+    """The expected hooks and ticks of a woven backend."""
 
     hooks: tuple[str, ...]
     """the names of its hooks, in order"""
@@ -29,7 +29,7 @@ class Woven:
     """its ``periodic_hooks_ticks``"""
 
 
-#: What is due is told from this, not from what the machinery says of itself.
+#: The expectations are written down here, so that they do not depend on the library.
 WOVEN: Mapping[str, Woven] = {
     "alpha": Woven(("metrics", "audit", "guard", "webhook", "witness"), 2),
     "beta": Woven(("alias", "witness"), 3),
@@ -51,7 +51,10 @@ _SWITCHES: Mapping[str, object] = {
 
 
 def audit_log(directory: Path) -> Path:
-    """Where the hook ``audit`` of alpha writes its lines."""
+    """Return the path of the audit log of alpha.
+
+    :param directory: the directory of the service
+    """
     return directory / "audit.jsonl"
 
 
@@ -64,8 +67,7 @@ def backends() -> dict[str, dict[str, object]]:
             **_SWITCHES,
             "hook_drivers": ", ".join(_CLASSES[hook] for hook in woven.hooks),
             "periodic_hooks_ticks": woven.ticks,
-            # Replicas live within one domain; the zone of a replica is what
-            # makes it certain which of the backends gets it.
+            # Replicas need a common domain. The zone of a replica selects its backend.
             "replication_domain": "demo",
             "backend_availability_zone": f"zone-{name}",
         }
@@ -76,11 +78,11 @@ def backends() -> dict[str, dict[str, object]]:
 def sections(
     directory: Path, webhook_url: str, metrics_port: int
 ) -> dict[str, dict[str, object]]:
-    """Return the sections of single hooks.
+    """Return the instance sections of ``manila.conf``.
 
-    :param directory: where the audit log is written
-    :param webhook_url: where events are sent to
-    :param metrics_port: the port of loopback that metrics are served on
+    :param directory: the directory for the audit log
+    :param webhook_url: the URL to which events are posted
+    :param metrics_port: the port of the loopback interface for the metrics
     """
     return {
         "alpha:audit": {"audit_log_path": audit_log(directory)},

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The client: openstacksdk over HTTP, and waiting for what it asked for."""
+"""Connect to Manila with openstacksdk, and wait for the results of requests."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-#: The first microversion with everything that the demo asks for: metadata of
-#: access rules and restricted rules are newer than anything else.
+#: The first microversion with all requests of the demo. Metadata of access rules and
+#: restricted rules are the newest.
 MICROVERSION = "2.82"
 
-#: Seconds that Manila has to do what one request asks for.
-PATIENCE = 15.0
+#: Seconds in which Manila must complete a request.
+TIMEOUT = 15.0
 
 
-class Unexpected(Exception):
-    """Tell what was expected of Manila, and what it did."""
+class ScenarioError(Exception):
+    """Raised when Manila does not do what a step expects."""
 
 
 def connect(endpoint: str, headers: dict[str, str], token: str) -> Any:
@@ -31,8 +31,8 @@ def connect(endpoint: str, headers: dict[str, str], token: str) -> Any:
     import openstack
     from keystoneauth1 import session, token_endpoint
 
-    # The SDK discovers versions without a token, and the API answers that with
-    # an empty 204 under noauthv2: so the token goes with every request.
+    # The SDK discovers versions without a token, which the API answers with an empty
+    # 204 under noauthv2. So every request carries the token.
     url = endpoint + "/"
     connection = openstack.connection.Connection(
         session=session.Session(
@@ -40,39 +40,43 @@ def connect(endpoint: str, headers: dict[str, str], token: str) -> Any:
         ),
         shared_file_system_endpoint_override=url,
         shared_file_system_api_version="2",
-        # Without it some of the SDK's calls speak 2.0, where a share cannot be
-        # reverted to a snapshot.
+        # By default some of the SDK's calls use 2.0, which cannot revert a share to a
+        # snapshot.
         shared_file_system_default_microversion=MICROVERSION,
     )
     return connection.shared_file_system
 
 
 def explain(error: Exception) -> str:
-    """Write an error of a step in one line."""
+    """Return the error of a step as one line of text."""
     text = " ".join(str(error).split())
-    return text if isinstance(error, Unexpected) else f"{type(error).__name__}: {text}"
+    return (
+        text if isinstance(error, ScenarioError) else f"{type(error).__name__}: {text}"
+    )
 
 
 def until(
     read: Callable[[], T],
     done: Callable[[T], bool],
-    what: str,
-    patience: float = PATIENCE,
+    subject: str,
+    timeout: float = TIMEOUT,
 ) -> T:
-    """Read again and again until something holds.
+    """Poll until a condition holds.
 
-    :param read: asks Manila
-    :param done: whether that is the answer
-    :param what: what is waited for, for the error
-    :param patience: seconds
-    :returns: the last answer
-    :raises Unexpected: if it does not hold in time
+    :param read: returns the current answer of Manila
+    :param done: whether an answer is the expected one
+    :param subject: the subject of the error message
+    :param timeout: the maximum time to wait, in seconds
+    :returns: the expected answer
+    :raises ScenarioError: if the condition does not hold in time
     """
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + timeout
     while True:
         answer = read()
         if done(answer):
             return answer
         if time.monotonic() > deadline:
-            raise Unexpected(f"{what}: not after {patience:g} seconds, but {answer}")
+            raise ScenarioError(
+                f"{subject}: timed out after {timeout:g} seconds, last answer: {answer}"
+            )
         time.sleep(0.05)

@@ -1,18 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a SQLite file needs to carry all of Manila's services in one process.
+"""Run all of Manila's services in one process on a SQLite file.
 
-Manila is made for MySQL and PostgreSQL, and two of its habits lock up a SQLite
-file.  Both are met where SQLAlchemy provides for it, by an engine plugin that
-the connection's URL names (``?plugin=aspects_demo``); neither Manila nor oslo.db
-is touched.
+Manila is made for MySQL and PostgreSQL. Two of its habits would block a SQLite file.
+An engine plugin of SQLAlchemy, which the connection's URL names
+(``?plugin=aspects_demo``), handles both without a change to Manila or oslo.db.
 
-* A transaction that begins with reading and goes on to write fails at once with
-  "database is locked" when another thread has written meanwhile, whatever the
-  time-out.  One that takes the write lock when it begins waits for its turn.
-* ``share_instance_delete`` opens a second, independent transaction in the
-  middle of the first, and quotas are reserved in the same way.  On a file the
-  second would wait for the first, and the first for it: so a thread has one
-  connection, and a transaction within a transaction is a savepoint.
+* A transaction that reads first and writes later fails at once with "database is
+  locked" if another thread has written in between, whatever the timeout. So every
+  transaction takes the write lock when it begins, and waits for it.
+* ``share_instance_delete`` opens a second, independent transaction within the first,
+  and so does the reservation of quotas. On a SQLite file the two would wait for each
+  other. So each thread has one connection, and an inner transaction is a savepoint.
 """
 
 from __future__ import annotations
@@ -26,23 +24,23 @@ from sqlalchemy.engine import URL, CreateEnginePlugin, Engine
 
 PLUGIN = "aspects_demo"
 
-#: More than there are threads: the pool closes connections beyond it, whether
-#: they are in use or not.
+#: The size of the pool, above the number of threads: the pool closes connections
+#: beyond its size even if they are in use.
 CONNECTIONS = 1000
 
 
 class NestingConnection(sqlite3.Connection):
-    """A connection whose transactions may lie one within another."""
+    """A connection whose transactions may be nested."""
 
     _depth = 0
 
     def begin(self) -> None:
-        """Begin a transaction, or a savepoint within the one that is open."""
+        """Begin a transaction, or a savepoint within the open one."""
         self.execute(f"SAVEPOINT s{self._depth}" if self._depth else "BEGIN IMMEDIATE")
         self._depth += 1
 
     def commit(self) -> None:
-        """Commit what was begun last."""
+        """Commit the innermost transaction."""
         if self._depth > 1:
             self.execute(f"RELEASE s{self._depth - 1}")
         else:
@@ -50,7 +48,7 @@ class NestingConnection(sqlite3.Connection):
         self._depth = max(self._depth - 1, 0)
 
     def rollback(self) -> None:
-        """Take back what was begun last."""
+        """Roll back the innermost transaction."""
         if self._depth > 1:
             self.execute(f"ROLLBACK TO s{self._depth - 1}")
             self.execute(f"RELEASE s{self._depth - 1}")
@@ -60,7 +58,7 @@ class NestingConnection(sqlite3.Connection):
 
 
 class OneConnectionPerThread(CreateEnginePlugin):  # type: ignore[misc]
-    """Make an engine whose transactions take turns, one connection a thread."""
+    """Make an engine with one connection per thread and one transaction at a time."""
 
     def __init__(self, url: URL, kwargs: dict[str, Any]) -> None:
         super().__init__(url, kwargs)
@@ -69,29 +67,29 @@ class OneConnectionPerThread(CreateEnginePlugin):  # type: ignore[misc]
         kwargs["connect_args"] = {
             **kwargs.get("connect_args", {}),
             "factory": NestingConnection,
-            # The connections of all threads are closed by the last one.
+            # One thread closes the connections of all threads at the end.
             "check_same_thread": False,
         }
 
     def update_url(self, url: URL) -> URL:
-        """Leave the URL as it is; SQLAlchemy itself drops the plugin's name."""
+        """Return the URL unchanged; SQLAlchemy itself removes the plugin's name."""
         return url
 
     def engine_created(self, engine: Engine) -> None:
-        """Listen before oslo.db does, which emits a plain BEGIN otherwise."""
+        """Register the listener before oslo.db's, which would emit a plain BEGIN."""
         event.listen(engine, "begin", _begin)
 
 
 def _begin(connection: Any) -> None:
     connection.connection.driver_connection.begin()
-    # The mark by which oslo.db knows not to; it removes it at the end.
+    # oslo.db emits no BEGIN if this key is set, and removes it with the transaction.
     connection.info["in_transaction"] = True
 
 
 def url_of(file: object) -> str:
     """Return the URL for Manila's ``[database] connection``.
 
-    :param file: where the database lies
+    :param file: the path of the database
     """
     plugins.register(PLUGIN, __name__, OneConnectionPerThread.__name__)
     return f"sqlite:///{file}?timeout=60&plugin={PLUGIN}"

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The hooks of the demo: each writes what it does into a journal.
+"""The hooks of the demo, whose methods write their runs into a journal.
 
-:class:`Watched` is what makes a hook visible on the demo's screen.  It times the
-four actions and hands them on to the next class, so any hook becomes a watched
-one by inheritance::
+:class:`Watched` shows a hook on the demo's screen. It times the four hook methods and
+calls those of the next class, so that any hook is watched by inheritance::
 
     class MyWatchedHook(Watched, MyHook):
         pass
@@ -20,31 +19,31 @@ from typing import Any
 from oslo_config import cfg
 
 import aspects
-from aspects.demo.journal import Action, Journal
+from aspects.demo.journal import HookRun, Journal
 from hooks.audit import AuditHook
 from hooks.guard import GuardHook
 from hooks.metrics import MetricsHook
 from hooks.webhook import WebhookHook
 
-#: What the hooks of this process did.
+#: The runs of all hook methods in this process.
 journal = Journal()
 
-#: How much of a result is shown.
+#: The maximum number of characters of a result or an error on the screen.
 _SHOWN = 100
 
 
 class Watched(aspects.HookBase):
-    """Time each action of the hook that stands behind this class."""
+    """Time each hook method of the next class."""
 
     def _execute_pre_hook(
         self, context: Any, func_name: Any, *args: Any, **kwargs: Any
     ) -> Any:
-        def act() -> Any:
+        def run() -> Any:
             return super(Watched, self)._execute_pre_hook(  # type: ignore[safe-super]
                 context, func_name, *args, **kwargs
             )
 
-        return watch(self, "pre", func_name, act)
+        return watch(self, "pre", func_name, run)
 
     def _execute_post_hook(
         self,
@@ -55,7 +54,7 @@ class Watched(aspects.HookBase):
         *args: Any,
         **kwargs: Any,
     ) -> Any:
-        def act() -> Any:
+        def run() -> Any:
             return super(Watched, self)._execute_post_hook(  # type: ignore[safe-super]
                 context,
                 func_name,
@@ -65,7 +64,7 @@ class Watched(aspects.HookBase):
                 **kwargs,
             )
 
-        return watch(self, "post", func_name, act, shown(driver_action_results))
+        return watch(self, "post", func_name, run, shown(driver_action_results))
 
     def _execute_error_hook(
         self,
@@ -76,47 +75,47 @@ class Watched(aspects.HookBase):
         *args: Any,
         **kwargs: Any,
     ) -> Any:
-        def act() -> Any:
+        def run() -> Any:
             return super(Watched, self)._execute_error_hook(
                 context, func_name, pre_hook_data, error, *args, **kwargs
             )
 
-        return watch(self, "error", func_name, act, shown_error(error))
+        return watch(self, "error", func_name, run, shown_error(error))
 
     def _execute_periodic_hook(
         self, context: Any, periodic_hook_data: Any, *args: Any, **kwargs: Any
     ) -> Any:
-        def act() -> Any:
+        def run() -> Any:
             return super(Watched, self)._execute_periodic_hook(  # type: ignore[safe-super]
                 context, periodic_hook_data, *args, **kwargs
             )
 
-        return watch(self, "periodic", "periodic", act)
+        return watch(self, "periodic", "periodic", run)
 
 
 def watch(
     hook: Any,
     kind: str,
     operation: str,
-    act: Callable[[], Any],
+    run: Callable[[], Any],
     outcome: str = "",
     backend: str | None = None,
 ) -> Any:
-    """Run one action of a hook and write it into the journal.
+    """Run a hook method and record it in the journal.
 
     :param hook: the hook
     :param kind: ``pre``, ``post``, ``error`` or ``periodic``
     :param operation: the operation
-    :param act: the action
-    :param outcome: what an ending was told
-    :param backend: the backend section, if not that of the hook's configuration
-    :returns: what the action returned
-    :raises BaseException: what the action raised
+    :param run: the hook method, without parameters
+    :param outcome: the result or error that a completion received
+    :param backend: the backend section; that of the hook's configuration by default
+    :returns: the return value of the hook method
+    :raises BaseException: the error of the hook method
     """
     change = raised = ""
     began = time.perf_counter()
     try:
-        answer = act()
+        answer = run()
         seconds = time.perf_counter() - began
         if isinstance(answer, aspects.UpdatedResults):
             change = shown(answer.results)
@@ -127,7 +126,7 @@ def watch(
         raise
     finally:
         journal.write(
-            Action(
+            HookRun(
                 kind=kind,
                 backend=backend or str(hook.configuration.config_group),
                 hook=getattr(hook, "instance_name", "") or type(hook).__name__,
@@ -145,53 +144,53 @@ def watch(
 def watch_late(hook: Any, backend: str) -> None:
     """Watch a hook that does not inherit :class:`Watched`.
 
-    :param hook: any hook instance, also one written for Manila's own base class
-    :param backend: its backend section
+    :param hook: a hook instance, possibly of a class for Manila's own hooks
+    :param backend: the hook's backend section
     """
 
-    def watched(kind: str, action: Callable[..., Any]) -> Callable[..., Any]:
-        signature = inspect.signature(action)
+    def watched(kind: str, method: Callable[..., Any]) -> Callable[..., Any]:
+        signature = inspect.signature(method)
 
-        # The chain passes arguments as the action's own signature wants them.
-        @functools.wraps(action)
-        def act(*args: Any, **kwargs: Any) -> Any:
-            named = signature.bind(*args, **kwargs).arguments
-            named.update(named.get("kwargs", {}))
+        # functools.wraps keeps the signature, by which the chain passes arguments.
+        @functools.wraps(method)
+        def watched_method(*args: Any, **kwargs: Any) -> Any:
+            arguments = signature.bind(*args, **kwargs).arguments
+            arguments.update(arguments.get("kwargs", {}))
             outcome = ""
             if kind == "post":
-                outcome = shown(named.get("driver_action_results"))
+                outcome = shown(arguments.get("driver_action_results"))
             elif kind == "error":
-                outcome = shown_error(named["error"])
+                outcome = shown_error(arguments["error"])
             return watch(
                 hook,
                 kind,
-                named.get("func_name", kind),
-                lambda: action(*args, **kwargs),
+                arguments.get("func_name", kind),
+                lambda: method(*args, **kwargs),
                 outcome,
                 backend,
             )
 
-        return act
+        return watched_method
 
     for kind in ("pre", "post", "error", "periodic"):
         name = f"_execute_{kind}_hook"
-        action = getattr(hook, name, None)
-        if action is not None and not hasattr(action, "__wrapped__"):
-            setattr(hook, name, watched(kind, action))
-    # Setting a switch makes the chain read the hook's actions anew.
+        method = getattr(hook, name, None)
+        if method is not None and not hasattr(method, "__wrapped__"):
+            setattr(hook, name, watched(kind, method))
+    # Setting a switch makes the chain bind the hook methods again.
     hook.pre_hooks_enabled = hook.pre_hooks_enabled
 
 
 def shown(result: object) -> str:
-    """Write a driver's result as short as a line of the screen needs it."""
+    """Return a driver's result as text, short enough for a line of the screen."""
     if result is None:
         return "None"
     if isinstance(result, list):
         first = result[0] if result else None
-        # Of export locations the one for users tells most: the path.
-        for each in result:
-            if isinstance(each, dict) and "path" in each and not each["is_admin_only"]:
-                first = each["path"]
+        # Of export locations, show the path of the first one for users.
+        for item in result:
+            if isinstance(item, dict) and "path" in item and not item["is_admin_only"]:
+                first = item["path"]
                 break
         text = f"{len(result)} x {_clipped(first)}" if result else "[]"
     elif isinstance(result, dict):
@@ -202,7 +201,7 @@ def shown(result: object) -> str:
 
 
 def shown_error(error: BaseException) -> str:
-    """Write an error in one line."""
+    """Return an error as one line of text."""
     return _clipped(f"{type(error).__name__}: {' '.join(str(error).split())}")
 
 
@@ -218,14 +217,14 @@ class AliasHook(aspects.HookBase):
         cfg.StrOpt(
             "alias_name",
             mutable=True,
-            help="The name that takes the address's place in export locations.",
+            help="Host name that replaces the address in export locations.",
         ),
     )
 
     def _execute_pre_hook(
         self, context: Any, func_name: Any, *args: Any, **kwargs: Any
     ) -> None:
-        """Nothing to do: there are no export locations yet."""
+        """Do nothing: there are no export locations yet."""
 
     def _execute_post_hook(
         self,
@@ -236,9 +235,9 @@ class AliasHook(aspects.HookBase):
         *args: Any,
         **kwargs: Any,
     ) -> aspects.UpdatedResults | None:
-        """Put the name into the locations that are for users.
+        """Replace the address in the locations for users.
 
-        :returns: the new locations in the place of the driver's
+        :returns: the new locations, which replace the driver's
         """
         name = self.get_config_option("alias_name")
         if func_name != "create_share_instance" or not name:
@@ -257,17 +256,17 @@ class AliasHook(aspects.HookBase):
     def _execute_periodic_hook(
         self, context: Any, periodic_hook_data: Any, *args: Any, **kwargs: Any
     ) -> None:
-        """Nothing to do."""
+        """Do nothing."""
 
 
 def _renamed(path: str, name: str) -> str:
     address, separator, rest = path.partition(":")
-    # One name for two addresses would make two locations the same.
+    # Two addresses need two names, or two locations would be equal.
     return f"{name}-{address.rpartition('.')[2]}{separator}{rest}"
 
 
 class Witness(Watched):
-    """See everything, do nothing."""
+    """A hook that only records its runs."""
 
 
 class Audit(Watched, AuditHook):

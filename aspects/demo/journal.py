@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the demo's hooks did, and the join points that this makes up."""
+"""Record the runs of the demo's hook methods, and group them by join point."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-#: The kinds of action that end a join point for a hook.
-ENDINGS = ("post", "error")
+#: The hook methods that complete a join point.
+COMPLETIONS = ("post", "error")
 
 
 @dataclass(frozen=True)
-class Action:
-    """One action of one hook."""
+class HookRun:
+    """One run of a hook method."""
 
     kind: str
     """``pre``, ``post``, ``error`` or ``periodic``"""
@@ -22,22 +22,22 @@ class Action:
     """the name of the hook instance"""
     operation: str
     method: str
-    """the driver method, empty for a periodic action"""
+    """the driver method; empty for a periodic method"""
     began: float
-    """when, by ``time.perf_counter``"""
+    """the start, in seconds of ``time.perf_counter``"""
     seconds: float
-    """how long it took"""
+    """the duration"""
     outcome: str = ""
-    """the driver's result or error, as an ending was told"""
+    """the driver's result or error that a completion received"""
     change: str = ""
-    """what a post action put in the place of the result"""
+    """the result with which a post method replaced the driver's"""
     raised: str = ""
-    """what the action itself raised"""
+    """the error that the hook method raised"""
     thread: int = field(default_factory=threading.get_ident)
 
     @property
     def ended(self) -> float:
-        """When it was over, by ``time.perf_counter``."""
+        """Return the end, in seconds of ``time.perf_counter``."""
         return self.began + self.seconds
 
 
@@ -45,147 +45,148 @@ class Action:
 class JoinPoint:
     """One call of a driver method, as its hooks saw it."""
 
-    actions: list[Action]
+    runs: list[HookRun]
 
     @property
     def backend(self) -> str:
-        return self.actions[0].backend
+        return self.runs[0].backend
 
     @property
     def operation(self) -> str:
-        return self.actions[0].operation
+        return self.runs[0].operation
 
     @property
     def method(self) -> str:
-        return self.actions[0].method
+        return self.runs[0].method
 
     @property
     def vetoed(self) -> str:
-        """What a pre action raised, when one did."""
-        return next((a.raised for a in self.of("pre") if a.raised), "")
+        """Return the error that a pre method raised, or an empty string."""
+        return next((run.raised for run in self.of("pre") if run.raised), "")
 
     @property
     def failed(self) -> bool:
-        """Whether it ended with an error."""
+        """Return whether the call ended with an error."""
         return bool(self.vetoed or self.of("error"))
 
     @property
     def outcome(self) -> str:
-        """The error, or the result as the last hook left it."""
-        endings = self.of(*ENDINGS)
-        for action in reversed(endings):
-            if action.change:
-                return action.change
-        return self.vetoed or (endings[0].outcome if endings else "")
+        """Return the error, or the result as the last hook left it."""
+        completions = self.of(*COMPLETIONS)
+        for run in reversed(completions):
+            if run.change:
+                return run.change
+        return self.vetoed or (completions[0].outcome if completions else "")
 
     @property
     def hook_seconds(self) -> float:
-        """How long all hooks took together."""
-        return sum(action.seconds for action in self.actions)
+        """Return the duration of all hook methods together."""
+        return sum(run.seconds for run in self.runs)
 
     @property
     def driver_seconds(self) -> float | None:
-        """How long the driver took; None where it was not called."""
-        pre, endings = self.of("pre"), self.of(*ENDINGS)
-        if self.vetoed or not pre or not endings:
+        """Return the duration of the driver's method; None if it was not called."""
+        pre, completions = self.of("pre"), self.of(*COMPLETIONS)
+        if self.vetoed or not pre or not completions:
             return None
-        return max(endings[0].began - pre[-1].ended, 0.0)
+        return max(completions[0].began - pre[-1].ended, 0.0)
 
-    def of(self, *kinds: str) -> list[Action]:
-        """Return the actions of these kinds, in order."""
-        return [action for action in self.actions if action.kind in kinds]
+    def of(self, *kinds: str) -> list[HookRun]:
+        """Return the runs of these kinds of hook method, in order."""
+        return [run for run in self.runs if run.kind in kinds]
 
     def complete(self, hooks: int) -> bool:
-        """Tell whether each hook that is owed an ending has had it.
+        """Return whether each hook that is owed a completion has had it.
 
-        :param hooks: how many hooks the chain has
+        :param hooks: the number of hooks in the chain
         """
         pre = self.of("pre")
         owed = len(pre) - 1 if self.vetoed else hooks
-        return len(self.of(*ENDINGS)) >= owed
+        return len(self.of(*COMPLETIONS)) >= owed
 
 
 class Journal:
-    """Collect actions as they happen, from any thread."""
+    """Collect the runs of hook methods, from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._actions: list[Action] = []
+        self._runs: list[HookRun] = []
         self._open: dict[tuple[int, str], JoinPoint] = {}
         self._points: list[JoinPoint] = []
         self.chain_lengths: dict[str, int] = {}
-        """How many hooks of each backend write here."""
+        """The number of hooks of each backend that write here."""
         self.on_point: Callable[[JoinPoint], None] = lambda point: None
-        """Called with each join point when it is over."""
-        self.on_periodic: Callable[[list[Action]], None] = lambda actions: None
-        """Called with the periodic actions of a tick when all have run."""
-        self._rounds: dict[str, list[Action]] = {}
+        """Called with each join point after its last completion."""
+        self.on_periodic: Callable[[list[HookRun]], None] = lambda runs: None
+        """Called with the periodic methods of a tick after the last has run."""
+        self._ticks: dict[str, list[HookRun]] = {}
 
     @property
-    def actions(self) -> list[Action]:
-        """All actions so far, in order."""
+    def runs(self) -> list[HookRun]:
+        """Return all runs so far, in order."""
         with self._lock:
-            return list(self._actions)
+            return list(self._runs)
 
     @property
     def points(self) -> list[JoinPoint]:
-        """All join points so far, those that are not over last."""
+        """Return all join points so far, those without all completions last."""
         with self._lock:
             return [*self._points, *self._open.values()]
 
-    def write(self, action: Action) -> None:
-        """Take up one action.
+    def write(self, run: HookRun) -> None:
+        """Record one run.
 
-        :param action: the action, when it is over
+        :param run: the run, after it has ended
         """
         with self._lock:
-            self._actions.append(action)
+            self._runs.append(run)
             points: list[JoinPoint] = []
-            rounds: list[list[Action]] = []
-            if action.kind == "periodic":
-                rounds = self._assign_round(action)
+            ticks: list[list[HookRun]] = []
+            if run.kind == "periodic":
+                ticks = self._assign_to_tick(run)
             else:
-                points = self._assign(action)
+                points = self._assign_to_point(run)
         for point in points:
             self.on_point(point)
-        for actions in rounds:
-            self.on_periodic(actions)
+        for runs in ticks:
+            self.on_periodic(runs)
 
     def _hooks(self, backend: str) -> int:
         return self.chain_lengths.get(backend, 1_000)
 
-    def _assign_round(self, action: Action) -> list[list[Action]]:
-        """Put a periodic action into its tick; return those that are over now."""
-        over = []
-        tick = self._rounds.setdefault(action.backend, [])
-        if action.hook in [each.hook for each in tick]:
-            # One of the tick before has been missing.
-            over.append(self._rounds.pop(action.backend))
-            tick = self._rounds.setdefault(action.backend, [])
-        tick.append(action)
-        if len(tick) >= self._hooks(action.backend):
-            over.append(self._rounds.pop(action.backend))
-        return over
+    def _assign_to_tick(self, run: HookRun) -> list[list[HookRun]]:
+        """Add a periodic run to its tick; return the ticks that this ends."""
+        ended = []
+        tick = self._ticks.setdefault(run.backend, [])
+        if run.hook in [earlier.hook for earlier in tick]:
+            # The last tick ended without the run of another hook.
+            ended.append(self._ticks.pop(run.backend))
+            tick = self._ticks.setdefault(run.backend, [])
+        tick.append(run)
+        if len(tick) >= self._hooks(run.backend):
+            ended.append(self._ticks.pop(run.backend))
+        return ended
 
-    def _assign(self, action: Action) -> list[JoinPoint]:
-        """Put an action into its join point; return those that are over now.
+    def _assign_to_point(self, run: HookRun) -> list[JoinPoint]:
+        """Add a run to its join point; return the join points that this ends.
 
-        The actions of one join point follow each other in one thread.
+        The runs of one join point follow each other in one thread.
         """
-        over = []
-        key = (action.thread, action.backend)
+        ended = []
+        key = (run.thread, run.backend)
         point = self._open.get(key)
         if point is not None and (
-            point.operation != action.operation
-            or (action.kind == "pre" and point.of(*ENDINGS))
+            point.operation != run.operation
+            or (run.kind == "pre" and point.of(*COMPLETIONS))
         ):
-            # It has not had all of its endings, and will not have them.
-            over.append(self._open.pop(key))
+            # Another call began in this thread, so the missing completions of the
+            # earlier one will not come.
+            ended.append(self._open.pop(key))
             point = None
         if point is None:
             point = self._open[key] = JoinPoint([])
-        point.actions.append(action)
-        if point.complete(self._hooks(action.backend)):
-            over.append(self._open.pop(key))
-        self._points += over
-        return over
+        point.runs.append(run)
+        if point.complete(self._hooks(run.backend)):
+            ended.append(self._open.pop(key))
+        self._points += ended
+        return ended

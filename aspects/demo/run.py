@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Run the demo: all of the scenario, or the service for an author's own hooks."""
+"""Run the demo: the scenario, or the service alone for a hook author."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -25,10 +26,10 @@ def demo(
 ) -> int:
     """Run the demo.
 
-    :param keep: directory to write to and keep; a temporary one by default
+    :param keep: the directory to write to and keep; a temporary one by default
     :param config_files: files that Manila reads after its ``manila.conf``
-    :param serve: leave the service up until it is interrupted, and run nothing
-    :returns: 0 if all went as it should, else 1
+    :param serve: run the service until it is interrupted, without the scenario
+    :returns: 0 if all checks passed, else 1
     :raises ServiceError: if the service cannot run
     :raises aspects.HookConfigError: if hooks are misconfigured
     """
@@ -50,17 +51,17 @@ def demo(
                 config_files=config_files,
             )
         )
-        screen.note(f"Manila is up after {time.monotonic() - began:.1f} s")
+        screen.note(f"Manila started in {time.monotonic() - began:.1f} s")
         if serve:
             _watch_all(service)
             return _serve(service, screen)
-        good = _run(service, screen, receiver, port)
+        passed = _run(service, screen, receiver, port)
     screen.note(
-        f"{'As it should be' if good else 'Not as it should be'}, "
-        f"after {time.monotonic() - began:.1f} s"
-        + (f"; all of it is in {keep}" if keep else "")
+        f"{'All checks passed in' if passed else 'Checks failed after'} "
+        f"{time.monotonic() - began:.1f} s"
+        + (f"; the files are in {keep}" if keep else "")
     )
-    return 0 if good else 1
+    return 0 if passed else 1
 
 
 # -- the scenario --------------------------------------------------------------
@@ -74,9 +75,9 @@ def _run(
     for name in drivers:
         hooks = ", ".join(_names(woven[name])) if name in woven else "none, not woven"
         screen.note(f"{name}: {service.driver_name(name)}, hooks: {hooks}")
-    due, wrong = _live(service, screen)
-    # Ticks need their time; the share's life takes longer than that, mostly.
-    least = max(2 * each.ticks for each in backends.WOVEN.values())
+    expected, failures = _run_steps(service, screen)
+    # Ticks come each second. The steps usually take longer than the ticks need.
+    least = max(2 * backend.ticks for backend in backends.WOVEN.values())
     deadline = time.monotonic() + 2 * least
     while time.monotonic() < deadline and any(
         aspects.weaving(driver).ticks < least for driver in woven.values()
@@ -84,39 +85,41 @@ def _run(
         time.sleep(0.1)
     service.stop_ticks()
     ticks = {name: aspects.weaving(driver).ticks for name, driver in woven.items()}
-    actions = journal.actions
-    wrong += verdict.differences(actions, due, ticks, woven)
-    screen.summary(journal.points, {n: (t, _rounds(n)) for n, t in ticks.items()})
+    runs = journal.runs
+    failures += verdict.differences(runs, expected, ticks, woven)
+    screen.summary(
+        journal.points, {n: (t, _periodic_runs(n)) for n, t in ticks.items()}
+    )
     audit_log = backends.audit_log(service.directory)
-    arrivals = Arrivals(actions, "alpha", audit_log, receiver, metrics_port)
-    wrong += arrivals.differences()
+    arrivals = Arrivals(runs, "alpha", audit_log, receiver, metrics_port)
+    failures += arrivals.differences()
     screen.arrived(arrivals.rows())
-    if wrong:
-        screen.differences(wrong)
-    return not wrong
+    if failures:
+        screen.differences(failures)
+    return not failures
 
 
-def _live(
+def _run_steps(
     service: ManilaService, screen: Screen
-) -> tuple[list[scenario.Due], list[str]]:
-    """Take the share through its life.
+) -> tuple[list[scenario.Expected], list[str]]:
+    """Run the steps of the scenario.
 
-    :returns: the join points that are due, and what went wrong
+    :returns: the expected join points, and the error of the step that failed
     """
     sdk = client.connect(service.endpoint, service.headers, service.token)
     life = scenario.Life(service, sdk)
-    due = list(scenario.START)
+    expected = list(scenario.START)
     for number, step in enumerate(scenario.STEPS, 1):
         screen.step(number, step.title)
-        due += step.due
+        expected += step.expected
         try:
             screen.reached(step.run(life))
         except Exception as error:
-            # The steps after it would only tell what follows from it.
+            # The following steps would only fail as a consequence.
             text = client.explain(error)
             screen.failed(text)
-            return due, [f"step {number}, {step.title}: {text}"]
-    return due, []
+            return expected, [f"step {number}, {step.title}: {text}"]
+    return expected, []
 
 
 def _names(driver: Any) -> list[str]:
@@ -124,23 +127,20 @@ def _names(driver: Any) -> list[str]:
     return [getattr(h, "instance_name", "") or type(h).__name__ for h in hooks]
 
 
-def _rounds(backend: str) -> int:
-    last = [a.hook for a in journal.actions if a.backend == backend]
-    return max(
-        sum(
-            1
-            for a in journal.actions
-            if a.backend == backend and a.kind == "periodic" and a.hook == hook
-        )
-        for hook in set(last) | {""}
+def _periodic_runs(backend: str) -> int:
+    counts = Counter(
+        run.hook
+        for run in journal.runs
+        if run.backend == backend and run.kind == "periodic"
     )
+    return max(counts.values(), default=0)
 
 
-# -- the service for authors ---------------------------------------------------
+# -- the service for hook authors ----------------------------------------------
 
 
 def _watch_all(service: ManilaService) -> None:
-    """Show the author's hooks too, whatever they inherit."""
+    """Watch the hooks that do not inherit :class:`Watched`."""
     for name, manager in service.managers.items():
         if aspects.is_woven(manager.driver):
             weaving = aspects.weaving(manager.driver)
@@ -151,7 +151,7 @@ def _watch_all(service: ManilaService) -> None:
 
 
 def _serve(service: ManilaService, screen: Screen) -> int:
-    """Wait for Ctrl-C or SIGTERM; SIGHUP reads the configuration again."""
+    """Wait for Ctrl-C or SIGTERM; SIGHUP reloads the configuration."""
     stop, reload = threading.Event(), threading.Event()
     for line in _example(service):
         screen.note(line)
@@ -161,7 +161,7 @@ def _serve(service: ManilaService, screen: Screen) -> int:
                 reload.clear()
                 service.reload()
                 _watch_all(service)
-                screen.note("configuration read again")
+                screen.note("configuration reloaded")
     screen.note("stopping")
     return 0
 
@@ -180,11 +180,11 @@ def _example(service: ManilaService) -> Iterator[str]:
     yield f"endpoint: {service.endpoint}"
     yield f"log: {service.log_file}"
     yield f"configuration: {service.config_file}"
-    yield "make a share type, then a share, and look at it:"
+    yield "create a share type and a share, then list the shares:"
     yield f"{post} {service.endpoint}/types -d '{body}'"
     yield f"{post} {service.endpoint}/shares -d '{share}'"
     yield f"curl -s {token} {version} {service.endpoint}/shares/detail"
-    yield "Ctrl-C stops it"
+    yield "Press Ctrl-C to stop"
     sys.stdout.flush()
 
 

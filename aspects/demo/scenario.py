@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The life of a share, step by step, and the join points each step owes."""
+"""The steps of the demo, and the join points that each has to cause."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aspects.demo import backends
-from aspects.demo.client import Unexpected, until
+from aspects.demo.client import ScenarioError, until
 from aspects.demo.service import HOST, ManilaService
 
 
 @dataclass(frozen=True)
-class Due:
-    """A join point that a step owes."""
+class Expected:
+    """A join point that a step has to cause."""
 
     backend: str
     operation: str
     method: str
-    ending: str = "post"
-    """``post``, ``error`` or the name of the hook that vetoes it"""
+    completion: str = "post"
+    """``post``, ``error`` or the name of the hook that vetoes the call"""
 
 
 class Life:
-    """What the steps share: the service, its client, what was created."""
+    """The state of the scenario: service, client and created resources."""
 
     def __init__(self, service: ManilaService, client: Any) -> None:
-        """Begin with nothing.
+        """Start without resources.
 
         :param service: the running service
         :param client: the SDK's proxy for the share API
@@ -40,23 +40,23 @@ class Life:
         self.rule: Any = None
         self.replica: Any = None
         self.former: str = ""
-        """the id of the replica that was active before"""
+        """the ID of the replica that was active before"""
         self.path: str = ""
-        """the export path of the share that was unmanaged"""
+        """the export path of the unmanaged share"""
 
-    # -- asking Manila ---------------------------------------------------------
+    # -- requests --------------------------------------------------------------
 
     def create(self, name: str, share_type: str, size: int = 1, **more: Any) -> Any:
-        """Ask for a share."""
+        """Request a share."""
         return self.client.create_share(
             name=name, share_protocol="NFS", share_type=share_type, size=size, **more
         )
 
-    def reached(self, share: Any, status: str, **more: Any) -> Any:
+    def wait_for_status(self, share: Any, status: str, **more: Any) -> Any:
         """Wait until a share has a status and other attributes.
 
-        :returns: the share as it is then
-        :raises Unexpected: if it ends in another status, or does not in time
+        :returns: the share with these attributes
+        :raises ScenarioError: if its status is an error, or at the timeout
         """
         wanted = {"status": status, **more}
 
@@ -66,71 +66,73 @@ class Life:
 
         def done(found: dict[str, Any]) -> bool:
             if "error" in found["status"] and "error" not in status:
-                raise Unexpected(f"share {share.name}: {found}, should be {wanted}")
+                raise ScenarioError(
+                    f"share {share.name}: expected {wanted}, got {found}"
+                )
             return found == wanted
 
-        until(read, done, f"share {share.name}: {wanted}")
+        until(read, done, f"share {share.name}: waiting for {wanted}")
         return self.client.get_share(share.id)
 
-    def gone(self, share: Any) -> None:
-        """Wait until there is no such share."""
+    def wait_until_deleted(self, share: Any) -> None:
+        """Wait until a share is deleted."""
         until(
             lambda: [s.id for s in self.client.shares(details=False)],
             lambda ids: share.id not in ids,
-            f"share {share.name}: gone",
+            f"share {share.name}: waiting for its deletion",
         )
 
-    def rule_state(self, rule: Any, state: str) -> None:
+    def wait_for_rule(self, rule: Any, state: str) -> None:
         """Wait until an access rule has a state."""
         until(
             lambda: str(self.client.get_access_rule(rule.id).state),
             lambda found: found == state,
-            f"access rule {rule.access_to}: {state}",
+            f"access rule {rule.access_to}: waiting for state {state}",
         )
 
-    def allow(self, kind: str, whom: str) -> Any:
-        """Ask for access to the share."""
+    def allow(self, kind: str, client: str) -> Any:
+        """Request access to the share."""
         return self.client.create_access_rule(
-            self.share.id, access_type=kind, access_to=whom, access_level="rw"
+            self.share.id, access_type=kind, access_to=client, access_level="rw"
         )
 
     def deny(self, rule: Any) -> None:
-        """Take back a rule and wait until it is gone."""
+        """Delete an access rule and wait until it is deleted."""
         self.client.delete_access_rule(rule.id, self.share.id)
         until(
             lambda: [r.id for r in self.client.access_rules(self.share)],
             lambda ids: rule.id not in ids,
-            f"access rule {rule.access_to}: gone",
+            f"access rule {rule.access_to}: waiting for its deletion",
         )
 
     def take_snapshot(self) -> Any:
-        """Ask for a snapshot of the share and wait for it."""
+        """Create a snapshot of the share and wait for it."""
         snapshot = self.client.create_share_snapshot(
             share_id=self.share.id, name=f"{self.share.name}-snapshot"
         )
         until(
             lambda: str(self.client.get_share_snapshot(snapshot.id).status),
             lambda status: status == "available",
-            "snapshot: available",
+            "snapshot: waiting for status available",
         )
         return snapshot
 
     def delete_snapshot(self) -> None:
-        """Delete the snapshot and wait until it is gone."""
+        """Delete the snapshot and wait until it is deleted."""
         self.client.delete_share_snapshot(self.snapshot.id)
         until(
             lambda: [s.id for s in self.client.share_snapshots()],
             lambda ids: self.snapshot.id not in ids,
-            "snapshot: gone",
+            "snapshot: waiting for its deletion",
         )
 
     def paths(self) -> list[str]:
         """Return the share's export paths for users."""
         locations = self.client.export_locations(self.share.id)
-        return [e.path for e in locations if not e.is_admin]
+        return [location.path for location in locations if not location.is_admin]
 
 
-# -- the steps: each returns what it saw ---------------------------------------
+# -- the steps: each returns a line for the screen ------------------------------
 
 
 def create_types(life: Life) -> str:
@@ -145,8 +147,8 @@ def create_types(life: Life) -> str:
             "revert_to_snapshot_support": "True",
             **specs,
         }
-        # Not with create_share_type: the name of the attribute "is public" in
-        # what is sent depends on the SDK's version.
+        # create_share_type sends the attribute "is public" under a name that depends
+        # on the SDK's version.
         answer = life.client.post(
             "/types",
             json={
@@ -158,56 +160,56 @@ def create_types(life: Life) -> str:
             },
         )
         if answer.status_code != 200:
-            raise Unexpected(f"share type {name}: {answer.text}")
+            raise ScenarioError(f"share type {name}: {answer.text}")
     return "4 share types"
 
 
 def create(life: Life) -> str:
     life.share = life.create("life", "alpha")
-    life.share = life.reached(life.share, "available")
+    life.share = life.wait_for_status(life.share, "available")
     return f"available on {life.share.host}"
 
 
 def allow(life: Life) -> str:
     life.rule = life.allow("ip", "192.0.2.1")
-    life.rule_state(life.rule, "active")
+    life.wait_for_rule(life.rule, "active")
     return "rule active"
 
 
 def deny(life: Life) -> str:
     life.deny(life.rule)
-    return "rule gone"
+    return "rule deleted"
 
 
-def fail(life: Life) -> str:
-    life.rule = life.allow("user", "somebody")
-    life.rule_state(life.rule, "error")
-    life.reached(life.share, "available", access_rules_status="error")
-    return "rule in error: the driver refuses users on NFS"
+def allow_rejected(life: Life) -> str:
+    life.rule = life.allow("user", "alice")
+    life.wait_for_rule(life.rule, "error")
+    life.wait_for_status(life.share, "available", access_rules_status="error")
+    return "rule in error: the driver rejects users on NFS"
 
 
-def recover(life: Life) -> str:
+def delete_rejected_rule(life: Life) -> str:
     life.deny(life.rule)
-    life.reached(life.share, "available", access_rules_status="active")
-    return "rule gone, access rules of the share active again"
+    life.wait_for_status(life.share, "available", access_rules_status="active")
+    return "rule deleted, access rules of the share active again"
 
 
 def veto(life: Life) -> str:
-    refused = life.create("too-large", "alpha", size=backends.LIMIT + 4)
-    life.reached(refused, "error")
-    # A driver that was called has noted where it put the share.
+    vetoed = life.create("too-large", "alpha", size=backends.LIMIT + 4)
+    life.wait_for_status(vetoed, "error")
+    # The driver stores the location of each share that it creates.
     storage = life.service.managers["alpha"].driver.private_storage
     for instance in life.client.share_instances():
-        if instance.share_id == refused.id and storage.get(instance.id):
-            raise Unexpected("the driver was called in spite of the veto")
-    life.copy = refused
-    return "share in error, the driver knows nothing of it"
+        if instance.share_id == vetoed.id and storage.get(instance.id):
+            raise ScenarioError("the driver was called despite the veto")
+    life.copy = vetoed
+    return "share in error, the driver was not called"
 
 
-def forget(life: Life) -> str:
+def delete_vetoed(life: Life) -> str:
     life.client.delete_share(life.copy.id)
-    life.gone(life.copy)
-    return "gone"
+    life.wait_until_deleted(life.copy)
+    return "deleted"
 
 
 def snapshot(life: Life) -> str:
@@ -217,30 +219,30 @@ def snapshot(life: Life) -> str:
 
 def from_snapshot(life: Life) -> str:
     life.copy = life.create("copy", "alpha", snapshot_id=life.snapshot.id)
-    life.copy = life.reached(life.copy, "available")
+    life.copy = life.wait_for_status(life.copy, "available")
     return "available"
 
 
 def revert(life: Life) -> str:
     life.client.revert_share_to_snapshot(life.share.id, life.snapshot.id)
-    life.reached(life.share, "available")
+    life.wait_for_status(life.share, "available")
     until(
         lambda: str(life.client.get_share_snapshot(life.snapshot.id).status),
         lambda status: status == "available",
-        "snapshot: available",
+        "snapshot: waiting for status available",
     )
     return "available"
 
 
 def delete_snapshot(life: Life) -> str:
     life.delete_snapshot()
-    return "snapshot gone"
+    return "snapshot deleted"
 
 
 def resize(size: int) -> Callable[[Life], str]:
     def run(life: Life) -> str:
         life.client.resize_share(life.share.id, size)
-        life.reached(life.share, "available", size=size)
+        life.wait_for_status(life.share, "available", size=size)
         return f"{size} GiB"
 
     return run
@@ -249,8 +251,8 @@ def resize(size: int) -> Callable[[Life], str]:
 def unmanage(life: Life) -> str:
     life.path = life.paths()[0]
     life.client.unmanage_share(life.share.id)
-    life.gone(life.share)
-    return "gone from Manila"
+    life.wait_until_deleted(life.share)
+    return "removed from Manila"
 
 
 def manage(life: Life) -> str:
@@ -261,37 +263,37 @@ def manage(life: Life) -> str:
         share_type="alpha",
         name="life-again",
     )
-    life.share = life.reached(life.share, "available")
+    life.share = life.wait_for_status(life.share, "available")
     return f"available again, {life.share.size} GiB"
 
 
 def delete_both(life: Life) -> str:
     for share in (life.share, life.copy):
         life.client.delete_share(share.id)
-        life.gone(share)
-    return "gone"
+        life.wait_until_deleted(share)
+    return "deleted"
 
 
 def create_on_beta(life: Life) -> str:
     life.share = life.create("named", "beta")
-    life.share = life.reached(life.share, "available")
+    life.share = life.wait_for_status(life.share, "available")
     wrong = [path for path in life.paths() if not path.startswith(backends.ALIAS)]
     if wrong or not life.paths():
-        raise Unexpected(f"export paths without {backends.ALIAS}: {wrong}")
+        raise ScenarioError(f"export paths without {backends.ALIAS}: {wrong}")
     return f"the client sees {life.paths()[0].partition(':')[0]}"
 
 
 def create_replicated(life: Life) -> str:
     life.share = life.create("twin", "replicated", availability_zone="zone-alpha")
-    life.share = life.reached(life.share, "available")
+    life.share = life.wait_for_status(life.share, "available")
     return f"available on {life.share.host}"
 
 
-def replica_reached(life: Life, state: str) -> None:
+def wait_for_replica(life: Life, state: str) -> None:
     until(
         lambda: life.client.get_share_replica(life.replica.id),
         lambda found: found.status == "available" and found.replica_state == state,
-        f"replica: available, {state}",
+        f"replica: waiting for status available and state {state}",
     )
 
 
@@ -299,7 +301,7 @@ def create_replica(life: Life) -> str:
     life.replica = life.client.create_share_replica(
         life.share.id, availability_zone="zone-beta"
     )
-    replica_reached(life, "in_sync")
+    wait_for_replica(life, "in_sync")
     return "in sync on beta"
 
 
@@ -309,10 +311,10 @@ def replicated_snapshot(life: Life) -> str:
 
 
 def resync(life: Life) -> str:
-    # The state to come is the state that is: a wrong one is put in between.
+    # The replica is in sync already, so set another state first.
     life.client.reset_share_replica_state(life.replica.id, "out_of_sync")
     life.client.resync_share_replica(life.replica.id)
-    replica_reached(life, "in_sync")
+    wait_for_replica(life, "in_sync")
     return "in sync again"
 
 
@@ -320,7 +322,7 @@ def promote(life: Life) -> str:
     both = {r.id for r in life.client.share_replicas(share_id=life.share.id)}
     (life.former,) = both - {life.replica.id}
     life.client.promote_share_replica(life.replica.id)
-    replica_reached(life, "active")
+    wait_for_replica(life, "active")
     return "active on beta"
 
 
@@ -329,139 +331,143 @@ def delete_replica(life: Life) -> str:
     until(
         lambda: [r.id for r in life.client.share_replicas(share_id=life.share.id)],
         lambda ids: life.former not in ids,
-        "replica: gone",
+        "replica: waiting for its deletion",
     )
-    return "gone from alpha"
+    return "deleted from alpha"
 
 
 def delete(life: Life) -> str:
     life.client.delete_share(life.share.id)
-    life.gone(life.share)
-    return "gone"
+    life.wait_until_deleted(life.share)
+    return "deleted"
 
 
 def create_on_gamma(life: Life) -> str:
     life.share = life.create("plain", backends.PLAIN)
-    life.share = life.reached(life.share, "available")
+    life.share = life.wait_for_status(life.share, "available")
     return f"available on {life.share.host}"
 
 
-def nothing_left(life: Life) -> str:
+def check_nothing_left(life: Life) -> str:
     left = [share.name for share in life.client.shares()]
     if left:
-        raise Unexpected(f"shares are left: {', '.join(left)}")
-    return "no share is left"
+        raise ScenarioError(f"remaining shares: {', '.join(left)}")
+    return "no share remains"
 
 
 @dataclass(frozen=True)
 class Step:
-    """One step: what is done, and the join points that are due for it."""
+    """A step of the scenario, and the join points that it has to cause."""
 
     title: str
     run: Callable[[Life], str]
-    due: Sequence[Due] = field(default=())
+    expected: Sequence[Expected] = field(default=())
 
 
-def _due(backend: str, operation: str, method: str = "", ending: str = "post") -> Due:
-    return Due(backend, operation, method or operation, ending)
+def _expect(
+    backend: str, operation: str, method: str = "", completion: str = "post"
+) -> Expected:
+    return Expected(backend, operation, method or operation, completion)
 
 
-#: When the share services start.
-START = tuple(_due(name, "init_host", "do_setup") for name in backends.WOVEN)
+#: The expected join points of the start of the share services.
+START = tuple(_expect(name, "init_host", "do_setup") for name in backends.WOVEN)
 
 STEPS = (
     Step("create share types", create_types),
     Step(
         "create a share",
         create,
-        [_due("alpha", "create_share_instance", "create_share")],
+        [_expect("alpha", "create_share_instance", "create_share")],
     ),
-    Step("allow access", allow, [_due("alpha", "allow_access", "update_access")]),
-    Step("deny access", deny, [_due("alpha", "deny_access", "update_access")]),
+    Step("allow access", allow, [_expect("alpha", "allow_access", "update_access")]),
+    Step("deny access", deny, [_expect("alpha", "deny_access", "update_access")]),
     Step(
-        "allow access that the driver refuses",
-        fail,
-        [_due("alpha", "allow_access", "update_access", "error")],
+        "allow access that the driver rejects",
+        allow_rejected,
+        [_expect("alpha", "allow_access", "update_access", "error")],
     ),
     Step(
-        "take that rule back",
-        recover,
-        [_due("alpha", "deny_access", "update_access")],
+        "delete that rule",
+        delete_rejected_rule,
+        [_expect("alpha", "deny_access", "update_access")],
     ),
     Step(
         "create a share that a hook vetoes",
         veto,
-        [_due("alpha", "create_share_instance", "create_share", "guard")],
+        [_expect("alpha", "create_share_instance", "create_share", "guard")],
     ),
     Step(
         "delete it",
-        forget,
-        [_due("alpha", "delete_share_instance", "delete_share")],
+        delete_vetoed,
+        [_expect("alpha", "delete_share_instance", "delete_share")],
     ),
-    Step("take a snapshot", snapshot, [_due("alpha", "create_snapshot")]),
+    Step("take a snapshot", snapshot, [_expect("alpha", "create_snapshot")]),
     Step(
         "create a share from it",
         from_snapshot,
-        [_due("alpha", "create_share_instance", "create_share_from_snapshot")],
+        [_expect("alpha", "create_share_instance", "create_share_from_snapshot")],
     ),
-    Step("revert to it", revert, [_due("alpha", "revert_to_snapshot")]),
-    Step("delete the snapshot", delete_snapshot, [_due("alpha", "delete_snapshot")]),
-    Step("extend to 3 GiB", resize(3), [_due("alpha", "extend_share")]),
-    Step("shrink to 2 GiB", resize(2), [_due("alpha", "shrink_share")]),
-    Step("unmanage", unmanage, [_due("alpha", "unmanage_share", "unmanage")]),
-    Step("manage again", manage, [_due("alpha", "manage_share", "manage_existing")]),
+    Step("revert to it", revert, [_expect("alpha", "revert_to_snapshot")]),
+    Step("delete the snapshot", delete_snapshot, [_expect("alpha", "delete_snapshot")]),
+    Step("extend to 3 GiB", resize(3), [_expect("alpha", "extend_share")]),
+    Step("shrink to 2 GiB", resize(2), [_expect("alpha", "shrink_share")]),
+    Step("unmanage", unmanage, [_expect("alpha", "unmanage_share", "unmanage")]),
+    Step("manage again", manage, [_expect("alpha", "manage_share", "manage_existing")]),
     Step(
         "delete both shares",
         delete_both,
-        [_due("alpha", "delete_share_instance", "delete_share")] * 2,
+        [_expect("alpha", "delete_share_instance", "delete_share")] * 2,
     ),
     Step(
-        "create a share whose paths a hook rewrites",
+        "create a share whose export paths a hook rewrites",
         create_on_beta,
-        [_due("beta", "create_share_instance", "create_share")],
+        [_expect("beta", "create_share_instance", "create_share")],
     ),
-    Step("delete it", delete, [_due("beta", "delete_share_instance", "delete_share")]),
+    Step(
+        "delete it", delete, [_expect("beta", "delete_share_instance", "delete_share")]
+    ),
     Step(
         "create a replicated share",
         create_replicated,
-        [_due("alpha", "create_share_instance", "create_share")],
+        [_expect("alpha", "create_share_instance", "create_share")],
     ),
     Step(
         "create a replica",
         create_replica,
-        [_due("beta", "create_share_replica", "create_replica")],
+        [_expect("beta", "create_share_replica", "create_replica")],
     ),
     Step(
         "take a snapshot of both",
         replicated_snapshot,
-        [_due("alpha", "create_replicated_snapshot")],
+        [_expect("alpha", "create_replicated_snapshot")],
     ),
     Step(
         "resynchronize the replica",
         resync,
-        [_due("beta", "update_share_replica", "update_replica_state")],
+        [_expect("beta", "update_share_replica", "update_replica_state")],
     ),
     Step(
         "promote the replica",
         promote,
-        [_due("beta", "promote_share_replica", "promote_replica")],
+        [_expect("beta", "promote_share_replica", "promote_replica")],
     ),
     Step(
         "delete the snapshot",
         delete_snapshot,
-        [_due("beta", "delete_replicated_snapshot")],
+        [_expect("beta", "delete_replicated_snapshot")],
     ),
     Step(
         "delete the former active replica",
         delete_replica,
-        [_due("alpha", "delete_share_replica", "delete_replica")],
+        [_expect("alpha", "delete_share_replica", "delete_replica")],
     ),
     Step(
         "delete the share",
         delete,
-        [_due("beta", "delete_share_instance", "delete_share")],
+        [_expect("beta", "delete_share_instance", "delete_share")],
     ),
     Step("create a share without hooks", create_on_gamma),
     Step("delete it", delete),
-    Step("look what is left", nothing_left),
+    Step("check that no share remains", check_nothing_left),
 )

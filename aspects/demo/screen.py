@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the demo shows, with rich: colors on a terminal, plain text elsewhere."""
+"""Print the demo's output with rich: in color on a terminal, else as plain text."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from aspects.demo.journal import ENDINGS, Action, JoinPoint
+from aspects.demo.journal import COMPLETIONS, HookRun, JoinPoint
 from aspects.demo.verdict import REPEATED
 
-#: A file has as many columns as the table needs, not the 80 that rich assumes.
+#: Columns of plain text: as many as the tables need, where rich assumes 80.
 PLAIN_WIDTH = 140
 
 
@@ -23,14 +23,14 @@ class Screen:
     """Write to standard output, from any thread."""
 
     def __init__(self, console: Console | None = None) -> None:
-        """Begin with an empty screen.
+        """Use a console.
 
-        :param console: where to write to; standard output by default
+        :param console: rich's console; standard output by default
         """
         self._console = console or Console(highlight=False)
         if not self._console.is_terminal:
             self._console.width = PLAIN_WIDTH
-        # rich renders a console's lines one at a time, but a join point is two.
+        # A join point has two lines, which other threads must not separate.
         self._lock = threading.Lock()
         self._repeated: Counter[str] = Counter()
 
@@ -39,31 +39,31 @@ class Screen:
             for line in lines:
                 self._console.print(Text.from_markup(line), soft_wrap=True)
 
-    # -- what happens ----------------------------------------------------------
+    # -- during the scenario ---------------------------------------------------
 
     def note(self, text: str) -> None:
-        """Say something in a line of its own."""
+        """Print a line."""
         with self._lock:
             self._console.print(escape(text), soft_wrap=True)
 
     def step(self, number: int, title: str) -> None:
-        """Say what the client is about to do."""
+        """Print the title of the next step."""
         self._print(f"[bold]{number:2} {escape(title)}[/]")
 
     def reached(self, text: str) -> None:
-        """Say what the client saw."""
+        """Print the result of a step."""
         self._print(f"   [green]ok[/] {escape(text)}")
 
     def failed(self, text: str) -> None:
-        """Say what the client should have seen, and did not."""
+        """Print the error of a step."""
         with self._lock:
             self._console.print(f"   [red]failed[/] {escape(text)}", soft_wrap=True)
 
     def point(self, point: JoinPoint) -> None:
-        """Show a join point that is over."""
+        """Print a join point after its last completion."""
         if point.operation == REPEATED.operation:
             self._repeated[point.backend] += 1
-            # Manila asks each second; the table counts the others.
+            # Manila asks each second; the summary counts all of these calls.
             if self._repeated[point.backend] > 1:
                 return
         color, mark = ("red", "error") if point.failed else ("green", "result")
@@ -75,23 +75,22 @@ class Screen:
         )
         self._print(head, "      " + _times(point))
 
-    def periodic(self, actions: Sequence[Action]) -> None:
-        """Show the periodic actions of one tick."""
+    def periodic(self, runs: Sequence[HookRun]) -> None:
+        """Print the periodic methods of one tick."""
         self._print(
-            f"   [cyan]{escape(actions[0].backend)}[/] tick",
-            f"      [dim]periodic {_each(actions)} ms[/]",
+            f"   [cyan]{escape(runs[0].backend)}[/] tick",
+            f"      [dim]periodic {_durations(runs)} ms[/]",
         )
 
-    # -- what happened ---------------------------------------------------------
+    # -- after the scenario ----------------------------------------------------
 
     def summary(
         self, points: Sequence[JoinPoint], ticks: dict[str, tuple[int, int]]
     ) -> None:
-        """Show a table of all join points and a line for each backend's ticks.
+        """Print a table of all join points, and a line for each backend's ticks.
 
         :param points: all join points
-        :param ticks: for each backend the ticks, and how often its periodic
-            hooks ran
+        :param ticks: backend -> number of ticks, and of runs of its periodic hooks
         """
         table = Table(title="Join points", title_justify="left")
         for name in ("backend", "operation (driver method)"):
@@ -122,12 +121,12 @@ class Screen:
             self.note(f"{backend}: {count} ticks, periodic hooks ran {rounds} times")
 
     def arrived(self, rows: Iterable[tuple[str, str, str]]) -> None:
-        """Show what arrived at the other ends of the hooks.
+        """Print a table of the output that the hooks' receivers have.
 
-        :param rows: hook, place, what arrived there
+        :param rows: hook, destination and content
         """
-        table = Table(title="What arrived", title_justify="left")
-        for name in ("hook", "where", "what"):
+        table = Table(title="Output of the hooks", title_justify="left")
+        for name in ("hook", "destination", "content"):
             table.add_column(name, overflow="fold")
         for row in rows:
             table.add_row(*map(escape, row))
@@ -135,9 +134,9 @@ class Screen:
             self._console.print(table)
 
     def differences(self, lines: Iterable[str]) -> None:
-        """Show what is not as it should be."""
+        """Print the checks that failed."""
         with self._lock:
-            self._console.print("[red]Not as it should be:[/]")
+            self._console.print("[red]Failed checks:[/]")
             for line in lines:
                 self._console.print(f"  {escape(line)}", soft_wrap=True)
 
@@ -149,22 +148,22 @@ def _named(point: JoinPoint) -> str:
 
 
 def _times(point: JoinPoint) -> str:
-    """Write the actions in their order, the driver between them."""
+    """Return the durations of the hook methods, with the driver's between them."""
     parts = []
     if pre := point.of("pre"):
-        parts.append(f"pre {_each(pre)}")
+        parts.append(f"pre {_durations(pre)}")
     driver = point.driver_seconds
     parts.append("driver " + ("not called" if driver is None else _ms(driver)))
-    if endings := point.of(*ENDINGS):
-        parts.append(f"{endings[0].kind} {_each(endings)}")
+    if completions := point.of(*COMPLETIONS):
+        parts.append(f"{completions[0].kind} {_durations(completions)}")
     return "[dim]" + " | ".join(parts) + " ms[/]"
 
 
-def _each(actions: Iterable[Action]) -> str:
+def _durations(runs: Iterable[HookRun]) -> str:
     return ", ".join(
-        f"{escape(action.hook)} {_ms(action.seconds)}"
-        + (" [red]raised[/]" if action.raised else "")
-        for action in actions
+        f"{escape(run.hook)} {_ms(run.seconds)}"
+        + (" [red]raised[/]" if run.raised else "")
+        for run in runs
     )
 
 

@@ -1,21 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A real Manila in one process: REST API, scheduler, one share service a backend.
+"""Run a real Manila in one process: REST API, scheduler and share services.
 
-Nothing of Manila is changed or replaced.  What makes it fit into one process is
-configuration alone, and the configuration is a ``manila.conf`` that Manila reads
-as it would read an operator's:
+Manila itself is not changed. It fits into one process by configuration alone, in a
+``manila.conf`` that Manila reads like an operator's:
 
 * ``transport_url = fake:/`` keeps the messages between the services in memory;
-* ``auth_strategy = noauthv2`` takes any token ``user:project`` as an admin's;
-* SQLite in a file holds the database, a file lock replaces the coordination
-  service, and everything that is written lies in one directory.
+* ``auth_strategy = noauthv2`` accepts any token ``user:project`` as an admin's;
+* the database is a SQLite file, and file locks replace the coordination service;
+* all files are in one directory.
 
-**A process can host one Manila, once.**  Manila's configuration is the global
-``oslo_config.cfg.CONF``, its managers read intervals from it while their module
-is imported, and its database engine is a module global: a second start would run
-with the settings of the first.  :meth:`ManilaService.start` refuses that.  For
-the same reason this module imports Manila only inside functions, after the
-configuration was read.
+**A process can run one Manila, once.** Manila's configuration is the global
+``oslo_config.cfg.CONF``, its managers read intervals from it while their module is
+imported, and its database engine is a module global. A second Manila would use the
+settings of the first, so :meth:`ManilaService.start` raises an error. For the same
+reason this module imports Manila only inside functions, after the configuration was
+read.
 """
 
 from __future__ import annotations
@@ -37,26 +36,25 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-#: The options of one section, by name; values are written with ``str``.
+#: Option name -> value, of one section. Values are written with ``str``.
 Options = Mapping[str, object]
 
-#: What Manila's own driver for tests needs to answer at once.
+#: Options with which the driver of Manila's own tests answers without delay.
 DUMMY_DRIVER: Options = {
     "share_driver": "manila.tests.share.drivers.dummy.DummyDriver",
     "driver_handles_share_servers": False,
     "dummy_driver_default_driver_method_delay": 0,
-    # The default is a table of seconds for single methods; an empty one
-    # leaves them all to the delay above.
+    # The default has delays for some methods; without them the delay above is used.
     "dummy_driver_driver_methods_delays": "",
 }
 
-#: Name of the host in ``<host>@<backend>#<pool>``.
+#: The host in ``<host>@<backend>#<pool>``.
 HOST = "demo"
 
-#: Token for requests; the first part is the user, the second the project.
+#: The token for requests, ``user:project``.
 TOKEN = "admin:demo"
 
-#: Seconds that a service may take to start before that is an error.
+#: Seconds in which a service must start.
 START_TIMEOUT = 30.0
 
 LOG = logging.getLogger(__name__)
@@ -65,39 +63,38 @@ _started = threading.Lock()
 
 
 class ServiceError(Exception):
-    """Tell in one line why the service cannot run."""
+    """Raised when the service cannot run; the text is one line."""
 
 
 def paste_file() -> Path:
-    """Find the ``api-paste.ini`` that the Manila wheel installed.
+    """Return the path of the ``api-paste.ini`` that Manila's wheel installed.
 
-    :returns: its path, wherever this environment keeps data files
-    :raises ServiceError: if Manila is not installed, or without that file
+    :raises ServiceError: if Manila is not installed, or lacks that file
     """
     try:
         files = importlib.metadata.files("manila") or []
     except importlib.metadata.PackageNotFoundError:
         raise ServiceError(
-            "Manila is not installed: pip install 'manila-aspects[demo]'"
+            "Manila is not installed; run pip install 'manila-aspects[demo]'"
         ) from None
     for file in files:
         if file.match("etc/manila/api-paste.ini"):
             path = Path(str(file.locate())).resolve()
             if path.exists():
                 return path
-    raise ServiceError("the installed Manila has no etc/manila/api-paste.ini")
+    raise ServiceError("etc/manila/api-paste.ini: not found in the installed Manila")
 
 
 def share_server_backend(**options: object) -> dict[str, dict[str, object]]:
-    """Make the sections of a backend that handles share servers.
+    """Return the sections of a backend that handles share servers.
 
-    The driver asks for one address on the admin network and two on the share's,
-    so both networks are given to it as plain address ranges.
+    The driver requests one address on the admin network and two on the share network.
+    Both networks are plain address ranges.
 
-    :param options: further options of the backend, or replacements
-    :returns: the two sections, ``backend`` and ``admin_network``; the caller
-        puts them under names of his choice and names the second in the first
-        with ``admin_network_config_group`` and ``network_config_group``
+    :param options: options of the backend, which override the defaults
+    :returns: the two sections, ``backend`` and ``admin_network``. The caller chooses
+        their names in ``manila.conf``, and sets ``admin_network_config_group`` and
+        ``network_config_group`` of the first to the name of the second.
     """
     plugin = "manila.network.standalone_network_plugin.StandaloneNetworkPlugin"
     network: dict[str, object] = {
@@ -113,17 +110,17 @@ def share_server_backend(**options: object) -> dict[str, dict[str, object]]:
 
 @contextlib.contextmanager
 def directory_for(keep: Path | None) -> Iterator[Path]:
-    """Make the directory for a service.
+    """Yield the directory for a service.
 
-    :param keep: the directory that is wanted, made if need be; without one, a
-        temporary directory is made and removed at the end
-    :raises ServiceError: if the wanted directory holds something
+    :param keep: the directory, created if it does not exist; by default a temporary
+        one, removed at the end
+    :raises ServiceError: if the directory is not empty, or cannot be used
     """
     if keep is not None:
         try:
             keep.mkdir(parents=True, exist_ok=True)
             if any(keep.iterdir()):
-                raise ServiceError(f"{keep} is not empty")
+                raise ServiceError(f"{keep}: the directory is not empty")
         except OSError as error:
             raise ServiceError(str(error)) from error
         yield keep.resolve()
@@ -132,14 +129,14 @@ def directory_for(keep: Path | None) -> Iterator[Path]:
     try:
         yield Path(directory).resolve()
     finally:
-        # A thread that Manila leaves behind may still write a line of log.
+        # A remaining thread of Manila may still write to the log.
         shutil.rmtree(directory, ignore_errors=True)
 
 
 class ManilaService:
-    """Run a Manila, from its ``manila.conf`` to its REST API.
+    """A Manila in this process, from ``manila.conf`` to the REST API.
 
-    As a context manager it is started on entry and stopped on exit::
+    As a context manager, it starts on entry and stops on exit::
 
         with ManilaService({"alpha": DUMMY_DRIVER}) as service:
             requests.get(service.endpoint + "/shares", headers=service.headers)
@@ -155,18 +152,17 @@ class ManilaService:
         directory: Path | None = None,
         start_timeout: float = START_TIMEOUT,
     ) -> None:
-        """Say what to run; nothing is done before :meth:`start`.
+        """Store the configuration; :meth:`start` runs the service.
 
-        :param backends: the options of each backend, by name; a share service
-            is started for each, in this order
-        :param defaults: options of ``[DEFAULT]``, over those needed to run in
-            one process
-        :param sections: further sections of ``manila.conf``, by name
-        :param config_files: files that Manila reads after its ``manila.conf``,
-            so that their options override it
-        :param directory: an empty directory to write to, the caller's to remove;
-            without one, a temporary directory is made and removed at the end
-        :param start_timeout: seconds that one share service may take to start
+        :param backends: backend name -> options; a share service is started for
+            each backend, in this order
+        :param defaults: options of ``[DEFAULT]``, which override those for one process
+        :param sections: section name -> options, of further sections
+        :param config_files: files that Manila reads after its ``manila.conf``, so that
+            their options override it
+        :param directory: an empty directory to write to, which the caller removes; by
+            default a temporary one, removed at the end
+        :param start_timeout: seconds in which each share service must start
         """
         self.backends = {name: dict(options) for name, options in backends.items()}
         self.defaults = dict(defaults or {})
@@ -180,47 +176,50 @@ class ManilaService:
         self._port = 0
         self._services: list[Any] = []
 
-    # -- what a caller needs to know -----------------------------------------
+    # -- properties of the running service -------------------------------------
 
     @property
     def directory(self) -> Path:
-        """The directory that everything is written to."""
+        """Return the directory of all files."""
         if self._directory is None:
-            raise ServiceError("the service has not been started")
+            raise ServiceError("the service is not started")
         return self._directory
 
     @property
     def config_file(self) -> Path:
-        """The ``manila.conf`` that Manila was started with."""
+        """Return the path of ``manila.conf``."""
         return self.directory / "manila.conf"
 
     @property
     def log_file(self) -> Path:
-        """Where Manila logs to."""
+        """Return the path of Manila's log."""
         return self.directory / "manila.log"
 
     @property
     def endpoint(self) -> str:
-        """The URL of the share API's version 2."""
+        """Return the URL of the share API, version 2."""
         return f"http://127.0.0.1:{self._port}/v2"
 
     @property
     def token(self) -> str:
-        """The token for requests: an admin's."""
+        """Return the admin's token for requests."""
         return TOKEN
 
     @property
     def headers(self) -> dict[str, str]:
-        """Headers that authenticate a request."""
+        """Return the headers that authenticate a request."""
         return {"X-Auth-Token": self.token}
 
     def driver_name(self, backend: str) -> str:
-        """Return the name of the class of a backend's driver."""
-        # Not type(): that is the proxy's where the driver is woven.
+        """Return the class name of a backend's driver.
+
+        :param backend: the name of the backend
+        """
+        # type() of a woven driver is the proxy's class.
         name: str = self.managers[backend].driver.__class__.__name__
         return name
 
-    # -- life ------------------------------------------------------------------
+    # -- start and stop --------------------------------------------------------
 
     def __enter__(self) -> ManilaService:
         return self.start()
@@ -234,19 +233,18 @@ class ManilaService:
         self.stop()
 
     def start(self) -> ManilaService:
-        """Start everything; return when a share could be created.
+        """Start all services, and wait until shares can be created.
 
         :returns: the service itself
-        :raises ServiceError: if this process has had a Manila before, if the
-            configuration is wrong, or if a backend does not come up in time
-        :raises aspects.HookConfigError: if the hooks of a backend are
-            configured wrongly
+        :raises ServiceError: if this process has started a Manila before, if the
+            configuration is not valid, or if a backend does not start in time
+        :raises aspects.HookConfigError: if hooks are misconfigured
         """
-        # Anything below may fail half-way; what was started is stopped then.
+        # Any step may fail, and then the services that were started are stopped.
         try:
             paste = paste_file()
             if not _started.acquire(blocking=False):
-                raise ServiceError("this process has had its Manila already")
+                raise ServiceError("this process has already started a Manila")
             if self._directory is None:
                 self._directory = self._exit.enter_context(directory_for(None))
             self._write_config(paste)
@@ -261,10 +259,10 @@ class ManilaService:
         return self
 
     def stop(self) -> None:
-        """Stop everything in reverse order and remove the temporary directory."""
+        """Stop all services, and remove the temporary directory."""
         self._exit.close()
 
-    # -- the steps -------------------------------------------------------------
+    # -- the steps of the start ------------------------------------------------
 
     def _write_config(self, paste: Path) -> None:
         from aspects.demo import database
@@ -285,7 +283,7 @@ class ManilaService:
             "transport_url": "fake:/",
             "enabled_share_backends": ",".join(self.backends),
             "enabled_share_protocols": "NFS,CIFS",
-            # Periodic tasks run each second, from the first second on.
+            # Periodic tasks run every second, without a delay at the start.
             "periodic_interval": 1,
             "periodic_fuzzy_delay": 0,
             "periodic_hooks_interval": 1,
@@ -298,7 +296,7 @@ class ManilaService:
             },
             "oslo_concurrency": {"lock_path": directory / "locks"},
             "coordination": {"backend_url": f"file://{directory / 'state'}"},
-            # Absolute, or the policies of an installed Manila would be read.
+            # With relative paths, Manila would read the policies of this host.
             "oslo_policy": {
                 "policy_file": directory / "policy.yaml",
                 "policy_dirs": directory / "policy.d",
@@ -321,21 +319,21 @@ class ManilaService:
         if "manila.share.manager" in sys.modules:
             warnings.warn(
                 "manila.share.manager was imported before its configuration was "
-                "read: its periodic tasks keep their default intervals",
+                "read; its periodic tasks keep their default intervals",
                 RuntimeWarning,
                 stacklevel=3,
             )
-        # This variable, read when the package of Manila's commands is imported,
-        # keeps eventlet from patching the process: native threads it is.
+        # The import of manila.cmd reads this variable. It keeps native threads, where
+        # eventlet would patch the process.
         os.environ["OS_MANILA_DISABLE_EVENTLET_PATCHING"] = "True"
         importlib.import_module("manila.cmd")
         from oslo_service import backend
 
         if backend.get_backend_type() != backend.BackendType.THREADING:
-            # Its timers would wait for a loop that never turns.
+            # Its timers would wait for an event loop that does not run.
             raise ServiceError(
-                "oslo.service runs on eventlet: import manila.cmd, with "
-                "OS_MANILA_DISABLE_EVENTLET_PATCHING=True, before any of Manila"
+                "oslo.service uses eventlet; import manila.cmd before any other module "
+                "of Manila, with OS_MANILA_DISABLE_EVENTLET_PATCHING=True"
             )
         from manila import service, version  # noqa: F401  (registers options)
         from manila.common import config
@@ -346,7 +344,7 @@ class ManilaService:
         files = [self.config_file, *self.config_files]
         arguments = [part for file in files for part in ("--config-file", str(file))]
         try:
-            # No default files or directories: an installed Manila's are not ours.
+            # The default files and directories are those of this host's Manila.
             conf(
                 arguments,
                 project="manila",
@@ -358,8 +356,8 @@ class ManilaService:
             raise ServiceError(f"configuration: {_one_line(error)}") from error
         config.verify_share_protocols()
         config.set_lib_defaults()
-        # oslo.log would have the errors of this whole process in Manila's log,
-        # and nowhere else.
+        # oslo.log replaces the hook for uncaught exceptions, which would then be in
+        # Manila's log only.
         excepthook = sys.excepthook
         log.setup(conf, "manila")
         sys.excepthook = excepthook
@@ -383,13 +381,13 @@ class ManilaService:
         self._exit.callback(rpc.cleanup)
         services = self._services
         self._exit.callback(_stop_services, services)
-        # The scheduler first: it starts the process-wide lock coordinator, and
-        # it is there when the backends publish what they can.
+        # The scheduler is first, because it starts the lock coordinator of the process
+        # and receives the capabilities that the backends publish.
         scheduler = service.Service.create(binary="manila-scheduler", coordination=True)
         services.append(scheduler)
         scheduler.start()
-        # All are made before any starts, so that whatever is wrong with the
-        # hooks of any is told before the first one sets up its driver.
+        # Create all services before any is started, so that the configuration errors
+        # of all backends are raised together, before a driver is set up.
         created: dict[str, Any] = {}
         problems: list[Any] = []
         failures: list[tuple[str, Exception]] = []
@@ -416,10 +414,9 @@ class ManilaService:
             self._start_share_service(name, share_service)
 
     def _start_share_service(self, name: str, share_service: Any) -> None:
-        """Start one, without waiting for ever.
+        """Start one share service, with a timeout.
 
-        A driver that cannot be set up is retried by its share manager until it
-        can be, hence the thread.
+        It starts in a thread, as a share manager retries a failing driver without end.
         """
         errors: list[BaseException] = []
 
@@ -436,7 +433,7 @@ class ManilaService:
             raise ServiceError(f"[{name}] {_one_line(errors[0])}") from errors[0]
         if thread.is_alive():
             raise ServiceError(
-                f"[{name}] did not come up in {self.start_timeout:g} seconds"
+                f"[{name}] did not start in {self.start_timeout:g} seconds"
             )
 
     def _start_api(self, paste: Path) -> None:
@@ -446,7 +443,7 @@ class ManilaService:
         application = deploy.loadapp(f"config:{paste}", name="osapi_share")
 
         class Server(wsgi.Server):  # type: ignore[misc]
-            # Cheroot writes its complaints to standard error otherwise.
+            # By default Cheroot writes its errors to standard error.
             def error_log(
                 self, msg: str = "", level: int = logging.INFO, traceback: bool = False
             ) -> None:
@@ -461,7 +458,7 @@ class ManilaService:
         self._exit.callback(server.stop)
 
     def _wait_for_pools(self) -> None:
-        """Wait until the scheduler has heard from each backend."""
+        """Wait until the scheduler has a pool of each backend."""
         from manila import context
         from manila.scheduler import rpcapi
 
@@ -474,24 +471,25 @@ class ManilaService:
             if not missing:
                 return
             if time.monotonic() > deadline:
-                raise ServiceError(f"no pool of {', '.join(sorted(missing))}")
+                raise ServiceError(
+                    f"the scheduler has no pool of {', '.join(sorted(missing))}"
+                )
             time.sleep(0.05)
 
-    # -- for a caller that wants stillness -------------------------------------
+    # -- while the service runs ------------------------------------------------
 
     def stop_ticks(self) -> None:
-        """Stop all periodic tasks and wait for those that run.
+        """Stop all periodic tasks, and wait for those that are running.
 
-        After that nothing happens in this Manila but what a client asks for, so
-        that what was counted can be compared.
+        Afterwards only requests run hooks, so that counts can be compared.
         """
         for service in self._services:
             service.tg.stop_timers(wait=True)
 
     def reload(self) -> None:
-        """Read the configuration files again, as ``SIGHUP`` has Manila do.
+        """Reload the configuration files, as Manila does on ``SIGHUP``.
 
-        :raises ServiceError: if a file cannot be read now
+        :raises ServiceError: if a file cannot be read
         """
         from oslo_config import cfg
 
@@ -502,9 +500,9 @@ class ManilaService:
 
 
 def _escaped(value: object) -> str:
-    """Write a value so that oslo.config reads it back.
+    """Return a value as text that oslo.config reads back unchanged.
 
-    oslo.config takes ``$name`` for a reference, and a path may hold one.
+    oslo.config treats ``$name`` as a reference, and a path may contain one.
     """
     return str(value).replace("$", "$$")
 
@@ -514,10 +512,10 @@ def _one_line(error: BaseException) -> str:
 
 
 def _stop_services(services: list[Any]) -> None:
-    """Stop all services of the process, as one.
+    """Stop all services of the process together.
 
-    Manila's own ``Service.stop`` stops the lock coordinator, which is one for the
-    process: no service may be at work any more when the first is stopped.
+    Manila's ``Service.stop`` stops the lock coordinator, which all services share. So
+    the timers and RPC servers of all are stopped first.
     """
     for service in services:
         service.tg.stop_timers(wait=True)
@@ -527,7 +525,7 @@ def _stop_services(services: list[Any]) -> None:
             service.rpcserver.wait()
     for service in services:
         service.stop()
-        # Each manager keeps a pool of threads that the exit would wait for.
+        # Each manager has a thread pool, for which the interpreter waits at exit.
         pool = getattr(service.manager, "_tp", None)
         if pool is not None:
             pool.shutdown(wait=True)

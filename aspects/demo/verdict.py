@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compare what the hooks did with what was due."""
+"""Compare the hook methods that ran with the expected ones."""
 
 from __future__ import annotations
 
@@ -7,103 +7,109 @@ import difflib
 from collections.abc import Iterable, Iterator, Sequence
 
 from aspects.demo.backends import WOVEN, Woven
-from aspects.demo.journal import Action
-from aspects.demo.scenario import Due
+from aspects.demo.journal import HookRun
+from aspects.demo.scenario import Expected
 
-#: Manila asks each second for statistics: how often is not known beforehand,
-#: only what is due each time.
-REPEATED = Due("", "publish_service_capabilities", "get_share_stats")
+#: Manila asks for statistics each second. The number of these calls varies, so that
+#: only the hook methods of each call are compared.
+REPEATED = Expected("", "publish_service_capabilities", "get_share_stats")
 
 
-def actions_of(due: Due, hooks: Sequence[str]) -> list[str]:
-    """Write down the actions that one join point owes, in order.
+def expected_lines(expected: Expected, hooks: Sequence[str]) -> list[str]:
+    """Return the hook methods that one join point has to run, in order.
 
-    :param due: the join point
-    :param hooks: the chain of its backend
-    :returns: a line for each action
+    :param expected: the join point
+    :param hooks: the names of the hooks in the chain of its backend
+    :returns: a line for each hook method
     """
-    turn = list(hooks)
-    if due.ending == "post":
-        steps = [("pre", h) for h in turn] + [("post", h) for h in turn]
+    if expected.completion == "post":
+        steps = [("pre", hook) for hook in hooks] + [("post", hook) for hook in hooks]
     else:
-        # A veto ends the turns of the hooks before it, an error those of all.
-        vetoed = due.ending != "error"
-        before = turn[: turn.index(due.ending)] if vetoed else turn
-        steps = [("pre", h) for h in before]
-        steps += [("pre", due.ending)] if vetoed else []
-        steps += [("error", h) for h in reversed(before)]
-    return [_line(due.operation, due.method, kind, hook) for kind, hook in steps]
+        # After a veto, only the hooks before the vetoing one are owed an error method.
+        vetoed = expected.completion != "error"
+        before = hooks[: hooks.index(expected.completion)] if vetoed else hooks
+        steps = [("pre", hook) for hook in before]
+        steps += [("pre", expected.completion)] if vetoed else []
+        steps += [("error", hook) for hook in reversed(before)]
+    return [
+        _line(expected.operation, expected.method, kind, hook) for kind, hook in steps
+    ]
 
 
 def _line(operation: str, method: str, kind: str, hook: str) -> str:
     return f"{operation} ({method}): {kind} of {hook}"
 
 
-def _lines(actions: Iterable[Action]) -> list[str]:
-    return [_line(a.operation, a.method, a.kind, a.hook) for a in actions]
+def _lines(runs: Iterable[HookRun]) -> list[str]:
+    return [_line(run.operation, run.method, run.kind, run.hook) for run in runs]
 
 
 def differences(
-    actions: Sequence[Action],
-    due: Sequence[Due],
+    runs: Sequence[HookRun],
+    expected: Sequence[Expected],
     ticks: dict[str, int],
     woven: Iterable[str],
 ) -> Iterator[str]:
-    """Yield each difference between what was seen and what was due.
+    """Yield the differences between the actual and the expected hook methods.
 
-    :param actions: all actions that were seen
-    :param due: the join points that were due, in order
-    :param ticks: how often each woven driver ticked
+    :param runs: all runs of hook methods
+    :param expected: the expected join points, in order
+    :param ticks: the number of ticks of each woven driver
     :param woven: the backends whose drivers are woven
     """
     woven = set(woven)
     for name in sorted(woven ^ set(WOVEN)):
         yield f"[{name}] the driver is {'' if name in woven else 'not '}woven"
-    for name in sorted({action.backend for action in actions} - set(WOVEN)):
-        yield f"[{name}] has no hooks, but actions were seen"
+    for name in sorted({run.backend for run in runs} - set(WOVEN)):
+        yield f"[{name}] hook methods ran on a backend without hooks"
     for name, backend in WOVEN.items():
-        seen = [action for action in actions if action.backend == name]
-        for line in _of_backend(backend, seen, [d for d in due if d.backend == name]):
+        actual = [run for run in runs if run.backend == name]
+        points = [point for point in expected if point.backend == name]
+        for line in _of_backend(backend, actual, points):
             yield f"[{name}] {line}"
         if name in ticks:
-            for line in _of_ticks(backend, seen, ticks[name]):
+            for line in _of_ticks(backend, actual, ticks[name]):
                 yield f"[{name}] {line}"
 
 
 def _of_backend(
-    backend: Woven, seen: Sequence[Action], due: Sequence[Due]
+    backend: Woven, runs: Sequence[HookRun], expected: Sequence[Expected]
 ) -> Iterator[str]:
     once = [
-        a for a in seen if a.kind != "periodic" and a.operation != REPEATED.operation
+        run
+        for run in runs
+        if run.kind != "periodic" and run.operation != REPEATED.operation
     ]
-    owed = [line for each in due for line in actions_of(each, backend.hooks)]
-    for line in difflib.ndiff(owed, _lines(once)):
+    lines = [
+        line for point in expected for line in expected_lines(point, backend.hooks)
+    ]
+    for line in difflib.ndiff(lines, _lines(once)):
         if line.startswith("- "):
-            yield f"due, not seen: {line[2:]}"
+            yield f"missing: {line[2:]}"
         elif line.startswith("+ "):
-            yield f"seen, not due: {line[2:]}"
-    # Statistics are asked for in several threads: each is told by itself.
-    block = actions_of(REPEATED, backend.hooks)
-    repeated = [a for a in seen if a.operation == REPEATED.operation]
+            yield f"unexpected: {line[2:]}"
+    # Several threads ask for statistics, so each thread is compared by itself.
+    block = expected_lines(REPEATED, backend.hooks)
+    repeated = [run for run in runs if run.operation == REPEATED.operation]
     if not repeated:
-        yield f"due, not seen: {REPEATED.operation}"
-    for thread in dict.fromkeys(a.thread for a in repeated):
-        lines = _lines(a for a in repeated if a.thread == thread)
+        yield f"missing: {REPEATED.operation}"
+    for thread in dict.fromkeys(run.thread for run in repeated):
+        lines = _lines(run for run in repeated if run.thread == thread)
         for start in range(0, len(lines), len(block)):
             found = lines[start : start + len(block)]
             if found != block:
-                yield f"{REPEATED.operation}: due {block}, seen {found}"
+                yield f"{REPEATED.operation}: expected {block}, got {found}"
                 break
 
 
-def _of_ticks(backend: Woven, seen: Sequence[Action], ticks: int) -> Iterator[str]:
+def _of_ticks(backend: Woven, runs: Sequence[HookRun], ticks: int) -> Iterator[str]:
     if ticks < 2 * backend.ticks:
-        yield f"only {ticks} ticks, too few to see periodic hooks twice"
-    rounds = ticks // backend.ticks
+        yield f"{ticks} ticks: too few for two runs of the periodic methods"
+    expected = ticks // backend.ticks
     for hook in backend.hooks:
-        ran = sum(1 for a in seen if a.kind == "periodic" and a.hook == hook)
-        if ran != rounds:
+        count = sum(1 for run in runs if run.kind == "periodic" and run.hook == hook)
+        if count != expected:
             yield (
-                f"periodic of {hook}: {ran} times in {ticks} ticks, "
-                f"due every {backend.ticks}: {rounds}"
+                f"periodic of {hook}: expected {expected} runs, one every "
+                f"{backend.ticks} of {ticks} ticks, got {count}"
             )

@@ -15,31 +15,31 @@ from oslo_service import periodic_task
 
 import aspects.manila.service  # noqa: F401 (it stops the hooks with the service)
 from aspects.config.problems import Problem
-from aspects.config.reload import follow, log_refusal
+from aspects.config.reload import follow, log_rejection
 from aspects.config.weave import weave_from_config
 from aspects.errors import HookConfigError
 from aspects.manila import report
-from aspects.operations import ForHooksAlone
+from aspects.operations import DetachedContext
 from aspects.periodic import tick
 from aspects.weaving import is_woven, weaving
 
 LOG = log.getLogger(__name__)
 
 
-class AdminContext(ForHooksAlone, manila_context.RequestContext):  # type: ignore[misc]
+class AdminContext(DetachedContext, manila_context.RequestContext):  # type: ignore[misc]
     """Manila's admin context, for a hook."""
 
 
 def new_context() -> AdminContext:
-    """Make an admin context as Manila's ``get_admin_context`` does."""
+    """Return an admin context like that of Manila's ``get_admin_context``."""
     return AdminContext(user_id=None, project_id=None, is_admin=True, read_deleted="no")
 
 
 class StartupError(HookConfigError, SystemExit):
-    """Hooks are misconfigured: ends the service with what is wrong.
+    """Raised at start-up when hooks are misconfigured.
 
-    As a ``SystemExit`` it ends ``manila-share`` with status 1 and the problems
-    on standard error, without a traceback.
+    As a ``SystemExit``, it ends ``manila-share`` with status 1 and the problems on
+    standard error, without a traceback.
     """
 
     def __init__(self, problems: Iterable[Problem]) -> None:
@@ -53,9 +53,8 @@ class ShareManager(manager.ShareManager):  # type: ignore[misc]
     driver: Any
 
     def _init_hook_drivers(self) -> None:
-        # Manila calls this last in its constructor. What it would make here are
-        # its manager-level hooks: ``self.hooks`` stays empty instead, so that
-        # none runs a second time.
+        # Manila calls this last in its constructor, to create its manager-level hooks.
+        # Here ``self.hooks`` stays empty, so that no hook runs twice.
         self._hooks_started = False
         report.managers.add(self)
         problems = self._weave()
@@ -67,9 +66,9 @@ class ShareManager(manager.ShareManager):  # type: ignore[misc]
             follow(cfg.CONF, self._weave_late)
 
     def _weave(self) -> tuple[Problem, ...]:
-        """Weave the hooks that the backend section names now, if it names any.
+        """Weave the hooks that the backend section names now, if any.
 
-        :return: what is wrong with them; nothing is done then
+        :return: the problems; the driver is not woven if there are any
         """
         try:
             self.driver = weave_from_config(
@@ -79,19 +78,19 @@ class ShareManager(manager.ShareManager):  # type: ignore[misc]
                 new_context=new_context,
             )
         except HookConfigError as error:
-            # Not logged here: oslo.log adds the exception that it is logged in.
+            # Logged by the caller: oslo.log would add this exception to the message.
             return error.problems
         self.access_helper.driver = self.driver
         self.snapshot_access_helper.driver = self.driver
         return ()
 
     def _weave_late(self) -> bool:
-        """Weave the hooks of a section that named none before.
+        """Weave the hooks of a section that named none at first.
 
-        :return: whether that may still be needed
+        :return: whether to call this again at the next reload
         """
         if problems := self._weave():
-            log_refusal(problems)
+            log_rejection(problems)
         if not is_woven(self.driver):
             return True
         if self._hooks_started:
@@ -99,7 +98,7 @@ class ShareManager(manager.ShareManager):  # type: ignore[misc]
         return False
 
     def init_host(self, *args: Any, **kwargs: Any) -> None:
-        """Start the hooks, then the driver: the service has forked by now."""
+        """Start the hooks after the fork of the service, then set up the driver."""
         self._hooks_started = True
         if is_woven(self.driver):
             weaving(self.driver).start()
@@ -110,7 +109,7 @@ class ShareManager(manager.ShareManager):  # type: ignore[misc]
     )
     @utils.require_driver_initialized  # type: ignore[untyped-decorator]
     def _execute_periodic_hook(self, context: Any) -> None:
-        """Tick, every ``periodic_hooks_interval`` seconds."""
+        """Count a tick every ``periodic_hooks_interval`` seconds."""
         if is_woven(self.driver):
             tick(self.driver, context, lambda: self._share_instances(context))
 
@@ -118,16 +117,16 @@ class ShareManager(manager.ShareManager):  # type: ignore[misc]
         """Return the share instances of this backend, with their access rules."""
         instances = self.db.share_instance_get_all_by_host(context, self.host)
         for instance in instances:
-            # As Manila's documentation of its hooks has it.
+            # Manila documents this key as part of the data for periodic hooks.
             instance["access_rules"] = self.db.share_access_get_all_for_instance(
                 context, instance["id"]
             )
         return instances
 
-    # The base class's task of this name is on the list as well.
     _periodic_tasks: list[tuple[str, Any]]
 
 
+# oslo.service lists the base class's task of the same name too, which must not run.
 ShareManager._periodic_tasks = [
     (name, task)
     for name, task in ShareManager._periodic_tasks

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The hooks of a process in the guru meditation report (``SIGUSR2``)."""
+"""Add the hooks of a process to the guru meditation report (``SIGUSR2``)."""
 
 from __future__ import annotations
 
@@ -14,22 +14,21 @@ from aspects.core.log import hook_name
 from aspects.hook import HookBase
 from aspects.weaving import Weaving, is_woven, weaving
 
-#: The share managers of this process. A service makes them before it forks.
+#: The share managers of this process. A service creates them before it forks.
 managers: weakref.WeakSet[Any] = weakref.WeakSet()
 
-_ACTIONS = ("pre", "post", "periodic")
+_KINDS = ("pre", "post", "periodic")
 
-#: What is told of each hook, also where there is nothing to tell.
+#: The counters that the report shows for each hook, even if they are 0.
 _COUNTS = ("suppressed", "slow", "skipped", "dropped")
 
 
 def report(woven: Weaving) -> dict[str, Any]:
-    """Return what there is to tell of what is woven around one driver.
+    """Return the status of a woven driver.
 
     :param woven: the return value of :func:`aspects.weaving`
-    :return: plain data: the host, the ticks so far, and the chain in order: of
-        each hook its name, class, the actions that are on, the operations that
-        it is for, how it is dispatched, and what was counted
+    :return: plain data: the host, the ticks so far, and the chain in order. Each hook
+        has its name, class, enabled methods, operations, dispatch and counters
     """
     return {
         "host": woven.host,
@@ -43,11 +42,11 @@ def report(woven: Weaving) -> dict[str, Any]:
 
 
 def _hook(hook: Any) -> dict[str, Any]:
-    on = [action for action in _ACTIONS if getattr(hook, f"{action}_hooks_enabled")]
+    enabled = [kind for kind in _KINDS if getattr(hook, f"{kind}_hooks_enabled")]
     counts = hook.counts() if isinstance(hook, HookBase) else breaker_of(hook).counts
     return {
         "class": f"{type(hook).__module__}:{type(hook).__qualname__}",
-        "on": ", ".join(on) or "nothing",
+        "enabled": ", ".join(enabled) or "none",
         "operations": ", ".join(getattr(hook, "hook_operations", "*")) or "none",
         "dispatch": dispatch_of(hook),
         "counts": {**dict.fromkeys(_COUNTS, 0), **counts},
@@ -55,7 +54,7 @@ def _hook(hook: Any) -> dict[str, Any]:
 
 
 def dispatch_of(hook: Any) -> str:
-    """Return how a hook is run: ``inline``, ``background`` or ``durable``."""
+    """Return the dispatch of a hook: ``inline``, ``background`` or ``durable``."""
     if getattr(hook, "outbox", None) is not None:
         return "durable"
     return "inline" if getattr(hook, "dispatcher", None) is None else "background"
@@ -63,9 +62,10 @@ def dispatch_of(hook: Any) -> str:
 
 def _report() -> with_default_views.ModelWithDefaultViews:
     """Return the section of the report."""
-    # The managers of all backends are made before the service forks.
-    here = [m.driver for m in tuple(managers) if m._hooks_started]
-    woven = [driver for driver in here if is_woven(driver)]
+    # A service creates the managers of all backends before it forks, but each process
+    # starts the hooks of its own backend only.
+    drivers = [m.driver for m in tuple(managers) if m._hooks_started]
+    woven = [driver for driver in drivers if is_woven(driver)]
     data = {str(weaving(driver).backend): report(weaving(driver)) for driver in woven}
     return with_default_views.ModelWithDefaultViews(data=data)
 

@@ -19,10 +19,10 @@ LOG = log.getLogger(__name__)
 def _stop_hooks(
     stop: Any, stopped: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> None:
-    """Stop the hooks when a share service has stopped.
+    """Stop the hooks after a share service has stopped.
 
-    Manila does not notify managers of that, and its processes leave with
-    ``os._exit`` as soon as this returns. No error keeps the hooks from stopping.
+    Manila does not notify managers of its stop, and its processes call ``os._exit`` as
+    soon as this function returns. The hooks stop even if the service raises an error.
     """
     try:
         stop(*args, **kwargs)
@@ -39,6 +39,6 @@ def _wait_for_last_call(rpcserver: Any) -> None:
         rpcserver.wait()
     except Exception as error:
         LOG.warning(
-            "Stopping the hooks without waiting for the last call: %(type)s: %(error)s",
+            "Stopping hooks without waiting for the last call: %(type)s: %(error)s",
             {"type": type(error).__name__, "error": text_of(error)},
         )

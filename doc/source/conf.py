@@ -39,7 +39,7 @@ def _release(major: int) -> str:
 
 def operations_table() -> str:
     """Return the table of operations, with the Manila releases that call each."""
-    from aspects.operations import OPERATIONS, ROUTINE
+    from aspects.operations import OPERATIONS, ROUTINE_OPERATIONS
 
     lines = [
         ".. list-table::",
@@ -58,7 +58,7 @@ def operations_table() -> str:
         lines += [
             f"   * - {operation}",
             f"     - {', '.join(methods)}",
-            f"     - {'routine' if operation in ROUTINE else 'requested'}",
+            f"     - {'routine' if operation in ROUTINE_OPERATIONS else 'requested'}",
             f"     - {_release(found[0])} to {_release(found[-1])}",
         ]
     return "\n".join(lines) + "\n"

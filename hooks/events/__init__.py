@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the hooks that report events share."""
+"""Events that several hooks share: their content, their delivery and the outbox."""

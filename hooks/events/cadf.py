@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is told of a join point as an event of CADF, for the ``audit`` hook.
+"""Events of calls in CADF format, for the ``audit`` hook.
 
-CADF is DMTF's Cloud Auditing Data Federation, DSP0262, in pycadf's reading, as
-Keystone and the API middleware of OpenStack write it:
+CADF is DMTF's Cloud Auditing Data Federation (DSP0262). pycadf builds the events, as
+it does for Keystone and OpenStack's API middleware:
 https://docs.openstack.org/pycadf/latest/
 """
 
@@ -16,10 +16,11 @@ from pycadf import attachment, cadftaxonomy, event, reason, resource
 
 from hooks.events.event import TYPE_PREFIX
 
-#: The type of the service, and of what its operations are on.
+#: Type URI of the share service.
 SERVICE = "service/storage/share"
 
-#: What an operation is on: a word in its name, the id that is told, its type.
+#: Targets of operations: a word in the operation's name, the data field with the
+#: target's ID, the target's type URI. The first match wins.
 _TARGETS = (
     ("group_snapshot", "share_group_snapshot_id", "storage/share/group/snapshot"),
     ("group", "share_group_id", "storage/share/group"),
@@ -30,7 +31,7 @@ _TARGETS = (
     ("", "share_id", "storage/share"),
 )
 
-#: The action of an operation, by its name or the first word of it.
+#: CADF action of an operation, by the operation's name or its first word.
 _ACTIONS = {
     "allocate": cadftaxonomy.ACTION_CREATE,
     "allow": "allow",
@@ -58,23 +59,23 @@ _ACTIONS = {
     "update": cadftaxonomy.ACTION_UPDATE,
 }
 
-#: What has a place of its own in the event.
-_TOLD = ("time", "request_id", "project_id", "user_id", "operation", "outcome")
+#: Data fields with a CADF field of their own; the attachment has the others.
+_MAPPED = ("time", "request_id", "project_id", "user_id", "operation", "outcome")
 
 
 def event_of(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the CADF event for a join point.
+    """Return the CADF event of a call.
 
-    :param data: what :func:`hooks.events.event.data_of` told of it
+    :param data: the data of the call, from :func:`hooks.events.event.data_of`
     :return: the event, ready for JSON
     """
     operation = data["operation"]
     service = _service(data)
-    told = event.Event(
+    cadf_event = event.Event(
         eventTime=data["time"],
         action=_ACTIONS.get(operation)
         or _ACTIONS.get(operation.partition("_")[0], cadftaxonomy.UNKNOWN),
-        # A veto is a failure for a reason of its own.
+        # CADF has no outcome for a veto, which is a failure with its own reason.
         outcome=cadftaxonomy.OUTCOME_SUCCESS
         if data["outcome"] == "success"
         else cadftaxonomy.OUTCOME_FAILURE,
@@ -84,18 +85,19 @@ def event_of(data: Mapping[str, Any]) -> dict[str, Any]:
         name=operation,
     )
     if data["outcome"] != "success":
-        told.reason = reason.Reason(TYPE_PREFIX + data["outcome"], data["error_type"])
-    rest = {name: value for name, value in data.items() if name not in _TOLD}
-    told.add_attachment(
+        kind = TYPE_PREFIX + data["outcome"]
+        cadf_event.reason = reason.Reason(kind, data["error_type"])
+    rest = {name: value for name, value in data.items() if name not in _MAPPED}
+    cadf_event.add_attachment(
         attachment.Attachment("mime:application/json", rest, "share_driver_call")
     )
-    return told.as_dict()  # type: ignore[no-any-return]
+    return cadf_event.as_dict()  # type: ignore[no-any-return]
 
 
 def _service(data: Mapping[str, Any]) -> Any:
-    """Return the share service: what saw it all."""
+    """Return the share service, which observes every call."""
     name = str(data["host"] or data["backend"] or "manila-share")
-    # The same for all events of one host, and a UUID as CADF wants it.
+    # CADF requires a UUID. One made from the name is the same in all events of a host.
     return resource.Resource(
         id=str(uuid.uuid5(uuid.NAMESPACE_URL, f"/manila/{name}")),
         typeURI=SERVICE,
@@ -104,13 +106,13 @@ def _service(data: Mapping[str, Any]) -> Any:
 
 
 def _initiator(data: Mapping[str, Any], service: Any) -> Any:
-    """Return the user who asked for it; the service for what it does by itself."""
+    """Return the user who made the request, or the service if it acts by itself."""
     if data["user_id"]:
         user = str(data["user_id"])
         initiator = resource.Resource(user, cadftaxonomy.ACCOUNT_USER)
     else:
         initiator = resource.Resource(service.id, service.typeURI, service.name)
-    # As Keystone tells them.
+    # Keystone's CADF events have these two fields as well.
     for name in ("project_id", "request_id"):
         if data[name]:
             setattr(initiator, name, str(data[name]))
@@ -118,7 +120,7 @@ def _initiator(data: Mapping[str, Any], service: Any) -> Any:
 
 
 def _target(data: Mapping[str, Any], service: Any) -> Any:
-    """Return what the operation is on; the service where that has no id."""
+    """Return the resource that a call works on, or the service if it has no ID."""
     for word, name, kind in _TARGETS:
         if word in data["operation"] and name in data:
             return resource.Resource(id=data[name], typeURI=kind)

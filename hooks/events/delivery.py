@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the hooks that deliver events have in common."""
+"""Base class of the hooks that deliver events to a receiver."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from hooks.events.hook import EventHook
 
 
 class DeliveryHook(EventHook):
-    """Base of the hooks that deliver an event for what they are told.
+    """Base class of the hooks that deliver each event to a receiver.
 
-    An event is made in the caller's thread, of what is known then. What delivers
-    it depends on ``hook_dispatch``: the caller's thread, one in the background, or
-    the thread that empties an :class:`~hooks.events.outbox.Outbox`.
+    The event is created in the caller's thread, so it reports the state of that moment.
+    ``hook_dispatch`` decides which thread delivers it: the caller's, one in the
+    background, or the one that drains an :class:`~hooks.events.outbox.Outbox`.
     """
 
     dispatches: ClassVar = (*EventHook.dispatches, "durable")
     may_veto: ClassVar = False
-    #: None of its actions: it is the deliveries that are deferred.
-    deferred_actions: ClassVar = ()
-    dispatching_actions: ClassVar = ("pre", "post", "error", "periodic")
+    #: Empty: the deliveries are deferred, not the hook methods.
+    deferred_methods: ClassVar = ()
+    dispatching_methods: ClassVar = ("pre", "post", "error", "periodic")
 
     options: ClassVar[Sequence[cfg.Opt]] = (
         cfg.StrOpt(
             "hook_outbox_path",
-            help="Directory for the outboxes of hook_dispatch = durable, one directory "
-            "per hook instance, named <backend>.<name>. Default: manila-aspects in "
-            "Manila's state_path.",
+            help="Directory of the outboxes of hook_dispatch = durable. Each hook "
+            "instance has a subdirectory in it, <backend>.<name>. Defaults to "
+            "manila-aspects in Manila's state_path.",
         ),
     )
 
@@ -45,25 +45,26 @@ class DeliveryHook(EventHook):
 
     def _new_outbox(self) -> Any:
         try:
-            # Needs libraries that the other ways do without.
+            # Only durable delivery needs the library that this imports.
             from hooks.events.outbox import Outbox
         except ImportError as error:
             raise ValueError(
-                f"hook_dispatch = durable: {error}: "
-                "pip install 'manila-aspects[durable]'"
+                f"hook_dispatch = durable: {error}; "
+                "run pip install 'manila-aspects[durable]'"
             ) from error
         path = self.get_config_option("hook_outbox_path")
         if not path:
             state_path = self.get_config_option("state_path")
             if not state_path:
                 raise ValueError(
-                    "hook_outbox_path is not set, and there is no state_path"
+                    "hook_outbox_path is not set, and neither is state_path; "
+                    "set one of them"
                 )
             path = os.path.join(state_path, "manila-aspects")
         backend = getattr(self.configuration, "config_group", None) or "DEFAULT"
         name = getattr(self.configuration, "name", None) or type(self).__name__
-        # One for each instance, also where the option is set for several: their
-        # events go to different places.
+        # Instances may share hook_outbox_path but not an outbox, since each delivers to
+        # its own receiver.
         try:
             return Outbox(Path(path) / f"{backend}.{name}", self.deliver)
         except OSError as error:
@@ -71,46 +72,46 @@ class DeliveryHook(EventHook):
 
     @abc.abstractmethod
     def deliver(self, event: dict[str, Any]) -> None:
-        """Deliver one event, within a time that is bounded.
+        """Deliver one event, in bounded time.
 
-        It is called in the thread that delivers, never in two at once with
-        ``background`` and ``durable``.
+        With ``background`` and ``durable``, only one thread calls at a time. With
+        ``inline``, several callers may do so.
 
         :param event: attributes of CloudEvents 1.0 and ``data``
-        :raises RejectedError: if it is no use to try this event again
-        :raises Exception: if it was not delivered
+        :raises RejectedError: if the receiver rejects the event permanently
+        :raises Exception: if the delivery failed and may be retried
         """
 
     def start(self) -> None:
-        """Begin to deliver what is left of the last time."""
+        """Start delivering, with the pending events of earlier processes first."""
         if self.outbox:
             self.outbox.start()
 
     def stop(self) -> None:
-        """Deliver what can be delivered within ``hook_drain_timeout``."""
+        """Deliver pending events for up to ``hook_drain_timeout`` seconds, and stop."""
         if self.outbox:
             self.outbox.stop(self.get_config_option("hook_drain_timeout"))
 
     def counts(self) -> dict[str, int]:
-        """Return what every hook counts, and what its outbox does.
+        """Return the counts of the hook and of its outbox.
 
-        :return: also the events ``delivered`` and ``refused`` by this process, and
-            those that are ``pending``, unless the file of them cannot be read
+        :return: counts by name. An outbox adds ``delivered`` and ``rejected``, the
+            deliveries of this process, and ``pending``, unless its file is unreadable
         """
         counts = super().counts()
         if self.outbox:
             counts["delivered"] = self.outbox.delivered
-            counts["refused"] = self.outbox.refused
+            counts["rejected"] = self.outbox.rejected
             if (pending := self.outbox.pending()) is not None:
                 counts["pending"] = pending
         return counts
 
     def _emit(
-        self, kind: str, told: dict[str, Any], context: Any, operation: Any, *call: Any
+        self, kind: str, event: dict[str, Any], context: Any, operation: Any, *call: Any
     ) -> None:
         if self.outbox:
-            self.outbox.put(told)
+            self.outbox.put(event)
         elif self.dispatcher:
-            self.dispatcher.put(self, kind, operation, self.deliver, told)
+            self.dispatcher.put(self, kind, operation, self.deliver, event)
         else:
-            self.deliver(told)
+            self.deliver(event)

@@ -5,16 +5,17 @@ from __future__ import annotations
 
 
 class RejectedError(Exception):
-    """The other end will never take this event: it is no use to try again."""
+    """Raised when the receiver rejects an event permanently, so a retry is useless."""
 
 
 class DeliveryFailedError(Exception):
-    """The event was not delivered this time.
+    """Raised when an attempt to deliver an event has failed and a retry may succeed.
 
-    Any other exception says the same; this one may also tell when to try again.
+    Any exception but :class:`RejectedError` means the same.
+    This one can also carry the delay that the receiver asks for.
 
-    :param text: why, without secrets
-    :param retry_after: seconds that the other end asks to wait
+    :param text: the reason, without secrets
+    :param retry_after: seconds that the receiver asks to wait before the next attempt
     """
 
     def __init__(self, text: str, retry_after: float = 0.0) -> None:

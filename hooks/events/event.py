@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a hook tells of a join point: an event, without secrets.
+"""Events that report calls and ticks, without secrets.
 
 An event is a dict with the attributes of CloudEvents 1.0 and plain data, ready for
 JSON: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md
@@ -16,13 +16,14 @@ from typing import Any
 import aspects
 from aspects import without_secrets
 
-#: What the ``type`` of each event begins with; ``<operation>.<phase>`` follows.
+#: Prefix of the ``type`` of each event, before ``share.<operation>.<phase>`` or
+#: ``share.periodic``.
 TYPE_PREFIX = "org.openstack.manila."
 
-#: The phases of a join point that an event may tell of.
+#: Phases of a call that an event may report.
 START, END, ERROR = "start", "end", "error"
 
-#: Which id of which driver argument is told under which name.
+#: Driver parameter -> fields in which its parent's ID and its own ID are reported.
 _IDS = (
     ("share", "share_id", "share_instance_id"),
     ("snapshot", "snapshot_id", "snapshot_instance_id"),
@@ -41,20 +42,21 @@ _IDS = (
     ("src_share_server", None, "share_server_id"),
 )
 
-
-#: The parameters of the driver's methods that are lists of access rules, and one.
+#: Driver parameters that are lists of access rules.
 _RULES = ("access_rules", "add_rules", "delete_rules", "update_rules")
+
+#: Driver methods that take one access rule -> the list that reports it.
 _ONE_RULE = {"allow_access": "add_rules", "deny_access": "delete_rules"}
 
-#: What is told of an access rule: all but its id, its state and its key.
+#: Fields of an access rule that are reported. Its ID, state and key are not.
 _RULE_FIELDS = ("access_type", "access_to", "access_level")
 
 
 def event_of(phase: str, data: dict[str, Any]) -> dict[str, Any]:
-    """Return the event for what happened in a join point.
+    """Return the event for one phase of a call.
 
     :param phase: :data:`START`, :data:`END` or :data:`ERROR`
-    :param data: what :func:`data_of` told of it
+    :param data: the data of the call, from :func:`data_of`
     :return: attributes of CloudEvents 1.0, with the data under ``data``
     """
     return _event(f"share.{data['operation']}.{phase}", data)
@@ -66,15 +68,16 @@ def periodic_event_of(
     """Return the event for a tick.
 
     :param context: the context of the tick
-    :param hook_data: the periodic hook data; the ids of what is a list of share
-        instances are told
+    :param hook_data: the periodic hook data; a list of share instances is reported by
+        its IDs, anything else is left out
     :param backend: the backend section
     :param host: the share service's host
+    :return: attributes of CloudEvents 1.0, with the data under ``data``
     """
     data = {**_origin_of(context), "backend": backend, "host": host}
     if isinstance(hook_data, (list, tuple)):
-        ids = [value_of(instance, "id") for instance in hook_data]
-        data["share_instance_ids"] = [str(each) for each in ids if each is not None]
+        ids = [get(instance, "id") for instance in hook_data]
+        data["share_instance_ids"] = [str(id_) for id_ in ids if id_ is not None]
     return _event("share.periodic", data)
 
 
@@ -113,14 +116,14 @@ def data_of(
     error: BaseException | None = None,
     duration: float | None = None,
 ) -> dict[str, Any]:
-    """Return what there is to tell of a join point.
+    """Return the data that an event reports of a call.
 
     :param context: the request's context
     :param operation: the operation
-    :param args: the positional arguments that the hook got
-    :param kwargs: the keyword arguments that the hook got
-    :param error: what the caller gets instead of a result
-    :param duration: seconds since the join point began, or None if unknown
+    :param args: the positional arguments that the hook received
+    :param kwargs: the keyword arguments that the hook received
+    :param error: the exception that the caller gets instead of a result
+    :param duration: seconds since the call began, or None if unknown
     :return: plain data, ready for JSON
     """
     arguments = operation.arguments(args, kwargs)
@@ -157,45 +160,50 @@ def _text(error: BaseException) -> str:
 
 
 def outcome_of(error: BaseException | None) -> str:
-    """Return ``success``, ``veto`` or ``failure``."""
+    """Return the outcome of a call: ``success``, ``veto`` or ``failure``.
+
+    :param error: the exception of the call, or None if it succeeded
+    """
     if error is None:
         return "success"
     return "veto" if aspects.Veto.within(error) else "failure"
 
 
 def ids_of(arguments: Mapping[str, Any]) -> dict[str, str]:
-    """Return the ids of the share, snapshot, replica or server in a call.
+    """Return the IDs of the share, snapshot, replica or server in a call.
 
-    A driver gets a share *instance* as ``share`` (and the instance of a
-    snapshot as ``snapshot``), which has the id of the share beside its own.
+    The ``share`` that a driver receives is a share *instance*, with the ID of its
+    share and an ID of its own. The same is true of ``snapshot``.
 
     :param arguments: the call's arguments by name
+    :return: the IDs by the field that reports them
     """
     ids: dict[str, str] = {}
-    for argument, whole, own in _IDS:
+    for argument, parent_field, own_field in _IDS:
         value = arguments.get(argument)
         if isinstance(value, (list, tuple)):
             value = value[0] if value else None
         if value is None:
             continue
-        parent = value_of(value, whole) if whole else None
-        if whole and (parent or own):
-            ids.setdefault(whole, str(parent or value_of(value, "id")))
-        if own and (parent or not whole):
-            ids[own] = str(value_of(value, "id"))
-        if argument == "snapshot" and (share := value_of(value, "share_id")):
+        parent = get(value, parent_field) if parent_field else None
+        if parent_field and (parent or own_field):
+            ids.setdefault(parent_field, str(parent or get(value, "id")))
+        if own_field and (parent or not parent_field):
+            ids[own_field] = str(get(value, "id"))
+        if argument == "snapshot" and (share := get(value, "share_id")):
             ids.setdefault("share_id", str(share))
     return {name: value for name, value in ids.items() if value != "None"}
 
 
-def value_of(thing: Any, name: str) -> Any:
-    """Return a value of a dict, of a model or of any object; None without it.
+def get(thing: Any, name: str) -> Any:
+    """Return a value of a dict, a database model or another object.
 
-    :param thing: what has the value
+    :param thing: the dict or object
     :param name: the key or attribute
+    :return: the value; None if there is none, or if reading it fails
     """
-    # A database model may have to load a column and fail: a value that is not
-    # to be had must not make a hook fail.
+    # Reading a column of a database model may load it, and fail. A hook must not fail
+    # because a value is missing.
     try:
         return thing[name] if hasattr(thing, "__getitem__") else getattr(thing, name)
     except Exception:
@@ -205,36 +213,34 @@ def value_of(thing: Any, name: str) -> Any:
 def access_of(
     operation: aspects.Operation, arguments: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return who is allowed or denied access to what; nothing for other calls.
+    """Return the access rules of a call, and the share's protocol and export paths.
 
     :param operation: the operation
     :param arguments: the call's arguments by name
-    :return: lists of rules, without their keys, under the names that
-        ``update_access`` has for them; the share's protocol and export paths
+    :return: lists of rules without their keys, named as the parameters of
+        ``update_access``, with ``share_proto`` and ``export_locations``; empty for a
+        call without access rules
     """
     rules = {name: arguments[name] for name in _RULES if arguments.get(name)}
     if operation.method in _ONE_RULE and "access" in arguments:
         rules[_ONE_RULE[operation.method]] = [arguments["access"]]
     if not rules:
         return {}
-    told: dict[str, Any] = {
-        name: [
-            {field: value_of(rule, field) for field in _RULE_FIELDS} for rule in each
-        ]
-        for name, each in rules.items()
+    access: dict[str, Any] = {
+        name: [{field: get(rule, field) for field in _RULE_FIELDS} for rule in listed]
+        for name, listed in rules.items()
     }
     share = arguments.get("share")
-    told["share_proto"] = value_of(share, "share_proto")
-    told["export_locations"] = [
+    access["share_proto"] = get(share, "share_proto")
+    access["export_locations"] = [
         str(path)
-        for location in _each(value_of(share, "export_locations"))
-        if (path := value_of(location, "path"))
-        and not value_of(location, "is_admin_only")
+        for location in _items(get(share, "export_locations"))
+        if (path := get(location, "path")) and not get(location, "is_admin_only")
     ]
-    return told
+    return access
 
 
-def _each(value: Any) -> Iterable[Any]:
+def _items(value: Any) -> Iterable[Any]:
     try:
         return list(value)
     except Exception:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The base of the hooks that report events."""
+"""Base class of the hooks that emit events."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from hooks.events.event import END, ERROR, START, data_of, event_of, periodic_ev
 
 
 class EventHook(aspects.HookBase):
-    """Base of the hooks that tell an event for each action."""
+    """Base class of the hooks whose methods each emit an event."""
 
     @abc.abstractmethod
     def _emit(
-        self, kind: str, told: dict[str, Any], context: Any, operation: Any, *call: Any
+        self, kind: str, event: dict[str, Any], context: Any, operation: Any, *call: Any
     ) -> None:
-        """Tell an event.
+        """Emit an event.
 
-        :param kind: ``pre``, ``post``, ``error`` or ``periodic``
-        :param told: the event
-        :param context: the context of the action
-        :param operation: the operation; that of a tick is ``periodic``
-        :param call: the ``args`` and ``kwargs`` that the action got
+        :param kind: the hook method: ``pre``, ``post``, ``error`` or ``periodic``
+        :param event: attributes of CloudEvents 1.0 and ``data``
+        :param context: the request's context
+        :param operation: the operation; ``periodic`` for a tick
+        :param call: the ``args`` and ``kwargs`` that the hook method received
         """
 
     def _execute_pre_hook(
         self, context: Any, func_name: Any, *args: Any, **kwargs: Any
     ) -> float:
         data = data_of(context, func_name, args, kwargs)
-        # Neither is known yet.
+        # A call has no outcome and no duration before it runs.
         del data["outcome"], data["duration"]
         self._emit("pre", event_of(START, data), context, func_name, args, kwargs)
         return time.monotonic()
@@ -67,10 +67,10 @@ class EventHook(aspects.HookBase):
     ) -> None:
         backend = getattr(self.configuration, "config_group", None)
         tick = aspects.Operation("periodic", backend=backend, host=self.host)
-        told = periodic_event_of(context, periodic_hook_data, backend, self.host)
-        self._emit("periodic", told, context, tick, (), {})
+        event = periodic_event_of(context, periodic_hook_data, backend, self.host)
+        self._emit("periodic", event, context, tick, (), {})
 
 
 def _since(began: Any) -> float | None:
-    # It is the error of the pre action where that was suppressed.
+    # pre_hook_data is the pre method's error if that was suppressed.
     return time.monotonic() - began if isinstance(began, float) else None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Events on disk until they are delivered: ``hook_dispatch = durable``."""
+"""Durable delivery: events stay on disk until the receiver has them."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from hooks.events.errors import RejectedError
 
 LOG = log.getLogger(__name__)
 
-#: The file, in the directory of an outbox.
+#: Name of the database file in the directory of an outbox.
 FILE = "events.sqlite"
 
-#: Seconds between the attempts to deliver an event: doubled up to the longest.
+#: Seconds between attempts to deliver an event, which double up to the longest.
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0
 
-#: Seconds between two looks for events that another process has put.
-LOOK_EVERY = 0.5
+#: Seconds between checks for events of other processes, and for their end.
+POLL_INTERVAL = 0.5
 
 
-class _Put:
-    """An event that a caller waits for to be on disk."""
+class _PendingWrite:
+    """An event whose caller waits until it is on disk."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -42,8 +42,8 @@ class _Put:
         self.error: Exception | None = None
 
 
-class _Texts:
-    """How a queue writes the texts of several events, and reads one of them."""
+class _JsonBatchSerializer:
+    """Serializer of a queue: writes a batch of JSON texts, reads one event."""
 
     loads = staticmethod(json.loads)
 
@@ -53,53 +53,53 @@ class _Texts:
 
 
 class _Queue(SQLiteQueue):  # type: ignore[misc]
-    """The events in a table of a file, in a row each.
+    """A table of events in the database file, one row an event.
 
-    Of several callers at once, one writes the events of all: with one commit, and
-    one wait for the disk. So nobody waits for more writes than the one before and that
-    of his own event, however many there are.
+    When several callers write at once, one of them writes the events of all, in one
+    commit. So a caller waits for two writes at most: the one in progress, and the one
+    with its own event.
 
-    :param directory: the directory of the file
-    :param table: the table, without ``queue_`` before it
+    :param directory: the directory of the database file
+    :param table: the table's name without its prefix ``queue_``
     """
 
-    # Of a list of texts, which the library takes for one item.
+    # The library passes the batch as one item; this makes a row of each text in it.
     _SQL_INSERT = (
         "INSERT INTO {table_name} (data, timestamp) SELECT CAST(value AS BLOB), ?2"
         " FROM json_each(CAST(?1 AS TEXT)) ORDER BY key"
     )
 
     def __init__(self, directory: Path, table: str) -> None:
-        #: Set when there is something to see to.
-        self.news = threading.Event()
-        self._puts: list[_Put] = []
+        #: Set when the delivery thread has something to do.
+        self.wakeup = threading.Event()
+        self._pending_writes: list[_PendingWrite] = []
         self._writing = False
         self._written = threading.Condition()
-        # Of two processes that make the file at once, SQLite refuses one.
+        # SQLite fails in one of two processes that create the file at once.
         opening = os.open(directory, os.O_RDONLY)
         try:
             fcntl.flock(opening, fcntl.LOCK_EX)
             super().__init__(
                 str(directory),
                 name=table,
-                # What was got stays until task_done(); what is put is there at once.
+                # An event that was read stays in the file until task_done().
                 auto_commit=False,
                 multithreading=True,
-                serializer=_Texts,
+                serializer=_JsonBatchSerializer,
                 db_file_name=FILE,
             )
         finally:
             os.close(opening)
-        # The library deletes as it writes, with a wait for the disk each time, which
-        # callers had to wait for as well. A delete that a loss of power undoes is but
-        # a repeat, so it is done on the other connection, which does not wait.
+        # The library deletes on the connection that writes, and callers would wait for
+        # the disk then too. A delete that a power loss undoes only repeats an event, so
+        # task_done() deletes on the other connection, which does not wait for the disk.
         self._putter.execute("PRAGMA synchronous = FULL")
         self._getter.execute("PRAGMA synchronous = NORMAL")
 
     def task_done(self) -> None:
-        """Take all up to the event that was got last out of the file.
+        """Delete all events up to the one that was read last.
 
-        :raises sqlite3.Error: if that is not possible
+        :raises sqlite3.Error: if the file cannot be written
         """
         delete = self._SQL_DELETE.format(
             table_name=self._table_name, key_column=self._key_column, op="<="
@@ -108,70 +108,69 @@ class _Queue(SQLiteQueue):  # type: ignore[misc]
             self._getter.execute(delete, (self.cursor,))
 
     def append(self, event: dict[str, Any]) -> None:
-        """Write an event to disk.
+        """Write an event, and wait until it is on disk.
 
         :param event: plain data
-        :raises TypeError, ValueError: if it is not
-        :raises sqlite3.Error: if it cannot be written
+        :raises TypeError, ValueError: if the event is not plain data
+        :raises sqlite3.Error: if the file cannot be written
         """
-        mine = _Put(json.dumps(event, allow_nan=False))
+        own = _PendingWrite(json.dumps(event, allow_nan=False))
         with self._written:
-            self._puts.append(mine)
-            while self._writing and not mine.done:
+            self._pending_writes.append(own)
+            while self._writing and not own.done:
                 self._written.wait()
-            if not mine.done:
+            if not own.done:
                 self._writing = True
-                puts, self._puts = self._puts, []
-        if not mine.done:
-            self._write(puts)
-        if mine.error:
-            raise mine.error
+                batch, self._pending_writes = self._pending_writes, []
+        if not own.done:
+            self._write(batch)
+        if own.error:
+            raise own.error
 
-    def _write(self, puts: list[_Put]) -> None:
+    def _write(self, batch: list[_PendingWrite]) -> None:
         error = None
         try:
-            self.put([each.text for each in puts])
+            self.put([write.text for write in batch])
         except Exception as caught:
             error = caught
         except BaseException:
-            # The end of this thread alone: another is to write for the rest.
+            # Only this thread ends, so another one must write the batch.
             with self._written:
-                self._puts = puts + self._puts
+                self._pending_writes = batch + self._pending_writes
                 self._writing = False
                 self._written.notify_all()
             raise
         with self._written:
-            for each in puts:
-                each.done, each.error = True, error
+            for write in batch:
+                write.done, write.error = True, error
             self._writing = False
             self._written.notify_all()
-        self.news.set()
+        self.wakeup.set()
 
 
 class Outbox:
     """A queue of events in a SQLite file, and the thread that delivers them.
 
-    An event is on disk when :meth:`put` returns, and stays there until it was
-    delivered: at least once, since a process may be killed between the delivery
-    and the note of it. One thread delivers all of them in order, so the events of
-    each share are in order as well; one that the other end refuses for good is
-    kept in a table of its own.
+    An event is on disk when :meth:`put` returns, and stays there until it is delivered.
+    Delivery is at least once: a process that is killed after a delivery, but before the
+    event is deleted, leaves it to be delivered again. One thread delivers all events in
+    order. An event that the receiver rejects becomes a dead letter in another table.
 
-    Of several processes with one directory, as while a service restarts, one
-    delivers and the others wait for it to end.
+    If several processes use one directory, as during a restart of the service, one of
+    them delivers. Another takes over when that process ends.
 
-    :param path: the directory; :meth:`start` makes it when needed
+    :param path: the directory, which :meth:`start` creates if it is missing
     :param deliver: delivers one event, or raises
-    :raises OSError: if the directory cannot be written to or made
+    :raises OSError: if the directory cannot be created or written to
     """
 
     def __init__(self, path: Path, deliver: Callable[[dict[str, Any]], None]) -> None:
         self.path = path
         self.deliver = deliver
-        #: How many events were delivered by this process.
+        #: Number of events that this process delivered.
         self.delivered = 0
-        #: How many events the other end refused, by this process.
-        self.refused = 0
+        #: Number of events that this process sent and the receiver rejected.
+        self.rejected = 0
         self._starting = threading.Lock()
         self._process: int | None = None
         self._inherited: list[Any] = []
@@ -179,27 +178,27 @@ class Outbox:
         self._lock: IO[str] | None = None
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
-        # An operator is to know at start-up, not at the first share.
-        nearest = next(each for each in (path, *path.parents) if each.exists())
+        # A wrong path must fail the start-up, not the first call.
+        nearest = next(parent for parent in (path, *path.parents) if parent.exists())
         if not nearest.is_dir():
             raise NotADirectoryError(f"{nearest} is not a directory")
         if not os.access(nearest, os.W_OK | os.X_OK):
             raise PermissionError(f"cannot write to {nearest}")
 
     def put(self, event: dict[str, Any]) -> None:
-        """Write an event to disk, to be delivered after those before it.
+        """Write an event to disk, for delivery after the events before it.
 
         :param event: plain data
-        :raises OSError: if the directory cannot be made
-        :raises sqlite3.Error: if it cannot be written
+        :raises OSError: if the directory cannot be created
+        :raises sqlite3.Error: if the file cannot be written
         """
-        # Kept here: a stop() meanwhile lets go of it.
+        # A concurrent stop() clears self._queue, so the queue is used from here.
         self._started().append(event)
 
     def start(self) -> None:
-        """Begin to deliver, in the process that calls; again after a fork.
+        """Start delivering in the calling process, which may be a fork.
 
-        :raises OSError: if the directory cannot be made
+        :raises OSError: if the directory cannot be created
         :raises sqlite3.Error: if the file cannot be opened
         """
         self._started()
@@ -211,10 +210,11 @@ class Outbox:
             if (queue := self._running_queue()) is not None:
                 return queue
             if self._process not in (None, os.getpid()):
-                self._disinherit()
+                self._abandon_inherited()
             self.path.mkdir(parents=True, exist_ok=True, mode=0o750)
             queue = _Queue(self.path, "waiting")
-            lock = open(self.path / "lock", "w")  # noqa: SIM115 (the thread's)
+            # The thread closes it.
+            lock = open(self.path / "lock", "w")  # noqa: SIM115
             stopping = threading.Event()
             thread = threading.Thread(
                 target=self._run,
@@ -228,30 +228,31 @@ class Outbox:
             return queue
 
     def _running_queue(self) -> _Queue | None:
-        """Return the queue that a thread of this process delivers from."""
+        """Return the queue, if a thread of this process delivers from it."""
         queue, thread = self._queue, self._thread
         alive = thread is not None and thread.is_alive()
         return queue if alive and self._process == os.getpid() else None
 
-    def _disinherit(self) -> None:
-        """Let go of what is the parent's."""
-        # SQLite's connections must not even be closed in a child.
+    def _abandon_inherited(self) -> None:
+        """Give up the connections and the lock of the parent process."""
+        # A child process must not even close an SQLite connection of its parent.
         self._inherited.append(self._queue)
-        # While it is open here, it stays locked when the parent is gone.
+        # An open copy would keep the lock after the parent has ended.
         if self._lock is not None:
             self._lock.close()
 
     def pending(self) -> int | None:
-        """Return how many events wait for delivery, whoever has put them.
+        """Return the number of events that wait for delivery, from any process.
 
-        :return: None if the file cannot be read, of which :meth:`put` tells
+        :return: the number; None if the file cannot be read, which makes :meth:`put`
+            raise
         """
         file = self.path / FILE
         try:
             if not file.exists():
                 return 0
-            # Counted by the ids, of which none is left out: a count of the rows
-            # would read them all.
+            # The IDs have no gaps, so their range is the count. count(*) would read
+            # all rows.
             with contextlib.closing(sqlite3.connect(file)) as connection:
                 (count,) = connection.execute(
                     "SELECT coalesce((SELECT max(_id) FROM queue_waiting)"
@@ -262,28 +263,28 @@ class Outbox:
         return int(count)
 
     def stop(self, timeout: float) -> None:
-        """Stop delivering; what is not delivered by then is for the next time.
+        """Stop delivering; events that are left wait on disk for the next start.
 
-        :param timeout: seconds to go on while there are events
+        :param timeout: seconds to continue delivering while events are pending
         """
         queue, thread = self._running_queue(), self._thread
         if queue is None or thread is None:
             return
         deadline = time.monotonic() + timeout
-        # Where it cannot be told, it may deliver all the same.
+        # Delivery may work even if the file cannot be counted.
         while (left := self.pending()) != 0 and time.monotonic() < deadline:
             time.sleep(0.05)
         self._stopping.set()
-        queue.news.set()
-        # It waits for nothing long but a delivery, which is bounded.
+        queue.wakeup.set()
+        # The thread's only long wait is a delivery, which is bounded.
         thread.join(timeout=max(deadline - time.monotonic(), 1.0))
-        # It is closed by the last who has it: a call, or the thread.
+        # The connections close when the last call or thread that uses them drops them.
         self._queue = self._thread = None
         if left != 0:
             LOG.warning(
-                "%(left)s event(s) in %(path)s are left to be delivered at the next "
-                "start",
-                {"left": "Unknown how many" if left is None else left}
+                "Stopped with %(left)s undelivered event(s) in %(path)s; they will be "
+                "delivered after the next start",
+                {"left": "an unknown number of" if left is None else left}
                 | {"path": self.path},
             )
 
@@ -298,10 +299,11 @@ class Outbox:
                 except _StoppedError:
                     raise
                 except Exception as error:
-                    # A full disk, say. What was not noted as delivered is so with
-                    # the next event, or delivered again after a start.
+                    # For example a full disk. If the event was delivered but not
+                    # deleted, the next delete includes it; after a restart it repeats.
                     LOG.error(
-                        "%(path)s: %(type)s: %(error)s",
+                        "Failed to read or write the outbox %(path)s, retrying: "
+                        "%(type)s: %(error)s",
                         {
                             "path": self.path,
                             "type": type(error).__name__,
@@ -313,48 +315,48 @@ class Outbox:
     def _wait_for(self, lock: IO[str], stopping: threading.Event) -> None:
         """Wait until no other process delivers from this directory.
 
-        :raises _StoppedError: if it is to stop before
+        :raises _StoppedError: if the outbox is stopped first
         """
         while True:
             try:
-                # Given back by the system, whichever way the process ends.
+                # The kernel releases the lock however the process ends.
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return
             except BlockingIOError:
-                if stopping.wait(LOOK_EVERY):
+                if stopping.wait(POLL_INTERVAL):
                     raise _StoppedError from None
 
     def _next(self, queue: _Queue, stopping: threading.Event) -> None:
-        """Deliver the next event, if there is one.
+        """Deliver the next event, or wait for one.
 
-        :raises _StoppedError: if it is to stop before
+        :raises _StoppedError: if the outbox is stopped first
         """
-        queue.news.clear()
+        queue.wakeup.clear()
         try:
             event = queue.get_nowait()
         except Empty:
-            queue.news.wait(LOOK_EVERY)
+            queue.wakeup.wait(POLL_INTERVAL)
             return
         self._deliver(event, stopping)
-        # Takes all up to this one out of the file, in one commit.
+        # This also deletes earlier events whose delete failed.
         queue.task_done()
 
     def _deliver(self, event: dict[str, Any], stopping: threading.Event) -> None:
-        """Try until an event is delivered, or refused.
+        """Retry until an event is delivered or rejected.
 
-        :raises _StoppedError: if it is to stop before
+        :raises _StoppedError: if the outbox is stopped first
         """
 
         def pause(seconds: float) -> None:
             if stopping.wait(seconds):
                 raise _StoppedError
 
-        def told(state: tenacity.RetryCallState) -> None:
-            # One line when it begins; the rest of an outage says nothing new.
+        def warn_once(state: tenacity.RetryCallState) -> None:
+            # Further failures of the same event would only repeat the warning.
             if state.attempt_number == 1 and state.outcome:
                 error = state.outcome.exception()
                 LOG.warning(
-                    "Event %(id)s was not delivered, and will be tried until it is: "
+                    "Failed to deliver event %(id)s, retrying until it is delivered: "
                     "%(type)s: %(error)s",
                     {
                         "id": event["id"],
@@ -366,7 +368,7 @@ class Outbox:
         for attempt in tenacity.Retrying(
             wait=_pause,
             retry=tenacity.retry_if_exception_type(Exception),
-            before_sleep=told,
+            before_sleep=warn_once,
             sleep=pause,
         ):
             with attempt:
@@ -376,11 +378,12 @@ class Outbox:
         try:
             self.deliver(event)
         except RejectedError as error:
-            # Should this fail, as on a full disk, it counts as not delivered.
-            _Queue(self.path, "refused").append(event)
-            self.refused += 1
+            # If this write fails, as on a full disk, the event is tried again.
+            _Queue(self.path, "dead_letters").append(event)
+            self.rejected += 1
             LOG.error(
-                "Event %(id)s was refused, and is kept in %(path)s: %(error)s",
+                "Event %(id)s was rejected, kept as a dead letter in %(path)s: "
+                "%(error)s",
                 {"id": event["id"], "path": self.path, "error": _text(error)},
             )
         else:
@@ -391,7 +394,7 @@ _backoff = tenacity.wait_random_exponential(FIRST_PAUSE, LONGEST_PAUSE)
 
 
 def _pause(state: tenacity.RetryCallState) -> float:
-    """Return the seconds until the next attempt to deliver an event."""
+    """Return the seconds to wait before the next attempt to deliver an event."""
     error = state.outcome and state.outcome.exception()
     asked = min(getattr(error, "retry_after", 0.0), LONGEST_PAUSE)
     return max(_backoff(state), asked)
@@ -402,4 +405,4 @@ def _text(error: BaseException | None) -> str:
 
 
 class _StoppedError(Exception):
-    """The thread that delivers is to end."""
+    """Raised in the delivery thread to end it."""

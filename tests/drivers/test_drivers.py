@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every share driver of Manila's tree can be woven, and nobody can tell.
+"""Every share driver in Manila's tree can be woven, without a visible difference.
 
-It is run by itself: to import all drivers is to register all their options, some of
-which are required, and no Manila would start in this process.
+These tests run in a process of their own. Importing all drivers registers all their
+options, and some of these are required, so Manila could not start in this process.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from manila.tests.share.drivers import dummy
 import aspects
 from aspects.operations import METHODS
 
-#: Modules that need a library of a vendor's, which Manila does not install.
-NEED_MORE: dict[str, str] = {}
+#: Module that needs the library of a vendor -> the error of its import.
+NOT_IMPORTED: dict[str, str] = {}
 
-#: More than any method takes.
+#: More arguments than any driver method takes.
 TOO_MANY = tuple(range(60))
 
 
-class Witness(aspects.HookBase):
-    """Is there, and sees what it gets."""
+class Recorder(aspects.HookBase):
+    """A hook that records the driver methods that are called."""
 
     def __init__(self) -> None:
         super().__init__(None, "node1@alpha")
@@ -54,14 +54,14 @@ def classes() -> list[type]:
         try:
             importlib.import_module(module.name)
         except ImportError as error:
-            NEED_MORE[module.name] = str(error)
+            NOT_IMPORTED[module.name] = str(error)
     found: list[type] = [dummy.DummyDriver]
     todo = [driver.ShareDriver]
     while todo:
-        for each in todo.pop().__subclasses__():
-            if each not in found and each.__module__.startswith("manila.share."):
-                found.append(each)
-            todo.append(each)
+        for cls in todo.pop().__subclasses__():
+            if cls not in found and cls.__module__.startswith("manila.share."):
+                found.append(cls)
+            todo.append(cls)
     return sorted(set(found), key=lambda cls: f"{cls.__module__}.{cls.__name__}")
 
 
@@ -69,7 +69,7 @@ CLASSES = classes()
 
 
 def constructed(cls: type) -> Any:
-    """Make an instance with its constructor; None if that needs more than a section."""
+    """Construct an instance; return None if that needs more than a backend section."""
     for handles_share_servers in (False, True):
         section = mock.MagicMock(config_group="alpha", network_config_group=None)
         section.driver_handles_share_servers = handles_share_servers
@@ -81,20 +81,20 @@ def constructed(cls: type) -> Any:
     return None
 
 
-#: The classes whose constructors do without hardware.
+#: The classes that can be constructed without hardware.
 CONSTRUCTED = [cls for cls in CLASSES if constructed(cls) is not None]
 
 
 def specified(cls: type) -> Any:
-    """Make what stands for an instance in the tests of Manila."""
+    """Return a mock with the attributes of an instance."""
     return mock.create_autospec(cls, instance=True)
 
 
-def test_there_are_some_forty() -> None:
+def test_most_drivers_can_be_imported_and_many_constructed() -> None:
     assert len(CLASSES) >= 38
     assert len(CONSTRUCTED) >= 20
-    # Nothing but a library that is not there keeps a module from being imported.
-    for cause in NEED_MORE.values():
+    # A missing library is the only reason why a module cannot be imported.
+    for cause in NOT_IMPORTED.values():
         assert "No module named" in cause
 
 
@@ -102,11 +102,13 @@ def test_there_are_some_forty() -> None:
 @pytest.mark.parametrize(
     ("cls", "make"),
     [(cls, specified) for cls in CLASSES] + [(cls, constructed) for cls in CONSTRUCTED],
-    ids=lambda each: each.__name__,
+    ids=lambda value: value.__name__,
 )
-def test_nobody_can_tell(cls: type, make: Callable[[type], Any]) -> None:
+def test_woven_driver_looks_like_the_driver(
+    cls: type, make: Callable[[type], Any]
+) -> None:
     plain = make(cls)
-    hook = Witness()
+    hook = Recorder()
     woven = aspects.weave(plain, [hook], "alpha")
     assert isinstance(woven, cls)
     assert woven.__class__ is plain.__class__
@@ -118,28 +120,29 @@ def test_nobody_can_tell(cls: type, make: Callable[[type], Any]) -> None:
     assert len(names) > 30
     for name in names:
         assert hasattr(woven, name) == hasattr(plain, name)
-        mine = getattr(plain, name, None)
-        ours = getattr(woven, name, None)
-        if not callable(mine):
+        plain_method = getattr(plain, name, None)
+        woven_method = getattr(woven, name, None)
+        if not callable(plain_method):
             continue
-        assert callable(ours)
-        signature = inspect.signature(mine)
-        assert inspect.signature(ours) == signature
+        assert callable(woven_method)
+        signature = inspect.signature(plain_method)
+        assert inspect.signature(woven_method) == signature
         for args, kwargs in ((TOO_MANY, {}), ((), {"no_such_argument": 1})):
             try:
                 signature.bind(*args, **kwargs)
             except TypeError:
-                assert said(ours, *args, **kwargs) == said(mine, *args, **kwargs)
+                error = error_of(plain_method, *args, **kwargs)
+                assert error_of(woven_method, *args, **kwargs) == error
     assert not hasattr(woven, "no_such_method")
-    # And it is woven.
+    # The hook has run, so the driver is woven.
     assert hook.seen
     assert aspects.unweave(woven) is plain
 
 
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
-def test_a_hook_is_told_the_context_as_such(cls: type) -> None:
+def test_context_is_separated_from_the_other_arguments(cls: type) -> None:
     context = object()
-    # What it is made of does not matter: its methods are those of its class.
+    # The constructor is not needed, because the class has the methods.
     operations = aspects.weaving(aspects.weave(cls.__new__(cls), [])).operations
     found = 0
     for name, operation in operations.items():
@@ -153,8 +156,8 @@ def test_a_hook_is_told_the_context_as_such(cls: type) -> None:
     assert found > 20
 
 
-def said(method: Callable[..., Any], *args: Any, **kwargs: Any) -> str | None:
-    """Return how a method refuses arguments: itself, or a decorator of it."""
+def error_of(method: Callable[..., Any], *args: Any, **kwargs: Any) -> str | None:
+    """Return the text of the error that a call raises, or None if it does not."""
     try:
         method(*args, **kwargs)
     except Exception as error:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A real Manila as an operator runs it: processes, a broker, a database."""
+"""A real Manila of several processes, with a broker and a database."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .share_service import DRIVER, NATIVE, ROOT
 
 BACKENDS = ("alpha", "beta")
 
-#: For requests; of the token the first part is the user, the second the project.
+#: Headers of API requests; the token names a user and a project.
 HEADERS = {"X-Auth-Token": "admin:demo", "X-OpenStack-Manila-API-Version": "2.65"}
 
 COMMON = """
@@ -46,7 +46,7 @@ enabled_share_protocols = NFS
 share_manager = {manager}
 periodic_interval = 5
 periodic_fuzzy_delay = 0
-# So few that a share's life has all of them begin: each message begins one.
+# With few threads, the operations on one share are enough to start all of them.
 executor_thread_pool_size = 4
 
 [quota]
@@ -57,7 +57,7 @@ snapshot_gigabytes = -1
 
 [database]
 connection = {database}
-# What has nothing to do has one connection, however many there were.
+# An idle process keeps one connection, even after a peak.
 max_pool_size = 1
 max_overflow = 50
 
@@ -84,8 +84,8 @@ policy_dirs = {directory}/policy.d
 log_dir = {directory}
 """
 
-# ``manila-api`` itself is for eventlet alone. What it serves is a WSGI application,
-# which reads the command line.
+# ``manila-api`` runs on eventlet only. On native threads, cheroot serves its WSGI
+# application, which reads the command line.
 _SERVE = """
 import sys
 from cheroot import wsgi
@@ -94,14 +94,29 @@ from manila.wsgi.api import application
 wsgi.Server(("127.0.0.1", port), application, numthreads=20).start()
 """
 
+# Ask the scheduler itself: the share API would return cached pools, and pools without
+# those of one backend would stay cached until the scheduler places a share.
+_WAIT_FOR_POOLS = """
+import sys, time
+from manila import context, rpc
+from manila.common import config
+backends = set(sys.argv.pop(1).split(","))
+config.CONF(sys.argv[1:], project="manila", default_config_dirs=[])
+rpc.init(config.CONF)
+from manila.scheduler import rpcapi
+client, admin = rpcapi.SchedulerAPI(), context.get_admin_context()
+while {pool["backend"] for pool in client.get_pools(admin, cached=False)} != backends:
+    time.sleep(0.5)
+"""
+
 
 class Cloud:
-    """``manila-api``, ``manila-scheduler`` and ``manila-share`` with two backends.
+    """Run ``manila-api``, ``manila-scheduler`` and ``manila-share`` with two backends.
 
-    As a context manager it has its database from the start, and kills and stops on
-    exit what still runs.
+    Use it as a context manager, which starts the database on entry. On exit it kills
+    the remaining services, then stops the broker and the database.
 
-    :param directory: where to write
+    :param directory: directory of the configuration, the logs and the data
     :param environment: :data:`~.share_service.NATIVE` or
         :data:`~.share_service.EVENTLET`
     """
@@ -127,13 +142,14 @@ class Cloud:
 
     @property
     def endpoint(self) -> str:
-        """The URL of the share API's version 2."""
+        """URL of version 2 of the share API."""
         return f"http://127.0.0.1:{self.port}/v2"
 
     def configure(self, backends: Mapping[str, str], manager: str) -> None:
         """Write ``manila.conf``.
 
-        :param backends: the text of each backend section, less the driver's lines
+        :param backends: backend name -> text of its section, without the driver's
+            options
         :param manager: the class of the share manager
         """
         text = COMMON.format(
@@ -146,7 +162,7 @@ class Cloud:
         )
         for name, lines in backends.items():
             text += f"\n[{name}]\nshare_backend_name = {name}\n{DRIVER}{lines}\n"
-        # As an editor does it: a reader sees the old file or the new one.
+        # Atomically: a reader sees either the old file or the new one.
         new = self.config_file.with_suffix(".new")
         new.write_text(text, "utf-8")
         new.rename(self.config_file)
@@ -154,51 +170,65 @@ class Cloud:
     # -- the services --------------------------------------------------------------
 
     def start(self) -> None:
-        """Start all, and return when shares can be created on both backends."""
-        made = self._run("manila-manage", "db", "sync")
+        """Start all services and wait until both backends can create shares."""
+        creation = self._run("manila-manage", "db", "sync")
         self.broker.start()
-        assert made.process.wait(180) == 0, made.log.read_text()
+        assert creation.process.wait(180) == 0, creation.log.read_text()
         for name in ("manila-api", "manila-scheduler", "manila-share"):
             self._run(name)
-        # Without it the question for the pools would wait for an answer for a minute.
-        self._wait_for("manila-scheduler")
+        # A request to a scheduler that does not run yet would wait for a minute.
+        self._wait_for_consumer("manila-scheduler")
         self.wait_for_share()
-        wait_for(lambda: self._pools() == len(BACKENDS), "the backends' pools", 120)
+        self._wait_for_pools()
+        wait_for(self._api_answers, "the share API answers", 120)
 
-    def _pools(self) -> int:
-        url = f"{self.endpoint}/scheduler-stats/pools"
-        return len(requests.get(url, headers=HEADERS, timeout=90).json()["pools"])
+    def _wait_for_pools(self) -> None:
+        """Wait until the scheduler knows the pools of all backends."""
+        command = [sys.executable, "-c", _WAIT_FOR_POOLS, ",".join(BACKENDS)]
+        command += ["--config-file", str(self.config_file), "--log-file", "pools.log"]
+        environment = {**self._environment, **NATIVE}
+        waiting = Program(command, self.directory / "pools.out", environment)
+        try:
+            assert waiting.process.wait(120) == 0, waiting.log.read_text()
+        finally:
+            waiting.kill()
+
+    def _api_answers(self) -> bool:
+        return requests.get(f"{self.endpoint}/types", headers=HEADERS, timeout=90).ok
 
     def start_share(self) -> None:
-        """Start ``manila-share``, and return when it takes requests."""
+        """Start ``manila-share`` and wait until both backends consume requests."""
         self._run("manila-share")
         self.wait_for_share()
 
     def wait_for_share(self) -> None:
-        """Wait until both backends take requests."""
+        """Wait until both backends consume requests."""
         for name in BACKENDS:
-            self._wait_for(f"manila-share.node1@{name}")
+            self._wait_for_consumer(f"manila-share.node1@{name}")
 
     def kill_share(self) -> None:
-        """Kill ``manila-share`` and its children, with SIGKILL."""
+        """Kill ``manila-share`` and its children with SIGKILL."""
         self._programs["manila-share"].kill()
         for name in BACKENDS:
             queue = f"manila-share.node1@{name}"
-            wait_for(lambda queue=queue: not self._consumers(queue), f"end of {queue}")
+            wait_for(
+                lambda queue=queue: not self._consumers(queue),
+                f"no consumer of {queue}",
+            )
 
     def hang_up(self) -> None:
-        """Send ``manila-share`` SIGHUP, as ``systemctl reload`` does.
+        """Send SIGHUP to ``manila-share``, as ``systemctl reload`` does.
 
-        Where it runs on native threads oslo.service has it start new processes for its
-        backends then: return when they take requests.
+        On native threads, oslo.service then replaces the processes of the backends.
+        In that case, wait until the new processes consume requests.
         """
         before = set(self._children())
         if not self.native:
-            # One that comes while the one before is handled kills the process:
-            # oslo.service, with or without hooks, has no handler for it then.
+            # oslo.service has no handler for SIGHUP while it handles one: a second
+            # signal would kill the process, with or without hooks.
             wait_for(
                 lambda: all(map(_handles_sighup, [self._parent, *before])),
-                "the signal before is handled",
+                "a handler of SIGHUP",
             )
         os.kill(self._parent, signal.SIGHUP)
         if self.native:
@@ -210,10 +240,10 @@ class Cloud:
             self.wait_for_share()
 
     def restart_broker(self) -> None:
-        """Restart RabbitMQ, and return when all services are connected again."""
+        """Restart RabbitMQ and wait until all services have reconnected."""
         self.broker.stop()
         self.broker.start()
-        self._wait_for("manila-scheduler")
+        self._wait_for_consumer("manila-scheduler")
         self.wait_for_share()
 
     @property
@@ -225,30 +255,30 @@ class Cloud:
         return [int(pid) for task in tasks for pid in task.read_text().split()]
 
     def resources(self) -> dict[str, Counter[str]]:
-        """Count what ``manila-share`` has: threads, sockets, pipes, files by name.
+        """Count the threads, sockets, pipes and open files of ``manila-share``.
 
-        :return: that of the parent, and the most that any of the children has; a
-            socket is a ``socket`` or a :data:`DEAD_SOCKET`
+        :return: the counts of the ``parent``, and for ``children`` the highest count
+            of any child; a socket is a ``socket`` or a :data:`DEAD_SOCKET`
         """
-        most: Counter[str] = Counter()
+        highest: Counter[str] = Counter()
         for pid in self._children():
-            most |= _resources(pid)
-        return {"parent": _resources(self._parent), "children": most}
+            highest |= _resources(pid)
+        return {"parent": _resources(self._parent), "children": highest}
 
     def stop(self) -> dict[str, int]:
         """Stop all services.
 
-        :return: the exit status of each
+        :return: service name -> exit status
         """
-        # With several backends and on eventlet Manila 23 does not stop by itself, with
-        # or without hooks: see test_stop.
+        # On eventlet and with several backends, Manila 23 does not stop by itself, with
+        # or without hooks. OneBackend in test_stop.py explains the cause.
         timeout = 60 if self.native else 5
         with futures.ThreadPoolExecutor() as pool:
             stopping = {
                 name: pool.submit(program.stop, timeout)
                 for name, program in self._programs.items()
             }
-        return {name: each.result() for name, each in stopping.items()}
+        return {name: status.result() for name, status in stopping.items()}
 
     def __enter__(self) -> Cloud:
         self.database.__enter__()
@@ -263,7 +293,7 @@ class Cloud:
             self.database.stop()
 
     def logs(self) -> dict[str, str]:
-        """Return what was written by each service, to its log and elsewhere."""
+        """Return the log and the output of each service."""
         texts: dict[str, str] = {}
         for file in sorted(self.directory.glob("manila-*.*")):
             if file.suffix in (".log", ".out"):
@@ -281,7 +311,7 @@ class Cloud:
         self._programs[name] = program
         return program
 
-    def _wait_for(self, queue: str) -> None:
+    def _wait_for_consumer(self, queue: str) -> None:
         wait_for(lambda: self._consumers(queue), f"consumer of {queue}", 120, 0.2)
 
     def _consumers(self, queue: str) -> int:
@@ -291,14 +321,14 @@ class Cloud:
             return int(declared.consumer_count)
 
 
-#: A socket that is neither connected nor listens, and was not closed.
+#: An open socket that is neither connected nor listening.
 DEAD_SOCKET = "dead socket"
 
 
 def _resources(pid: int) -> Counter[str]:
     found = Counter({"thread": len(os.listdir(f"/proc/{pid}/task"))})
     for link in Path(f"/proc/{pid}/fd").iterdir():
-        # One that is closed by now.
+        # The file may have been closed since it was listed.
         with contextlib.suppress(FileNotFoundError):
             kind, _, inode = os.readlink(link).partition(":")
             if kind == "socket" and inode.strip("[]") not in _live_sockets():
@@ -319,17 +349,16 @@ def _handles_sighup(pid: int) -> bool:
 
 
 def processes_of(*directories: Path) -> list[str]:
-    """Return the command lines of all processes that know of a directory.
+    """Return the command lines of all processes that use one of the directories.
 
-    :param directories: the directories that arguments or environments name
+    :param directories: directories that occur in an argument or the environment
     """
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             command = (process / "cmdline").read_bytes()
-            told = (command + (process / "environ").read_bytes()).decode(
-                "utf-8", "replace"
-            )
-            if any(str(directory) in told for directory in directories):
+            environment = (process / "environ").read_bytes()
+            text = (command + environment).decode("utf-8", "replace")
+            if any(str(directory) in text for directory in directories):
                 found.append(command.replace(b"\0", b" ").decode("utf-8", "replace"))
     return found

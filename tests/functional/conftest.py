@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A real Manila for all functional tests of a process.
+"""A real Manila that all functional tests of one process share.
 
-A process can host one Manila, once: so there is one for all tests, with these
-backends.  A test that needs others runs ``manila-aspects`` as a process, with a
+A process can host only one Manila, and only once, so all tests use the same backends.
+A test that needs other backends runs ``manila-aspects`` as a process, with a
 ``--config-file``.
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-# Native threads: to be decided before a test module imports any of Manila.
+# Select native threads before any test module imports Manila.
 os.environ["OS_MANILA_DISABLE_EVENTLET_PATCHING"] = "True"
 import manila.cmd
 
@@ -25,22 +25,22 @@ WOVEN = {
     "enable_pre_hooks": True,
     "enable_post_hooks": True,
     "enable_periodic_hooks": True,
-    # One of our own contract and one of Manila's, in both ways to write a path.
+    # One hook of this project's contract and one of Manila's, in both path formats.
     "hook_drivers": (
         "first=tests.functional.recorder:Recorder, tests.functional.recorder.Upstream"
     ),
 }
 
-#: So seldom that a test ticks by hand, and sees nothing but what it does itself.
+#: Seconds between periodic tasks: longer than a run, so that only tests tick.
 NEVER = 3600
 
 
-#: The files that take longest.
+#: Test files that take longest, without their suffix.
 LONGEST = ("test_tutorial", "test_demo", "test_docs", "test_stop")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest: in the end no process waits for another."""
+    """Run the longest files first, so that no worker is left alone at the end."""
     items.sort(key=lambda item: item.path.stem not in LONGEST)
 
 
@@ -49,13 +49,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--shares",
         type=int,
         default=16,
-        help="shares that test_processes takes through their lives, at least",
+        help="minimum number of shares that test_processes creates and deletes",
     )
 
 
 @pytest.fixture
 def shares(request: pytest.FixtureRequest) -> int:
-    """How many shares a test of many takes through their lives, at least."""
+    """The minimum number of shares that a test creates and deletes."""
     count: int = request.config.getoption("--shares")
     return count
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The process that is killed while it delivers durably.
+"""Worker process that a test kills while it delivers events durably.
 
-``python durable_worker.py <manila.conf> <directory>`` makes join points in several
-threads, and tells in a file of each thread which of them have returned. Started again,
-it goes on where its files end.
+``python durable_worker.py <manila.conf> <directory>`` makes calls in several threads.
+Each thread logs the calls that have returned in a file of its own. After a restart, it
+continues after the last call in its file.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from oslo_context import context as oslo_context
 
 import aspects
 
-THREADS, SHARES, JOIN_POINTS = 8, 64, 10_000
+THREADS, SHARES, CALLS = 8, 64, 10_000
 
-#: Seconds that the driver takes for a call.
+#: Duration of a driver call, in seconds.
 WORK = 0.02
 
 
-class Returned(NamedTuple):
-    """A join point that has returned to its caller."""
+class ReturnedCall(NamedTuple):
+    """A call that has returned to its caller."""
 
     share: str
     sequence: int
-    #: Seconds of it that were not the driver's.
+    #: Seconds that the call spent outside the driver.
     seconds: float
-    #: Seconds that the driver's own sleep was late: what the machine alone does.
+    #: Seconds that the driver's sleep was late, which measures the load of the machine.
     late: float
 
 
@@ -47,34 +47,34 @@ class Driver:
         self.spent.seconds = time.perf_counter() - began
 
 
-def returned_in(directory: Path) -> list[list[Returned]]:
-    """Return the join points that each thread has told of, in order.
+def returned_calls(directory: Path) -> list[list[ReturnedCall]]:
+    """Return the calls that each thread has logged, in order.
 
     :param directory: the directory of the worker
     """
     threads = []
     for thread in range(THREADS):
         file = directory / f"thread-{thread}"
-        # The last line of one that was killed may have no end.
+        # A killed worker may leave an incomplete last line.
         lines = file.read_text().split("\n")[:-1] if file.exists() else []
         fields = [line.split() for line in lines]
         threads.append(
-            [Returned(a, int(b), float(c), float(d)) for a, b, c, d in fields]
+            [ReturnedCall(a, int(b), float(c), float(d)) for a, b, c, d in fields]
         )
     return threads
 
 
 def work(driver: Any, spent: Any, thread: int, done: int, file: int) -> None:
-    """Make the join points of one thread, which has its own shares.
+    """Make the calls of one thread, which has its own shares.
 
     :param driver: the woven driver
-    :param spent: has the seconds that the driver took
-    :param thread: the thread's number
-    :param done: how many it has made before
-    :param file: where to tell of them
+    :param spent: thread-local duration of the last driver call, in seconds
+    :param thread: number of the thread
+    :param done: number of calls that the thread has made before
+    :param file: descriptor of the file to log the calls in
     """
     context = oslo_context.RequestContext(overwrite=False)
-    for number in range(thread + done * THREADS, JOIN_POINTS, THREADS):
+    for number in range(thread + done * THREADS, CALLS, THREADS):
         share, sequence = f"share-{number % SHARES}", number // SHARES
         snapshot = {"id": f"{share}.{sequence}", "share_id": share}
         began = time.perf_counter()
@@ -85,9 +85,9 @@ def work(driver: Any, spent: Any, thread: int, done: int, file: int) -> None:
 
 
 def probe(file: int) -> None:
-    """Write and sync a file now and then, and tell in it how long each took.
+    """Write and sync a file periodically, and log the duration of each sync in it.
 
-    :param file: the file
+    :param file: descriptor of the file
     """
     seconds = 0.0
     while True:
@@ -104,10 +104,10 @@ def main(config_file: str, directory: Path) -> None:
     driver = Driver()
     section = aspects.BackendSection(conf, "alpha")
     woven = aspects.weave_from_config(driver, section, "node1@alpha")
-    about = aspects.weaving(woven)
-    about.start()
+    weaving = aspects.weaving(woven)
+    weaving.start()
     threads = []
-    for thread, returned in enumerate(returned_in(directory)):
+    for thread, returned in enumerate(returned_calls(directory)):
         path = directory / f"thread-{thread}"
         file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         os.truncate(file, path.read_bytes().rfind(b"\n") + 1)
@@ -115,12 +115,12 @@ def main(config_file: str, directory: Path) -> None:
         threads.append(threading.Thread(target=work, args=args))
     file = os.open(directory / "syncs", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     threading.Thread(target=probe, args=(file,), daemon=True).start()
-    for each in threads:
-        each.start()
-    for each in threads:
-        each.join()
-    # Waits for hook_drain_timeout.
-    about.stop()
+    for running in threads:
+        running.start()
+    for running in threads:
+        running.join()
+    # Delivers pending events for up to hook_drain_timeout.
+    weaving.stop()
 
 
 if __name__ == "__main__":

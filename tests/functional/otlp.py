@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A collector of OpenTelemetry's: takes OTLP over HTTP and keeps the spans."""
+"""Run an OpenTelemetry collector that receives OTLP over HTTP and keeps the spans."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ UNSET, OK, ERROR = 0, 1, 2
 
 
 class Span(NamedTuple):
-    """One span, as it came over the wire; ids in hex, times in nanoseconds."""
+    """A received span; its IDs are in hexadecimal, its times in nanoseconds."""
 
     name: str
     trace_id: str
@@ -29,7 +29,7 @@ class Span(NamedTuple):
     attributes: dict[str, str]
     status: int
     text: str
-    #: The attributes of each exception that was recorded.
+    #: The attributes of each recorded exception.
     exceptions: list[dict[str, str]]
     began: int
     ended: int
@@ -37,28 +37,28 @@ class Span(NamedTuple):
 
 
 def _plain(attributes: Any) -> dict[str, str]:
-    return {each.key: each.value.string_value for each in attributes}
+    return {attribute.key: attribute.value.string_value for attribute in attributes}
 
 
 class Collector:
-    """A collector on a free port of loopback.
+    """A collector on a loopback port.
 
-    :param answer: called for each request with its path; returns the status
-    :param port: the port to listen on, instead of a free one
+    :param answer: called with the path of each request; returns the HTTP status
+    :param port: the port to listen on; 0 selects a free port
     """
 
     def __init__(
         self, answer: Callable[[str], int] = lambda path: 200, port: int = 0
     ) -> None:
         self.spans: list[Span] = []
-        #: The whole of the requests, to look for what must not be in them.
+        #: The bodies of the requests, in which tests search for secrets.
         self.bodies: list[bytes] = []
-        #: The connections that they came on, by the sender's port.
+        #: The sender's port of each request, which identifies its connection.
         self.connections: list[int] = []
         collector = self
 
         class Handler(BaseHTTPRequestHandler):
-            # Connections are kept, as by any real collector.
+            # Keeps connections open, as a real collector does.
             protocol_version = "HTTP/1.1"
 
             def do_POST(self) -> None:
@@ -110,7 +110,7 @@ class Collector:
                             _plain(span.attributes),
                             span.status.code,
                             span.status.message,
-                            [_plain(each.attributes) for each in span.events],
+                            [_plain(event.attributes) for event in span.events],
                             span.start_time_unix_nano,
                             span.end_time_unix_nano,
                             service,
@@ -118,21 +118,21 @@ class Collector:
                     )
 
     def wait_for(self, count: int) -> list[Span]:
-        """Wait until there are so many spans, and return them."""
+        """Wait for a number of spans, and return all spans."""
         wait_for(lambda: len(self.spans) >= count, f"{count} spans")
         return list(self.spans)
 
     def tree(self) -> list[str]:
-        """Return the names of all spans, each after those above it: ``a / b``."""
+        """Return the paths of all spans, sorted, as in ``parent / child``."""
         by_id = {span.span_id: span for span in self.spans}
 
         def path(span: Span) -> str:
-            above = by_id.get(span.parent_id)
-            return f"{path(above)} / {span.name}" if above else span.name
+            parent = by_id.get(span.parent_id)
+            return f"{path(parent)} / {span.name}" if parent else span.name
 
         return sorted(map(path, self.spans))
 
     def named(self, name: str) -> Span:
-        """Return the one span of a name."""
-        (span,) = (each for each in self.spans if each.name == name)
-        return span
+        """Return the only span with a name."""
+        (found,) = (span for span in self.spans if span.name == name)
+        return found

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A real PostgreSQL for the tests."""
+"""A real PostgreSQL server for the tests."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ import psycopg2
 from tests.support.programs import Program, need
 from tests.support.wait import wait_for
 
-#: Where Debian's packages have their programs, for each version.
+#: Directory of Debian's PostgreSQL programs, with one subdirectory for each version.
 DEBIAN = Path("/usr/lib/postgresql")
 
 
 class Postgres:
-    """A database server of its own: one directory, a socket in it, no port.
+    """A private database server that listens on a socket in its own directory.
 
-    It refuses to run as root: there it runs as the user that Debian's package makes.
+    PostgreSQL refuses to run as root. When root runs the tests, the server runs as the
+    user ``postgres``, which Debian's package creates.
     """
 
     def __init__(self) -> None:
@@ -36,33 +37,33 @@ class Postgres:
 
     @property
     def directory(self) -> Path:
-        """Where its data, its socket and its log are, while it runs."""
+        """Directory of the data, the socket and the log while the server runs."""
         assert self._directory is not None
         return self._directory
 
     @property
     def log(self) -> str:
-        """What the server has written so far."""
+        """Output of the server so far."""
         return (self.directory / "server.out").read_text("utf-8", "replace")
 
     @property
     def url(self) -> str:
-        """The URL for SQLAlchemy."""
+        """URL of the database for SQLAlchemy."""
         return f"postgresql+psycopg2://postgres@/postgres?host={self.directory}"
 
     def connect(self) -> psycopg2.extensions.connection:
-        """Return a connection, the caller's to close."""
+        """Return a new connection, which the caller closes."""
         return psycopg2.connect(
             host=str(self.directory), user="postgres", dbname="postgres"
         )
 
     def start(self) -> None:
-        """Make an empty database and start the server on it."""
-        # Not pytest's directory, which is for none but its own user.
+        """Create an empty database and start the server on it."""
+        # Only its own user can read pytest's temporary directory.
         self._directory = Path(tempfile.mkdtemp(prefix="postgres-"))
         if os.geteuid() == 0:
             shutil.chown(self.directory, "postgres", "postgres")
-            # Unlike su and sudo it is not there any more when the server runs.
+            # Unlike su and sudo, setpriv replaces itself with the server.
             self._as_user = [
                 *("setpriv", "--reuid", "postgres", "--regid", "postgres"),
                 "--init-groups",
@@ -82,7 +83,7 @@ class Postgres:
             "listen_addresses": "",
             "unix_socket_directories": str(self.directory),
             "max_connections": 300,
-            # It need not survive the test.
+            # The data need not survive the test.
             "fsync": "off",
         }
         command = [*self._as_user, self._postgres, "-D", str(data)]
@@ -96,7 +97,7 @@ class Postgres:
         return True
 
     def stop(self) -> None:
-        """Stop it, whoever is connected, and remove its directory."""
+        """Disconnect all clients, stop the server and remove its directory."""
         if self._server is not None:
             self._server.process.send_signal(signal.SIGINT)
             self._server.stop(20)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A real Prometheus that reads one endpoint every second."""
+"""Run a real Prometheus that scrapes one endpoint every second."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ scrape_configs:
 
 
 class Prometheus:
-    """A Prometheus on a free port of loopback, which ends with the block.
+    """A Prometheus on a free loopback port, which stops at the end of the block.
 
-    :param directory: where it keeps what it reads
-    :param port: the port on loopback that it reads from
+    :param directory: the directory for its data
+    :param port: the loopback port to scrape
     """
 
     def __init__(self, directory: Path, port: int) -> None:
@@ -64,16 +64,16 @@ class Prometheus:
         """Return the labels and the value of each series of an expression."""
         path = "/api/v1/query?" + urllib.parse.urlencode({"query": expression})
         result: list[dict[str, Any]] = json.loads(self._get(path))["data"]["result"]
-        return [(each["metric"], float(each["value"][1])) for each in result]
+        return [(series["metric"], float(series["value"][1])) for series in result]
 
     def value(self, expression: str) -> float | None:
-        """Return the value of the one series of an expression, None if of none."""
+        """Return the value of the only series of an expression; None without one."""
         values = [value for _, value in self.query(expression)]
         assert len(values) <= 1, values
         return values[0] if values else None
 
     def wait_for(self, expression: str, value: float) -> None:
-        """Wait until the one series of an expression has a value."""
+        """Wait until the only series of an expression has a value."""
 
         def has() -> bool:
             found = self.value(expression)
@@ -84,13 +84,13 @@ class Prometheus:
 
 
 def problems(text: str) -> str:
-    """Return what Prometheus' own promtool finds wrong with metrics in its format."""
+    """Return the problems that Prometheus' promtool finds in a page of metrics."""
     promtool = need("promtool", "prometheus")
-    done = subprocess.run(
+    result = subprocess.run(
         [promtool, "check", "metrics"],
         input=text,
         capture_output=True,
         text=True,
         timeout=30,
     )
-    return done.stdout + done.stderr
+    return result.stdout + result.stderr

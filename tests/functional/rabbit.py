@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A real RabbitMQ for the tests, and what an OpenStack service reads from it."""
+"""A real RabbitMQ for the tests, and a consumer like that of an OpenStack service."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ SERVER = "/usr/lib/rabbitmq/bin/rabbitmq-server"
 
 
 class Rabbit:
-    """A broker that may be killed and started again, with what it has on disk.
+    """A broker that can be killed and started again with the same data.
 
-    It listens on loopback, and runs as who runs the tests, beside any other broker:
-    its name, its ports, its files and its name server (Erlang's epmd, which would stay
-    behind) are its own.
+    The broker listens on loopback and runs as the user who runs the tests. It does not
+    affect another broker on the machine: it has its own name, ports and files. It also
+    has its own name server, Erlang's epmd, which would otherwise stay behind.
 
-    :param directory: keeps its data and logs
+    :param directory: the directory for data and logs
     """
 
     def __init__(self, directory: Path) -> None:
@@ -37,7 +37,7 @@ class Rabbit:
         self.epmd = need("epmd", "erlang-base")
         self.directory = directory
         self.port = free_port()
-        #: For oslo.messaging and kombu.
+        #: Transport URL for oslo.messaging; for kombu the scheme has to be amqp.
         self.url = f"rabbit://guest:guest@127.0.0.1:{self.port}/"
         self._ports = free_port(), free_port()
         self._names: Program | None = None
@@ -45,7 +45,7 @@ class Rabbit:
 
     @property
     def log(self) -> str:
-        """What the broker has written so far."""
+        """The broker's output so far."""
         return (self.directory / "broker.out").read_text("utf-8", "replace")
 
     def _environment(self) -> dict[str, str]:
@@ -53,11 +53,11 @@ class Rabbit:
         return {
             "PATH": os.environ["PATH"],
             "LANG": "C.UTF-8",
-            # Of the secret that it shares with its tools.
+            # The directory of the secret that the broker shares with its tools.
             "HOME": str(directory),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
             "ERL_EPMD_PORT": str(names_port),
-            # What listens on all interfaces otherwise.
+            # Erlang's distribution would listen on all interfaces.
             "ERL_FLAGS": "-kernel inet_dist_use_interface {127,0,0,1}",
             "RABBITMQ_NODENAME": f"test-{self.port}@localhost",
             "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
@@ -67,7 +67,7 @@ class Rabbit:
             "RABBITMQ_LOG_BASE": str(directory / "log"),
             "RABBITMQ_LOGS": "-",
             "RABBITMQ_PID_FILE": str(directory / "pid"),
-            # Not those in /etc, of the machine's own broker.
+            # Files that do not exist: those of the machine's broker must not apply.
             "RABBITMQ_CONF_ENV_FILE": str(directory / "none.conf"),
             "RABBITMQ_CONFIG_FILE": str(directory / "none.conf"),
             "RABBITMQ_ADVANCED_CONFIG_FILE": str(directory / "none.config"),
@@ -75,7 +75,7 @@ class Rabbit:
         }
 
     def start(self) -> None:
-        """Start it, if it does not run, and wait until it takes a connection."""
+        """Start the broker if it is not running, and wait until it is ready."""
         if self._broker is not None:
             return
         env = self._environment()
@@ -85,10 +85,10 @@ class Rabbit:
                 self.directory / "epmd.out",
                 env,
             )
-            # Without it the broker would start one that stays.
+            # Otherwise the broker starts an epmd that outlives it.
             wait_for(lambda: _listens(self._ports[0]), "epmd listens")
         self._broker = Program([self.server], self.directory / "broker.out", env)
-        wait_for(self._answers, "the broker takes a connection", timeout=90)
+        wait_for(self._answers, "the broker accepts a connection", timeout=90)
 
     def _answers(self) -> bool:
         assert self._broker is not None
@@ -99,16 +99,16 @@ class Rabbit:
         return True
 
     def kill(self) -> None:
-        """Kill it, as a power cut would; its directory stays as it is."""
+        """Kill the broker with SIGKILL, and leave its directory unchanged."""
         if self._broker is not None:
             self._broker.kill()
             self._broker = None
-            # Erlang's own process is not ours to wait for.
+            # Erlang runs in a grandchild process, so only its port shows its end.
             wait_for(lambda: not _listens(self.port), "the broker is gone")
 
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:
-        """Have it keep its connections and answer nothing, as a broker that hangs."""
+        """Freeze the broker: it keeps its connections and does not respond."""
         process = int((self.directory / "pid").read_text())
         os.kill(process, signal.SIGSTOP)
         try:
@@ -117,7 +117,7 @@ class Rabbit:
             os.kill(process, signal.SIGCONT)
 
     def stop(self) -> None:
-        """Stop it in good order, and its name server."""
+        """Shut down the broker and its name server."""
         if self._broker is not None:
             self._broker.stop(timeout=30)
             self._broker = None
@@ -143,7 +143,7 @@ def _listens(port: int) -> bool:
 
 
 class Message(NamedTuple):
-    """A notification as its consumer gets it."""
+    """A notification as a consumer receives it."""
 
     priority: str
     context: dict[str, Any]
@@ -154,7 +154,7 @@ class Message(NamedTuple):
 
     @property
     def data(self) -> dict[str, Any]:
-        """The data of the event in it."""
+        """The data of the event in the message."""
         return self.payload["data"]
 
 
@@ -163,14 +163,14 @@ class Inbox:
 
     :param url: the broker's transport URL
     :param topic: the topic
-    :param durable: whether the queues are to outlive the broker; they are on an
-        exchange of their own then, named ``durable``
+    :param durable: whether the queues survive a restart of the broker; they are then
+        on a separate exchange named ``durable``
     """
 
     def __init__(
         self, url: str, topic: str = "notifications", durable: bool = False
     ) -> None:
-        #: What has come so far, in order for each priority.
+        #: The messages so far, in order for each priority.
         self.messages: list[Message] = []
         conf = cfg.ConfigOpts()
         conf([], default_config_files=[], default_config_dirs=[])
@@ -182,18 +182,18 @@ class Inbox:
         self._listener = oslo_messaging.get_notification_listener(
             transport, [target], [self], "threading"
         )
-        # More threads would mix up the order.
+        # With more threads, the order of the messages would be undefined.
         conf.set_override("executor_thread_pool_size", 1)
 
     def info(self, *message: Any) -> None:
-        """Take a notification of this priority, as ``error`` does."""
+        """Store a notification of this priority; oslo.messaging calls it by name."""
         self.messages.append(Message("info", *message))
 
     def error(self, *message: Any) -> None:
         self.messages.append(Message("error", *message))
 
     def wait(self, count: int) -> list[Message]:
-        """Wait until so many messages have come, and return them."""
+        """Wait until at least ``count`` messages have arrived, and return all."""
         wait_for(lambda: len(self.messages) >= count, f"{count} messages")
         return self.messages
 
@@ -208,6 +208,6 @@ class Inbox:
 
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rabbit]:
-    """A broker that runs; have it in a test module as ``broker = rabbit.broker``."""
+    """Run a broker; a test module uses it with ``broker = rabbit.broker``."""
     with Rabbit(tmp_path_factory.mktemp("rabbit")) as running:
         yield running

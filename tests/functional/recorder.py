@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hooks that keep what they were given, for tests to look at."""
+"""Hooks that record the calls of their methods."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import aspects
 
 
 class Seen(NamedTuple):
-    """One action of one hook."""
+    """One call of a hook method."""
 
     hook: Any
-    action: str
+    kind: str
     operation: str
     context: Any
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
-    given: Any = None
+    received: Any = None
 
 
 SEEN: list[Seen] = []
@@ -39,14 +39,14 @@ class Recorder(aspects.HookBase):
         *args,
         **kwargs,
     ):
-        given = (pre_hook_data, driver_action_results)
-        SEEN.append(Seen(self, "post", func_name, context, args, kwargs, given))
+        received = (pre_hook_data, driver_action_results)
+        SEEN.append(Seen(self, "post", func_name, context, args, kwargs, received))
 
     def _execute_error_hook(
         self, context, func_name, pre_hook_data, error, *args, **kwargs
     ):
-        given = (pre_hook_data, error)
-        SEEN.append(Seen(self, "error", func_name, context, args, kwargs, given))
+        received = (pre_hook_data, error)
+        SEEN.append(Seen(self, "error", func_name, context, args, kwargs, received))
 
     def _execute_periodic_hook(self, context, periodic_hook_data, *args, **kwargs):
         SEEN.append(
@@ -55,7 +55,7 @@ class Recorder(aspects.HookBase):
 
 
 class Upstream(manila_hook.HookBase):
-    """As one writes a hook for Manila: it passes everything by keyword."""
+    """A hook as for Manila itself, which passes all arguments by keyword."""
 
     def _execute_pre_hook(self, *, context, func_name, **kwargs):
         SEEN.append(Seen(self, "pre", func_name, context, (), kwargs))
@@ -70,8 +70,8 @@ class Upstream(manila_hook.HookBase):
         *args,
         **kwargs,
     ):
-        given = (pre_hook_data, driver_action_results)
-        SEEN.append(Seen(self, "post", func_name, context, args, kwargs, given))
+        received = (pre_hook_data, driver_action_results)
+        SEEN.append(Seen(self, "post", func_name, context, args, kwargs, received))
 
     def _execute_periodic_hook(self, context, periodic_hook_data, *args, **kwargs):
         SEEN.append(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A real ``manila-share`` process of its own, as an operator runs it."""
+"""A real ``manila-share`` process, run as an operator runs it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import manila
+
 from tests.support.programs import Program, installed
 from tests.support.wait import wait_for
 
@@ -18,7 +20,7 @@ from .postgres import Postgres
 
 ROOT = Path(__file__).parents[2]
 
-#: How a process runs its threads, and the environment that makes it so.
+#: Environment variables that select native threads or eventlet in a Manila process.
 NATIVE = {"OS_MANILA_DISABLE_EVENTLET_PATCHING": "True"}
 EVENTLET = {"OS_MANILA_DISABLE_EVENTLET_PATCHING": "False"}
 
@@ -57,7 +59,7 @@ dummy_driver_default_driver_method_delay = 0
 dummy_driver_driver_methods_delays =
 """
 
-# Manila's migrations do not run on SQLite.
+# Create the tables from the models: Manila's migrations do not run on SQLite.
 _MAKE_SQLITE = """
 import sys
 from oslo_config import cfg
@@ -69,35 +71,48 @@ migration.stamp("head")
 """
 
 
-def tracebacks_of_ours(log: str) -> list[str]:
-    """Return the tracebacks in a log that are this project's fault.
+PROJECT_CODE = (ROOT / "aspects", ROOT / "hooks")
 
-    That is so where a hook of it has a frame, whatever it has called, or where its
-    machinery has the innermost. An error of a driver's or a broker's only passes
-    through, and Manila has some of its own, as two backends that start at once.
+#: Code whose errors pass through the project's: Manila, its drivers, and test drivers.
+FOREIGN_CODE = (Path(manila.__file__).parent, ROOT / "tests")
 
-    :param log: the text of the log
+
+def project_tracebacks(log: str) -> list[str]:
+    """Return the tracebacks in a log for which this project is responsible.
+
+    The code of the innermost frame outside libraries is responsible. An error that a
+    library raises in a call by a hook counts. An error of Manila or of a driver does
+    not count, although it passes through frames of the chain and of observers.
+
+    :param log: text of the log
+    :returns: the first 4,000 characters of each traceback
     """
     found = []
-    for part in log.split("Traceback (most recent call last):")[1:]:
-        # Nothing but a traceback has such lines.
-        files = re.findall(r'File "([^"]+)", line', part) or [""]
-        in_hooks = any(file.startswith(str(ROOT / "hooks")) for file in files)
-        if in_hooks or files[-1].startswith(str(ROOT / "aspects")):
-            found.append(part[:4000])
+    for text in log.split("Traceback (most recent call last):")[1:]:
+        # Only a traceback has such lines.
+        for file in reversed(re.findall(r'File "([^"]+)", line', text)):
+            if _is_in(file, FOREIGN_CODE):
+                break
+            if _is_in(file, PROJECT_CODE):
+                found.append(text[:4000])
+                break
     return found
 
 
+def _is_in(file: str, directories: tuple[Path, ...]) -> bool:
+    return any(Path(file).is_relative_to(directory) for directory in directories)
+
+
 class ShareService:
-    """``manila-share``: a parent process, and one for each backend.
+    """Run ``manila-share``: a parent process, and a child process for each backend.
 
-    Its database is SQLite for one backend, PostgreSQL for more. SQLite refuses a
-    transaction that has read and would write while another one writes, and Manila
-    does that for each backend when it starts: one in thirty did not.
+    The database is SQLite for one backend and PostgreSQL for several. SQLite rejects a
+    transaction that reads and then writes while another transaction writes. Every
+    backend runs such transactions when it starts, so one start in thirty fails.
 
-    :param directory: where to write
-    :param backends: the text of each backend section, less the driver's lines
-    :param environment: :data:`NATIVE` or :data:`EVENTLET`, and more
+    :param directory: directory of the configuration, the logs and the data
+    :param backends: backend name -> text of its section, without the driver's options
+    :param environment: :data:`NATIVE` or :data:`EVENTLET`, with additional variables
     """
 
     def __init__(
@@ -117,25 +132,26 @@ class ShareService:
             "PYTHONUNBUFFERED": "1",
         }
         self.program: Program | None = None
-        # Ended by kill, and by itself where it does not start.
+        # kill() stops the server; a server that fails to start removes itself.
         self._postgres = Postgres().__enter__() if len(backends) > 1 else None
         self.configure(backends)
 
     def configure(self, backends: Mapping[str, str]) -> None:
         """Write ``manila.conf``.
 
-        :param backends: the text of each backend section, less the driver's lines
+        :param backends: backend name -> text of its section, without the driver's
+            options
         """
         text = self.common(",".join(backends))
         for name, lines in backends.items():
             text += f"\n[{name}]\nshare_backend_name = {name}\n{DRIVER}{lines}\n"
-        # As an editor does it: a reader sees the old file or the new one.
+        # Atomically: a reader sees either the old file or the new one.
         new = self.config_file.with_suffix(".new")
         new.write_text(text, "utf-8")
         new.rename(self.config_file)
 
     def common(self, backends: str) -> str:
-        """Return what stands before the backend sections.
+        """Return the configuration that precedes the backend sections.
 
         :param backends: the value of ``enabled_share_backends``
         """
@@ -147,17 +163,17 @@ class ShareService:
         )
 
     def start(self) -> None:
-        """Make its database, and start it; do not wait until it does something."""
+        """Create the database and start the service; do not wait until it is ready."""
         config = ["--config-file", str(self.config_file)]
         command = [sys.executable, "-c", _MAKE_SQLITE, *config]
         if self._postgres is not None:
             command = [installed("manila-manage"), *config, "db", "sync"]
-        made = Program(
+        creation = Program(
             command,
             self.directory / "database.out",
             {**self.environment, **NATIVE},
         )
-        assert made.process.wait(120) == 0, made.log.read_text()
+        assert creation.process.wait(120) == 0, creation.log.read_text()
         self.program = Program(
             [installed("manila-share"), *config],
             self.directory / "manila-share.out",
@@ -166,40 +182,45 @@ class ShareService:
 
     @property
     def pid(self) -> int:
-        """The process id of the parent."""
+        """Process ID of the parent."""
         assert self.program is not None
         return self.program.process.pid
 
     def children(self) -> list[int]:
-        """Return the process ids of the children: one for each backend."""
+        """Return the process IDs of the children, one for each backend."""
         tasks = Path(f"/proc/{self.pid}/task").glob("*/children")
         return [int(pid) for task in tasks for pid in task.read_text().split()]
 
     def hang_up(self) -> None:
-        """Send SIGHUP, as ``systemctl reload`` does."""
+        """Send SIGHUP to the parent, as ``systemctl reload`` does."""
         os.kill(self.pid, signal.SIGHUP)
 
     def log(self) -> str:
-        """Return what it wrote, to its log and elsewhere."""
+        """Return the log followed by the output of the service."""
         files = [self.log_file, self.directory / "manila-share.out"]
         return "".join(file.read_text() for file in files if file.exists())
 
-    def logged(self, text: str, timeout: float = 60.0) -> None:
-        """Wait until something stands in the log."""
+    def wait_for_log(self, text: str, timeout: float = 60.0) -> None:
+        """Wait until the log contains a text.
+
+        :param text: the text
+        :param timeout: seconds
+        """
         wait_for(lambda: text in self.log(), f"{text!r} in the log", timeout)
 
     def stop(self, timeout: float = 60.0) -> int:
-        """Stop it as an operator does.
+        """Stop the service with SIGTERM, as an operator does.
 
-        :returns: its exit status
+        :param timeout: seconds until it is killed
+        :returns: the exit status of the parent
         """
         assert self.program is not None
         return self.program.stop(timeout)
 
     def kill(self) -> None:
-        """End what still runs of it, its database too.
+        """Kill the remaining processes and stop the database.
 
-        What it wrote is in the report of a test that fails.
+        The log is printed, so that pytest shows it when a test fails.
         """
         sys.stdout.write(self.log())
         if self.program is not None:
@@ -214,7 +235,12 @@ def share_service(
     backends: Mapping[str, str],
     environment: Mapping[str, str] = NATIVE,
 ) -> Iterator[ShareService]:
-    """Run a :class:`ShareService`."""
+    """Start a :class:`ShareService`, and kill it on exit.
+
+    :param directory: directory of the configuration, the logs and the data
+    :param backends: backend name -> text of its section, without the driver's options
+    :param environment: :data:`NATIVE` or :data:`EVENTLET`, with additional variables
+    """
     service = ShareService(directory, backends, environment)
     try:
         service.start()

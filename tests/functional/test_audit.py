@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The audit hook as its page configures it, around Manila's own driver."""
+"""Tests of the examples on the audit hook's page, with a driver of Manila's tests."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SHARE = {"id": "0b3c7d5e8f1a4b6c9d2e0f1a2b3c4d5e", "share_id": "5" * 32}
 
 
 class Driver(dummy.DummyDriver):  # type: ignore[misc]
-    """Manila's driver for tests, less what it needs a database for."""
+    """Manila's dummy driver, without the parts that need a database."""
 
     def __init__(self) -> None:
         self.configuration = configuration.Configuration([])
@@ -40,7 +40,7 @@ def context() -> Any:
 
 
 def lines_of(block: int, name: str, directory: Path, context: Any) -> list[Any]:
-    """Return the lines that a success and a failure make with an example."""
+    """Return the lines that an example writes for a success and a failure."""
     log = directory / name
     text = example(PAGE, {f"/var/log/manila/{name}": str(log)}, block)
     with woven_by(text, directory, Driver()) as driver:
@@ -50,7 +50,9 @@ def lines_of(block: int, name: str, directory: Path, context: Any) -> list[Any]:
     return [json.loads(line) for line in log.read_text().splitlines()]
 
 
-def test_the_example(tmp_path: Path, context: Any) -> None:
+def test_the_documented_json_example_writes_a_success_and_a_failure(
+    tmp_path: Path, context: Any
+) -> None:
     created, deleted = lines_of(0, "audit.log", tmp_path, context)
     assert created["operation"] == "create_share_instance"
     assert created["outcome"] == "success"
@@ -63,10 +65,12 @@ def test_the_example(tmp_path: Path, context: Any) -> None:
     assert "it is mounted" in deleted["error"]
 
 
-def test_the_example_of_cadf(tmp_path: Path, context: Any) -> None:
+def test_the_documented_cadf_example_writes_valid_events(
+    tmp_path: Path, context: Any
+) -> None:
     created, deleted = lines_of(1, "audit.cadf", tmp_path, context)
     for line in (created, deleted):
-        made = event.Event(
+        parsed = event.Event(
             **{key: line[key] for key in ("eventType", "id", "eventTime", "action")},
             outcome=line["outcome"],
             name=line["name"],
@@ -76,8 +80,8 @@ def test_the_example_of_cadf(tmp_path: Path, context: Any) -> None:
                 for key in ("initiator", "target", "observer")
             },
         )
-        made.add_attachment(attachment.Attachment(**line["attachments"][0]))
-        assert made.is_valid()
+        parsed.add_attachment(attachment.Attachment(**line["attachments"][0]))
+        assert parsed.is_valid()
         assert line["initiator"]["id"] == "a" * 32
         assert line["initiator"]["request_id"] == context.request_id
         assert line["target"]["id"] == SHARE["share_id"]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Shares that are mounted by notifications: a real broker, program and mounts."""
+"""The automount hook and program, with a real broker and real mounts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.support.wait import wait_for
 
 from . import rabbit
 
-#: In the documentation's examples.
+#: The broker of the documentation's examples.
 URL = "rabbit://manila:secret@rabbit.example.com:5672/"
 
 SECRET = "hunter2-Zq9"
@@ -35,7 +35,7 @@ broker = rabbit.broker
 
 
 class Storage(dict[str, Any]):
-    """What Manila keeps for a driver, without its database."""
+    """Manila's private storage of a driver, without its database."""
 
     def update(self, entity: str, details: Any) -> None:  # type: ignore[override]
         self[entity] = details
@@ -46,9 +46,9 @@ class Storage(dict[str, Any]):
 
 @pytest.fixture
 def dummy(manila: Any, directory: Path) -> Any:
-    """Manila's own driver for tests; its exports are directories of this machine."""
-    # It imports Manila's share manager, which reads its configuration once: that of
-    # the Manila of all tests, which has to be there by then.
+    """Return Manila's dummy driver with exports that are local directories."""
+    # The import loads Manila's share manager, which reads the configuration once. So
+    # it must follow the fixture that configures Manila.
     from manila.tests.share.drivers.dummy import DummyDriver
 
     exports = directory / "exports"
@@ -74,7 +74,7 @@ def dummy(manila: Any, directory: Path) -> Any:
 
 
 def share_of(driver: Any, name: str = "s1") -> dict[str, Any]:
-    """Make a share, as a driver gets it of Manila."""
+    """Create a share, and return it as Manila passes it to a driver."""
     share = {"id": f"{name}-i", "share_id": name, "share_proto": "NFS"}
     share["export_locations"] = driver.create_share(CONTEXT, share)
     return share
@@ -103,7 +103,7 @@ def sync(driver: Any, share: Any, *rules: Any) -> None:
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Iterator[Path]:
-    """A directory to mount in; nothing stays mounted below it."""
+    """Return a directory to mount in; unmount everything below it afterwards."""
     (tmp_path / "exports").mkdir()
     yield tmp_path
     with open("/proc/self/mountinfo") as table:
@@ -115,17 +115,17 @@ def directory(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def mountable(directory: Path) -> None:
-    """Skip the test where nothing may be mounted; but fail under CI."""
+    """Skip the test if mounting is not permitted; fail it under CI."""
     source, target = directory / "exports", directory / "probe"
     target.mkdir()
-    done = subprocess.run(
+    probe = subprocess.run(
         ["mount", "--bind", str(source), str(target)],
         capture_output=True,
         text=True,
         timeout=30,
     )
-    if done.returncode:
-        text = f"nothing can be mounted: run it as root ({done.stderr.strip()})"
+    if probe.returncode:
+        text = f"mounting is not permitted; run as root ({probe.stderr.strip()})"
         if os.environ.get("CI"):
             pytest.fail(text)
         pytest.skip(text)
@@ -134,7 +134,7 @@ def mountable(directory: Path) -> None:
 
 @pytest.fixture
 def topic(request: pytest.FixtureRequest) -> str:
-    """A topic of this test alone: the broker is that of all tests here."""
+    """Return a topic for one test, as all tests share the broker."""
     return str(request.node.name)
 
 
@@ -142,7 +142,7 @@ def topic(request: pytest.FixtureRequest) -> str:
 def driver(
     dummy: Any, broker: rabbit.Rabbit, directory: Path, topic: str
 ) -> Iterator[Any]:
-    """A driver with the hook around it."""
+    """Return a driver that is woven with the hook."""
     text = example(
         "admin/hooks/automount.rst",
         {URL: broker.url, "automount_web1, automount_web2": topic},
@@ -156,7 +156,7 @@ Start = Callable[..., Program]
 
 @pytest.fixture
 def start(broker: rabbit.Rabbit, directory: Path, topic: str) -> Iterator[Start]:
-    """What starts the program with the example's file, and further arguments."""
+    """Return a function that starts the program with the example's file."""
     started: list[Program] = []
     script = installed("manila-aspects-automount")
 
@@ -173,7 +173,7 @@ def start(broker: rabbit.Rabbit, directory: Path, topic: str) -> Iterator[Start]
         file = directory / "automount.conf"
         file.write_text(text)
         command = [script, "--config-file", str(file), *arguments]
-        # Its output goes to one file, also when it is started again.
+        # A program that is started again appends to the same log.
         program = Program(command, directory / "automount.log")
         started.append(program)
         return program
@@ -184,8 +184,8 @@ def start(broker: rabbit.Rabbit, directory: Path, topic: str) -> Iterator[Start]
     assert SECRET not in (directory / "automount.log").read_text()
 
 
-def follows(target: Path, level: str) -> None:
-    """Wait until something is mounted so on a directory."""
+def wait_until_mounted(target: Path, level: str) -> None:
+    """Wait until a mount point has an access level; empty for unmounted."""
     wait_for(lambda: mounted(target) == level, f"{target} is {level!r}")
 
 
@@ -193,81 +193,89 @@ pytestmark = pytest.mark.usefixtures("directory")
 
 
 @pytest.mark.usefixtures("mountable")
-def test_the_example(driver: Any, start: Start, directory: Path) -> None:
+def test_example_mounts_and_unmounts_a_share(
+    driver: Any, start: Start, directory: Path
+) -> None:
     program = start("--mount-command", BIND)
     target = directory / "mounts" / "s1"
     share = share_of(driver)
     allow(driver, share, rule("10.0.0.8"))
     allow(driver, share, rule(), rule("10.0.0.8"))
-    follows(target, "rw")
+    wait_until_mounted(target, "rw")
     assert (target / "hello").read_text().endswith("s1_s1_i")
     (target / "written").write_text("by the host")
-    # The rule of another host; and once more what is mounted already.
+    # Neither the rule of another host nor a repeated rule changes the mount.
     deny(driver, share, rule("10.0.0.8"), rule())
     allow(driver, share, rule())
     deny(driver, share, rule())
-    follows(target, "")
+    wait_until_mounted(target, "")
     wait_for(lambda: not target.exists(), "its directory is removed")
     assert (Path(share["export_locations"][0]["path"]) / "written").exists()
     assert program.stop() == 0
     commands = [
-        line.partition("Done: ")[2]
+        line.partition("Ran ")[2]
         for line in program.log.read_text().splitlines()
-        if "Done: " in line
+        if "Ran " in line
     ]
     assert [command.split()[0] for command in commands] == ["mount", "umount"]
 
 
 @pytest.mark.usefixtures("mountable")
-def test_read_only_and_networks(driver: Any, start: Start, directory: Path) -> None:
+def test_share_is_mounted_with_the_highest_access_level(
+    driver: Any, start: Start, directory: Path
+) -> None:
     start("--mount-command", BIND)
     target = directory / "mounts" / "s1"
     share = share_of(driver)
     network = rule("10.0.0.0/24", "ro")
     allow(driver, share, network)
-    follows(target, "ro")
+    wait_until_mounted(target, "ro")
     with pytest.raises(OSError, match="Read-only"):
         (target / "written").write_text("no")
     allow(driver, share, rule(), network)
-    follows(target, "rw")
-    # The network's is still in force.
+    wait_until_mounted(target, "rw")
+    # The rule of the network is still in force.
     deny(driver, share, rule(), network)
-    follows(target, "ro")
+    wait_until_mounted(target, "ro")
 
 
 @pytest.mark.usefixtures("mountable")
-def test_full_sync(driver: Any, start: Start, directory: Path) -> None:
+def test_full_sync_of_access_rules_updates_the_mount(
+    driver: Any, start: Start, directory: Path
+) -> None:
     start("--mount-command", BIND, "--address", "10.9.9.9", "--address", "fd00::7")
     target = directory / "mounts" / "s1"
     share = share_of(driver)
     sync(driver, share, rule("fd00::/64", "ro"))
-    follows(target, "ro")
+    wait_until_mounted(target, "ro")
     sync(driver, share, rule("10.9.9.9", "rw"))
-    follows(target, "rw")
+    wait_until_mounted(target, "rw")
     sync(driver, share, rule("10.0.0.99"))
-    follows(target, "")
-    # The file's address is one of them.
+    wait_until_mounted(target, "")
+    # The address of the file counts besides those of the command line.
     sync(driver, share, rule("10.0.0.7"))
-    follows(target, "rw")
+    wait_until_mounted(target, "rw")
     sync(driver, share)
-    follows(target, "")
+    wait_until_mounted(target, "")
 
 
 @pytest.mark.usefixtures("mountable")
-def test_deleted_share(driver: Any, start: Start, directory: Path) -> None:
+def test_deleted_share_is_unmounted(driver: Any, start: Start, directory: Path) -> None:
     start("--mount-command", BIND)
     shares = [share_of(driver, name) for name in ("s1", "s2")]
     for share in shares:
         allow(driver, share, rule())
     for name in ("s1", "s2"):
-        follows(directory / "mounts" / name, "rw")
+        wait_until_mounted(directory / "mounts" / name, "rw")
     driver.delete_share(CONTEXT, shares[0])
-    follows(directory / "mounts" / "s1", "")
+    wait_until_mounted(directory / "mounts" / "s1", "")
     assert mounted(directory / "mounts" / "s2") == "rw"
 
 
 @pytest.mark.usefixtures("mountable")
-def test_command_that_fails(driver: Any, start: Start, directory: Path) -> None:
+def test_failing_command_is_retried_and_does_not_stop_the_next(
+    driver: Any, start: Start, directory: Path
+) -> None:
     program = start("--mount-command", BIND)
     missing, late = share_of(driver, "s1"), share_of(driver, "s2")
     gone = directory / "gone"
@@ -275,35 +283,36 @@ def test_command_that_fails(driver: Any, start: Start, directory: Path) -> None:
     late["export_locations"] = [{"path": str(gone)}]
     allow(driver, missing, rule())
     allow(driver, late, rule())
-    # The first is given up, and does not stop the second, which is tried again.
-    wait_for(lambda: "was not followed" in program.log.read_text(), "given up")
+    wait_for(lambda: "Failed to handle" in program.log.read_text(), "given up")
     assert not (directory / "mounts" / "s1").exists()
-    wait_for(
-        lambda: program.log.read_text().count("Trying again") == 3, "the second fails"
-    )
+    # The first share was retried twice; this is the first retry of the second.
+    wait_for(lambda: program.log.read_text().count("Retrying") == 3, "the second fails")
     gone.mkdir()
-    follows(directory / "mounts" / "s2", "rw")
+    wait_until_mounted(directory / "mounts" / "s2", "rw")
 
 
 @pytest.mark.usefixtures("mountable")
-def test_program_that_was_killed(driver: Any, start: Start, directory: Path) -> None:
+def test_notifications_wait_at_the_broker_for_a_killed_program(
+    driver: Any, start: Start, directory: Path
+) -> None:
     program = start("--mount-command", BIND)
     first, second = share_of(driver, "s1"), share_of(driver, "s2")
     allow(driver, first, rule())
-    follows(directory / "mounts" / "s1", "rw")
+    wait_until_mounted(directory / "mounts" / "s1", "rw")
     program.kill()
-    # What is mounted stays so, and what happens meanwhile waits at the broker.
+    # The mount remains, and further notifications wait at the broker.
     allow(driver, second, rule())
     deny(driver, first, rule())
     assert mounted(directory / "mounts" / "s1") == "rw"
     start("--mount-command", BIND)
-    follows(directory / "mounts" / "s2", "rw")
-    follows(directory / "mounts" / "s1", "")
+    wait_until_mounted(directory / "mounts" / "s2", "rw")
+    wait_until_mounted(directory / "mounts" / "s1", "")
 
 
 @pytest.mark.usefixtures("mountable")
-def test_killed_while_it_mounts(driver: Any, start: Start, directory: Path) -> None:
-    # A command that never ends, and one that does.
+def test_notification_is_redelivered_if_the_program_is_killed_while_mounting(
+    driver: Any, start: Start, directory: Path
+) -> None:
     began = directory / "began"
     slow = directory / "slow"
     slow.write_text(f"#!/bin/sh\ntouch {began}\nexec sleep 1000\n")
@@ -313,11 +322,13 @@ def test_killed_while_it_mounts(driver: Any, start: Start, directory: Path) -> N
     wait_for(began.exists, "the command runs")
     program.kill()
     start("--mount-command", BIND)
-    follows(directory / "mounts" / "s1", "rw")
+    wait_until_mounted(directory / "mounts" / "s1", "rw")
 
 
 @pytest.mark.usefixtures("mountable")
-def test_stop_with_much_to_do(driver: Any, start: Start, directory: Path) -> None:
+def test_stopping_program_leaves_the_other_notifications_at_the_broker(
+    driver: Any, start: Start, directory: Path
+) -> None:
     slow = directory / "slow"
     slow.write_text('#!/bin/sh\nsleep 0.5\nexec mount --bind "$1" "$2"\n')
     slow.chmod(0o755)
@@ -325,17 +336,17 @@ def test_stop_with_much_to_do(driver: Any, start: Start, directory: Path) -> Non
     for number in range(10):
         allow(driver, share_of(driver, f"s{number}"), rule())
     targets = [directory / "mounts" / f"s{number}" for number in range(10)]
-    follows(targets[0], "rw")
-    # It finishes what it has, and leaves the rest at the broker.
+    wait_until_mounted(targets[0], "rw")
+    # It finishes the notification that it handles, and no other.
     assert program.stop(timeout=60) == 0
     assert not all(map(mounted, targets))
     start("--mount-command", BIND)
     for target in targets:
-        follows(target, "rw")
+        wait_until_mounted(target, "rw")
 
 
 @pytest.mark.usefixtures("mountable")
-def test_broker_that_comes_later(
+def test_program_waits_for_the_broker(
     broker: rabbit.Rabbit, driver: Any, start: Start, directory: Path
 ) -> None:
     broker.kill()
@@ -345,10 +356,10 @@ def test_broker_that_comes_later(
     finally:
         broker.start()
     allow(driver, share_of(driver), rule())
-    follows(directory / "mounts" / "s1", "rw")
+    wait_until_mounted(directory / "mounts" / "s1", "rw")
 
 
-def test_stop_without_a_broker(
+def test_program_stops_without_a_broker(
     broker: rabbit.Rabbit, start: Start, directory: Path
 ) -> None:
     url = f"rabbit://guest:{SECRET}@127.0.0.1:{free_port()}/"
@@ -357,7 +368,7 @@ def test_stop_without_a_broker(
     assert program.stop(timeout=60) == -signal.SIGTERM
 
 
-def test_dry_run(
+def test_dry_run_prints_the_commands_and_mounts_nothing(
     broker: rabbit.Rabbit, driver: Any, start: Start, directory: Path
 ) -> None:
     program = start("--dry-run")
@@ -383,7 +394,7 @@ def test_dry_run(
     assert not mounts.exists()
 
 
-def test_broker_of_the_environment(
+def test_broker_may_be_set_in_the_environment(
     broker: rabbit.Rabbit, driver: Any, directory: Path, topic: str
 ) -> None:
     script = installed("manila-aspects-automount")
@@ -400,7 +411,7 @@ def test_broker_of_the_environment(
         program.stop()
 
 
-def test_what_the_hook_sends(
+def test_hook_sends_only_changes_of_access(
     broker: rabbit.Rabbit, dummy: Any, directory: Path
 ) -> None:
     text = example(

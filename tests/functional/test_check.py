@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``manila-aspects check``, where Manila is: its options, its drivers."""
+"""Test ``manila-aspects check`` with the options and drivers of a real Manila."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from oslo_service import periodic_task
 import aspects
 from tests.support.pages import DOCS, example
 
-# As the installed command: the current directory is not among those of modules.
+# Like the installed command, this does not import from the current directory.
 CHECK = [sys.executable, "-P", "-m", "aspects.cli", "check"]
 
 ROOT = str(Path(aspects.__file__).parents[1])
 
 
 def check(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the command in a directory; nothing is to be left in it."""
-    mine = os.environ.get("PYTHONPATH")
-    path = os.pathsep.join(filter(None, [ROOT, f"{directory}/site", mine]))
+    """Run the command in a directory, which it must not change."""
+    inherited = os.environ.get("PYTHONPATH")
+    path = os.pathsep.join(filter(None, [ROOT, f"{directory}/site", inherited]))
     before = sorted(directory.rglob("*"))
     done = subprocess.run(
         [*CHECK, *arguments],
@@ -43,10 +43,11 @@ def check(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def problems(done: subprocess.CompletedProcess[str]) -> list[str]:
+    """Return the lines of the problems in the output."""
     return [line for line in done.stdout.splitlines() if line.startswith("problem: ")]
 
 
-def test_the_example(tmp_path: Path) -> None:
+def test_the_example_on_the_page_of_the_command(tmp_path: Path) -> None:
     log = f"{tmp_path}/audit.log"
     text = example("reference/command.rst", {"/var/log/manila/audit.log": log})
     (tmp_path / "manila.conf").write_text(text, "utf-8")
@@ -57,14 +58,14 @@ def test_the_example(tmp_path: Path) -> None:
     assert done.stdout.splitlines()[-len(shown) :] == shown
 
 
-RIGHT = """\
+VALID = """\
 [DEFAULT]
 enabled_share_backends = lvm, generic
 share_manager = aspects.manila.ShareManager
 host = node1
 state_path = {directory}
 transport_url = rabbit://joe:hunter2@127.0.0.1
-# One of Manila's, and nearly one of the hook's.
+# An option of Manila that resembles an option of the hook.
 share_name_template = a-%s
 
 [lvm]
@@ -92,17 +93,18 @@ class NameHook(audit.AuditHook):
 
 
 @pytest.fixture
-def right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    # Where it is installed nothing is to be left, either.
+def valid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a directory with a valid ``manila.conf``, and a hook in ``site``."""
+    # In `site`, as if the hook were installed.
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "my_hooks.py").write_text(HOOK, "utf-8")
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
-    (tmp_path / "manila.conf").write_text(RIGHT.format(directory=tmp_path), "utf-8")
+    (tmp_path / "manila.conf").write_text(VALID.format(directory=tmp_path), "utf-8")
     return tmp_path
 
 
-def test_drivers_of_manila(right: Path) -> None:
-    done = check(right, "--config-file", "manila.conf", "--format", "json")
+def test_the_operations_of_manila_drivers_are_reported(valid: Path) -> None:
+    done = check(valid, "--config-file", "manila.conf", "--format", "json")
     data = json.loads(done.stdout)
     assert done.returncode == 0, data["problems"]
     lvm, generic = data["backends"]
@@ -112,25 +114,25 @@ def test_drivers_of_manila(right: Path) -> None:
         "create_share",
         "create_share_from_snapshot",
     ]
-    # Manila's base class has a method for it, which is not implemented.
+    # Manila's base class has the method, but does not implement it.
     assert "create_share_replica" in lvm["woven"]
-    assert "create_share_replica" in lvm["lacks"]
-    assert "extend_share" not in lvm["lacks"]
+    assert "create_share_replica" in lvm["missing_operations"]
+    assert "extend_share" not in lvm["missing_operations"]
     assert (generic["name"], generic["chain"], generic["woven"]) == ("generic", [], {})
     assert [warning["value"] for warning in data["warnings"]] == [
         "create_share_replica"
     ]
 
 
-def test_a_value_may_refer_to_an_option_of_manila(right: Path) -> None:
-    done = check(right, "--config-file", "manila.conf", "--backend", "lvm")
+def test_a_value_may_refer_to_an_option_of_manila(valid: Path) -> None:
+    done = check(valid, "--config-file", "manila.conf", "--backend", "lvm")
     assert done.returncode == 0, problems(done)
-    assert f"{right}/audit.log" in done.stdout
+    assert f"{valid}/audit.log" in done.stdout
     assert "generic" not in done.stdout
     assert "hunter2" not in done.stdout
 
 
-WRONG = """\
+INVALID = """\
 [DEFAULT]
 enabled_share_backends = lvm, zfs, plain
 share_manager = manila.share.manager.ShareManager
@@ -151,51 +153,54 @@ share_driver = manila.share.drivers.lvm.LvmShareDriver
 """
 
 
-def test_mistakes(tmp_path: Path) -> None:
-    (tmp_path / "manila.conf").write_text(WRONG, "utf-8")
+def test_mistakes_are_reported_with_suggestions(tmp_path: Path) -> None:
+    (tmp_path / "manila.conf").write_text(INVALID, "utf-8")
     done = check(tmp_path, "--config-file", "manila.conf")
     assert done.returncode == 1
     assert problems(done) == [
         f"problem: {problem}"
         for problem in (
-            "[lvm] share_driver = manila.share.drivers.lvn.LVMShareDriver: there is no "
-            "module 'manila.share.drivers.lvn': write manila.share.drivers.lvm "
+            "[lvm] share_driver = manila.share.drivers.lvn.LVMShareDriver: no module "
+            "named 'manila.share.drivers.lvn'; did you mean manila.share.drivers.lvm? "
             "(manila.conf:6)",
             "[zfs] share_driver = "
             "manila.share.drivers.zfsonlinux.driver.ZfsOnLinuxShareDriver: module "
             "'manila.share.drivers.zfsonlinux.driver' has no class "
-            "'ZfsOnLinuxShareDriver': write ZFSonLinuxShareDriver (manila.conf:12)",
+            "'ZfsOnLinuxShareDriver'; did you mean ZFSonLinuxShareDriver? "
+            "(manila.conf:12)",
             "[plain] share_driver = manila.share.drivers.lvm.LvmShareDriver: module "
-            "'manila.share.drivers.lvm' has no class 'LvmShareDriver': write "
-            "LVMShareDriver (manila.conf:17)",
-            "[DEFAULT] share_manager = manila.share.manager.ShareManager: it does not "
-            "weave the hooks of [lvm]: write share_manager = "
+            "'manila.share.drivers.lvm' has no class 'LvmShareDriver'; did you mean "
+            "LVMShareDriver? (manila.conf:17)",
+            "[DEFAULT] share_manager = manila.share.manager.ShareManager: does not "
+            "weave the hooks of [lvm]; set share_manager = "
             "aspects.manila.ShareManager (manila.conf:3)",
-            "[lvm] audit_logs_path = /audit.log: there is no such option: write "
-            "audit_log_path (manila.conf:9)",
-            "[zfs] hook_driver = log=audit: there is no such option: write "
-            "hook_drivers (manila.conf:13)",
+            "[lvm] audit_logs_path = /audit.log: unknown option; did you mean "
+            "audit_log_path? (manila.conf:9)",
+            "[zfs] hook_driver = log=audit: unknown option; did you mean "
+            "hook_drivers? (manila.conf:13)",
         )
     ]
 
 
-def test_one_of_ones_own_may_inherit_the_share_manager(right: Path) -> None:
-    (right / "site" / "my_manager.py").write_text(
+def test_a_subclass_of_the_share_manager_is_accepted(valid: Path) -> None:
+    (valid / "site" / "my_manager.py").write_text(
         "import aspects.manila\n\n\n"
         "class Manager(aspects.manila.ShareManager):\n"
-        '    """Mine."""\n'
+        '    """A share manager of the operator."""\n'
     )
-    text = (right / "manila.conf").read_text("utf-8")
+    text = (valid / "manila.conf").read_text("utf-8")
     text = text.replace("aspects.manila.ShareManager", "my_manager.Manager")
-    (right / "manila.conf").write_text(text, "utf-8")
-    done = check(right, "--config-file", "manila.conf")
+    (valid / "manila.conf").write_text(text, "utf-8")
+    done = check(valid, "--config-file", "manila.conf")
     assert done.returncode == 0, problems(done)
 
 
-def test_the_configuration_of_a_running_manila(manila: Any, tmp_path: Path) -> None:
+def test_the_configuration_of_a_running_manila_is_valid(
+    manila: Any, tmp_path: Path
+) -> None:
     done = check(tmp_path, "--config-file", str(manila.config_file))
     assert done.returncode == 0, problems(done)
-    # Two backends have hooks: one of our own contract and one of Manila's.
+    # Two backends have hooks: one inherits aspects.HookBase, the other Manila's.
     rows = re.findall(r"^  \d .*$", done.stdout, re.M)
     assert [row.split()[:3] for row in rows] == [
         ["1", "first", "tests.functional.recorder:Recorder"],
@@ -203,15 +208,15 @@ def test_the_configuration_of_a_running_manila(manila: Any, tmp_path: Path) -> N
     ] * 2
 
 
-def test_a_hook_in_the_current_directory_is_none_that_manila_share_has(
-    right: Path,
+def test_a_hook_in_the_current_directory_is_not_found(
+    valid: Path,
 ) -> None:
-    (right / "site" / "my_hooks.py").rename(right / "my_hooks.py")
-    done = check(right, "--config-file", "manila.conf")
+    (valid / "site" / "my_hooks.py").rename(valid / "my_hooks.py")
+    done = check(valid, "--config-file", "manila.conf")
     assert problems(done) == [
-        "problem: [lvm] hook_drivers = name=my_hooks:NameHook: there is no module "
-        "'my_hooks': it is in the current directory, where manila-share does not look: "
-        f"install it in the Python of {sys.prefix} (manila.conf:13)"
+        "problem: [lvm] hook_drivers = name=my_hooks:NameHook: no module named "
+        "'my_hooks'; it is in the current directory, which manila-share does not "
+        f"search; install it in the Python of {sys.prefix} (manila.conf:13)"
     ]
 
 
@@ -220,17 +225,19 @@ def test_a_hook_in_the_current_directory_is_none_that_manila_share_has(
     [
         ("host = my host", "my host is not a valid host address"),
         ("enabled_share_backends = $nosuch", "no such option nosuch in group"),
-        # One of Manila's command line.
+        # An option that is also a command-line option of Manila.
         ("state_path = $nosuch/a", "no such option nosuch in group"),
     ],
 )
-def test_an_option_of_manila_that_is_wrong(right: Path, line: str, cause: str) -> None:
+def test_an_invalid_manila_option_is_reported(
+    valid: Path, line: str, cause: str
+) -> None:
     option, _, value = line.partition(" = ")
-    text = (right / "manila.conf").read_text("utf-8")
+    text = (valid / "manila.conf").read_text("utf-8")
     text = re.sub(rf"^{option} = .*$", line, text, flags=re.M)
-    (right / "manila.conf").write_text(text, "utf-8")
+    (valid / "manila.conf").write_text(text, "utf-8")
     data = json.loads(
-        check(right, "--config-file", "manila.conf", "--format", "json").stdout
+        check(valid, "--config-file", "manila.conf", "--format", "json").stdout
     )
     (found,) = data["problems"]
     assert (found["section"], found["option"], found["value"]) == (
@@ -240,12 +247,12 @@ def test_an_option_of_manila_that_is_wrong(right: Path, line: str, cause: str) -
     assert found["line"] == text.splitlines().index(line) + 1
 
 
-@pytest.mark.parametrize(("given", "spacing"), [(0, 60), (-1, None), (7, 7)])
-def test_what_oslo_service_does_with_an_interval(
-    given: int, spacing: int | None
+@pytest.mark.parametrize(("interval", "spacing"), [(0, 60), (-1, None), (7, 7)])
+def test_oslo_service_replaces_zero_and_disables_negative_intervals(
+    interval: int, spacing: int | None
 ) -> None:
     class Tasks(periodic_task.PeriodicTasks):
-        @periodic_task.periodic_task(spacing=given)
+        @periodic_task.periodic_task(spacing=interval)
         def tick(self, context: Any) -> None: ...
 
     assert Tasks._periodic_spacing.get("tick") == spacing

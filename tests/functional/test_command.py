@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command hook with real programs, among them those that misbehave."""
+"""The command hook with real programs, some of which misbehave."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ pytestmark = pytest.mark.timeout(120)
 PAGE = "admin/hooks/command.rst"
 SHARE = {"id": "i1", "share_id": "s1"}
 
-#: Above what a pipe holds.
+#: Larger than the capacity of a pipe, in bytes.
 LARGE = 1_000_000
 
 
-#: What a program's processes are found by: nothing else has it in its arguments.
 @pytest.fixture
 def mark() -> Iterator[str]:
+    """Return a unique argument by which the processes of a program are found."""
     mark = f"mark-{uuid.uuid4()}"
     yield mark
     for pid in marked(mark):
@@ -49,7 +49,7 @@ def mark() -> Iterator[str]:
 
 
 def marked(mark: str) -> list[int]:
-    """Return the processes that are alive and have a mark in their arguments."""
+    """Return the IDs of the processes that have a mark in their arguments."""
     found = []
     for directory in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
@@ -63,7 +63,10 @@ Weave = Callable[..., contextlib.AbstractContextManager[Any]]
 
 @pytest.fixture
 def woven(tmp_path: Path, mark: str) -> Weave:
-    """Return what weaves a driver with a program; ``MARK`` is its own mark."""
+    """Return a function that weaves a driver with a program.
+
+    ``MARK`` in the text of the program stands in for its mark.
+    """
 
     def weave(
         text: str, *options: str, start: str = "#!/bin/sh"
@@ -84,8 +87,8 @@ def woven(tmp_path: Path, mark: str) -> Weave:
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_left() -> Iterator[None]:
-    """No file stays open, and no child waits to be waited for."""
+def no_leaks() -> Iterator[None]:
+    """Check that each test closes its files and reaps its child processes."""
     files = set(os.listdir("/proc/self/fd"))
     children = child_processes()
     yield
@@ -98,12 +101,12 @@ def child_processes() -> set[str]:
     return {pid for task in tasks for pid in task.read_text().split()}
 
 
-def gone(mark: str) -> None:
-    wait_for(lambda: not marked(mark), "its processes are gone", timeout=10)
+def wait_until_killed(mark: str) -> None:
+    wait_for(lambda: not marked(mark), "no process has the mark", timeout=10)
 
 
 class TestExample:
-    def test_program_of_the_documentation(self, tmp_path: Path) -> None:
+    def test_documented_program_vetoes_calls(self, tmp_path: Path) -> None:
         page = (DOCS / PAGE).read_text("utf-8")
         (block,) = re.findall(r"code-block:: sh\n\n((?:    .*\n|\n)+)", page)
         path, flag = tmp_path / "check-share", tmp_path / "backup-runs"
@@ -124,27 +127,29 @@ class TestExample:
 
 
 class TestHanging:
-    def test_program_that_hangs(self, woven: Weave, mark: str) -> None:
+    def test_program_that_hangs_is_killed(self, woven: Weave, mark: str) -> None:
         with (
             woven("sleep 1000", "command_timeout = 0.5") as driver,
-            pytest.raises(command.CommandError, match=r"took over 0\.5 s"),
+            pytest.raises(command.CommandError, match=r"killed after 0\.5 s"),
         ):
             driver.create_share(None, SHARE)
-        gone(mark)
+        wait_until_killed(mark)
 
-    def test_program_that_ignores_signals(self, woven: Weave, mark: str) -> None:
+    def test_program_that_ignores_signals_is_killed(
+        self, woven: Weave, mark: str
+    ) -> None:
         text = 'trap "" TERM HUP INT; while :; do sleep 1000; done'
         with (
             woven(text, "command_timeout = 0.5") as driver,
             pytest.raises(command.CommandError),
         ):
             driver.create_share(None, SHARE)
-        gone(mark)
+        wait_until_killed(mark)
 
-    def test_program_that_has_children(
+    def test_children_of_a_hanging_program_are_killed(
         self, woven: Weave, mark: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """In its group, in a session of their own, and of no parent any more."""
+        """Also those in another group or session, and those whose parent has ended."""
         clock = Clock()
         monkeypatch.setattr(command, "time", clock)
         text = """
@@ -169,16 +174,16 @@ class TestHanging:
 
             thread = threading.Thread(target=call)
             thread.start()
-            wait_for(lambda: len(marked(mark)) >= 6, "all run")
+            wait_for(lambda: len(marked(mark)) >= 6, "all processes run")
             clock.advance(1)
             thread.join()
         (error,) = errors
         assert str(error).endswith("ready")
-        gone(mark)
+        wait_until_killed(mark)
 
-    def test_exception_in_the_waiting_thread(self, woven: Weave, mark: str) -> None:
-        """As an interrupted service gets it: the program does not go on."""
-
+    def test_program_is_killed_when_the_service_is_interrupted(
+        self, woven: Weave, mark: str
+    ) -> None:
         def interrupted(*_: Any) -> None:
             raise KeyboardInterrupt
 
@@ -191,24 +196,28 @@ class TestHanging:
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, before)
-        gone(mark)
+        wait_until_killed(mark)
 
 
-class TestBackground:
-    def test_child_that_keeps_the_pipes_open(self, woven: Weave, mark: str) -> None:
+class TestChildren:
+    def test_call_does_not_wait_for_a_child_that_keeps_pipes_open(
+        self, woven: Weave, mark: str
+    ) -> None:
         text = "sh -c 'sleep 1000; : MARK' &\nexit 0"
         with woven(text, "command_timeout = 60") as driver:
             driver.create_share(None, SHARE)
             assert len(driver.calls) == 1
-        gone(mark)
+        wait_until_killed(mark)
 
-    def test_child_that_floods_the_pipe(self, woven: Weave, mark: str) -> None:
+    def test_call_does_not_wait_for_a_child_that_floods_the_pipe(
+        self, woven: Weave, mark: str
+    ) -> None:
         text = "yes MARK >&2 &\necho no >&2\nexit 1"
         with woven(text, "command_timeout = 60") as driver, pytest.raises(aspects.Veto):
             driver.create_share(None, SHARE)
-        gone(mark)
+        wait_until_killed(mark)
 
-    def test_child_of_its_own_session_goes_on(
+    def test_child_in_a_session_of_its_own_survives(
         self, woven: Weave, mark: str, tmp_path: Path
     ) -> None:
         bash = f"#!{need('bash', 'bash')}"
@@ -223,39 +232,39 @@ class TestBackground:
 
 
 class TestOutput:
-    def test_flood_that_does_not_end(self, woven: Weave, mark: str) -> None:
+    def test_endless_output_uses_little_memory(self, woven: Weave, mark: str) -> None:
         text = "yes MARK &\nyes MARK >&2"
-        before = peak_of_memory()
+        before = peak_memory()
         with (
             woven(text, "command_timeout = 2") as driver,
             pytest.raises(command.CommandError) as caught,
         ):
             driver.create_share(None, SHARE)
-        assert peak_of_memory() - before < 16_000_000
-        assert len(str(caught.value)) < 2 * command.TOLD
-        gone(mark)
+        assert peak_memory() - before < 16_000_000
+        assert len(str(caught.value)) < 2 * command.MAX_REASON
+        wait_until_killed(mark)
 
-    def test_flood_that_ends(self, woven: Weave) -> None:
+    def test_large_output_does_not_block_the_program(self, woven: Weave) -> None:
         text = "yes | head -c 5000000\nyes | head -c 5000000 >&2\nexit 0"
         with woven(text, "command_timeout = 60") as driver:
             driver.create_share(None, SHARE)
             assert len(driver.calls) == 1
 
-    def test_what_is_written_last_is_told(self, woven: Weave) -> None:
-        """Right before the end, again and again: no race loses it."""
+    def test_output_right_before_the_end_is_in_the_reason(self, woven: Weave) -> None:
+        """Repeated, as a race might lose the output."""
         with woven("echo the reason >&2; exit 1") as driver:
             for _ in range(100):
                 with pytest.raises(aspects.Veto, match="the reason"):
                     driver.create_share(None, SHARE)
 
-    def test_standard_error_that_is_closed_early(
+    def test_standard_error_closed_early_does_not_cause_a_busy_loop(
         self, woven: Weave, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        asked = []
+        selects = []
 
         class Selector(selectors.DefaultSelector):
             def select(self, timeout: float | None = None) -> Any:
-                asked.append(timeout)
+                selects.append(timeout)
                 return super().select(timeout)
 
         monkeypatch.setattr(command.selectors, "DefaultSelector", Selector)
@@ -264,10 +273,12 @@ class TestOutput:
             pytest.raises(aspects.Veto, match=r"exit status 1$"),
         ):
             driver.create_share(None, SHARE)
-        # It waited for the end of both, and did not ask all the while.
-        assert len(asked) <= 3
+        # One for the end of standard error, and one for the end of the program.
+        assert len(selects) <= 3
 
-    def test_secret_from_elsewhere(self, woven: Weave, caplog: Any) -> None:
+    def test_secrets_of_the_call_are_removed_from_the_reason(
+        self, woven: Weave, caplog: Any
+    ) -> None:
         key = "AQBSdFhZjH3yHxAA"
         text = f"echo 'key {key} is weak' >&2; exit 1"
         share = {**SHARE, "access_key": key}
@@ -279,35 +290,35 @@ class TestOutput:
         assert key not in str(caught.value) + caplog.text
 
 
-def peak_of_memory() -> int:
-    """Return the most memory that this process has had, in bytes."""
+def peak_memory() -> int:
+    """Return the peak memory of this process, in bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 class TestInput:
-    """The event is larger than what a pipe holds."""
+    """Events that are larger than the capacity of a pipe."""
 
     RULES = [
         {"access_to": "x" * 1000, "access_type": "user", "access_level": "rw"}
         for _ in range(LARGE // 1000)
     ]
 
-    def test_program_that_never_reads(self, woven: Weave) -> None:
+    def test_program_may_ignore_the_event(self, woven: Weave) -> None:
         self.call(woven, "sleep 0.3")
 
-    def test_program_that_closes_it(self, woven: Weave) -> None:
+    def test_program_may_close_standard_input(self, woven: Weave) -> None:
         self.call(woven, "exec 0<&-; sleep 0.3")
 
-    def test_program_that_ends_at_once(self, woven: Weave) -> None:
+    def test_program_may_end_at_once(self, woven: Weave) -> None:
         with woven("exit 0") as driver:
             for _ in range(100):
                 driver.update_access(None, SHARE, self.RULES, [], [])
             assert len(driver.calls) == 100
 
-    def test_program_that_reads_a_part(self, woven: Weave) -> None:
+    def test_program_may_read_a_part_of_the_event(self, woven: Weave) -> None:
         self.call(woven, "head -c 10 > /dev/null")
 
-    def test_program_that_reads_all(self, woven: Weave) -> None:
+    def test_program_can_read_the_whole_event(self, woven: Weave) -> None:
         self.call(woven, f'test "$(cat | wc -c)" -gt {LARGE}')
 
     def call(self, woven: Weave, text: str) -> None:
@@ -317,9 +328,9 @@ class TestInput:
 
 
 class TestService:
-    """What the service's own process is like."""
+    """Services with threads, many files, forks or green threads."""
 
-    def test_many_threads(self, woven: Weave) -> None:
+    def test_many_threads_run_programs_at_once(self, woven: Weave) -> None:
         text = 'test "$(cat | wc -c)" -gt 100 || exit 1\necho $$ >&2'
         failed: list[Exception] = []
         with woven(text) as driver:
@@ -338,11 +349,12 @@ class TestService:
                 thread.join(60)
         assert not failed
 
-    def test_many_open_files(self, woven: Weave) -> None:
-        """More than ``select`` can do."""
+    def test_program_runs_with_more_open_files_than_select_supports(
+        self, woven: Weave
+    ) -> None:
         before = resource.getrlimit(resource.RLIMIT_NOFILE)
         if before[1] < 1500:
-            pytest.skip("may not open so many files")
+            pytest.skip("the limit of open files is below 1500")
         resource.setrlimit(resource.RLIMIT_NOFILE, (1500, before[1]))
         try:
             with contextlib.ExitStack() as stack:
@@ -356,7 +368,7 @@ class TestService:
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
-    def test_hook_that_was_made_before_a_fork(self, woven: Weave) -> None:
+    def test_hook_works_after_a_fork(self, woven: Weave) -> None:
         with woven("exit 1") as driver:
             pid = os.fork()
             if not pid:
@@ -367,27 +379,30 @@ class TestService:
                 os._exit(0)
             assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
 
-    def test_service_that_does_not_hear_of_children(self, tmp_path: Path) -> None:
-        """It cannot know the status, and does not take it for a 0."""
+    def test_call_is_not_allowed_if_the_service_ignores_sigchld(
+        self, tmp_path: Path
+    ) -> None:
+        """The exit status is unknown, and must not count as 0."""
         text = "import signal\nsignal.signal(signal.SIGCHLD, signal.SIG_IGN)\n" + CALL
         for program in ("sleep 0.3; exit 1", "exit 1"):
-            done = run_python(text, tmp_path, program)
-            assert "driver was not called" in done
+            output = run_python(text, tmp_path, program)
+            assert "driver was not called" in output
 
     @pytest.mark.parametrize("hub", ["epolls", "poll", "selects"])
-    def test_eventlet(self, tmp_path: Path, hub: str) -> None:
-        """Others go on while a program runs, and it ends as on threads."""
-        done = run_python(EVENTLET, tmp_path, GREEN, EVENTLET_HUB=hub)
-        assert done.splitlines()[-5:] == [
+    def test_green_threads_run_while_a_program_runs(
+        self, tmp_path: Path, hub: str
+    ) -> None:
+        output = run_python(EVENTLET, tmp_path, GREEN, EVENTLET_HUB=hub)
+        assert output.splitlines()[-5:] == [
             "vetoed: program: exit status 1: no",
             "returned",
             "killed",
             "interrupted",
-            "others went on",
+            "no call blocked",
         ]
 
 
-#: What :data:`CALL` and :data:`EVENTLET` have in common.
+#: The common part of :data:`CALL` and :data:`EVENTLET`.
 WEAVE = """
 import sys
 sys.path.insert(0, sys.argv[2])
@@ -414,7 +429,7 @@ print("driver was called" if driver.calls else "driver was not called")
 """
 )
 
-#: What it is to do is the share's id, on its standard input.
+#: The share's ID, in the event on standard input, selects what the program does.
 GREEN = """
 event="$(cat)"
 case "$event" in
@@ -437,7 +452,7 @@ def tick():
         eventlet.sleep(0.01)
 eventlet.spawn(tick)
 
-alone = []
+blocked = []
 def call(what):
     before = len(ticks)
     try:
@@ -448,9 +463,9 @@ def call(what):
     except CommandError as error:
         return "killed" if "killed" in str(error) else str(error)
     finally:
-        # A tick or two may be those of the switch to this call and back.
+        # The switches to this call and back may be a tick each.
         if what != "leave" and len(ticks) < before + 3:
-            alone.append(what)
+            blocked.append(what)
 
 pool = eventlet.GreenPool()
 several = list(pool.imap(call, ["exit"] * 5))
@@ -465,18 +480,18 @@ try:
         call("hang")
 except eventlet.Timeout:
     print("interrupted")
-print(f"others waited for: {alone}" if alone else "others went on")
+print(f"calls that blocked: {blocked}" if blocked else "no call blocked")
 """
 )
 
 
 def run_python(text: str, directory: Path, program: str, **environment: str) -> str:
-    """Run a service of its own, as it were, and return what it prints."""
+    """Run Python code with a program in a process of its own; return its output."""
     path = directory / "program"
     path.write_text(f"#!/bin/sh\n{program}\n")
     path.chmod(0o755)
     root = Path(aspects.__file__).parents[1]
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", text, path, root],
         env={**os.environ, **environment},
         capture_output=True,
@@ -484,5 +499,5 @@ def run_python(text: str, directory: Path, program: str, **environment: str) -> 
         timeout=60,
         check=False,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout

@@ -32,7 +32,7 @@ from tests.support.pages import (
     needs_manila,
     pages,
 )
-from tests.support.reader import Reader, left_out
+from tests.support.reader import Reader, is_skipped
 
 BIN = Path(sys.executable).parent
 
@@ -221,7 +221,7 @@ SECTIONS = [
     block
     for page in pages()
     for block in blocks_of(page)
-    if block.language == "ini" and not left_out(block)
+    if block.language == "ini" and not is_skipped(block)
 ]
 
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What ``hook_dispatch = durable`` promises, while both ends are killed.
+"""Tests of the guarantees of ``hook_dispatch = durable``, while processes are killed.
 
-What is promised of events is checked always, and what callers wait in a test of its
-own: the machine may be too busy for that. They print their figures, for
-doc/source/admin/durable.rst: ``pytest -s`` shows them.
+The guarantees about events are always tested. The time that callers wait is a separate
+test, which is skipped on a busy machine. ``pytest -s`` shows the figures for
+doc/source/admin/durable.rst.
 """
 
 from __future__ import annotations
@@ -30,32 +30,32 @@ from tests.support.wait import wait_for
 
 from . import durable_worker, rabbit
 
-#: What is killed when so many of all join points have returned.
+#: Fraction of the calls that have returned -> the process to kill.
 KILLS = (
-    (0.08, "end"),
+    (0.08, "receiver"),
     (0.18, "worker"),
-    (0.30, "end"),
-    (0.42, "end"),
+    (0.30, "receiver"),
+    (0.42, "receiver"),
     (0.55, "worker"),
-    (0.65, "end"),
-    (0.80, "end"),
+    (0.65, "receiver"),
+    (0.80, "receiver"),
 )
 
-#: How many join points return while the other end is down.
-MEANWHILE = 300
+#: Number of calls that return while the receiver is down.
+CALLS_WHILE_DOWN = 300
 
-#: Seconds that no caller may wait for hooks.
+#: Maximum time that a caller may spend in hooks, in seconds.
 LONGEST = 0.1
 
-#: In the documentation's example.
+#: URL in the documentation's example.
 URL = "https://ops.example.com/manila"
 
-#: In the section of the hook: it is to deliver all before it ends.
-MORE = "\nhook_drain_timeout = 300\n"
+#: Addition to the hook's section: the worker delivers all events before it ends.
+DRAIN = "\nhook_drain_timeout = 300\n"
 
 
-class End(abc.ABC):
-    """The other end of the deliveries, which may be killed and started again."""
+class Receiver(abc.ABC):
+    """A receiver that a test kills and starts again."""
 
     @abc.abstractmethod
     def start(self) -> None: ...
@@ -68,18 +68,18 @@ class End(abc.ABC):
 
     @abc.abstractmethod
     def events(self) -> list[dict[str, Any]]:
-        """Return what has arrived so far, in order, with repeats."""
+        """Return the events that have arrived so far, in order, with repeats."""
 
     @abc.abstractmethod
     def configuration(self, outbox: Path) -> str:
-        """Return the documented configuration, for this end.
+        """Return the documented configuration, for this receiver.
 
-        :param outbox: where the events are to be kept
+        :param outbox: directory of the outboxes
         """
 
 
-class Server(End):
-    """An HTTP server of its own process."""
+class Server(Receiver):
+    """An HTTP server in a separate process."""
 
     def __init__(self, directory: Path) -> None:
         self.taken = directory / "taken"
@@ -108,7 +108,7 @@ class Server(End):
         )
 
 
-class Broker(End):
+class Broker(Receiver):
     """RabbitMQ, and a consumer of its durable queue."""
 
     def __init__(self, directory: Path) -> None:
@@ -118,7 +118,7 @@ class Broker(End):
     def start(self) -> None:
         self._rabbit.start()
         if self._inbox is None:
-            # It makes the queue, before there is an event.
+            # The consumer creates the queue before the first event.
             self._inbox = rabbit.Inbox(self._rabbit.url, durable=True)
             self._inbox.__enter__()
 
@@ -144,13 +144,13 @@ class Broker(End):
                 f"webhook_url = {URL}": url,
             },
         )
-        # As the documentation of the hook says.
+        # The page of the hook requires durable queues.
         durable = "[oslo_messaging_rabbit]\namqp_durable_queues = True\n"
         return f"[DEFAULT]\ncontrol_exchange = durable\n{durable}{text}"
 
 
 class Worker:
-    """The process that makes the join points."""
+    """The process that makes the calls."""
 
     def __init__(self, configuration: str, directory: Path) -> None:
         self.directory = directory
@@ -174,36 +174,36 @@ class Worker:
         return status is not None
 
     def count(self) -> int:
-        """Return how many join points have returned."""
+        """Return the number of calls that have returned."""
         if self.ended():
-            return durable_worker.JOIN_POINTS
-        return sum(map(len, durable_worker.returned_in(self.directory)))
+            return durable_worker.CALLS
+        return sum(map(len, durable_worker.returned_calls(self.directory)))
 
     def wait_for(self, count: int) -> None:
-        """Wait until so many join points have returned."""
-        text = f"{count} join points have returned"
+        """Wait until at least a number of calls have returned."""
+        text = f"{count} calls have returned"
         wait_for(lambda: self.count() >= count, text, timeout=200)
 
 
 class Run(NamedTuple):
-    """What came of it."""
+    """The result of a run."""
 
-    #: The join points that have returned to their callers.
-    made: list[durable_worker.Returned]
-    #: What has arrived, in order, with repeats.
+    #: The calls that have returned to their callers.
+    calls: list[durable_worker.ReturnedCall]
+    #: The events that have arrived, in order, with repeats.
     events: list[dict[str, Any]]
-    #: Seconds that the longest sync of another file took meanwhile.
+    #: Duration of the longest sync of another file meanwhile, in seconds.
     sync: float
-    #: Seconds in all.
+    #: Total duration, in seconds.
     seconds: float
 
     def expected(self) -> set[tuple[str, str]]:
-        """Return what the events are of that have to arrive."""
-        names = [f"{each.share}.{each.sequence}" for each in self.made]
+        """Return the events that have to arrive, as snapshots and phases."""
+        names = [f"{call.share}.{call.sequence}" for call in self.calls]
         return {(name, phase) for name in names for phase in ("start", "end")}
 
     def first(self) -> dict[str, dict[str, Any]]:
-        """Return the events in the order of their first arrivals, by their ids."""
+        """Return the events by their IDs, in the order of their first arrivals."""
         first: dict[str, dict[str, Any]] = {}
         for event in self.events:
             first.setdefault(event["id"], event)
@@ -212,86 +212,88 @@ class Run(NamedTuple):
 
 @pytest.fixture(scope="module", params=[Server, Broker])
 def run(request: pytest.FixtureRequest, tmp_path_factory: Any) -> Run:
-    """What came of it with one kind of other end."""
+    """Return the result of a run with one kind of receiver."""
     directory = tmp_path_factory.mktemp("durable")
-    end: End = request.param(directory)
-    worker = Worker(end.configuration(directory / "outbox") + MORE, directory)
+    target: Receiver = request.param(directory)
+    worker = Worker(target.configuration(directory / "outbox") + DRAIN, directory)
     began = time.monotonic()
     try:
-        end.start()
+        target.start()
         worker.start()
-        for part, what in KILLS:
-            worker.wait_for(int(part * durable_worker.JOIN_POINTS))
-            if what == "end":
-                end.kill()
-                # On a slow machine all of them may be made by then.
-                meanwhile = worker.count() + MEANWHILE
-                worker.wait_for(min(meanwhile, durable_worker.JOIN_POINTS))
-                end.start()
+        for part, process in KILLS:
+            worker.wait_for(int(part * durable_worker.CALLS))
+            if process == "receiver":
+                target.kill()
+                # On a slow machine, all calls may have returned already.
+                meanwhile = worker.count() + CALLS_WHILE_DOWN
+                worker.wait_for(min(meanwhile, durable_worker.CALLS))
+                target.start()
             else:
                 worker.kill()
                 worker.start()
-        wait_for(worker.ended, "all is made and delivered", timeout=320)
-        made = [each for t in durable_worker.returned_in(directory) for each in t]
+        wait_for(worker.ended, "all events are delivered", timeout=320)
+        calls = [call for t in durable_worker.returned_calls(directory) for call in t]
         syncs = map(float, (directory / "syncs").read_text().split("\n")[:-1])
-        done = Run(made, [], max(syncs), time.monotonic() - began)
-        # The consumer may need a moment; if it is not enough, the test says so.
+        done = Run(calls, [], max(syncs), time.monotonic() - began)
+        # The consumer may need a moment. If events are missing, a test fails later.
         with contextlib.suppress(AssertionError):
             wait_for(
-                lambda: done.expected() <= {what_of(event) for event in end.events()},
-                "every event of every join point that returned has arrived",
+                lambda: (
+                    done.expected() <= {phase_of(event) for event in target.events()}
+                ),
+                "every event of every call that returned has arrived",
                 timeout=120,
                 pause=1,
             )
-        return done._replace(events=end.events())
+        return done._replace(events=target.events())
     finally:
         worker.kill()
-        end.close()
+        target.close()
 
 
 @pytest.mark.timeout(600)
-def test_every_event_of_a_join_point_that_returned_arrives_in_order(
+def test_every_event_of_a_call_that_returned_arrives_in_order(
     run: Run, record_property: Callable[[str, object], None]
 ) -> None:
     first = run.first()
     expected = run.expected()
-    assert len(expected) == 2 * durable_worker.JOIN_POINTS
-    assert expected - {what_of(event) for event in first.values()} == set()
-    # One that comes again is the same.
-    assert [each for each in run.events if first[each["id"]] != each] == []
+    assert len(expected) == 2 * durable_worker.CALLS
+    assert expected - {phase_of(event) for event in first.values()} == set()
+    # A repeat equals the first arrival.
+    assert [event for event in run.events if first[event["id"]] != event] == []
     check_order(first.values())
-    tell(
+    report(
         record_property,
         {
-            "join points": len(run.made),
+            "calls that returned": len(run.calls),
             "events that arrived": len(first),
-            "of them of calls that were killed": len(first) - len(expected),
-            "events that came again": len(run.events) - len(first),
-            "seconds in all": round(run.seconds, 1),
+            "events of calls that were killed": len(first) - len(expected),
+            "events that arrived again": len(run.events) - len(first),
+            "total seconds": round(run.seconds, 1),
         },
     )
 
 
 @pytest.mark.timeout(600)
-def test_no_caller_waits_long_for_hooks(
+def test_no_caller_spends_more_than_100_ms_in_hooks(
     run: Run, record_property: Callable[[str, object], None]
 ) -> None:
-    seconds = sorted(each.seconds for each in run.made)
-    late = max(each.late for each in run.made)
+    seconds = sorted(call.seconds for call in run.calls)
+    late = max(call.late for call in run.calls)
     figures = {
-        "hooks, median, ms": round(statistics.median(seconds) * 1000, 2),
-        "hooks, 99 %, ms": round(seconds[len(seconds) * 99 // 100] * 1000, 2),
-        "hooks, longest, ms": round(seconds[-1] * 1000, 2),
+        "time in hooks, median, ms": round(statistics.median(seconds) * 1000, 2),
+        "time in hooks, 99 %, ms": round(seconds[len(seconds) * 99 // 100] * 1000, 2),
+        "time in hooks, maximum, ms": round(seconds[-1] * 1000, 2),
         "longest sync of another file, ms": round(run.sync * 1000, 2),
-        "longest that a sleep was late, ms": round(late * 1000, 2),
+        "maximum delay of a sleep, ms": round(late * 1000, 2),
     }
-    tell(record_property, figures)
+    report(record_property, figures)
     if seconds[-1] > LONGEST and max(run.sync, late) > LONGEST:
-        pytest.skip(f"this machine itself takes longer than {LONGEST} s: {figures}")
+        pytest.skip(f"a sync or a sleep was late by more than {LONGEST} s: {figures}")
     assert seconds[-1] <= LONGEST, figures
 
 
-def tell(
+def report(
     record_property: Callable[[str, object], None], figures: dict[str, float]
 ) -> None:
     for name, value in figures.items():
@@ -299,25 +301,25 @@ def tell(
         print(f"{name}: {value}")  # noqa: T201
 
 
-def what_of(event: dict[str, Any]) -> tuple[str, str]:
-    """Return the snapshot that an event is of, and its phase."""
+def phase_of(event: dict[str, Any]) -> tuple[str, str]:
+    """Return the snapshot of an event, and the phase that the event reports."""
     return event["data"]["snapshot_id"], event["type"].rpartition(".")[2]
 
 
 def check_order(events: Iterable[dict[str, Any]]) -> None:
-    """Check that the events of each share came in the order in which they were made.
+    """Check that the events of each share arrived in the order of their creation.
 
     :param events: the events in the order of their first arrivals
     """
     shares: dict[str, list[tuple[int, str]]] = defaultdict(list)
     for event in events:
-        snapshot, phase = what_of(event)
+        snapshot, phase = phase_of(event)
         share, _, sequence = snapshot.partition(".")
         shares[share].append((int(sequence), phase))
     assert len(shares) == durable_worker.SHARES
-    for told in shares.values():
-        assert [n for n, _ in told] == sorted(n for n, _ in told)
-        for _, each in itertools.groupby(told, key=operator.itemgetter(0)):
-            # A call that was killed is made again: it began, and may have ended.
-            phases = " ".join(phase for _, phase in each)
-            assert re.fullmatch(r"(start (end )?){0,2}start end", phases), told
+    for arrived in shares.values():
+        assert [n for n, _ in arrived] == sorted(n for n, _ in arrived)
+        for _, call in itertools.groupby(arrived, key=operator.itemgetter(0)):
+            # A killed call is repeated. The killed one has a start, and maybe an end.
+            phases = " ".join(phase for _, phase in call)
+            assert re.fullmatch(r"(start (end )?){0,2}start end", phases), arrived

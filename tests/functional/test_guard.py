@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The guard in a real Manila that runs as a process."""
+"""The guard hook in a real Manila process."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ pytestmark = pytest.mark.timeout(240)
 
 PAGE = "admin/hooks/guard.rst"
 TYPES = ("disk", "tape")
-#: Frozen whenever the test runs.
+#: A freeze that is in force whenever the test runs.
 ALWAYS = "* * * * * 2h Europe/Berlin"
 CHRISTMAS = "guard_freeze = 0 0 24 12 * 14d Europe/Berlin"
 
 
 class Guarded:
-    """A Manila with hooks of a backend ``alpha``.
+    """A Manila with hooks for the backend ``alpha``.
 
-    :param directory: where it writes to
-    :param text: the configuration, over that of the demo
+    :param directory: the directory for its files
+    :param text: the configuration, which overrides that of the demo
     """
 
     def __init__(self, directory: Path, text: str) -> None:
         self.audit = directory / "audit.log"
         self.config = directory / "guard.conf"
-        # The demo has one for its own audit hook.
+        # Override the path of the demo's own audit hook.
         self.text = f"{text}\n[alpha:audit]\naudit_log_path = {self.audit}\n"
         self.config.write_text(self.text)
         temporary = directory / "tmp"
@@ -58,14 +58,16 @@ class Guarded:
         )
 
     def connect(self) -> None:
-        """Wait until it is up, and make the share types."""
-        said = wait_for(
-            lambda: self.said() if "Ctrl-C" in self.said() else "", "Manila is up", 90
+        """Wait until Manila is up, and create the share types."""
+        output = wait_for(
+            lambda: self.output() if "Ctrl-C" in self.output() else "",
+            "Manila is up",
+            90,
         )
-        about = dict(re.findall(r"^(endpoint|log): (.*)$", said, re.MULTILINE))
-        self.log = Path(about["log"])
+        places = dict(re.findall(r"^(endpoint|log): (.*)$", output, re.MULTILINE))
+        self.log = Path(places["log"])
         headers = {"X-Auth-Token": service.TOKEN}
-        self.api = client.connect(about["endpoint"], headers, service.TOKEN)
+        self.api = client.connect(places["endpoint"], headers, service.TOKEN)
         for name in TYPES:
             specs = {
                 "driver_handles_share_servers": "False",
@@ -83,11 +85,11 @@ class Guarded:
             )
             assert answer.status_code == 200, answer.text
 
-    def said(self) -> str:
+    def output(self) -> str:
         return self.program.log.read_text("utf-8")
 
     def share(self, size: int, status: str, share_type: str = "disk") -> Any:
-        """Ask for a share, and wait for what becomes of it."""
+        """Create a share, and wait for its status."""
         share = self.api.create_share(
             share_protocol="NFS", size=size, share_type=share_type
         )
@@ -100,12 +102,18 @@ class Guarded:
 
         wait_for(found, f"the share is {status}")
 
+    def wait_until_deleted(self, share: Any) -> None:
+        def deleted() -> bool:
+            return share.id not in [other.id for other in self.api.shares()]
+
+        wait_for(deleted, "the share is deleted")
+
     def act(self, share: Any, **action: Any) -> None:
         answer = self.api.post(f"/shares/{share.id}/action", json=action)
         assert answer.ok, answer.text
 
     def lines(self, share: Any) -> list[tuple[str, str, str]]:
-        """Return operation, outcome and error type of the audit lines of a share."""
+        """Return the operation, outcome and error type of a share's audit lines."""
         lines = [json.loads(line) for line in self.audit.read_text().splitlines()]
         return [
             (line["operation"], line["outcome"], line.get("error_type", ""))
@@ -120,42 +128,42 @@ class Guarded:
         return found
 
     def message(self, share: Any) -> tuple[str, str]:
-        """Return the detail of the one message that users get of a share."""
-        # Manila writes it after the share's status.
+        """Return the detail ID and the text of the one user message of a share."""
+        # Manila creates the message after it has set the status of the share.
         wait_for(lambda: self.messages(share), "a message")
         (message,) = self.messages(share)
         return message
 
     def messages(self, share: Any) -> list[tuple[str, str]]:
-        """Return the details of the messages that users get of a share."""
+        """Return the detail ID and the text of each user message of a share."""
         instances = self.api.get(
             f"/shares/{share.id}/instances",
             headers={"X-OpenStack-Manila-API-Experimental": "True"},
         ).json()
-        ids = {share.id, *(each["id"] for each in instances.get("share_instances", []))}
+        ids = {share.id, *(i["id"] for i in instances.get("share_instances", []))}
         return [
-            (each["detail_id"], each["user_message"])
-            for each in self.api.get("/messages").json()["messages"]
-            if each["resource_id"] in ids
+            (message["detail_id"], message["user_message"])
+            for message in self.api.get("/messages").json()["messages"]
+            if message["resource_id"] in ids
         ]
 
     def reload(self, text: str) -> None:
-        """Have Manila read another configuration."""
-        count = self.said().count("configuration read again")
+        """Replace the configuration, and wait until Manila has reloaded it."""
+        count = self.output().count("configuration reloaded")
         self.config.write_text(text)
         self.program.process.send_signal(signal.SIGHUP)
         wait_for(
-            lambda: self.said().count("configuration read again") > count, "reloaded"
+            lambda: self.output().count("configuration reloaded") > count, "reloaded"
         )
 
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
-    """A Manila with the example of the documentation."""
+    """Run a Manila with the example of the documentation."""
     directory = tmp_path_factory.mktemp("guarded")
     replace = {
         "0 22 * * fri 60h Europe/Berlin": ALWAYS,
-        # Whatever the date.
+        # The tests must pass on any date.
         CHRISTMAS: "",
         "/var/log/manila/audit.log": str(directory / "audit.log"),
         "guard_max_size = 500": "guard_max_size = 5",
@@ -172,11 +180,15 @@ class TestLimits:
     @pytest.mark.parametrize(
         ("size", "share_type", "reason"),
         [
-            (6, "disk", "6 GiB are more than the most, 5 (guard_max_size = 5)"),
+            (
+                6,
+                "disk",
+                "size 6 GiB exceeds the maximum of 5 GiB (guard_max_size = 5)",
+            ),
             (1, "tape", "share type tape is denied (guard_denied_share_types)"),
         ],
     )
-    def test_new_share(
+    def test_new_share_that_a_rule_forbids_becomes_an_error(
         self, guarded: Guarded, size: int, share_type: str, reason: str
     ) -> None:
         share = guarded.share(size, "error", share_type)
@@ -189,7 +201,9 @@ class TestLimits:
         assert detail == "002"
         assert "Trying again with a different size or share type" in text
 
-    def test_extending(self, guarded: Guarded) -> None:
+    def test_extending_a_share_beyond_the_maximum_is_vetoed(
+        self, guarded: Guarded
+    ) -> None:
         share = guarded.share(5, "available")
         guarded.act(share, extend={"new_size": 6})
         guarded.wait_for(share, "extending_error")
@@ -198,8 +212,9 @@ class TestLimits:
         assert detail == "015"
         assert "failed to extend share" in text
 
-    def test_shrinking(self, guarded: Guarded) -> None:
-        """Of a rule that the example does not have."""
+    def test_shrinking_a_share_below_the_minimum_is_vetoed(
+        self, guarded: Guarded
+    ) -> None:
         guarded.reload(
             guarded.text.replace("guard_max_size = 5", "guard_min_size = 2").replace(
                 "extend_share", "shrink_share"
@@ -214,14 +229,16 @@ class TestLimits:
 
 
 class TestFreeze:
-    def test_delete(self, guarded: Guarded) -> None:
+    def test_deleting_a_share_with_access_rules_keeps_the_rules(
+        self, guarded: Guarded
+    ) -> None:
         share = guarded.share(1, "available")
         rule = {"access_type": "ip", "access_to": "127.0.0.1", "access_level": "rw"}
         guarded.act(share, allow_access=rule)
         wait_for(lambda: self.rules(guarded, share) == ["active"], "allowed")
         guarded.api.delete_share(share.id)
         guarded.wait_for(share, "error_deleting")
-        # Nothing was done to the rules either.
+        # The driver's rules are unchanged too.
         assert guarded.lines(share) == [
             ("create_share_instance", "success", ""),
             ("allow_access", "success", ""),
@@ -237,7 +254,9 @@ class TestFreeze:
         assert guarded.message(share)[0] == "001"
         assert self.rules(guarded, share) == ["error"]
 
-    def test_delete_of_a_share_without_rules(self, guarded: Guarded) -> None:
+    def test_deleting_a_share_without_access_rules_is_vetoed(
+        self, guarded: Guarded
+    ) -> None:
         share = guarded.share(1, "available")
         guarded.api.delete_share(share.id)
         guarded.wait_for(share, "error_deleting")
@@ -246,26 +265,26 @@ class TestFreeze:
         assert detail == "001"
         assert text.endswith("An unknown error occurred.")
 
-    def test_forced_delete_goes_on_without_the_driver(self, guarded: Guarded) -> None:
+    def test_forced_delete_removes_the_share_without_the_driver(
+        self, guarded: Guarded
+    ) -> None:
         share = guarded.share(1, "available")
         guarded.act(share, force_delete={})
-        wait_for(
-            lambda: share.id not in [each.id for each in guarded.api.shares()], "gone"
-        )
+        guarded.wait_until_deleted(share)
         assert guarded.lines(share)[1:] == [("delete_share_instance", "veto", "Veto")]
 
-    def test_file_that_is_edited(self, guarded: Guarded) -> None:
+    def test_hot_reload_rejects_an_invalid_freeze_and_lifts_a_removed_one(
+        self, guarded: Guarded
+    ) -> None:
         share = guarded.share(1, "available")
         guarded.reload(guarded.text.replace("Europe/Berlin", "Europe/Berlinn"))
-        assert "there is no time zone 'Europe/Berlinn'" in guarded.log.read_text()
+        assert "unknown time zone 'Europe/Berlinn'" in guarded.log.read_text()
         guarded.api.delete_share(share.id)
         guarded.wait_for(share, "error_deleting")
         guarded.reload(guarded.text.replace(f"guard_freeze = {ALWAYS}", ""))
         guarded.act(share, reset_status={"status": "available"})
         guarded.api.delete_share(share.id)
-        wait_for(
-            lambda: share.id not in [each.id for each in guarded.api.shares()], "gone"
-        )
+        guarded.wait_until_deleted(share)
         guarded.reload(guarded.text)
         assert [outcome for _, outcome, _ in guarded.lines(share)] == [
             "success",
@@ -273,7 +292,7 @@ class TestFreeze:
             "success",
         ]
 
-    def test_unmanaging(self, guarded: Guarded) -> None:
+    def test_unmanaging_a_share_is_vetoed(self, guarded: Guarded) -> None:
         share = guarded.share(1, "available")
         guarded.act(share, unmanage={})
         wait_for(lambda: len(guarded.lines(share)) == 2, "vetoed")
@@ -286,8 +305,9 @@ class TestFreeze:
 
 
 class TestFreezeOfEverything:
-    def test_backend_comes_up_and_shares_go_when_it_ends(self, tmp_path: Path) -> None:
-        """With deferred deletion Manila tries again by itself."""
+    def test_backend_starts_and_deferred_deletion_succeeds_after_the_freeze(
+        self, tmp_path: Path
+    ) -> None:
         frozen = f"guard_freeze = {ALWAYS}"
         guarded = Guarded(
             tmp_path,
@@ -313,10 +333,7 @@ enable_post_hooks = True
             vetoed = ("delete_share_instance", "veto", "Veto")
             wait_for(lambda: guarded.lines(share).count(vetoed) > 1, "tried again")
             guarded.reload(guarded.text.replace(frozen, ""))
-            wait_for(
-                lambda: share.id not in [each.id for each in guarded.api.shares()],
-                "gone",
-            )
+            guarded.wait_until_deleted(share)
             assert guarded.lines(share)[-1][1] == "success"
         finally:
             guarded.program.stop()

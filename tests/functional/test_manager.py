@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Manila's share manager, driven only through the woven driver."""
+"""Manila's share manager calls only the woven driver."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from . import recorder
 from .test_operations import World, world  # noqa: F401 (a fixture)
 
 
-def test_bootstrap(manila: Any) -> None:
+def test_the_share_manager_and_its_helpers_have_the_woven_driver(manila: Any) -> None:
     for name in ("alpha", "servers"):
         manager = manila.managers[name]
         assert isinstance(manager, PlainManager)
@@ -32,40 +32,48 @@ def test_bootstrap(manila: Any) -> None:
         assert type(aspects.unweave(manager.driver)) is DummyDriver
         assert manager.access_helper.driver is manager.driver
         assert manager.snapshot_access_helper.driver is manager.driver
-        # Upstream's manager-level hooks would run them a second time.
+        # Manila's manager-level hooks would run the same hooks twice.
         assert manager.hooks == []
 
 
-def test_backend_without_hooks_stays_unwrapped(manila: Any) -> None:
+def test_a_backend_without_hooks_keeps_its_driver(manila: Any) -> None:
     driver = manila.managers["plain"].driver
     assert type(driver) is DummyDriver
     assert not aspects.is_woven(driver)
 
 
-def test_backends_have_their_own_hooks(manila: Any) -> None:
+def test_each_backend_has_its_own_hooks(manila: Any) -> None:
     alpha, servers = (
         aspects.weaving(manila.managers[name].driver) for name in ("alpha", "servers")
     )
-    assert [type(h) for h in alpha.hooks] == [recorder.Recorder, recorder.Upstream]
-    assert [type(h) for h in servers.hooks] == [recorder.Recorder, recorder.Upstream]
+    assert [type(hook) for hook in alpha.hooks] == [
+        recorder.Recorder,
+        recorder.Upstream,
+    ]
+    assert [type(hook) for hook in servers.hooks] == [
+        recorder.Recorder,
+        recorder.Upstream,
+    ]
     assert not set(alpha.hooks) & set(servers.hooks)
-    assert {h.host for h in alpha.hooks} == {manila.managers["alpha"].host}
-    assert {h.host for h in servers.hooks} == {manila.managers["servers"].host}
-    assert [h.instance_name for h in alpha.hooks] == ["first", "Upstream"]
+    assert {hook.host for hook in alpha.hooks} == {manila.managers["alpha"].host}
+    assert {hook.host for hook in servers.hooks} == {manila.managers["servers"].host}
+    assert [hook.instance_name for hook in alpha.hooks] == ["first", "Upstream"]
 
 
-def test_upstream_hook(world: World) -> None:  # noqa: F811
+def test_a_hook_of_manilas_contract_receives_the_arguments_of_the_call(
+    world: World,  # noqa: F811
+) -> None:
     share = world.share()
     world.access(share, constants.ACCESS_STATE_QUEUED_TO_APPLY)
 
     pre, post = (s for s in recorder.SEEN if isinstance(s.hook, recorder.Upstream))
-    assert (pre.action, post.action) == ("pre", "post")
+    assert (pre.kind, post.kind) == ("pre", "post")
     assert pre.operation == post.operation == "allow_access"
-    # It takes no *args, as Manila's manager passes everything by keyword.
+    # The pre method has no *args and receives all arguments by keyword.
     assert pre.kwargs["share"]["share_id"] == share["id"]
     assert [r["access_to"] for r in pre.kwargs["add_rules"]] == ["10.0.0.1"]
     assert pre.kwargs["delete_rules"] == []
-    # The other takes what the manager passed: two by position, five by keyword.
+    # The post method has *args and receives positional arguments as such.
     assert len(post.args) == 2
     assert sorted(post.kwargs) == [
         "add_rules",
@@ -73,26 +81,26 @@ def test_upstream_hook(world: World) -> None:  # noqa: F811
         "share_server",
         "update_rules",
     ]
-    assert post.given == ({"name": "allow_access", "server": None}, None)
+    assert post.received == ({"name": "allow_access", "server": None}, None)
 
 
-def test_context_of_calls_without_one(
+def test_hooks_receive_an_admin_context_in_calls_without_a_context(
     world: World,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # That of another test may be the thread's current one.
+    # The context of another test may be the current one of this thread.
     monkeypatch.setattr(oslo_context, "_request_store", threading.local())
     world.manager.publish_service_capabilities(world.context)
     world.manager.extend_share(world.context, world.share()["id"], 2, None)
 
-    contexts = {str(s.operation): s.context for s in recorder.SEEN}
+    contexts = {str(seen.operation): seen.context for seen in recorder.SEEN}
     assert sorted(contexts) == ["extend_share", "publish_service_capabilities"]
     for context in contexts.values():
         assert isinstance(context, manila_context.RequestContext)
         assert context.is_admin
 
 
-def test_veto_leaves_share_in_error(
+def test_a_veto_puts_the_share_into_the_state_error(
     world: World,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -111,11 +119,11 @@ def test_veto_leaves_share_in_error(
 
     assert called == []
     assert db.share_get(world.context, share["id"])["status"] == "error"
-    endings = [(s.action, str(s.given[1])) for s in recorder.SEEN if s.given]
-    assert endings == [("error", "not today")]
+    completions = [(s.kind, str(s.received[1])) for s in recorder.SEEN if s.received]
+    assert completions == [("error", "not today")]
 
 
-def test_access_helper(world: World) -> None:  # noqa: F811
+def test_the_access_helper_calls_the_woven_driver(world: World) -> None:  # noqa: F811
     share = world.share()
     world.access(share, constants.ACCESS_STATE_QUEUED_TO_APPLY)
     instance = share.instance["id"]
@@ -126,12 +134,12 @@ def test_access_helper(world: World) -> None:  # noqa: F811
         world.context, instance, delete_all_rules=True
     )
     assert db.share_access_get_all_for_instance(world.context, instance) == []
-    assert [s.operation for s in recorder.SEEN if s.action == "post"] == (
+    assert [s.operation for s in recorder.SEEN if s.kind == "post"] == (
         ["allow_access"] * 2 + ["deny_access"] * 2
     )
 
 
-def test_snapshot_helper(world: World) -> None:  # noqa: F811
+def test_the_snapshot_access_helper_activates_a_rule(world: World) -> None:  # noqa: F811
     snapshot = world.snapshot(world.share())
     db_utils.create_snapshot_access(
         share_snapshot_id=snapshot["id"], access_type="ip", access_to="10.0.0.1"
@@ -144,7 +152,7 @@ def test_snapshot_helper(world: World) -> None:  # noqa: F811
     assert rule["state"] == "active"
 
 
-def test_driver_state_lands_on_the_driver(world: World) -> None:  # noqa: F811
+def test_attributes_set_on_the_woven_driver_reach_the_driver(world: World) -> None:  # noqa: F811
     driver = aspects.unweave(world.manager.driver)
     driver.initialized = False
     assert not world.manager.is_service_ready()
@@ -159,18 +167,20 @@ def test_driver_state_lands_on_the_driver(world: World) -> None:  # noqa: F811
     assert world.manager.driver.private_storage is driver.private_storage
 
 
-def test_ticks(world: World) -> None:  # noqa: F811
-    """Every second one of alpha's, each one of the other's, none of the third's."""
+def test_periodic_hooks_run_every_n_ticks_of_their_backend(
+    world: World,  # noqa: F811
+) -> None:
+    # alpha has periodic_hooks_ticks = 2, servers has the default of 1.
     alpha, servers = world.manager, world.servers
     before = aspects.weaving(alpha.driver).ticks
     assert before % 2 == 0
-    others = aspects.weaving(servers.driver).ticks
+    servers_before = aspects.weaving(servers.driver).ticks
     share = world.share()
 
     def tick(manager: Any) -> list[Any]:
         recorder.SEEN.clear()
         manager._execute_periodic_hook(world.context)
-        return [(type(s.hook), s.given) for s in recorder.SEEN]
+        return [(type(s.hook), s.received) for s in recorder.SEEN]
 
     assert tick(alpha) == []
     assert [hook for hook, given in tick(servers)] == [
@@ -183,22 +193,24 @@ def test_ticks(world: World) -> None:  # noqa: F811
         assert share.instance["id"] in [instance["id"] for instance in given]
     assert tick(world.service.managers["plain"]) == []
     assert aspects.weaving(alpha.driver).ticks == before + 2
-    assert aspects.weaving(servers.driver).ticks == others + 1
+    assert aspects.weaving(servers.driver).ticks == servers_before + 1
 
 
-def test_periodic_task_of_the_manager_is_the_tick(world: World) -> None:  # noqa: F811
-    """Once in the list of periodic tasks, at the interval of the file."""
+def test_the_share_manager_has_one_periodic_hook_task(
+    world: World,  # noqa: F811
+) -> None:
     tasks = [
         task
         for name, task in type(world.manager)._periodic_tasks
         if name == "_execute_periodic_hook"
     ]
     assert tasks == [type(world.manager)._execute_periodic_hook]
+    # The value of the option periodic_hooks_interval, which conftest sets.
     assert tasks[0]._periodic_spacing == 3600
 
 
 class Stopped(recorder.Recorder):
-    """A hook that knows whether it was stopped."""
+    """A hook that records whether it was stopped."""
 
     stopped = False
 
@@ -207,28 +219,28 @@ class Stopped(recorder.Recorder):
 
 
 @pytest.mark.parametrize("broken", ["stop", "wait", "coordinator"])
-def test_no_error_at_the_end_of_a_service_keeps_hooks_from_stopping(
+def test_hooks_stop_although_a_part_of_the_service_fails_to_stop(
     manila: Any, monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:
     hook = Stopped(None, "host@alpha")
     woven = aspects.weave(DummyDriver.__new__(DummyDriver), [hook])
     aspects.weaving(woven).start()
-    gone = OSError("the broker is gone")
-    ending = service.Service.__new__(service.Service)
-    super(service.Service, ending).__init__()
-    ending.rpcserver = mock.Mock()
-    ending.manager = mock.Mock(driver=woven)
-    ending.coordinator = None
-    ending.service_id = 1
+    error = OSError("connection to the broker lost")
+    stopping = service.Service.__new__(service.Service)
+    super(service.Service, stopping).__init__()
+    stopping.rpcserver = mock.Mock()
+    stopping.manager = mock.Mock(driver=woven)
+    stopping.coordinator = None
+    stopping.service_id = 1
     monkeypatch.setattr(service.db, "service_update", mock.Mock())
     if broken == "coordinator":
-        ending.coordinator = mock.Mock()
-        ending.coordinator.stop.side_effect = gone
+        stopping.coordinator = mock.Mock()
+        stopping.coordinator.stop.side_effect = error
         monkeypatch.setattr(
-            service.coordination, "LOCK_COORDINATOR", ending.coordinator
+            service.coordination, "LOCK_COORDINATOR", stopping.coordinator
         )
     else:
-        getattr(ending.rpcserver, broken).side_effect = gone
+        getattr(stopping.rpcserver, broken).side_effect = error
     with contextlib.suppress(OSError):
-        ending.stop()
+        stopping.stop()
     assert hook.stopped

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What tests compare the operations with is what the installed Manila has."""
+"""The recorded use of drivers matches that of the installed Manila."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import manila
 from tests.support.manager_source import read, releases
 
 
-def test_the_installed_manila_is_as_it_was_read() -> None:
+def test_the_recorded_use_of_drivers_matches_the_installed_manila() -> None:
     installed = importlib.metadata.version("manila")
     known = {release.split(".")[0]: source for release, source in releases().items()}
     series = installed.split(".")[0]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The metrics hook, read by a real Prometheus."""
+"""The metrics hook, scraped by a real Prometheus."""
 
 import contextlib
 import sys
@@ -33,18 +33,18 @@ class Driver:
 
 
 class Quiet(aspects.HookBase):
-    """Base of hooks that do one thing."""
+    """Base class with hook methods that do nothing."""
 
     def _execute_pre_hook(self, context, func_name, *args, **kwargs):
-        """Nothing to do."""
+        """Do nothing."""
 
     def _execute_post_hook(
         self, context, func_name, pre_hook_data, driver_action_results, *args, **kwargs
     ):
-        """Nothing to do."""
+        """Do nothing."""
 
     def _execute_periodic_hook(self, context, periodic_hook_data, *args, **kwargs):
-        """Nothing to do."""
+        """Do nothing."""
 
 
 class Forbid(Quiet):
@@ -54,15 +54,15 @@ class Forbid(Quiet):
 
 
 class Slow(Quiet):
-    """A hook whose queue is full while the test wants it to be."""
+    """A hook whose queue is full until the test releases it."""
 
-    go_on = threading.Event()
+    release = threading.Event()
 
     def _execute_post_hook(
         self, context, func_name, pre_hook_data, driver_action_results, *args, **kwargs
     ):
-        self.go_on.wait(60)
-        raise OSError("the other end has gone")
+        self.release.wait(60)
+        raise OSError("the receiver is gone")
 
 
 class Events(DeliveryHook):
@@ -78,7 +78,7 @@ def port():
 
 @pytest.fixture
 def example(tmp_path):
-    """Return what returns the documentation's example, with a port."""
+    """Return a function that returns the documentation's example with a port."""
 
     def text(port, **replace):
         here = {"8788": str(port), "/var/log/manila": str(tmp_path), **replace}
@@ -89,8 +89,8 @@ def example(tmp_path):
 
 @pytest.fixture
 def woven(tmp_path, example, port):
-    """A woven driver, by the documentation's example and with three hooks more."""
-    Slow.go_on.clear()
+    """Return a driver woven by the documentation's example, with three more hooks."""
+    Slow.release.clear()
     hooks = (
         f"metrics, audit, slow={__name__}:Slow, events={__name__}:Events, "
         f"forbid={__name__}:Forbid"
@@ -113,7 +113,7 @@ def woven(tmp_path, example, port):
         try:
             yield share_driver
         finally:
-            Slow.go_on.set()
+            Slow.release.set()
 
 
 def read(port):
@@ -128,7 +128,7 @@ def series(name, **labels):
     return f'{PREFIX}_{name}{{backend="alpha",{text}}}'
 
 
-def test_each_metric(tmp_path, port, woven):
+def test_prometheus_gets_each_metric(tmp_path, port, woven):
     create = {"operation": "create_share_instance", "method": "create_share"}
     delete = {"operation": "delete_share_instance", "method": "delete_share"}
     with Prometheus(tmp_path, port) as prometheus:
@@ -148,29 +148,30 @@ def test_each_metric(tmp_path, port, woven):
             series("calls_total", **delete, outcome="veto"): 1,
             series("calls_total", **delete, outcome="success"): 0,
             series("driver_duration_seconds_count", method="create_share"): 5,
-            series("hook_duration_seconds_count", hook="audit", action="pre"): 6,
-            series("hook_duration_seconds_count", hook="audit", action="post"): 3,
-            series("hook_duration_seconds_count", hook="audit", action="error"): 3,
-            series("hook_duration_seconds_count", hook="audit", action="periodic"): 4,
-            series("hook_errors_total", hook="audit", action="pre"): 0,
-            series("hook_errors_total", hook="forbid", action="pre"): 0,
+            series("hook_errors_total", hook="audit", hook_method="pre"): 0,
+            series("hook_errors_total", hook="forbid", hook_method="pre"): 0,
             series("vetoes_total", hook="forbid"): 1,
             series("vetoes_total", hook="audit"): 0,
             series("ticks_total"): 4,
-            # Of three endings, one is in the queue and two found it full.
+            # Of three post methods, one is in the queue and two found it full.
             series("hook_queue_pending", hook="slow"): 1,
             series("hook_queue_dropped_total", hook="slow"): 2,
-            # Each call has a start, an ending but for the vetoed one's, four ticks.
+            # Events of 6 starts, 3 successful calls and 4 ticks; 3 errors are rejected.
             series("hook_outbox_pending", hook="events"): 0,
             series("hook_outbox_delivered_total", hook="events"): 6 + 3 + 4,
-            series("hook_outbox_refused_total", hook="events"): 3,
+            series("hook_outbox_rejected_total", hook="events"): 3,
         }
+        runs = {"pre": 6, "post": 3, "error": 3, "periodic": 4}
+        for kind, count in runs.items():
+            labels = {"hook": "audit", "hook_method": kind}
+            expected[series("hook_duration_seconds_count", **labels)] = count
         for expression, value in expected.items():
             prometheus.wait_for(expression, value)
-        Slow.go_on.set()
-        errors = series("hook_errors_total", hook="slow", action="post")
+        Slow.release.set()
+        errors = series("hook_errors_total", hook="slow", hook_method="post")
         prometheus.wait_for(errors, 1)
-        # What the documentation shows: a wrong query is an error. The outbox is empty.
+        # The documented queries are valid. The last one has no result, as the outbox
+        # is empty.
         failed, slowest, waiting = queries()
         wait_for(lambda: prometheus.query(failed), failed)
         wait_for(lambda: prometheus.query(slowest), slowest)
@@ -184,13 +185,13 @@ def test_each_metric(tmp_path, port, woven):
 
 
 def queries():
-    """The expressions that the documentation shows."""
+    """Return the documented queries."""
     page = (DOCS / "admin/hooks/metrics.rst").read_text()
     block = page.partition(".. code-block:: text\n\n")[2].partition("\n\n")[0]
     return textwrap.dedent(block).splitlines()
 
 
-def test_a_service_that_stopped_is_down(tmp_path, example, port):
+def test_stopped_service_is_down_in_prometheus(tmp_path, example, port):
     text = example(port)
     with Prometheus(tmp_path, port) as prometheus:
         with woven_by(text, tmp_path, Driver()):
@@ -200,7 +201,7 @@ def test_a_service_that_stopped_is_down(tmp_path, example, port):
             prometheus.wait_for("up", 1)
 
 
-# In processes of their own
+# Services in processes of their own
 
 WOVEN = """
 import os, sys, time
@@ -221,7 +222,7 @@ def woven(backend):
     return aspects.weave_from_config(Driver(), section, backend)
 
 def until(name):
-    # Not in a read of standard input, where no green thread would go on.
+    # Poll: a read of standard input would block all green threads.
     while not os.path.exists(os.path.join(os.path.dirname(sys.argv[1]), name)):
         time.sleep(0.02)
 """
@@ -229,7 +230,7 @@ def until(name):
 
 @contextlib.contextmanager
 def service(script, directory, config, threads="native"):
-    """Run a script; it has to end well once the block has."""
+    """Run a script, which must exit with status 0 after the block."""
     (directory / "manila.conf").write_text(config)
     (directory / "service.py").write_text(WOVEN + script)
     command = [
@@ -246,7 +247,7 @@ def service(script, directory, config, threads="native"):
         program.kill()
 
 
-# As Manila's launcher does: the hooks are made, then there is a process for each.
+# Like Manila's launcher, it constructs the hooks, then forks a process a backend.
 LAUNCHER = """
 for driver in [woven("alpha"), woven("beta")]:
     if os.fork() == 0:
@@ -262,7 +263,7 @@ assert [os.wait()[1], os.wait()[1]] == [0, 0]
 
 
 @pytest.mark.parametrize("threads", ["native", "eventlet"])
-def test_a_process_for_each_backend(tmp_path, example, threads):
+def test_each_process_serves_the_metrics_of_its_backend(tmp_path, example, threads):
     if threads == "eventlet":
         pytest.importorskip("eventlet")
     ports = [free_port(), free_port()]
@@ -270,14 +271,14 @@ def test_a_process_for_each_backend(tmp_path, example, threads):
     config = alpha + beta.replace("[alpha]", "[beta]")
     with service(LAUNCHER, tmp_path, config, threads):
         for port, backend in zip(ports, ("alpha", "beta")):
-            told = f'calls_total{{backend="{backend}"'
-            wait_for(lambda told=told, port=port: told in read(port), told)
+            text = f'calls_total{{backend="{backend}"'
+            wait_for(lambda text=text, port=port: text in read(port), text)
             other = {"alpha": "beta", "beta": "alpha"}[backend]
             assert f'backend="{other}"' not in read(port)
         (tmp_path / "enough").touch()
 
 
-# The one that has served until then stops, and the other one takes over.
+# The parent process stops serving, then the child process serves on the same port.
 SUCCESSOR = """
 driver = woven("alpha")
 aspects.weaving(driver).start()
@@ -295,8 +296,8 @@ assert os.waitpid(child, 0)[1] == 0
 """
 
 
-def test_a_start_after_a_fork(tmp_path, example, port):
+def test_child_process_serves_after_the_parent_has_stopped(tmp_path, example, port):
     with service(SUCCESSOR, tmp_path, example(port)):
-        told = 'calls_total{backend="alpha"'
-        wait_for(lambda: (tmp_path / "stopped").exists() and told in read(port), told)
+        text = 'calls_total{backend="alpha"'
+        wait_for(lambda: (tmp_path / "stopped").exists() and text in read(port), text)
         (tmp_path / "enough").touch()

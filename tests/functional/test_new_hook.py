@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``manila-aspects new-hook``, as an author uses it: from the name to a real Manila."""
+"""Test ``manila-aspects new-hook`` like a hook author, up to a real Manila."""
 
 from __future__ import annotations
 
@@ -22,13 +22,14 @@ COMMAND = [sys.executable, "-m", "aspects.cli"]
 
 ROOT = str(Path(aspects.__file__).parents[1])
 
-#: Seconds that a Manila may take to come up, on a busy machine.
+#: The time in seconds that Manila may take to start on a busy machine.
 PATIENCE = 120
 
 
 def run(
     *command: str | Path, cwd: Path, env: Mapping[str, str]
 ) -> subprocess.CompletedProcess[str]:
+    """Run a command, which must not print a traceback."""
     done = subprocess.run(
         list(map(str, command)),
         cwd=cwd,
@@ -44,7 +45,7 @@ def run(
 
 @pytest.fixture(scope="module")
 def env(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The environment of an author: what he installs is in a directory of its own."""
+    """Return environment variables that make pip install to a separate directory."""
     site = tmp_path_factory.mktemp("site")
     path = os.pathsep.join([str(site), ROOT, os.environ.get("PYTHONPATH", "")])
     temporary = tmp_path_factory.mktemp("tmp")
@@ -62,7 +63,7 @@ def env(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 def written(
     tmp_path_factory: pytest.TempPathFactory, env: dict[str, str]
 ) -> tuple[Path, str]:
-    """The directory of a new hook, and what the command said."""
+    """Return the directory of a new hook, and the output of the command."""
     where = tmp_path_factory.mktemp("src")
     done = run(*COMMAND, "new-hook", "quota-guard", cwd=where, env=env)
     assert (done.returncode, done.stderr) == (0, "")
@@ -71,21 +72,21 @@ def written(
 
 @pytest.fixture(scope="module")
 def directory(written: tuple[Path, str], env: dict[str, str]) -> Path:
-    """The same, once it is installed."""
+    """Return the directory of the new hook once the hook is installed."""
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
     done = run(*pip, written[0], cwd=written[0].parent, env=env)
     assert done.returncode == 0, done.stderr
     return written[0]
 
 
-def test_its_test_passes(directory: Path, env: dict[str, str]) -> None:
+def test_the_test_of_a_new_hook_passes(directory: Path, env: dict[str, str]) -> None:
     pytest_ = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
     done = run(*pytest_, cwd=directory, env=env)
     assert done.returncode == 0, done.stdout
     assert re.search(r"^=+ 2 passed in ", done.stdout, re.M)
 
 
-def test_its_test_fails_when_the_hook_does_nothing(
+def test_the_test_of_a_new_hook_fails_if_the_hook_does_not_log(
     written: tuple[Path, str], env: dict[str, str], tmp_path: Path
 ) -> None:
     for file in ("quota_guard.py", "test_quota_guard.py"):
@@ -95,27 +96,32 @@ def test_its_test_fails_when_the_hook_does_nothing(
     assert run(*pytest_, cwd=tmp_path, env=env).returncode == 1
 
 
-def test_it_is_an_installed_hook(directory: Path, env: dict[str, str]) -> None:
+def test_an_installed_new_hook_is_listed(directory: Path, env: dict[str, str]) -> None:
     done = run(*COMMAND, "show", "hooks", cwd=directory.parent, env=env)
     assert (
         "quota-guard (quota_guard:QuotaGuardHook)\n"
-        "  Log each call of the driver that took long.\n"
+        "  Log slow calls of the share driver.\n"
     ) in done.stdout
     assert re.search(r"^  quota_guard_seconds +Float\(min=0\)", done.stdout, re.M)
 
 
-def test_its_name_is_taken_then(directory: Path, env: dict[str, str]) -> None:
+def test_the_name_of_an_installed_hook_is_rejected(
+    directory: Path, env: dict[str, str]
+) -> None:
+    (directory.parent / "again").mkdir()
     again = [*COMMAND, "new-hook", "quota-guard", "--directory", "again"]
     done = run(*again, cwd=directory.parent, env=env)
     assert done.returncode == 1
     assert done.stderr == (
-        "manila-aspects: there is an installed hook of that name: quota-guard "
-        "(quota_guard:QuotaGuardHook)\n"
+        "manila-aspects: hook name 'quota-guard' is taken by an installed hook, "
+        "quota_guard:QuotaGuardHook\n"
     )
-    assert not (directory.parent / "again").exists()
+    assert list((directory.parent / "again").iterdir()) == []
 
 
-def test_its_sample_is_right(directory: Path, env: dict[str, str]) -> None:
+def test_the_sample_configuration_of_a_new_hook_is_valid(
+    directory: Path, env: dict[str, str]
+) -> None:
     check = [*COMMAND, "check", "--config-file", directory / "manila.conf.sample"]
     done = run(*check, cwd=directory.parent, env=env)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -130,7 +136,7 @@ def test_its_sample_is_right(directory: Path, env: dict[str, str]) -> None:
 def demo(
     written: tuple[Path, str], env: dict[str, str], tmp_path: Path
 ) -> Iterator[Program]:
-    """The last line that the command says, before the hook is installed."""
+    """Run the last command that new-hook prints, with the hook not installed."""
     last = written[1].splitlines()[-1].split()
     assert last[0] == "manila-aspects"
     log = tmp_path / "demo.out"
@@ -140,8 +146,10 @@ def demo(
     program.kill()
 
 
-def test_it_acts_in_a_real_manila(demo: Program) -> None:
-    def said(pattern: str) -> str:
+def test_a_new_hook_logs_a_call_in_a_real_manila(demo: Program) -> None:
+    def printed(pattern: str) -> str:
+        """Return the match of a pattern in the output of the demo, once it is there."""
+
         def found() -> str | None:
             match = re.search(pattern, demo.log.read_text("utf-8"), re.M)
             return match and match[1]
@@ -149,9 +157,9 @@ def test_it_acts_in_a_real_manila(demo: Program) -> None:
         text = demo.log.read_text("utf-8")
         return str(wait_for(found, f"{pattern} in: {text}", PATIENCE))
 
-    endpoint = said("^endpoint: (.*)$")
-    log = said("^log: (.*)$")
-    assert said("(Ctrl-C stops it)")
+    endpoint = printed("^endpoint: (.*)$")
+    log = printed("^log: (.*)$")
+    assert printed("(Ctrl-C stops it)")
     api = requests.Session()
     api.headers["X-Auth-Token"] = "admin:demo"
     api.headers["X-OpenStack-Manila-API-Version"] = "2.82"
@@ -168,11 +176,11 @@ def test_it_acts_in_a_real_manila(demo: Program) -> None:
         ("types", {"share_type": share_type}),
         ("shares", {"share": share}),
     ):
-        answer = api.post(f"{endpoint}/{path}", json=body, timeout=PATIENCE)
-        assert answer.ok, answer.text
-    actions = said(r"alpha create_share_instance .*\n( +pre .*) ms$")
+        response = api.post(f"{endpoint}/{path}", json=body, timeout=PATIENCE)
+        assert response.ok, response.text
+    methods = printed(r"alpha create_share_instance .*\n( +pre .*) ms$")
     assert re.fullmatch(
-        r" +pre quota-guard \S+ \| driver \S+ \| post quota-guard \S+", actions
+        r" +pre quota-guard \S+ \| driver \S+ \| post quota-guard \S+", methods
     )
     line = re.compile(
         r" INFO quota_guard .*create_share_instance took \d+\.\d{3} s$", re.M

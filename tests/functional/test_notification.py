@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""OpenStack notifications through a real RabbitMQ, and without one."""
+"""Tests of the notification hook with a real RabbitMQ, running or down."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support.wait import wait_for
 
 from . import rabbit
 
-#: In the documentation's example.
+#: URL in the documentation's example.
 URL = "rabbit://manila:secret@rabbit.example.com:5672/"
 
 SECRET = "hunter2-Zq9"
@@ -36,7 +36,7 @@ broker = rabbit.broker
 
 
 class Driver:
-    """Fails for the share ``broken``."""
+    """A driver that fails to create the share ``broken``."""
 
     def create_share(self, context: Any, share: Any, share_server: Any = None) -> Any:
         if share["id"] == "broken":
@@ -58,7 +58,7 @@ class Driver:
 
 
 class Forbid(aspects.HookBase):
-    """Vetoes what comes."""
+    """A hook that vetoes every call."""
 
     def _execute_pre_hook(self, *args: Any, **kwargs: Any) -> None:
         raise aspects.Veto("over quota")
@@ -72,7 +72,7 @@ class Forbid(aspects.HookBase):
 
 @pytest.fixture
 def topic(request: pytest.FixtureRequest) -> str:
-    """A topic of this test alone: the broker is that of all tests here."""
+    """Return a topic for one test, since all tests share the broker."""
     return str(request.node.name)
 
 
@@ -94,7 +94,9 @@ def types_of(messages: list[rabbit.Message]) -> list[str]:
     return [message.event_type for message in messages]
 
 
-def test_the_example(broker: rabbit.Rabbit, tmp_path: Path) -> None:
+def test_the_documented_example_sends_each_phase_and_tick(
+    broker: rabbit.Rabbit, tmp_path: Path
+) -> None:
     text = example("admin/hooks/notification.rst", {URL: broker.url})
     with (
         rabbit.Inbox(broker.url) as inbox,
@@ -133,7 +135,9 @@ def test_the_example(broker: rabbit.Rabbit, tmp_path: Path) -> None:
     assert len({message.payload["id"] for message in inbox.messages}) == 5
 
 
-def test_veto(broker: rabbit.Rabbit, topic: str, tmp_path: Path) -> None:
+def test_a_veto_is_an_error_message(
+    broker: rabbit.Rabbit, topic: str, tmp_path: Path
+) -> None:
     text = configuration(broker.url, topic, "[alpha:no]", "enable_post_hooks = False")
     text = text.replace("= notification\n", f"= notification, no={__name__}:Forbid\n")
     with (
@@ -143,12 +147,12 @@ def test_veto(broker: rabbit.Rabbit, topic: str, tmp_path: Path) -> None:
         with pytest.raises(aspects.Veto):
             driver.create_share(CONTEXT, SHARE)
         inbox.wait(2)
-    error = next(each for each in inbox.messages if each.priority == "error")
+    error = next(m for m in inbox.messages if m.priority == "error")
     assert error.event_type == "share.create_share_instance.error"
     assert (error.data["outcome"], error.data["error"]) == ("veto", "over quota")
 
 
-def test_operations_and_switches(
+def test_operations_and_switches_select_the_messages(
     broker: rabbit.Rabbit, topic: str, tmp_path: Path
 ) -> None:
     text = configuration(broker.url, topic, "hook_operations = delete_*")
@@ -163,7 +167,7 @@ def test_operations_and_switches(
 
 
 @pytest.mark.parametrize("dispatch", ["inline", "background", "durable"])
-def test_order(
+def test_messages_arrive_in_order_with_every_dispatch(
     broker: rabbit.Rabbit, topic: str, tmp_path: Path, dispatch: str
 ) -> None:
     text = configuration(
@@ -179,11 +183,13 @@ def test_order(
         for number in range(25):
             driver.create_share(CONTEXT, {"id": "i", "share_id": f"s{number}"})
         inbox.wait(50)
-    told = [(m.data["share_id"], m.payload["type"][-3:]) for m in inbox.messages]
-    assert told == [(f"s{n}", end) for n in range(25) for end in ("art", "end")]
+    found = [(m.data["share_id"], m.event_type[-3:]) for m in inbox.messages]
+    assert found == [(f"s{n}", end) for n in range(25) for end in ("art", "end")]
 
 
-def test_no_secrets(broker: rabbit.Rabbit, topic: str, tmp_path: Path) -> None:
+def test_a_message_has_no_secrets(
+    broker: rabbit.Rabbit, topic: str, tmp_path: Path
+) -> None:
     rules = [{"access_to": "joe", "access_type": "cephx", "access_key": SECRET}]
     text = configuration(broker.url, topic)
     with (
@@ -193,7 +199,7 @@ def test_no_secrets(broker: rabbit.Rabbit, topic: str, tmp_path: Path) -> None:
         with pytest.raises(OSError, match="tried"):
             driver.update_access(CONTEXT, SHARE, rules, rules, [])
         inbox.wait(2)
-    error = next(each for each in inbox.messages if each.priority == "error")
+    error = next(m for m in inbox.messages if m.priority == "error")
     assert error.data["error"] == "tried *** and ***"
     assert error.data["add_rules"][0]["access_to"] == "joe"
     assert SECRET not in repr(inbox.messages)
@@ -202,7 +208,7 @@ def test_no_secrets(broker: rabbit.Rabbit, topic: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "section", ["[DEFAULT]", "[oslo_messaging_notifications]"], ids=["all", "own"]
 )
-def test_broker_of_the_service(
+def test_the_brokers_url_defaults_to_that_of_the_service(
     broker: rabbit.Rabbit, topic: str, tmp_path: Path, section: str
 ) -> None:
     text = configuration(broker.url, topic, section, f"transport_url = {broker.url}")
@@ -213,7 +219,7 @@ def test_broker_of_the_service(
         inbox.wait(2)
 
 
-def test_stop_and_start_again(
+def test_a_stopped_hook_closes_its_connection_and_can_start_again(
     broker: rabbit.Rabbit, topic: str, tmp_path: Path
 ) -> None:
     text = configuration(broker.url, topic)
@@ -229,10 +235,10 @@ def test_stop_and_start_again(
         inbox.wait(4)
 
 
-def test_in_the_process_of_manila(
+def test_the_hook_works_with_manilas_own_configuration(
     manila: Any, broker: rabbit.Rabbit, topic: str
 ) -> None:
-    # With Manila's own Configuration, and its options of oslo.messaging.
+    # cfg.CONF has the options that Manila registers for oslo.messaging.
     manager = manila.managers["plain"]
     section = manager.configuration
     section.append_config_values(NotificationHook.options)
@@ -253,26 +259,26 @@ def test_in_the_process_of_manila(
     assert message.publisher_id == f"share.{manager.host}"
 
 
-# A broker that does not answer
+# A broker that does not respond
 
 
 @pytest.fixture
-def nobody() -> str:
-    """The URL of a broker that does not run."""
+def stopped() -> str:
+    """Return the URL of a broker that is not running."""
     return f"rabbit://guest:{SECRET}@127.0.0.1:{free_port()}/"
 
 
 @pytest.fixture
 def silent() -> Any:
-    """The URL of what takes connections and never answers."""
+    """Yield the URL of a server that accepts connections and never responds."""
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen(20)
         yield f"rabbit://guest:{SECRET}@127.0.0.1:{listening.getsockname()[1]}/"
 
 
-@pytest.mark.parametrize("kind", ["nobody", "silent"])
-def test_inline_ends_while_the_broker_is_silent(
+@pytest.mark.parametrize("kind", ["stopped", "silent"])
+def test_an_inline_call_fails_in_time_without_a_broker(
     request: pytest.FixtureRequest, topic: str, tmp_path: Path, kind: str
 ) -> None:
     url = request.getfixturevalue(kind)
@@ -285,23 +291,25 @@ def test_inline_ends_while_the_broker_is_silent(
         assert len(set(threading.enumerate()) - threads) <= 1
 
 
-def test_suppressed(
-    nobody: str, topic: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+def test_suppressed_failures_do_not_reach_the_caller(
+    stopped: str, topic: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     text = configuration(
-        nobody,
+        stopped,
         topic,
         "suppress_pre_hooks_errors = True",
         "suppress_post_hooks_errors = True",
     )
     with woven_by(text, tmp_path, Driver()) as driver:
         assert driver.create_share(CONTEXT, SHARE) == ["10.0.0.1:/s1"]
-    told = [r for r in caplog.records if "Suppressed an error" in r.getMessage()]
-    assert [" pre " in r.getMessage() for r in told] == [True, False]
+    logged = [r for r in caplog.records if "Suppressed an error" in r.getMessage()]
+    assert [" pre " in r.getMessage() for r in logged] == [True, False]
     assert SECRET not in caplog.text
 
 
-def test_broker_that_is_back(broker: rabbit.Rabbit, topic: str, tmp_path: Path) -> None:
+def test_the_hook_reconnects_to_a_restarted_broker(
+    broker: rabbit.Rabbit, topic: str, tmp_path: Path
+) -> None:
     text = configuration(broker.url, topic).replace("enable_pre_hooks = True", "")
     with woven_by(text, tmp_path, Driver()) as driver:
         driver.create_share(CONTEXT, SHARE)
@@ -312,7 +320,7 @@ def test_broker_that_is_back(broker: rabbit.Rabbit, topic: str, tmp_path: Path) 
         finally:
             broker.start()
         driver.create_share(CONTEXT, {"id": "i2", "share_id": "s2"})
-        # Nor does it notice one that it did not need meanwhile.
+        # A restart between two messages makes no call fail.
         broker.kill()
         broker.start()
         with rabbit.Inbox(broker.url, topic) as inbox:
@@ -321,7 +329,9 @@ def test_broker_that_is_back(broker: rabbit.Rabbit, topic: str, tmp_path: Path) 
     assert [message.data["share_id"] for message in inbox.messages] == ["s3"]
 
 
-def test_broker_that_hangs(broker: rabbit.Rabbit, topic: str, tmp_path: Path) -> None:
+def test_calls_fail_while_the_broker_is_frozen_and_succeed_later(
+    broker: rabbit.Rabbit, topic: str, tmp_path: Path
+) -> None:
     text = configuration(broker.url, topic, "notification_timeout = 0.5")
     text = text.replace("enable_pre_hooks = True", "")
     with (
@@ -332,7 +342,9 @@ def test_broker_that_hangs(broker: rabbit.Rabbit, topic: str, tmp_path: Path) ->
         with broker.frozen():
             with pytest.raises(TimeoutError, match="did not confirm"):
                 driver.create_share(CONTEXT, {"id": "i2", "share_id": "s2"})
-            with pytest.raises(TimeoutError, match="before it is on its way"):
+            with pytest.raises(
+                TimeoutError, match="previous message is still in flight"
+            ):
                 driver.create_share(CONTEXT, {"id": "i3", "share_id": "s3"})
 
         def works() -> bool:
@@ -340,13 +352,13 @@ def test_broker_that_hangs(broker: rabbit.Rabbit, topic: str, tmp_path: Path) ->
             return True
 
         wait_for(works, "the hook sends again")
-        wait_for(lambda: inbox.messages[-1].data["share_id"] == "s4", "it has come")
-    # The first of the two was on its way.
-    told = [message.data["share_id"] for message in inbox.messages]
-    assert list(dict.fromkeys(told)) == ["s1", "s2", "s4"]
+        wait_for(lambda: inbox.messages[-1].data["share_id"] == "s4", "s4 has arrived")
+    # s2 was in flight when the broker froze; s3 was never sent.
+    arrived = [message.data["share_id"] for message in inbox.messages]
+    assert list(dict.fromkeys(arrived)) == ["s1", "s2", "s4"]
 
 
-def test_background_while_there_is_no_broker(
+def test_background_events_are_lost_while_the_broker_is_down(
     broker: rabbit.Rabbit,
     topic: str,
     tmp_path: Path,
@@ -357,7 +369,9 @@ def test_background_while_there_is_no_broker(
     try:
         with woven_by(text, tmp_path, Driver()) as driver:
             driver.create_share(CONTEXT, SHARE)
-            wait_for(lambda: caplog.text.count("refused") >= 2, "both are given up")
+            wait_for(
+                lambda: caplog.text.count("refused") >= 2, "both events have failed"
+            )
             broker.start()
             with rabbit.Inbox(broker.url, topic) as inbox:
                 driver.create_share(CONTEXT, {"id": "i2", "share_id": "s2"})
@@ -367,7 +381,7 @@ def test_background_while_there_is_no_broker(
     assert {message.data["share_id"] for message in inbox.messages} == {"s2"}
 
 
-def test_durable_while_there_is_no_broker(
+def test_durable_events_arrive_after_the_broker_is_back(
     broker: rabbit.Rabbit, topic: str, tmp_path: Path
 ) -> None:
     text = configuration(
@@ -390,25 +404,25 @@ def test_durable_while_there_is_no_broker(
             broker.start()
             wait_for(lambda: hook.outbox.delivered == 6, "all are delivered")
     finally:
-        # What is confirmed is kept.
+        # Confirmed messages survive a restart of the broker.
         broker.kill()
         broker.start()
     with rabbit.Inbox(broker.url, topic, durable=True) as inbox:
         inbox.wait(6)
-    told = list(dict.fromkeys(m.data["share_id"] for m in inbox.messages))
-    assert told == ["s0", "s1", "s2"]
+    arrived = list(dict.fromkeys(m.data["share_id"] for m in inbox.messages))
+    assert arrived == ["s0", "s1", "s2"]
     for message in inbox.messages:
         assert message.metadata["message_id"] == message.payload["id"]
 
 
-def test_next_host_of_a_cluster(
+def test_a_dead_host_of_a_cluster_is_skipped(
     broker: rabbit.Rabbit, topic: str, tmp_path: Path
 ) -> None:
     dead = f"guest:guest@127.0.0.1:{free_port()}"
     url = broker.url.replace("guest:guest", f"{dead},guest:guest")
     text = configuration(url, topic)
     with rabbit.Inbox(broker.url, topic) as inbox:
-        # oslo.messaging begins with any of them.
+        # oslo.messaging begins with a random host.
         for _ in range(6):
             with woven_by(text, tmp_path, Driver()) as driver:
                 driver.create_share(CONTEXT, SHARE)
@@ -434,7 +448,9 @@ with woven_by(file.read_text(), directory, Driver()) as driver:
 """
 
 
-def test_fork(broker: rabbit.Rabbit, topic: str, tmp_path: Path) -> None:
+def test_a_child_process_opens_its_own_connection(
+    broker: rabbit.Rabbit, topic: str, tmp_path: Path
+) -> None:
     file = tmp_path / "text"
     file.write_text(configuration(broker.url, topic))
     with rabbit.Inbox(broker.url, topic) as inbox:
@@ -446,9 +462,9 @@ def test_fork(broker: rabbit.Rabbit, topic: str, tmp_path: Path) -> None:
         )
         assert done.returncode == 0, done.stderr
         inbox.wait(14)
-    # The connection of before the fork is the parent's alone, and alive:
-    # oslo.messaging tells of one that is not.
+    # Only the parent uses its connection, which still works. Otherwise oslo.messaging
+    # would log an error.
     assert "forked" not in done.stderr
     assert "Connection" not in done.stderr
-    told = list(dict.fromkeys(message.data["share_id"] for message in inbox.messages))
-    assert told == ["before", "child", "after"]
+    arrived = dict.fromkeys(message.data["share_id"] for message in inbox.messages)
+    assert list(arrived) == ["before", "child", "after"]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The twenty documented operations, on a plain object and through Manila."""
+"""Hooks run around the first twenty operations, on a plain object and in Manila."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ REPLICATED = {"replication_type": "readable", "replication_domain": "test"}
 
 
 class World:
-    """What a row of the table needs to make its call of the share manager."""
+    """Manila's share managers, and the database records that their calls need."""
 
     def __init__(self, service: Any) -> None:
         self.service = service
@@ -54,7 +54,7 @@ class World:
         return db_utils.create_snapshot(share_id=share["id"], size=1)
 
     def replica(self, replica_state: str) -> tuple[Any, Any]:
-        """Make a share with an active replica and another one."""
+        """Create a share with an active replica and a second replica."""
         share = self.share(
             replica_state=constants.REPLICA_STATE_ACTIVE,
             share_type_id=self.share_type(replication_type="readable"),
@@ -83,8 +83,8 @@ class World:
         return share, snapshot
 
 
-def share_server(world: World) -> None:
-    """Create a share on a share server and delete that server."""
+def delete_share_server(world: World) -> None:
+    """Create a share on a share server, then delete the share and the server."""
     network = db_utils.create_share_network()
     zone = db.service_get_all(world.context)[0]["availability_zone"]
     subnet = db_utils.create_share_network_subnet(
@@ -106,8 +106,8 @@ def share_server(world: World) -> None:
     world.servers.delete_share_server(world.context, server)
 
 
-def managed(world: World) -> Any:
-    """Return a share that was taken out of Manila's management."""
+def unmanaged_share(world: World) -> Any:
+    """Return an unmanaged share that is about to be managed again."""
     share = world.share("unmanaging")
     instance = share.instance["id"]
     path = f"10.0.0.10:/path/to/fake/share/share_{share['id']}_{instance}".replace(
@@ -123,6 +123,8 @@ def managed(world: World) -> Any:
 def replica_call(
     method: str, state: str = constants.REPLICA_STATE_IN_SYNC
 ) -> Callable[[World], None]:
+    """Return a function that passes a new replica to a method of the manager."""
+
     def run(world: World) -> None:
         share, replica = world.replica(state)
         recorder.SEEN.clear()
@@ -134,6 +136,8 @@ def replica_call(
 
 
 def snapshot_call(method: str, status: str = "available") -> Callable[[World], None]:
+    """Return a function that passes a replicated snapshot to a manager's method."""
+
     def run(world: World) -> None:
         share, snapshot = world.replicated_snapshot(status)
         getattr(world.manager, method)(
@@ -143,7 +147,7 @@ def snapshot_call(method: str, status: str = "available") -> Callable[[World], N
     return run
 
 
-#: operation -> driver method of the DummyDriver, what calls it in the manager.
+#: Operation -> its method of the DummyDriver, and a function that makes Manila call it.
 TABLE: dict[str, tuple[str, Callable[[World], Any]]] = {
     "allow_access": (
         "update_access",
@@ -167,7 +171,7 @@ TABLE: dict[str, tuple[str, Callable[[World], Any]]] = {
             w.context, w.share("deleting").instance["id"]
         ),
     ),
-    "delete_share_server": ("teardown_server", share_server),
+    "delete_share_server": ("teardown_server", delete_share_server),
     "delete_snapshot": (
         "delete_snapshot",
         lambda w: w.manager.delete_snapshot(w.context, w.snapshot(w.share())["id"]),
@@ -186,7 +190,7 @@ TABLE: dict[str, tuple[str, Callable[[World], Any]]] = {
     ),
     "manage_share": (
         "manage_existing",
-        lambda w: w.manager.manage_share(w.context, managed(w)["id"], {}),
+        lambda w: w.manager.manage_share(w.context, unmanaged_share(w)["id"], {}),
     ),
     "publish_service_capabilities": (
         "get_share_stats",
@@ -235,14 +239,16 @@ def world(manila: Any) -> World:
     return world
 
 
-def test_the_table_has_the_twenty() -> None:
+def test_the_table_has_the_first_twenty_operations() -> None:
     from aspects.operations import OPERATIONS
 
     assert sorted(TABLE) == sorted(list(OPERATIONS)[:20])
 
 
 @pytest.mark.parametrize("operation", TABLE)
-def test_plain_object(operation: str, manila: Any) -> None:
+def test_hooks_run_around_a_method_of_a_plain_object(
+    operation: str, manila: Any
+) -> None:
     def method(self: Any, context: Any, thing: str) -> str:
         return f"{operation} of {thing}"
 
@@ -257,30 +263,32 @@ def test_plain_object(operation: str, manila: Any) -> None:
     )
 
     pre, post = (s for s in recorder.SEEN if s.hook is hook)
-    assert (pre.action, post.action) == ("pre", "post")
+    assert (pre.kind, post.kind) == ("pre", "post")
     for seen in (pre, post):
         assert seen.operation == operation
         assert seen.operation.method == operation
         assert seen.context == "the context"
         assert seen.args == ("a share",)
-    assert post.given == (operation, f"{operation} of a share")
+    assert post.received == (operation, f"{operation} of a share")
 
 
 @pytest.mark.parametrize("operation", TABLE)
-def test_through_manila(operation: str, world: World) -> None:
+def test_hooks_run_around_a_driver_method_that_manila_calls(
+    operation: str, world: World
+) -> None:
     method, run = TABLE[operation]
 
     run(world)
 
     backend = "servers" if operation == "delete_share_server" else "alpha"
     seen = [
-        (s.action, s.operation.method, s.operation.backend)
+        (s.kind, s.operation.method, s.operation.backend)
         for s in recorder.SEEN
         if s.operation == operation and isinstance(s.hook, recorder.Recorder)
     ]
-    # update_replicated_snapshot and others may be called for several replicas.
+    # Operations on replicas may call the driver for several replicas.
     assert seen[:2] == [("pre", method, backend), ("post", method, backend)]
-    # Another may fail: at its start Manila finds out that the driver has no
-    # ensure_shares.
-    failed = [s.operation for s in recorder.SEEN if s.action == "error"]
+    # Other operations may fail: when it starts, Manila calls ensure_shares, which the
+    # driver does not implement.
+    failed = [s.operation for s in recorder.SEEN if s.kind == "error"]
     assert operation not in failed

@@ -1,46 +1,45 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hooks in a Manila of processes: many shares, and each kind of bad day.
+"""Hooks in a Manila of several processes, with many shares, reloads and crashes.
 
 ``manila-api``, ``manila-scheduler`` and ``manila-share`` with two backends run over
-RabbitMQ and PostgreSQL. Clients take shares through their lives, ten at once, while
-``manila-share`` follows an edited file after SIGHUP, RabbitMQ is restarted, and
-``manila-share`` is killed and started again. ``--shares`` says how many shares it
-takes, at least: where something happens, the clients go on until it is over. The same
-day is gone through once more with Manila's own share manager and without hooks, for
-which the first of these is checked, and the resources:
+RabbitMQ and PostgreSQL. Ten clients at a time create, use and delete shares. Meanwhile,
+``manila-share`` reloads its configuration, RabbitMQ restarts, and ``manila-share`` is
+killed and started again. ``--shares`` is the minimum number of shares: the clients
+create more until each disturbance is over. A control run uses Manila's own share
+manager without hooks; it checks only the states, the resources and the logs.
 
-*states* An operation is *disturbed* when something of Manila was not there between its
-    request and the moment when its client saw it done: RabbitMQ, ``manila-share`` after
-    a kill, and after SIGHUP too where it runs on native threads, since oslo.service
-    then replaces its processes. Each operation that was not disturbed was seen done.
-    One that was may be left behind, as by a Manila without hooks: in the state that the
-    API has put the share, the snapshot or the rule in, or ``manila-share`` before it
-    called the driver (:data:`LEFT_IN`), since what would have gone on is dead, or the
-    message to it lost. An admin resets and deletes what is left behind, and in the end
-    there is no share and no snapshot.
+*states* A disturbance is a time in which RabbitMQ or ``manila-share`` is not available.
+    On native threads this includes a reload, because oslo.service then replaces the
+    processes. An operation is *disturbed* if a disturbance overlaps the time between
+    its request and its completion as seen by the client. Every undisturbed operation
+    completes. A disturbed operation may be *left behind*, with or without hooks: its
+    message was lost, or the process that handled it was killed. Its share, snapshot or
+    rule then keeps the state that the API, or ``manila-share`` before the driver call,
+    has set (:data:`LEFT_IN`). An admin resets and deletes such resources. At the end no
+    share and no snapshot is left.
 
-*audit lines* Each operation that was seen done has a line of a success, and where it
-    was not disturbed it has no other. There are no two lines of one operation on one
-    share in one request: what an admin does again is another request.
+*audit lines* Every completed operation has an audit line with the outcome ``success``,
+    and an undisturbed operation has only that line. No two lines have the same request,
+    operation and share. When an admin repeats an operation, that is another request.
 
-*the chain* Of two more audit hooks, ``one`` and ``two``, exactly one is in the chain at
-    any time. Each line of the first audit hook is in the file of exactly one of them,
-    but for those that were written when the process was killed. In the order in which
-    the calls began, ``one`` and ``two`` take turns as often as the file was changed.
-    Where they have changed places with the first hook, so have their lines.
+*chain* The chain always contains exactly one of the audit hooks ``one`` and ``two``
+    beside the first audit hook. Each line of the first hook has a line of one of them,
+    except lines written while the process was killed. In the order in which the calls
+    began, ``one`` and ``two`` alternate with each edit of the file. When the hooks swap
+    places in the chain, so do their lines.
 
-*events* A notification hook is in the chain with ``one``. Each call in the file of
-    ``one`` has one event of its start and one of its end, and no call in that of
-    ``two`` has any. On ``alpha`` the hook is dispatched in the background, so that a
-    broker's restart and a kill may cost events of that moment; on ``beta`` it is
-    durable, and they may not.
+*events* The chain contains a notification hook when it contains ``one``. Each call in
+    the file of ``one`` has one start event and one end event; no call in the file of
+    ``two`` has an event. On ``alpha`` the hook is dispatched in the background, so a
+    restart of the broker or a kill may lose events. On ``beta`` the hook is durable, so
+    no event may be lost.
 
-*resources* After each part the processes of ``manila-share`` have no more threads,
-    files and sockets than after the first, in which nothing happened. In the end there
-    is no process and no port left.
+*resources* After each part of the day, the processes of ``manila-share`` have at most
+    the threads, files and sockets that they had after the first, calm part. At the end
+    no process and no open port is left.
 
-*the log* has no traceback with a frame of a hook of this project, or whose innermost
-    frame is of its machinery, and no hook that did not start or stop.
+*log* The logs contain no traceback for which this project is responsible, and no hook
+    that failed to start or stop.
 """
 
 from __future__ import annotations
@@ -67,21 +66,21 @@ from tests.support.wait import wait_for
 
 from .cloud import BACKENDS, DEAD_SOCKET, HEADERS, Cloud, processes_of
 from .rabbit import Inbox
-from .share_service import EVENTLET, NATIVE, tracebacks_of_ours
+from .share_service import EVENTLET, NATIVE, project_tracebacks
 
-# It is Manila that works: seconds of a processor for each share.
+# Manila needs seconds of processor time for each share.
 pytestmark = pytest.mark.timeout(3600)
 
-#: The most that work at once.
+#: Maximum number of concurrent clients.
 CLIENTS = 10
 
-#: What part of all shares is worked on in each part of the day.
+#: Part of the day -> fraction of all shares that the clients create in it.
 PARTS = {"calm": 1 / 8, "SIGHUP": 3 / 8, "broker": 1 / 4, "kill": 1 / 4}
 
-#: Seconds that an operation may take, and that it may after a disturbance.
+#: Seconds that an operation may take, and that it may take after a disturbance.
 PATIENCE, PATIENCE_AFTER = 120.0, 8.0
 
-#: The life of a share, and the states in which a disturbed operation is left behind.
+#: Operation -> states in which it may be left behind, in the order of a share's life.
 LEFT_IN = {
     "create_share_instance": {"creating"},
     "allow_access": {"queued_to_apply", "applying"},
@@ -92,7 +91,7 @@ LEFT_IN = {
     "delete_share_instance": {"deleting"},
 }
 
-#: The chains: from one to the next hooks are added, removed, and change places.
+#: Values of ``hook_drivers``: each reload adds, removes or reorders hooks.
 FIRST = "audit, one=audit, notify=notification"
 SWAPPED = "audit, two=audit, metrics"
 LAST = "one=audit, audit, notify=notification"
@@ -102,7 +101,7 @@ NEVER = float("inf")
 
 @dataclass
 class Disturbance:
-    """A time in which something of Manila was not there."""
+    """A time in which a part of Manila is not available."""
 
     kind: str
     began: float
@@ -111,23 +110,23 @@ class Disturbance:
 
 @dataclass
 class Call:
-    """One operation on one share, as its client saw it."""
+    """One operation on one share, as its client sees it."""
 
     operation: str
-    #: The id of the snapshot, where it is one's, or else of the share.
+    #: ID of the snapshot if the operation is on a snapshot, otherwise of the share.
     of: str
     began: float
     ended: float = NEVER
-    #: The state that it was left behind in, if it was.
+    #: The state in which the operation was left behind, empty if it completed.
     left_in: str = ""
 
 
-class LeftBehind(Exception):
-    """An operation does not go on."""
+class LeftBehindError(Exception):
+    """Raised when an operation does not complete."""
 
 
 class Clients:
-    """Take shares through their lives, and see what becomes of each operation.
+    """Create, use and delete shares, and record the progress of each operation.
 
     :param endpoint: the URL of the share API
     """
@@ -135,7 +134,7 @@ class Clients:
     def __init__(self, endpoint: str) -> None:
         self.calls: list[Call] = []
         self.disturbances: list[Disturbance] = []
-        #: Requests that failed, and were sent again.
+        #: Descriptions of failed requests that were sent again.
         self.retried: list[str] = []
         self._endpoint = endpoint
         self._numbers = itertools.count()
@@ -144,44 +143,46 @@ class Clients:
 
     @contextlib.contextmanager
     def disturbed(self, kind: str) -> Iterator[None]:
-        """Note that something of Manila is not there."""
+        """Record a disturbance that lasts as long as the context."""
         disturbance = Disturbance(kind, time.time())
         self.disturbances.append(disturbance)
         yield
         disturbance.ended = time.time()
 
     def is_disturbed(self, call: Call) -> bool:
-        """Tell whether there was a disturbance before a call was seen done."""
+        """Return whether a disturbance overlaps a call."""
         return any(
-            each.began <= call.ended and call.began <= each.ended
-            for each in self.disturbances
+            disturbance.began <= call.ended and call.began <= disturbance.ended
+            for disturbance in self.disturbances
         )
 
     def done(self) -> int:
-        """Return how many operations were seen done."""
+        """Return the number of completed operations."""
         return sum(call.ended < NEVER for call in tuple(self.calls))
 
     @contextlib.contextmanager
-    def at_work(self, shares: int) -> Iterator[Callable[[float], None]]:
-        """Have the clients work on so many shares, and on more until it is left.
+    def working(self, shares: int) -> Iterator[Callable[[float], None]]:
+        """Run the clients for as long as the context lasts, or longer.
 
-        Return what waits until they have done a part of it, from 0 to 1.
+        :param shares: minimum number of shares that they create
+        :return: a function that waits until a fraction of the operations on these
+            shares, from 0 to 1, has completed
         """
-        before, over = self.done(), threading.Event()
+        before, finishing = self.done(), threading.Event()
         numbers = itertools.count()
 
         def work() -> None:
-            while next(numbers) < shares or not over.is_set():
+            while next(numbers) < shares or not finishing.is_set():
                 if self._stopped.is_set():
                     return
                 number = next(self._numbers)
                 self._live(f"share-{number}", BACKENDS[number % 2])
 
-        def wait_until(part: float) -> None:
-            enough = before + part * shares * len(LEFT_IN)
+        def wait_until(fraction: float) -> None:
+            enough = before + fraction * shares * len(LEFT_IN)
             wait_for(
                 lambda: self.done() >= enough or any(job.done() for job in jobs),
-                f"{part:.0%} of the work",
+                f"{fraction:.0%} of the operations",
                 timeout=1200,
             )
             for job in jobs:
@@ -192,7 +193,7 @@ class Clients:
             jobs = [pool.submit(work) for _ in range(min(CLIENTS, shares))]
             try:
                 yield wait_until
-                over.set()
+                finishing.set()
                 for job in futures.as_completed(jobs):
                     job.result()
             except BaseException:
@@ -200,9 +201,9 @@ class Clients:
                 raise
 
     def request(self, method: str, path: str, body: Any = None) -> Any:
-        """Send a request, and again where that makes sense.
+        """Send a request; repeat it after an error of the connection or the server.
 
-        :return: the answer; None if there is no such thing
+        :return: the body of the response, or None if the resource does not exist
         """
         if not hasattr(self._thread, "session"):
             self._thread.session = requests.Session()
@@ -210,19 +211,19 @@ class Clients:
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
-                answer = self._thread.session.request(
+                response = self._thread.session.request(
                     method, self._endpoint + path, json=body, timeout=PATIENCE
                 )
-                if answer.status_code == 404:
+                if response.status_code == 404:
                     return None
-                answer.raise_for_status()
-                return answer.json() if answer.content else {}
+                response.raise_for_status()
+                return response.json() if response.content else {}
             except requests.RequestException as error:
-                refused = (
+                rejected = (
                     error.response is not None and error.response.status_code < 500
                 )
-                # To look at what is being deleted may be answered with 400.
-                if refused and method != "GET":
+                # GET may return status 400 while the resource is being deleted.
+                if rejected and method != "GET":
                     raise
                 if time.monotonic() > deadline or self._stopped.is_set():
                     raise
@@ -234,7 +235,7 @@ class Clients:
     def _live(self, name: str, backend: str) -> None:
         try:
             self._go_through_life(name, backend)
-        except LeftBehind:
+        except LeftBehindError:
             wait_for(
                 lambda: self._stopped.is_set() or self._is_gone(name),
                 f"{name} is deleted",
@@ -246,9 +247,9 @@ class Clients:
         share = {"share_proto": "NFS", "size": 1, "share_type": backend, "name": name}
         share_id = self._do(
             "create_share_instance",
-            lambda asked: asked["share"]["id"],
+            lambda response: response["share"]["id"],
             lambda: self.request("POST", "/shares", {"share": share}),
-            lambda asked: self._status_of("share", asked["share"]["id"]),
+            lambda response: self._status_of("share", response["share"]["id"]),
             "available",
         )["share"]["id"]
 
@@ -258,45 +259,45 @@ class Clients:
         rule = {"access_type": "ip", "access_to": "10.0.0.1", "access_level": "rw"}
         rule_id = self._do(
             "allow_access",
-            lambda asked: share_id,
+            lambda response: share_id,
             lambda: act(allow_access=rule),
-            lambda asked: self._state_of_rule(share_id, asked["access"]["id"]),
+            lambda response: self._state_of_rule(share_id, response["access"]["id"]),
             "active",
         )["access"]["id"]
         snapshot = {"share_id": share_id, "name": name}
         snapshot_id = self._do(
             "create_snapshot",
-            lambda asked: asked["snapshot"]["id"],
+            lambda response: response["snapshot"]["id"],
             lambda: self.request("POST", "/snapshots", {"snapshot": snapshot}),
-            lambda asked: self._status_of("snapshot", asked["snapshot"]["id"]),
+            lambda response: self._status_of("snapshot", response["snapshot"]["id"]),
             "available",
         )["snapshot"]["id"]
         self._do(
             "extend_share",
-            lambda asked: share_id,
+            lambda response: share_id,
             lambda: act(extend={"new_size": 2}),
-            lambda asked: self._status_of("share", share_id),
+            lambda response: self._status_of("share", share_id),
             "available",
         )
         self._do(
             "deny_access",
-            lambda asked: share_id,
+            lambda response: share_id,
             lambda: act(deny_access={"access_id": rule_id}),
-            lambda asked: self._state_of_rule(share_id, rule_id),
+            lambda response: self._state_of_rule(share_id, rule_id),
             "gone",
         )
         self._do(
             "delete_snapshot",
-            lambda asked: snapshot_id,
+            lambda response: snapshot_id,
             lambda: self.request("DELETE", f"/snapshots/{snapshot_id}"),
-            lambda asked: self._status_of("snapshot", snapshot_id),
+            lambda response: self._status_of("snapshot", snapshot_id),
             "gone",
         )
         self._do(
             "delete_share_instance",
-            lambda asked: share_id,
+            lambda response: share_id,
             lambda: self.request("DELETE", f"/shares/{share_id}"),
-            lambda asked: self._status_of("share", share_id),
+            lambda response: self._status_of("share", share_id),
             "gone",
         )
 
@@ -304,48 +305,59 @@ class Clients:
         self,
         operation: str,
         of: Callable[[Any], str],
-        ask: Callable[[], Any],
+        request: Callable[[], Any],
         state: Callable[[Any], str],
-        wanted: str,
+        expected: str,
     ) -> Any:
-        """Ask for an operation, and wait until it is done.
+        """Request an operation and wait until it has completed.
 
-        :return: the answer to the request
-        :raises LeftBehind: if it does not go on
+        :param operation: the operation
+        :param of: returns the ID of its share or snapshot from the response
+        :param request: sends the request and returns the response
+        :param state: returns the current state from the response
+        :param expected: the state after the operation
+        :return: the response
+        :raises LeftBehindError: if it does not complete in time
         """
         call = Call(operation, "", time.time())
         self.calls.append(call)
-        asked = ask()
-        call.of = of(asked)
-        # Each question is as much work for Manila as a step of the operation.
+        response = request()
+        call.of = of(response)
+        # Poll rarely: each request costs Manila as much as a step of the operation.
         pause = 0.4
-        while (now := state(asked)) != wanted:
+        while (current := state(response)) != expected:
             if self._stopped.is_set():
-                raise LeftBehind
+                raise LeftBehindError
             if time.time() > self._deadline_of(call):
-                call.left_in = now
-                raise LeftBehind
+                call.left_in = current
+                raise LeftBehindError
             time.sleep(pause)
             pause = min(pause * 1.5, 3)
         call.ended = time.time()
-        return asked
+        return response
 
     def _deadline_of(self, call: Call) -> float:
         if self.is_disturbed(call):
-            return max(each.ended for each in self.disturbances) + PATIENCE_AFTER
+            return PATIENCE_AFTER + max(
+                disturbance.ended for disturbance in self.disturbances
+            )
         return call.began + PATIENCE
 
-    def _status_of(self, kind: str, its_id: str) -> str:
-        answer = self.request("GET", f"/{kind}s/{its_id}")
-        return "gone" if answer is None else str(answer[kind]["status"])
+    def _status_of(self, kind: str, resource_id: str) -> str:
+        response = self.request("GET", f"/{kind}s/{resource_id}")
+        return "gone" if response is None else str(response[kind]["status"])
 
-    def _state_of_rule(self, share_id: str, its_id: str) -> str:
-        answer = self.request("GET", f"/share-access-rules?share_id={share_id}")
-        states = {rule["id"]: rule["state"] for rule in (answer or {})["access_list"]}
-        return str(states.get(its_id, "gone"))
+    def _state_of_rule(self, share_id: str, rule_id: str) -> str:
+        response = self.request("GET", f"/share-access-rules?share_id={share_id}")
+        rules = (response or {})["access_list"]
+        states = {rule["id"]: rule["state"] for rule in rules}
+        return str(states.get(rule_id, "gone"))
 
     def _is_gone(self, name: str) -> bool:
-        """Delete what is left behind of a share, as an admin does it."""
+        """Reset and delete a share that was left behind, as an admin does.
+
+        :return: whether the share and its snapshot are gone
+        """
         for kind in ("snapshot", "share"):
             if found := self.request("GET", f"/{kind}s?name={name}")[f"{kind}s"]:
                 path = f"/{kind}s/{found[0]['id']}"
@@ -356,12 +368,12 @@ class Clients:
         return True
 
 
-# -- what the hooks have written -----------------------------------------------------
+# -- the output of the hooks ---------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Key:
-    """What each hook tells of a call, and of no other call."""
+    """The data by which the output of several hooks is matched to a call."""
 
     backend: str
     request_id: str
@@ -376,7 +388,7 @@ class Key:
 
 @dataclass(frozen=True)
 class Line:
-    """A line of an audit file that tells of a share."""
+    """A line of an audit file about a call on a share."""
 
     key: Key
     of: str
@@ -386,7 +398,7 @@ class Line:
 
 
 def lines_of(directory: Path, hook: str) -> Iterator[Line]:
-    """Read what an audit hook of each backend has written of shares."""
+    """Read the lines about shares that an audit hook has written for each backend."""
     for backend in BACKENDS:
         file = directory / f"{backend}.{hook}"
         text = file.read_text("utf-8") if file.exists() else ""
@@ -400,11 +412,11 @@ def lines_of(directory: Path, hook: str) -> Iterator[Line]:
 
 
 class Evidence:
-    """What the hooks have written, beside what the clients have seen.
+    """The output of the hooks, compared with the operations of the clients.
 
-    :param clients: whose shares they are
-    :param directory: where the audit files are
-    :param inbox: has consumed the events
+    :param clients: the clients that called Manila
+    :param directory: directory of the audit files
+    :param inbox: the consumer of the events
     """
 
     def __init__(self, clients: Clients, directory: Path, inbox: Inbox) -> None:
@@ -415,15 +427,15 @@ class Evidence:
         self.two = list(lines_of(directory, "two"))
 
     def check_states(self) -> None:
-        """Check that operations are left behind for a disturbance alone."""
+        """Check that only disturbed operations are left behind, in expected states."""
         for call in self.clients.calls:
             if call.left_in:
                 assert self.clients.is_disturbed(call), call
                 assert call.left_in in LEFT_IN[call.operation], call
 
     def check_lines(self) -> None:
-        """Check that each operation has its line, and no second one."""
-        assert not _twice(self.lines)
+        """Check that each completed operation has its line, and no call has two."""
+        assert not _duplicates(self.lines)
         outcomes = defaultdict(list)
         for line in self.lines:
             outcomes[line.key.operation, line.of].append(line.outcome)
@@ -432,15 +444,14 @@ class Evidence:
             if not self.clients.is_disturbed(call):
                 assert found == ["success"], call
             elif call.ended < NEVER:
-                # What a killed process has left of the rules is done all at once by
-                # the next.
+                # After a kill, the next process applies all pending rules in one call.
                 if call.operation in ("allow_access", "deny_access"):
                     found = found + outcomes["update_access", call.of]
                 assert "success" in found, call
 
     def check_chain(self) -> None:
-        """Check that each call met one chain, and which one."""
-        assert not _twice(self.one + self.two)
+        """Check that each call ran one chain, and that the chains alternate."""
+        assert not _duplicates(self.one + self.two)
         first = {line.key: line for line in self.lines}
         others = {line.key for line in self.one + self.two}
         for line in self.lines + self.one + self.two:
@@ -451,8 +462,9 @@ class Evidence:
             two = [line for line in self.two if line.key.backend == backend]
             began = [(line.began, "one") for line in one]
             began += [(line.began, "two") for line in two]
-            turns = [name for name, _ in itertools.groupby(n for _, n in sorted(began))]
-            assert turns == ["one", "two", "one", "two", "one"]
+            names = (name for _, name in sorted(began))
+            chains = [name for name, _ in itertools.groupby(names)]
+            assert chains == ["one", "two", "one", "two", "one"]
             last_change = max(line.began for line in two)
             for line in one:
                 if line.key in first:
@@ -460,7 +472,7 @@ class Evidence:
                     assert is_second == (line.began < last_change), line
 
     def check_events(self) -> bool:
-        """Check that calls have events where ``one`` is in the chain, and only there.
+        """Check that calls have events if ``one`` is in their chain, and only then.
 
         :return: True
         """
@@ -479,22 +491,27 @@ class Evidence:
         return True
 
     def _is_near(self, line: Line, seconds: float, *kinds: str) -> bool:
-        """Tell whether a call ended while something was not there, or just before."""
+        """Return whether a call ended during a disturbance or just before it.
+
+        :param seconds: maximum time between the end of the call and the disturbance
+        :param kinds: kinds of disturbances
+        """
         return any(
-            each.began - seconds <= line.ended and line.began <= each.ended
-            for each in self.clients.disturbances
-            if each.kind in kinds
+            disturbance.began - seconds <= line.ended
+            and line.began <= disturbance.ended
+            for disturbance in self.clients.disturbances
+            if disturbance.kind in kinds
         )
 
 
-def _twice(lines: list[Line]) -> list[Key]:
+def _duplicates(lines: list[Line]) -> list[Key]:
     counts = Counter(line.key for line in lines)
     return [key for key, count in counts.items() if count > 1]
 
 
 # -- the test ------------------------------------------------------------------------
 
-#: So that a disturbance finds calls that are on their way.
+#: Slows down the driver, so that calls are in flight when a disturbance begins.
 DELAY = "dummy_driver_default_driver_method_delay = 0.2\n"
 
 HOOKS = """
@@ -521,11 +538,11 @@ DISPATCH = {"alpha": "background", "beta": "durable"}
 
 
 class Day:
-    """What happens to a cloud while clients work on it.
+    """A day in the life of a cloud, in several parts.
 
-    :param cloud: does not run yet
-    :param shares: how many shares the clients work on, at least
-    :param hooks: whether there are hooks
+    :param cloud: the cloud, which is not started yet
+    :param shares: minimum number of shares that the clients create
+    :param hooks: whether to configure hooks
     """
 
     def __init__(self, cloud: Cloud, shares: int, hooks: bool) -> None:
@@ -538,10 +555,13 @@ class Day:
         self.metrics_ports = {backend: free_port() for backend in BACKENDS}
         self.figures: list[str] = []
         self._baseline: dict[str, Counter[str]] = {}
-        self.use(FIRST)
+        self.configure(FIRST)
 
-    def use(self, chain: str) -> None:
-        """Write a chain into the file, if there are hooks."""
+    def configure(self, chain: str) -> None:
+        """Write the configuration.
+
+        :param chain: the value of ``hook_drivers``, ignored without hooks
+        """
         manager = "aspects.manila" if self.hooks else "manila.share.manager"
         texts = dict.fromkeys(BACKENDS, DELAY)
         for backend in BACKENDS if self.hooks else ():
@@ -556,10 +576,10 @@ class Day:
         self.cloud.configure(texts, f"{manager}.ShareManager")
 
     def reload(self, chain: str) -> None:
-        """Write a chain into the file, send SIGHUP, and wait for its effect."""
+        """Write the configuration, send SIGHUP and wait until the chain is in use."""
         hook = "two" if chain is SWAPPED else "one"
-        had = self._calls_in(hook)
-        self.use(chain)
+        before = self._lines_by_backend(hook)
+        self.configure(chain)
         with contextlib.ExitStack() as disturbed:
             if self.cloud.native:
                 disturbed.enter_context(self.clients.disturbed("SIGHUP"))
@@ -567,39 +587,39 @@ class Day:
         if not self.hooks:
             return
         wait_for(
-            lambda: len(self._calls_in(hook) - had) == len(BACKENDS),
+            lambda: len(self._lines_by_backend(hook) - before) == len(BACKENDS),
             f"lines of {hook}",
             timeout=PATIENCE,
         )
-        serves = [chain is SWAPPED] * len(BACKENDS)
+        expected = [chain is SWAPPED] * len(BACKENDS)
         wait_for(
-            lambda: [listens(port) for port in self.metrics_ports.values()] == serves,
+            lambda: [listens(port) for port in self.metrics_ports.values()] == expected,
             f"the metrics of {chain}",
         )
 
-    def _calls_in(self, hook: str) -> Counter[str]:
-        """Count the calls on shares in the files of an audit hook, by backend."""
+    def _lines_by_backend(self, hook: str) -> Counter[str]:
+        """Count the lines about shares that an audit hook has written, by backend."""
         return Counter(
             line.key.backend for line in lines_of(self.cloud.directory, hook)
         )
 
     @contextlib.contextmanager
     def part(self, name: str) -> Iterator[Callable[[float], None]]:
-        """Have the clients work on the shares of a part; check what is left of it."""
-        began, before = time.monotonic(), self._so_far()
-        with self.clients.at_work(self.shares[name]) as wait_until:
+        """Run the clients for one part of the day, then check the resources."""
+        began, before = time.monotonic(), self._counts()
+        with self.clients.working(self.shares[name]) as wait_until:
             yield wait_until
         seconds = time.monotonic() - began
-        shares, done = (now - then for now, then in zip(self._so_far(), before))
+        shares, done = (now - then for now, then in zip(self._counts(), before))
         self._baseline = self._baseline or self.cloud.resources()
-        # With or without hooks, oslo.messaging leaves a socket that the broker has
-        # closed to the garbage collector.
-        but = DEAD_SOCKET if name == "broker" else ""
-        wait_for(lambda: self._has_no_more(but), "no more threads, files and sockets")
+        # With or without hooks, oslo.messaging does not close a socket that the broker
+        # has closed: only the garbage collector does.
+        ignored = DEAD_SOCKET if name == "broker" else ""
+        wait_for(lambda: self._is_back_to_baseline(ignored), "no additional resources")
         self.figures.append(f"{name}: {shares} shares, {done} done, {seconds:.0f} s")
 
-    def _so_far(self) -> tuple[int, int]:
-        """Return how many shares there were, and operations that were seen done."""
+    def _counts(self) -> tuple[int, int]:
+        """Return the number of requested shares and of completed operations."""
         created = [
             call
             for call in self.clients.calls
@@ -607,11 +627,11 @@ class Day:
         ]
         return len(created), self.clients.done()
 
-    def _has_no_more(self, but: str) -> bool:
-        for who, now in self.cloud.resources().items():
-            more = now - self._baseline[who]
-            del more[but]
-            assert not more, (who, more)
+    def _is_back_to_baseline(self, ignored: str) -> bool:
+        for process, resources in self.cloud.resources().items():
+            additional = resources - self._baseline[process]
+            del additional[ignored]
+            assert not additional, (process, additional)
         return True
 
 
@@ -622,7 +642,7 @@ def listens(port: int) -> bool:
 
 @contextlib.contextmanager
 def shown_on_failure(cloud: Cloud) -> Iterator[None]:
-    """Print what the services have to say of a failure, if there is one."""
+    """Print the ends of the logs if the context raises."""
     try:
         yield
     except BaseException:
@@ -637,7 +657,7 @@ def shown_on_failure(cloud: Cloud) -> Iterator[None]:
     [(NATIVE, True), (EVENTLET, True), (NATIVE, False)],
     ids=["native", "eventlet", "without hooks"],
 )
-def test_a_day_of_a_cloud(
+def test_hooks_in_a_cloud_with_reloads_restarts_and_kills(
     tmp_path: Path, environment: Mapping[str, str], hooks: bool, shares: int
 ) -> None:
     began = time.monotonic()
@@ -687,7 +707,7 @@ def test_a_day_of_a_cloud(
 
         logs = cloud.logs()
         for log in logs.values():
-            assert tracebacks_of_ours(log) == []
+            assert project_tracebacks(log) == []
             assert "Failed to start" not in log
             assert "Failed to stop" not in log
         if cloud.native:
@@ -699,14 +719,15 @@ def test_a_day_of_a_cloud(
 
     left = Counter((call.operation, call.left_in) for call in clients.calls)
     disturbed = sum(map(clients.is_disturbed, clients.calls))
+    kinds = [disturbance.kind for disturbance in clients.disturbances]
     print(  # noqa: T201
         *day.figures,
         f"{len(clients.calls)} operations, {disturbed} of them disturbed, left behind:",
-        *(f"  {count} {' '.join(what)}" for what, count in left.items() if what[1]),
-        f"disturbances: {Counter(each.kind for each in clients.disturbances)}",
-        f"requests sent again: {len(clients.retried)}",
-        f"endings: {Counter(line.outcome for line in evidence.lines)}",
-        f"lines of one and two: {len(evidence.one)}, {len(evidence.two)}",
+        *(f"  {count} {' '.join(key)}" for key, count in left.items() if key[1]),
+        f"disturbances: {Counter(kinds)}",
+        f"repeated requests: {len(clients.retried)}",
+        f"outcomes: {Counter(line.outcome for line in evidence.lines)}",
+        f"lines of one, two: {len(evidence.one)}, {len(evidence.two)}",
         f"events: {len(inbox.messages)}",
         f"seconds: {time.monotonic() - began:.0f}",
         sep="\n",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A real ``manila-share`` follows its file, and reports on its hooks."""
+"""A real ``manila-share`` reloads its configuration and reports on its hooks."""
 
 from __future__ import annotations
 
@@ -17,97 +17,114 @@ from tests.support.wait import wait_for
 
 from .share_service import EVENTLET, NATIVE, ShareService, share_service
 
-#: What is said of a file that cannot be read at all.
+#: The log message about a file that cannot be parsed.
 UNPARSABLE = "manila.conf:1, Invalid section (must end with ]): '[alpha'"
 
-ON = "enable_pre_hooks = True\nenable_post_hooks = True\nenable_periodic_hooks = True\n"
+ENABLED = (
+    "enable_pre_hooks = True\nenable_post_hooks = True\nenable_periodic_hooks = True\n"
+)
 
 
 def with_audit(directory: Path, *names: str, more: str = "") -> dict[str, str]:
-    """Return backend sections in which these audit hooks write a file each."""
+    """Return the section of ``alpha`` with audit hooks.
+
+    :param directory: directory of the audit files, one for each hook
+    :param names: names of the hooks, in the order of the chain
+    :param more: options to append to the section
+    """
     drivers = ", ".join(f"{name}=audit" for name in names)
-    text = f"{ON}periodic_hooks_ticks = 2\nhook_drivers = {drivers}\n{more}"
+    text = f"{ENABLED}periodic_hooks_ticks = 2\nhook_drivers = {drivers}\n{more}"
     for name in names:
         text += f"\n[alpha:{name}]\naudit_log_path = {directory}/{name}.log\n"
     return {"alpha": text}
 
 
-def lines(directory: Path, name: str) -> int:
+def count_lines(directory: Path, name: str) -> int:
+    """Return the number of lines that an audit hook has written."""
     file = directory / f"{name}.log"
     if not file.exists():
         return 0
     return len([json.loads(line) for line in file.read_text().splitlines()])
 
 
-def more_lines(directory: Path, name: str) -> None:
-    had = lines(directory, name)
-    wait_for(lambda: lines(directory, name) > had + 1, f"lines of {name}", 60)
+def wait_for_lines(directory: Path, name: str) -> None:
+    """Wait until an audit hook has written two more lines.
+
+    The first may belong to a call that began before a reload.
+    """
+    before = count_lines(directory, name)
+    wait_for(lambda: count_lines(directory, name) >= before + 2, f"lines of {name}", 60)
 
 
 @pytest.fixture(params=[NATIVE, EVENTLET], ids=["native", "eventlet"])
 def service(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ShareService]:
     sections = with_audit(tmp_path, "one", "two")
     with share_service(tmp_path, sections, request.param) as service:
-        more_lines(tmp_path, "two")
+        wait_for_lines(tmp_path, "two")
         yield service
 
 
-def test_sighup(service: ShareService) -> None:
+def test_sighup_applies_valid_edits_and_rejects_invalid_ones(
+    service: ShareService,
+) -> None:
     directory = service.directory
 
-    # Hooks are added, removed and reordered.
+    # A valid edit adds, removes and reorders hooks.
     service.configure(with_audit(directory, "three", "two"))
     service.hang_up()
-    more_lines(directory, "three")
-    had = lines(directory, "one")
-    more_lines(directory, "two")
-    assert lines(directory, "one") == had
+    wait_for_lines(directory, "three")
+    before = count_lines(directory, "one")
+    wait_for_lines(directory, "two")
+    assert count_lines(directory, "one") == before
 
-    # A bad edit is refused, in the words of a start, and the old chain goes on.
+    # An unknown hook is rejected with the message of a start, and the chain remains.
     bad = with_audit(directory, "four")
     service.configure({"alpha": bad["alpha"].replace("four=audit", "four=adit")})
     service.hang_up()
     for problem in (
-        "[alpha] hook_drivers = four=adit: there is no installed hook of that name",
-        ": write audit",
+        "[alpha] hook_drivers = four=adit: unknown hook (installed: ",
+        "; did you mean audit?",
     ):
-        service.logged(problem)
-    more_lines(directory, "three")
-    assert not lines(directory, "four")
+        service.wait_for_log(problem)
+    wait_for_lines(directory, "three")
+    assert not count_lines(directory, "four")
     assert "Traceback" not in service.log()
 
-    # A bad value as well; Manila, which logs all of its options, does not read it.
+    # An invalid value is rejected too. A reload logs the values of Manila's options but
+    # does not read this one, which would raise an error.
     service.configure(
         with_audit(directory, "four", more="[alpha:four]\nhook_dispatch = off")
     )
     service.hang_up()
-    service.logged("The hooks go on as they were: [alpha:four] hook_dispatch = off: ")
-    more_lines(directory, "three")
-    assert not lines(directory, "four")
+    service.wait_for_log("[alpha:four] hook_dispatch = off: ")
+    wait_for_lines(directory, "three")
+    assert not count_lines(directory, "four")
     assert "Traceback" not in service.log()
 
     if service.native:
-        # What is no configuration at all is refused too. Without these hooks as
-        # with them, it ends the launcher of oslo.service on eventlet.
-        had = len(service.log())
+        # An unparsable file is rejected too. On eventlet it ends the launcher of
+        # oslo.service, with or without hooks.
+        before = len(service.log())
         service.config_file.write_text("[alpha\nhook_drivers", "utf-8")
         service.hang_up()
-        wait_for(lambda: UNPARSABLE in service.log()[had:], UNPARSABLE)
-        more_lines(directory, "three")
-        more_lines(directory, "three")
+        wait_for(lambda: UNPARSABLE in service.log()[before:], UNPARSABLE)
+        wait_for_lines(directory, "three")
+        wait_for_lines(directory, "three")
 
-    # And a good one is followed again.
+    # The next valid edit is applied.
     service.configure(with_audit(directory, "five"))
     service.hang_up()
-    more_lines(directory, "five")
+    wait_for_lines(directory, "five")
 
 
 @pytest.mark.parametrize("threads", [NATIVE, EVENTLET], ids=["native", "eventlet"])
-def test_report(tmp_path: Path, threads: dict[str, str]) -> None:
+def test_the_report_has_the_chain_and_the_counts_of_each_backend(
+    tmp_path: Path, threads: dict[str, str]
+) -> None:
     with share_service(tmp_path, two_backends(tmp_path, "one", "two"), threads) as (
         service
     ):
-        more_lines(tmp_path, "two")
+        wait_for_lines(tmp_path, "two")
         alpha, beta = (
             report_when(service, "alpha", ""),
             report_when(service, "beta", ""),
@@ -120,11 +137,11 @@ def test_report(tmp_path: Path, threads: dict[str, str]) -> None:
         alpha = report_when(service, "alpha", "1. two = ")
         beta = report_when(service, "beta", r"suppressed = [1-9]")
     assert chain_in(alpha) == ["two", "one"]
-    assert re.findall(r"^ +on = (.*)$", alpha, re.M) == [
+    assert re.findall(r"^ +enabled = (.*)$", alpha, re.M) == [
         "pre, post, periodic",
         "pre, post",
     ]
-    # Nothing happened to these, which is told as well.
+    # A count of zero is reported too.
     for name in ("suppressed", "slow", "skipped", "dropped"):
         assert re.findall(rf"^ +{name} = (\d+)$", alpha, re.M) == ["0", "0"]
     assert "class = hooks.audit:AuditHook\n" in alpha
@@ -134,63 +151,64 @@ def test_report(tmp_path: Path, threads: dict[str, str]) -> None:
 
 
 def two_backends(directory: Path, *names: str, more: str = "") -> dict[str, str]:
-    """Return alpha with audit hooks, and beta with a hook that always fails."""
+    """Return sections: ``alpha`` with audit hooks, ``beta`` with a failing hook."""
     hook = "tests.support.entries.recording:Recorder"
-    text = f"{ON}hook_drivers = fails={hook}\nfailing = True\n"
-    for action in ("pre", "post", "periodic"):
-        text += f"suppress_{action}_hooks_errors = True\n"
+    text = f"{ENABLED}hook_drivers = fails={hook}\nfailing = True\n"
+    for method in ("pre", "post", "periodic"):
+        text += f"suppress_{method}_hooks_errors = True\n"
     return {**with_audit(directory, *names, more=more), "beta": text}
 
 
 def report_when(service: ShareService, backend: str, pattern: str) -> str:
-    """Have reports written, with SIGUSR2, until that of a backend has something.
+    """Request reports with SIGUSR2 until the report on a backend matches a pattern.
 
-    :return: what it tells of that backend
+    :return: the report on that backend
     """
 
-    def asked() -> str:
+    def request() -> str:
         for child in service.children():
-            wait_until_at_rest(service, child)
+            wait_until_idle(service, child)
             os.kill(child, signal.SIGUSR2)
-            # A file has the second in its name, and two would write to one.
+            # The name of a report has its time in seconds: avoid two of one name.
             time.sleep(1.1)
         files = sorted(service.directory.glob("*gurumeditation*"))
         text = "".join(file.read_text() for file in files)
         found = re.findall(rf"^{backend} = \n((?: .*\n)+)", text, re.M)
         return found[-1] if found and re.search(pattern, found[-1]) else ""
 
-    return str(wait_for(asked, f"{pattern} in the report of {backend}", 60))
+    return str(wait_for(request, f"{pattern} in the report of {backend}", 60))
 
 
-def wait_until_at_rest(service: ShareService, child: int) -> None:
-    """Wait until a process has just done its work of a second.
+def wait_until_idle(service: ShareService, child: int) -> None:
+    """Wait until a process has just run its periodic tasks.
 
-    On eventlet, a signal that comes between two lines of Python has oslo.reports
-    raise a TypeError in what runs at that time, a start for one. See the page on
-    eventlet.
+    On eventlet, a signal may interrupt Python code, in which oslo.reports then raises
+    a TypeError. ``doc/source/user/eventlet.rst`` has the details.
     """
 
     def updates() -> int:
-        said = rf" {child} INFO manila.share.manager .*Updating share status"
-        return len(re.findall(said, service.log()))
+        message = rf" {child} INFO manila.share.manager .*Updating share status"
+        return len(re.findall(message, service.log()))
 
-    # The first is in the middle of the start.
-    had = max(updates(), 1)
-    wait_for(lambda: updates() > had, f"{child} updates its status", 5)
+    # The process is still starting when it logs the first update.
+    before = max(updates(), 1)
+    wait_for(lambda: updates() > before, f"{child} updates its status", 5)
     time.sleep(0.3)
 
 
 def chain_in(report: str) -> list[str]:
-    """Return the names of the hooks of a report, in the order of their numbers."""
+    """Return the names of the hooks in a report, which numbers them in order."""
     hooks = re.findall(r"^ +(\d+)\. (\w+) = $", report, re.M)
-    assert [int(turn) for turn, _ in hooks] == list(range(1, len(hooks) + 1))
+    assert [int(number) for number, _ in hooks] == list(range(1, len(hooks) + 1))
     return [name for _, name in hooks]
 
 
-def test_an_unparsable_file_ends_it_on_eventlet(tmp_path: Path) -> None:
-    # That is oslo.service's: with hooks as without them. See the page on eventlet.
+def test_reloading_an_unparsable_file_ends_the_service_on_eventlet(
+    tmp_path: Path,
+) -> None:
+    # oslo.service ends, with or without hooks: see doc/source/user/eventlet.rst.
     with share_service(tmp_path, with_audit(tmp_path, "one"), EVENTLET) as service:
-        more_lines(tmp_path, "one")
+        wait_for_lines(tmp_path, "one")
         service.config_file.write_text("[alpha\nhook_drivers", "utf-8")
         service.hang_up()
         assert service.program is not None
@@ -198,10 +216,10 @@ def test_an_unparsable_file_ends_it_on_eventlet(tmp_path: Path) -> None:
         assert UNPARSABLE in service.log()
 
 
-def test_hooks_for_a_backend_that_had_none(tmp_path: Path) -> None:
+def test_a_reload_adds_hooks_to_a_backend_without_any(tmp_path: Path) -> None:
     with share_service(tmp_path, {"alpha": ""}) as service:
-        service.logged("Updating share status")
+        service.wait_for_log("Updating share status")
         service.configure(with_audit(tmp_path, "late"))
         service.hang_up()
-        more_lines(tmp_path, "late")
+        wait_for_lines(tmp_path, "late")
         assert "Traceback" not in service.log()

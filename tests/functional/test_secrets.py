@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Nothing that any installed hook puts out has a secret in it.
+"""Tests that no installed hook reveals a secret in its output.
 
-Secrets are planted wherever Manila has some: in the context, in shares, access rules,
-share servers, and in the texts of errors, which repeat them. Then each hook is taken
-through calls that succeed, fail and are forbidden, with its other end there and not
-there; and all that it sent, wrote and logged is looked through.
+Secrets are planted wherever Manila has some: in the context, in shares, access rules
+and share servers, and in the texts of errors, which repeat them. Each hook then sees
+calls that succeed, fail and are vetoed, with a working receiver and with a broken one.
+Everything that it sent, wrote and logged is searched for the secrets.
 """
 
 from __future__ import annotations
@@ -42,21 +42,21 @@ HERE = __name__
 PROJECT = "2b1c5d3e4f60718293a4b5c6d7e8f901"
 SHARE_ID = "5e8f901a2b1c5d3e4f60718293a4b5c6"
 
-#: What secrets look like: those that stand under the name of one, which errors
-#: repeat; those that nothing tells from other data; those of a hook's own options.
-PLANTED, UNTOLD, OWN = "planted-{}-Zq9", "untold-{}-Zq9", "own-{}-Zq9"
-SECRET = re.compile(r"(?:planted|untold|own)-\w+-Zq9")
+#: Secrets under a secret name, which errors repeat; secrets that look like other data;
+#: secrets of a hook's own options.
+PLANTED, UNMARKED, OWN = "planted-{}-Zq9", "unmarked-{}-Zq9", "own-{}-Zq9"
+SECRET = re.compile(r"(?:planted|unmarked|own)-\w+-Zq9")
 
 
 def planted(name: str) -> str:
     return PLANTED.format(name)
 
 
-# What is called
+# The calls
 
 
 def share_server(kind: type = models.ShareServer) -> Any:
-    """Return a share server as Manila's database has it."""
+    """Return a share server as Manila's database returns it."""
     server = kind(id="8" * 32, host="node1@alpha")
     details = {
         "primary_public_ip": "10.0.0.10",
@@ -91,16 +91,16 @@ SHARE = {
     "share_proto": "NFS",
     "size": 5,
     "export_locations": [],
-    "display_description": UNTOLD.format("description"),
+    "display_description": UNMARKED.format("description"),
     "share_metadata": {
         "password": planted("metadata"),
-        "note": UNTOLD.format("note"),
+        "note": UNMARKED.format("note"),
     },
 }
 SERVICES = [{"type": "ldap", "password": planted("service")}]
 SERVER = share_server()
 
-#: Driver methods and what they are called with.
+#: Driver methods, with their positional and keyword arguments.
 CALLS: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
     ("create_share", ("context", SHARE), {"share_server": SERVER}),
     (
@@ -126,15 +126,15 @@ CALLS: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
     ),
 ]
 
-#: What update_access returns.
+#: Result of update_access.
 KEYS = {"r1": {"access_key": planted("made"), "state": "active"}}
 
-#: Where something goes wrong in the calls.
+#: Where the calls fail.
 FAULTS = ("nowhere", "driver", "pre", "post", "error", "veto", "periodic")
 
 
-#: How texts of drivers and of what they talk to have secrets in them that are in no
-#: argument. It is x-Zq9 in each.
+#: Forms in which errors of drivers and storage systems may contain a secret that is in
+#: no argument. The secret is x-Zq9 in each.
 FORMS = ", ".join(
     (
         "{'password': 'x-Zq9'}",
@@ -152,27 +152,27 @@ FORMS = ", ".join(
 
 
 class Fault:
-    """What goes wrong now, and the errors that were made of it."""
+    """The place where calls fail now, and the texts of the errors so far."""
 
     where = "nowhere"
     texts: list[str] = []
 
     @classmethod
-    def text(cls, *given: Any) -> str:
-        """Return an error's text that repeats the secrets that a call knows."""
-        known = [repr(each) for each in given]
-        for each in given:
-            if isinstance(each, models.ShareServer):
-                known.append(repr(each.backend_details))
-            elif isinstance(each, manila_context.RequestContext):
-                known.append(each.auth_token)
+    def text(cls, *args: Any) -> str:
+        """Return an error's text that repeats the secrets in a call's arguments."""
+        known = [repr(argument) for argument in args]
+        for argument in args:
+            if isinstance(argument, models.ShareServer):
+                known.append(repr(argument.backend_details))
+            elif isinstance(argument, manila_context.RequestContext):
+                known.append(argument.auth_token)
         found = re.findall(PLANTED.format(r"\w+"), " ".join(known))
         cls.texts.append(f"tried {' and '.join(found)}, as {FORMS}")
         return cls.texts[-1]
 
 
 class Driver(dummy.DummyDriver):  # type: ignore[misc]
-    """Manila's own driver for tests, which fails where it is told to."""
+    """Manila's dummy driver, which fails where :class:`Fault` says so."""
 
     def __init__(self, directory: Path) -> None:
         conf = cfg.ConfigOpts()
@@ -190,7 +190,7 @@ class Driver(dummy.DummyDriver):  # type: ignore[misc]
 
 
 class Storage(dict[str, Any]):
-    """What Manila keeps for a driver, without its database."""
+    """Manila's private storage of a driver, without its database."""
 
     def update(self, entity: str, details: Any) -> None:  # type: ignore[override]
         self[entity] = details
@@ -205,11 +205,11 @@ def _failing(name: str) -> Callable[..., Any]:
             text = Fault.text(*args, *kwargs.values())
             raise exception.ShareBackendException(msg=text)
         result = getattr(super(Driver, self), name)(*args, **kwargs)
-        # As drivers for CephFS answer, with keys that are made by then.
+        # Drivers for CephFS return keys that they have just created.
         return KEYS if name == "update_access" else result
 
     method.__name__ = name
-    # Whose parameters the hooks see.
+    # Hooks see the parameters of the wrapped method.
     method.__wrapped__ = getattr(dummy.DummyDriver, name)  # type: ignore[attr-defined]
     return method
 
@@ -219,13 +219,13 @@ for name in {call[0] for call in CALLS}:
 
 
 class Faulty(aspects.HookBase):
-    """A hook after the one that is looked at, which fails where it is told to."""
+    """A hook after the tested one, which fails where :class:`Fault` says so."""
 
-    def _fail(self, action: str, context: Any, *given: Any) -> None:
-        if Fault.where == "veto" and action == "pre":
-            raise aspects.Veto(Fault.text(context, *given))
-        if Fault.where == action:
-            raise OSError(Fault.text(context, *given))
+    def _fail(self, kind: str, context: Any, *args: Any) -> None:
+        if Fault.where == "veto" and kind == "pre":
+            raise aspects.Veto(Fault.text(context, *args))
+        if Fault.where == kind:
+            raise OSError(Fault.text(context, *args))
 
     def _execute_pre_hook(self, context, func_name, *args, **kwargs):
         self._fail("pre", context, *args, *kwargs.values())
@@ -233,7 +233,7 @@ class Faulty(aspects.HookBase):
     def _execute_post_hook(
         self, context, func_name, pre_hook_data, driver_action_results, *args, **kwargs
     ):
-        # Whatever goes wrong by now, where it runs in the background.
+        # In the background, Fault.where may have changed since the call.
         if Fault.where != "nowhere" and driver_action_results == KEYS:
             text = f"{json.dumps(KEYS)} or {KEYS}"
             Fault.texts.append(text)
@@ -249,20 +249,20 @@ class Faulty(aspects.HookBase):
         self._fail("periodic", context)
 
 
-# The function itself
+# aspects.without_secrets
 
 
 class Detached(models.ShareServer):  # type: ignore[misc]
-    """A share server that its session has let go of."""
+    """A share server that is detached from its database session."""
 
     def to_dict(self) -> dict[str, Any]:
         raise orm.exc.DetachedInstanceError
 
 
 @pytest.mark.parametrize("kind", [models.ShareServer, Detached])
-def test_secrets_of_a_share_server_are_found_and_nothing_else(kind: type) -> None:
+def test_only_the_secrets_of_a_share_server_are_removed(kind: type) -> None:
     server = share_server(kind)
-    # What SQLAlchemy has behind the attributes of a model.
+    # Names in SQLAlchemy's internals of a model.
     words = (
         "append, deleted, mapper, merge, relationship, remove, select, share_servers"
     )
@@ -271,20 +271,20 @@ def test_secrets_of_a_share_server_are_found_and_nothing_else(kind: type) -> Non
         assert aspects.without_secrets(text, None, arguments) == f"{words}: tried ***"
 
 
-# Where the hooks put it
+# Receivers of the hooks' output
 
 
 class Sink(NamedTuple):
-    """The other end of a hook."""
+    """The receiver of a hook's output."""
 
     options: str
-    """of the hook's section"""
-    put_out: Callable[[], str]
-    """returns the output of the hook that is not in the test's directory"""
+    """options for the hook's section"""
+    output: Callable[[], str]
+    """returns the output of the hook outside the test's directory"""
     shows: tuple[str, ...] = ()
-    """what is in it, or in the files, in the end"""
+    """texts that the output or the files finally contain"""
     breaks: Callable[[], object] = lambda: None
-    """called when the hook has started"""
+    """breaks the receiver after the hook has started"""
 
 
 Sinks = Callable[[Path, bool, Any], "contextlib.AbstractContextManager[Sink]"]
@@ -310,12 +310,12 @@ def audit_cadf(directory: Path, broken: bool, broker: Any) -> Iterator[Sink]:
 
 @contextlib.contextmanager
 def command(directory: Path, broken: bool, broker: Any) -> Iterator[Sink]:
-    script = directory / "told.sh"
+    script = directory / "program.sh"
     text = f"""#!/bin/sh
         tee -a {directory}/stdin >&2
         env | grep MANILA_ >> {directory}/environment
         echo "$@ password=$TOKEN $TOKEN" >&2
-        [ "$MANILA_ASPECTS_PHASE" = pre ] || exit {3 if broken else 0}
+        [ "$MANILA_ASPECTS_HOOK_METHOD" = pre ] || exit {3 if broken else 0}
         """
     script.write_text(text)
     script.chmod(0o700)
@@ -334,7 +334,7 @@ def guard(directory: Path, broken: bool, broker: Any) -> Iterator[Sink]:
             f"guard_denied_projects = {PROJECT}",
             "hook_operations = delete_share_instance",
         ]
-    # A veto is all that it puts out.
+    # Its only output is a veto.
     yield Sink("\n".join(rules), lambda: "")
 
 
@@ -347,7 +347,7 @@ def metrics(directory: Path, broken: bool, broker: Any) -> Iterator[Sink]:
             text: bytes = answer.read()
         return text.decode()
 
-    # An address that is nobody's here.
+    # An address for documentation, which no host has.
     host = "192.0.2.1" if broken else "127.0.0.1"
     yield Sink(
         f"metrics_host = {host}\nmetrics_port = {port}\n",
@@ -378,7 +378,7 @@ def notification(
 
 @contextlib.contextmanager
 def automount(directory: Path, broken: bool, broker: Any) -> Iterator[Sink]:
-    # Only of what went well.
+    # The hook sends only events of successful calls, so no error is shown.
     with notification(directory, broken, broker, ()) as sink:
         yield sink
 
@@ -409,7 +409,7 @@ def webhook(directory: Path, broken: bool, broker: Any) -> Iterator[Sink]:
         )
 
 
-#: The hooks that are looked at, and their other ends.
+#: The tested hooks and their receivers.
 HOOKS: list[tuple[str, Sinks]] = [
     ("audit", audit),
     ("audit", audit_cadf),
@@ -423,11 +423,11 @@ HOOKS: list[tuple[str, Sinks]] = [
 ]
 
 INSTALLED = {
-    each.name: each for each in metadata.entry_points(group="manila_aspects.hooks")
+    point.name: point for point in metadata.entry_points(group="manila_aspects.hooks")
 }
 
 
-def test_every_installed_hook_is_looked_at() -> None:
+def test_every_installed_hook_is_tested() -> None:
     assert {name for name, _ in HOOKS} == set(INSTALLED)
 
 
@@ -435,8 +435,8 @@ def cases() -> Iterator[Any]:
     for name, sink in HOOKS:
         for dispatch in INSTALLED[name].load().dispatches:
             for broken in (False, True):
-                there = "broken" if broken else "there"
-                label = f"{sink.__name__}-{dispatch}-{there}"
+                state = "broken" if broken else "working"
+                label = f"{sink.__name__}-{dispatch}-{state}"
                 yield pytest.param(name, sink, dispatch, broken, id=label)
 
 
@@ -475,42 +475,42 @@ def context(monkeypatch: pytest.MonkeyPatch) -> Any:
 def everything_logged(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> pytest.LogCaptureFixture:
-    """Have all loggers log all, and return what keeps it."""
-    for each in list(logging.Logger.manager.loggerDict.values()):
-        if isinstance(each, logging.Logger):
-            monkeypatch.setattr(each, "level", logging.NOTSET)
-            monkeypatch.setattr(each, "propagate", True)
-            monkeypatch.setattr(each, "disabled", False)
-            each._cache.clear()  # type: ignore[attr-defined]
+    """Make all loggers log at all levels, and return the captured log."""
+    for logger in list(logging.Logger.manager.loggerDict.values()):
+        if isinstance(logger, logging.Logger):
+            monkeypatch.setattr(logger, "level", logging.NOTSET)
+            monkeypatch.setattr(logger, "propagate", True)
+            monkeypatch.setattr(logger, "disabled", False)
+            logger._cache.clear()  # type: ignore[attr-defined]
     caplog.set_level(logging.DEBUG)
     return caplog
 
 
-def take_through(driver: Any, context: Any) -> list[str]:
-    """Make all calls with all that may go wrong; return the texts of vetoes."""
+def make_all_calls(driver: Any, context: Any) -> list[str]:
+    """Make all calls with each fault, and return the texts of the vetoes."""
     vetoes = []
     for where in FAULTS:
         Fault.where = where
         for method, args, kwargs in CALLS:
-            given = [context if each == "context" else each for each in args]
+            args = tuple(context if arg == "context" else arg for arg in args)
             try:
-                getattr(driver, method)(*given, **kwargs)
+                getattr(driver, method)(*args, **kwargs)
             except aspects.Veto as veto:
                 vetoes.append(str(veto))
             except exception.ShareBackendException:
                 assert where in ("driver", "error")
-        # The driver's own hook data has nothing to hide.
+        # The periodic hook data has no secrets, as the driver provides it.
         aspects.tick(driver, context, [])
     return vetoes
 
 
 def secrets_in(text: str, *allowed: str) -> set[str]:
     found = set(SECRET.findall(text)) | set(re.findall("x-Zq9", text))
-    return {each for each in found if not each.startswith(allowed)}
+    return {secret for secret in found if not secret.startswith(allowed)}
 
 
 @pytest.mark.parametrize(("name", "sink", "dispatch", "broken"), cases())
-def test_nothing_that_a_hook_puts_out_has_a_secret_in_it(
+def test_no_output_of_a_hook_has_a_secret(
     request: pytest.FixtureRequest,
     tmp_path: Path,
     context: Any,
@@ -523,36 +523,37 @@ def test_nothing_that_a_hook_puts_out_has_a_secret_in_it(
 ) -> None:
     needs_broker = sink in (automount, notification)
     running = request.getfixturevalue("broker") if needs_broker else None
-    with sink(tmp_path, broken, running) as other:
+    with sink(tmp_path, broken, running) as receiving:
         text = CONFIG.format(
             name=name,
             here=HERE,
             dispatch=dispatch,
-            # One of upstream's kind delivers no events.
+            # This hook delivers no events, so it cannot be durable.
             faulty="background" if dispatch == "background" else "inline",
             directory=tmp_path,
-            options=other.options,
+            options=receiving.options,
             drain=1 if broken else 20,
         )
         with woven_by(text, tmp_path, Driver(tmp_path)) as driver:
-            other.breaks()
-            vetoes = take_through(driver, context)
+            receiving.breaks()
+            vetoes = make_all_calls(driver, context)
             if not broken:
-                for each in other.shows:
+                for shown in receiving.shows:
                     wait_for(
-                        lambda each=each: each in all_of(other, tmp_path), repr(each)
+                        lambda shown=shown: shown in all_output(receiving, tmp_path),
+                        repr(shown),
                     )
-            put_out = other.put_out()
-        put_out += other.put_out() if sink is not metrics else ""
+            output = receiving.output()
+        output += receiving.output() if sink is not metrics else ""
         files = files_in(tmp_path)
-        shown = put_out + "".join(files.values())
-        for each in other.shows:
-            assert each in shown
+        everything = output + "".join(files.values())
+        for shown in receiving.shows:
+            assert shown in everything
 
-    # The test is of something.
+    # The errors did contain all kinds of secrets.
     assert secrets_in(" ".join(Fault.texts)) >= {
-        planted(each)
-        for each in (
+        planted(name)
+        for name in (
             *("token", "key_new", "key_old", "metadata", "details", "service"),
             "made",
         )
@@ -562,22 +563,23 @@ def test_nothing_that_a_hook_puts_out_has_a_secret_in_it(
 
     assert secrets_in(log) == set()
     assert secrets_in("".join(capfd.readouterr())) == set()
-    # What it is sent with is the other end's to know.
-    assert secrets_in(put_out, "own-") == set()
+    # The receiver may know the hook's own secrets, which authenticate the hook.
+    assert secrets_in(output, "own-") == set()
     for path, contents in files.items():
         assert (path, secrets_in(contents)) == (path, set())
     if name == "guard":
-        assert bool([each for each in vetoes if "tried" not in each]) == broken
-        assert secrets_in(" ".join(v for v in vetoes if "tried" not in v)) == set()
+        own_vetoes = [veto for veto in vetoes if "tried" not in veto]
+        assert bool(own_vetoes) == broken
+        assert secrets_in(" ".join(own_vetoes)) == set()
 
 
-def all_of(sink: Sink, directory: Path) -> str:
-    return sink.put_out() + "".join(files_in(directory).values())
+def all_output(sink: Sink, directory: Path) -> str:
+    return sink.output() + "".join(files_in(directory).values())
 
 
 def files_in(directory: Path) -> dict[str, str]:
-    """Return what is in all files but those of the operator."""
-    operators = {"manila.conf", "told.sh"}
+    """Return the contents of all files except those that an operator writes."""
+    operators = {"manila.conf", "program.sh"}
     return {
         str(path.relative_to(directory)): path.read_bytes().decode(errors="replace")
         for path in sorted(directory.rglob("*"))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A misconfigured hook ends the real ``manila-share``, in plain words."""
+"""A misconfigured hook ends ``manila-share`` with one line for each problem."""
 
 from __future__ import annotations
 
@@ -31,13 +31,15 @@ audit_log_path = {directory}/audit.log
 """
 
 PROBLEMS = [
-    "[alpha] hook_drivers = no.such:Hook: there is no module 'no': install it in the "
+    "[alpha] hook_drivers = no.such:Hook: no module named 'no'; install it in the "
     f"Python of {sys.prefix}",
     "[alpha] enable_pre_hooks = ture: Unexpected boolean value 'ture'",
 ]
 
 
-def test_problems_without_a_traceback(tmp_path: Path) -> None:
+def test_a_misconfigured_hook_ends_the_service_without_a_traceback(
+    tmp_path: Path,
+) -> None:
     config = tmp_path / "manila.conf"
     config.write_text(CONFIG.format(directory=tmp_path))
     command = shutil.which("manila-share", path=str(Path(sys.executable).parent))
@@ -53,8 +55,7 @@ def test_problems_without_a_traceback(tmp_path: Path) -> None:
     )
 
     assert done.returncode == 1
-    said = done.stderr.splitlines()
-    assert said[-2:] == PROBLEMS
+    assert done.stderr.splitlines()[-2:] == PROBLEMS
     log = (tmp_path / "manila.log").read_text()
     assert [line.rpartition("] [alpha]")[2] for line in log.splitlines()][-2:] == [
         problem.removeprefix("[alpha]") for problem in PROBLEMS

@@ -17,11 +17,11 @@ from .share_service import (
     EVENTLET,
     NATIVE,
     ShareService,
-    tracebacks_of_ours,
+    project_tracebacks,
 )
 from .stop_parts import DIRECTORY
 
-# A service that does not stop is to be seen.
+# Fail a test whose service does not stop.
 pytestmark = pytest.mark.timeout(180)
 
 HERE = f"{__package__}.stop_parts"
@@ -36,11 +36,11 @@ enable_post_hooks = True
 
 
 class OneBackend(ShareService):
-    """A service without ``enabled_share_backends``: what it has is in [DEFAULT].
+    """A service without ``enabled_share_backends``, configured in ``[DEFAULT]``.
 
-    With them, and on eventlet, Manila 23 does not stop by itself, with or without
-    hooks: a thread of its lock coordinator is begun before the fork, and waited
-    for after it.
+    On eventlet, Manila 23 does not stop by itself if ``enabled_share_backends`` is set,
+    with or without hooks. It starts a thread of its lock coordinator before the fork
+    and waits for that thread after the fork.
     """
 
     def configure(self, backends: Mapping[str, str]) -> None:
@@ -48,36 +48,39 @@ class OneBackend(ShareService):
         self.config_file.write_text(f"{self.common('')}\n[DEFAULT]\n{DRIVER}{lines}\n")
 
 
-class Told:
-    """What was told, in order, by the parts of a service.
+class Events:
+    """The events that the driver and the hooks of a service record, in order.
 
     :param service: the service
-    :param backends: its backends, each of which has a process of its own
+    :param backends: names of its backends, each of which has its own process
     """
 
     def __init__(self, service: ShareService, backends: tuple[str, ...]) -> None:
         self.service = service
         self.backends = backends
 
-    def lines(self, backend: str) -> list[tuple[str, Any, int]]:
-        """Return what was told, the number of a call, the process."""
-        path = self.service.directory / "told"
-        told = path.read_text("utf-8").splitlines() if path.exists() else []
-        return [tuple(line) for each, *line in map(json.loads, told) if each == backend]
+    def of(self, backend: str) -> list[tuple[str, Any, int]]:
+        """Return name, call number and process ID of each event of a backend."""
+        path = self.service.directory / "events"
+        lines = path.read_text("utf-8").splitlines() if path.exists() else []
+        events = map(json.loads, lines)
+        return [tuple(event) for owner, *event in events if owner == backend]
 
-    def of(self, what: str, backend: str) -> list[tuple[Any, int]]:
-        """Return the numbers and processes of one thing that was told."""
-        return [told for each, *told in self.lines(backend) if each == what]
+    def named(self, event: str, backend: str) -> list[tuple[Any, int]]:
+        """Return call number and process ID of each event of one name."""
+        return [
+            (number, pid) for name, number, pid in self.of(backend) if name == event
+        ]
 
 
 @pytest.fixture(params=[False, True], ids=["native", "eventlet"])
-def started(
+def start_service(
     request: pytest.FixtureRequest, tmp_path: Path
-) -> Iterator[Callable[..., Told]]:
-    """Return what starts a service whose queues have filled up a little."""
+) -> Iterator[Callable[..., Events]]:
+    """A function that starts a service and waits until calls are queued."""
     services: list[ShareService] = []
 
-    def start(more: str = "") -> Told:
+    def start(options: str = "") -> Events:
         if request.param:
             backends: tuple[str, ...] = ("DEFAULT",)
             environment, kind = EVENTLET, OneBackend
@@ -85,20 +88,20 @@ def started(
             backends, environment, kind = ("alpha", "beta"), NATIVE, ShareService
         service = kind(
             tmp_path,
-            dict.fromkeys(backends, BACKEND + more),
+            dict.fromkeys(backends, BACKEND + options),
             {**environment, DIRECTORY: str(tmp_path), "PYTHONWARNINGS": "ignore"},
         )
         services.append(service)
         service.start()
-        told = Told(service, backends)
+        events = Events(service, backends)
         for backend in backends:
             wait_for(
-                lambda backend=backend: len(told.of("call", backend)) >= 3,
+                lambda backend=backend: len(events.named("pre", backend)) >= 3,
                 f"calls of {backend}",
                 timeout=60,
             )
-            assert told.of("did", backend) == []
-        return told
+            assert events.named("post", backend) == []
+        return events
 
     yield start
     for service in services:
@@ -106,84 +109,91 @@ def started(
 
 
 def terminate(service: ShareService) -> None:
-    """Ask a service to stop, and return when it is stopping."""
+    """Send SIGTERM to a service and wait until it handles it."""
     assert service.program is not None
     service.program.process.terminate()
-    service.logged("Caught SIGTERM")
+    service.wait_for_log("Caught SIGTERM")
 
 
 def test_hooks_run_from_the_start_of_a_process_to_its_end(
-    started: Callable[..., Told],
+    start_service: Callable[..., Events],
 ) -> None:
-    told = started()
-    service = told.service
-    # Each is in the middle of a call.
+    events = start_service()
+    service = events.service
+    # Every process blocks in a driver call.
     (service.directory / "hold").touch()
-    for backend in told.backends:
-        wait_for(lambda backend=backend: told.of("held", backend), backend)
-    terminate(service)
-    # Not one action is done before the service stops.
-    (service.directory / "go").touch()
-    for backend in told.backends:
-        calls = told.of("call", backend)
+    for backend in events.backends:
         wait_for(
-            lambda backend=backend, due=calls[:-1]: told.of("did", backend) == due,
-            f"actions of {backend}",
+            lambda backend=backend: events.named("get_share_stats", backend),
+            f"blocked call of {backend}",
+        )
+    terminate(service)
+    # No post method has returned when the service begins to stop.
+    (service.directory / "go").touch()
+    for backend in events.backends:
+        calls = events.named("pre", backend)
+        wait_for(
+            lambda backend=backend, due=calls[:-1]: (
+                events.named("post", backend) == due
+            ),
+            f"post methods of {backend}",
         )
     (service.directory / "hold").unlink()
     assert service.program is not None
     assert service.program.process.wait(60) == 0
 
     processes = set()
-    for backend in told.backends:
-        calls = told.of("call", backend)
-        assert told.of("did", backend) == calls
+    for backend in events.backends:
+        calls = events.named("pre", backend)
+        assert events.named("post", backend) == calls
         (process,) = {process for _, process in calls}
         processes.add(process)
-        # Made in the process that forks, started in the one that runs the driver.
-        assert told.of("made", backend) == [[None, service.pid]]
-        for what in ("start", "do_setup", "stop"):
-            assert told.of(what, backend) == [[None, process]]
-        order = [what for what, *_ in told.lines(backend)]
-        assert order[:4] == ["made", "start", "call", "do_setup"]
+        # The parent constructs the hook; the process of the driver starts it.
+        assert events.named("construct", backend) == [(None, service.pid)]
+        for event in ("start", "do_setup", "stop"):
+            assert events.named(event, backend) == [(None, process)]
+        order = [event for event, *_ in events.of(backend)]
+        assert order[:4] == ["construct", "start", "pre", "do_setup"]
         assert order[-1] == "stop"
-    assert len(processes - {service.pid}) == len(told.backends)
+    assert len(processes - {service.pid}) == len(events.backends)
     assert "Dropped" not in service.log()
 
 
-def test_a_service_that_stops_waits_so_long_and_no_longer(
-    started: Callable[..., Told],
+def test_a_stopping_service_drops_its_queue_after_the_drain_timeout(
+    start_service: Callable[..., Events],
 ) -> None:
-    told = started("hook_drain_timeout = 1\n")
-    service = told.service
+    events = start_service("hook_drain_timeout = 1\n")
+    service = events.service
     terminate(service)
     assert service.program is not None
     service.program.process.wait(40)
     dropped = [line for line in service.log().splitlines() if "Dropped" in line]
-    assert len(dropped) == len(told.backends)
-    for backend in told.backends:
-        assert told.of("did", backend) == []
+    assert len(dropped) == len(events.backends)
+    for backend in events.backends:
+        assert events.named("post", backend) == []
         (line,) = (line for line in dropped if f"slow of {backend}" in line)
         count = int(line.partition("Dropped ")[2].split()[0])
-        # The last may have been on its way into the queue.
-        assert len(told.of("call", backend)) - count in (0, 1)
-        assert len(told.of("stop", backend)) == 1
+        # The queue may not have received the last call yet.
+        assert len(events.named("pre", backend)) - count in (0, 1)
+        assert len(events.named("stop", backend)) == 1
 
 
-def test_a_hook_that_cannot_start_is_one_line_and_the_service_runs(
-    started: Callable[..., Told],
+def test_a_hook_that_fails_to_start_is_logged_once_while_the_service_runs(
+    start_service: Callable[..., Events],
 ) -> None:
-    told = started()
-    service = told.service
+    events = start_service()
+    service = events.service
     (service.directory / "go").touch()
     service.stop()
     log = service.log().splitlines()
     lines = [line for line in log if "Failed to start hook broken" in line]
-    assert len(lines) == len(told.backends)
-    for backend in told.backends:
-        assert len(told.of("do_setup", backend)) == 1
+    assert len(lines) == len(events.backends)
+    for backend in events.backends:
+        assert len(events.named("do_setup", backend)) == 1
         section = None if backend == "DEFAULT" else backend
         (line,) = (line for line in lines if f"backend {section}: " in line)
         assert " ERROR " in line
-        assert ": OSError: nobody answers" in line
-    assert tracebacks_of_ours(service.log()) == []
+        assert ": OSError: the receiver does not answer" in line
+    # No traceback has a frame of the hook.
+    assert "stop_parts.py" not in service.log()
+    assert project_tracebacks(service.log()) == []

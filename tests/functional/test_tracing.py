@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tracing hook and a collector that speaks OTLP, over real HTTP."""
+"""The tracing hook and an OTLP collector, over real HTTP."""
 
 import logging
 import subprocess
@@ -16,7 +16,7 @@ from hooks import tracing
 from tests.support.config import woven_by
 from tests.support.pages import example
 from tests.support.programs import free_port, need_module
-from tests.support.threads import in_a_thread
+from tests.support.threads import run_in_thread
 from tests.support.wait import wait_for
 
 from .otlp import ERROR, UNSET, Collector
@@ -26,7 +26,7 @@ SHARE = {"id": "i1", "share_id": "s1"}
 
 
 class Driver:
-    """A driver whose client library is instrumented, in as far as it looks."""
+    """A driver that keeps the current span, as an instrumented library would see it."""
 
     def __init__(self, fails=None):
         self.fails = fails
@@ -49,27 +49,27 @@ class Forbid(aspects.HookBase):
     def _execute_post_hook(
         self, context, func_name, pre_hook_data, driver_action_results, *args, **kwargs
     ):
-        """Nothing to do."""
+        """Do nothing."""
 
     def _execute_periodic_hook(self, context, periodic_hook_data, *args, **kwargs):
-        """Nothing to do."""
+        """Do nothing."""
 
 
 @pytest.fixture(autouse=True)
-def soon(monkeypatch):
-    """Have spans sent at once, not after five seconds."""
+def short_delay(monkeypatch):
+    """Send spans after 20 milliseconds, instead of five seconds."""
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "20")
 
 
 @pytest.fixture
 def collector():
-    with Collector() as each:
-        yield each
+    with Collector() as running:
+        yield running
 
 
 @pytest.fixture
 def woven(tmp_path):
-    """Return what weaves a driver by the documentation's example."""
+    """Return a function that weaves a driver by the documentation's example."""
 
     def weave(driver, port, more="", **replace):
         text = example(
@@ -83,7 +83,7 @@ def woven(tmp_path):
 
 @pytest.fixture
 def context():
-    return in_a_thread(
+    return run_in_thread(
         oslo_context.RequestContext,
         user_id="u1",
         project_id="p1",
@@ -92,7 +92,7 @@ def context():
     )
 
 
-def test_tree(woven, collector, context):
+def test_call_is_a_tree_of_spans(woven, collector, context):
     driver = Driver()
     with woven(driver, collector.port) as share_driver:
         share_driver.create_share(context, SHARE)
@@ -120,18 +120,18 @@ def test_tree(woven, collector, context):
     assert {span.trace_id for span in spans} == {join_point.trace_id}
     assert {span.status for span in spans} == {UNSET}
     assert {span.service for span in spans} == {"manila-share"}
-    pre, driven = collector.named("audit.pre"), collector.named("create_share")
-    assert pre.attributes == {"manila.hook": "audit", "manila.action": "pre"}
-    assert join_point.began <= pre.began <= pre.ended <= driven.began
-    assert driven.ended <= join_point.ended
-    # What a span of an instrumented client library would be below.
-    assert f"{driver.current.span_id:016x}" == driven.span_id
+    pre, driver_span = collector.named("audit.pre"), collector.named("create_share")
+    assert pre.attributes == {"manila.hook": "audit", "manila.hook_method": "pre"}
+    assert join_point.began <= pre.began <= pre.ended <= driver_span.began
+    assert driver_span.ended <= join_point.ended
+    # A span of an instrumented client library would be below the driver's span.
+    assert f"{driver.current.span_id:016x}" == driver_span.span_id
     assert not trace.get_current_span().get_span_context().is_valid
-    # The global one is not for a hook to set.
+    # The hook has not set the global tracer provider.
     assert isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
 
 
-def test_failure_is_told_without_secrets(woven, collector, context):
+def test_failure_is_recorded_without_secrets(woven, collector, context):
     rule = {"access_to": "joe", "access_type": "cephx", "access_key": SECRET}
     driver = Driver(OSError(f"no {SECRET} here, password=x{SECRET}"))
     with woven(driver, collector.port) as share_driver:
@@ -141,16 +141,16 @@ def test_failure_is_told_without_secrets(woven, collector, context):
     for name in ("allow_access", "update_access"):
         span = collector.named(name)
         assert span.status == ERROR
-        (told,) = span.exceptions
-        assert told["exception.type"] == "OSError"
-        assert told["exception.message"] == "no *** here, password=***"
+        (recorded,) = span.exceptions
+        assert recorded["exception.type"] == "OSError"
+        assert recorded["exception.message"] == "no *** here, password=***"
         assert span.text == "OSError: no *** here, password=***"
     assert collector.named("allow_access").attributes["manila.outcome"] == "failure"
     assert collector.named("audit.error").status == UNSET
     assert not any(SECRET.encode() in body for body in collector.bodies)
 
 
-def test_veto(woven, collector, context):
+def test_veto_is_recorded_but_is_not_an_error(woven, collector, context):
     hooks = f"tracing, audit, forbid={__name__}:Forbid"
     driver = Driver()
     with woven(driver, collector.port, **{"tracing, audit": hooks}) as share_driver:
@@ -171,7 +171,9 @@ def test_veto(woven, collector, context):
     assert {span.status for span in collector.spans} == {UNSET}
 
 
-def test_action_in_the_background(woven, collector, context):
+def test_hook_method_in_the_background_is_below_its_join_point(
+    woven, collector, context
+):
     more = "[alpha:audit]\nhook_dispatch = background\n"
     with woven(Driver(), collector.port, more) as share_driver:
         share_driver.create_share(context, SHARE)
@@ -179,21 +181,21 @@ def test_action_in_the_background(woven, collector, context):
     assert "create_share_instance / audit.post" in collector.tree()
 
 
-def test_below_the_current_span(woven, collector, context):
-    above = trace.SpanContext(
+def test_join_point_is_below_the_current_span(woven, collector, context):
+    parent = trace.SpanContext(
         0xA1B2C3, 0xD4E5, is_remote=True, trace_flags=trace.TraceFlags(1)
     )
     with woven(Driver(), collector.port) as share_driver:
-        with trace.use_span(trace.NonRecordingSpan(above)):
+        with trace.use_span(trace.NonRecordingSpan(parent)):
             share_driver.create_share(context, SHARE)
-            assert trace.get_current_span().get_span_context() == above
+            assert trace.get_current_span().get_span_context() == parent
         collector.wait_for(4)
     join_point = collector.named("create_share_instance")
-    assert join_point.parent_id == f"{above.span_id:016x}"
-    assert {span.trace_id for span in collector.spans} == {f"{above.trace_id:032x}"}
+    assert join_point.parent_id == f"{parent.span_id:016x}"
+    assert {span.trace_id for span in collector.spans} == {f"{parent.trace_id:032x}"}
 
 
-def test_what_waits_is_sent_when_the_service_stops(
+def test_remaining_spans_are_sent_when_the_service_stops(
     woven, collector, monkeypatch, context
 ):
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "600000")
@@ -203,12 +205,12 @@ def test_what_waits_is_sent_when_the_service_stops(
     assert "create_share_instance" in collector.tree()
 
 
-# A collector that is not there
+# Collectors that do not answer
 
 
-# Who waits for it does so for an hour.
+# Waiting for the collector would take an hour.
 @pytest.mark.timeout(120)
-def test_nobody_waits_for_a_collector_that_hangs(woven, caplog, context):
+def test_neither_calls_nor_a_stop_wait_for_a_hanging_collector(woven, caplog, context):
     ended = threading.Event()
 
     def hang(path):
@@ -219,17 +221,17 @@ def test_nobody_waits_for_a_collector_that_hangs(woven, caplog, context):
     with Collector(hang) as collector:
         try:
             with woven(Driver(), collector.port, more) as share_driver:
-                # More than are kept, and than are sent at once.
+                # More spans than the queue holds, and than a request takes.
                 for _ in range(700):
                     share_driver.create_share(context, SHARE)
                 wait_for(lambda: collector.bodies, "the first spans")
-            # The hook has stopped, and there is no answer yet.
+            # The hook has stopped before the collector answers.
         finally:
             ended.set()
-    assert "Spans were dropped" in caplog.text
+    assert "Dropped spans" in caplog.text
 
 
-def test_a_collector_that_comes_back(woven, caplog, context):
+def test_spans_are_sent_again_when_the_collector_is_back(woven, caplog, context):
     port = free_port()
     with woven(Driver(), port, "tracing_timeout = 0.5\n") as share_driver:
         share_driver.create_share(context, SHARE)
@@ -239,67 +241,63 @@ def test_a_collector_that_comes_back(woven, caplog, context):
             collector.wait_for(4)
 
 
-def test_an_outage_does_not_fill_the_log(woven, caplog, context):
+def test_outage_of_the_collector_is_logged_once_a_minute(woven, caplog, context):
     with (
         Collector(lambda path: 400) as collector,
         woven(Driver(), collector.port) as share_driver,
     ):
         for count in range(1, 6):
             share_driver.create_share(context, SHARE)
-            wait_for(lambda count=count: len(collector.bodies) >= count, "it")
-    told = [each for each in caplog.records if each.levelno >= logging.WARNING]
-    assert len(told) == 1
-    assert "Failed to export" in told[0].getMessage()
+            wait_for(lambda count=count: len(collector.bodies) >= count, "a request")
+    records = [rec for rec in caplog.records if rec.levelno >= logging.WARNING]
+    assert len(records) == 1
+    assert "Failed to export" in records[0].getMessage()
     assert SECRET not in caplog.text
 
 
-@pytest.mark.parametrize("there", [True, False])
-def test_what_of_the_endpoint_may_be_a_secret_is_not_told(
-    woven, collector, caplog, context, there
-):
+@pytest.mark.parametrize("up", [True, False])
+def test_secrets_of_the_endpoint_are_not_logged(woven, collector, caplog, context, up):
     caplog.set_level(logging.DEBUG)
-    # Which oslo.log keeps quiet, where it was set up by another test.
+    # oslo.log, set up by another test, raises the level of these loggers.
     caplog.set_level(logging.DEBUG, "urllib3")
     caplog.set_level(logging.DEBUG, "urllib3.connectionpool")
-    port = collector.port if there else free_port()
+    port = collector.port if up else free_port()
     login, query = f"joe:{SECRET}@127.0.0.1", f"?api_key={SECRET}&x=ü-{SECRET}"
     replace = {"127.0.0.1": login, "/v1/traces": f"/v1/{SECRET}{query}"}
     with woven(Driver(), port, **replace) as share_driver:
         share_driver.create_share(context, SHARE)
-        # A debug line of urllib3's, or the exporter's warning.
-        told = "POST ***" if there else "Transient error"
-        wait_for(lambda: told in caplog.text, told)
+        # A debug message of urllib3, or the exporter's warning.
+        message = "POST ***" if up else "Transient error"
+        wait_for(lambda: message in caplog.text, message)
     assert str(port) in caplog.text
     assert SECRET not in caplog.text
-    assert bool(collector.bodies) == there
-    # Once it has stopped it is no longer asked.
+    assert bool(collector.bodies) == up
+    # A stopped hook removes its filters.
+    own = (tracing.RedactingFilter, tracing.RateLimitFilter)
     for name in (tracing.trace_exporter.__name__, "urllib3.connectionpool"):
-        assert not [
-            each
-            for each in logging.getLogger(name).filters
-            if isinstance(each, (tracing._Discreet, tracing._Seldom))
-        ]
+        filters = logging.getLogger(name).filters
+        assert not [item for item in filters if isinstance(item, own)]
 
 
-# Other processes
+# Services in processes of their own
 
 
 def run(script, tmp_path, port, *args):
-    """Run a script with a configuration by the example; its output is returned."""
+    """Run a script with the configuration of the example; return its output."""
     text = example(
         "admin/hooks/tracing.rst", {"4318": str(port), "/var/log/manila": str(tmp_path)}
     )
     (tmp_path / "manila.conf").write_text(text)
     (tmp_path / "script.py").write_text(textwrap.dedent(script))
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, tmp_path / "script.py", tmp_path / "manila.conf", *args],
         capture_output=True,
         text=True,
         timeout=120,
     )
-    assert done.returncode == 0, done.stderr
-    assert "Traceback" not in done.stderr, done.stderr
-    return done.stdout
+    assert result.returncode == 0, result.stderr
+    assert "Traceback" not in result.stderr, result.stderr
+    return result.stdout
 
 
 WOVEN = """
@@ -326,7 +324,7 @@ import time
 class Driver:
     def create_share(self, context, share, share_server=None):
         before = trace.get_current_span()
-        # Others run in between.
+        # Let other green threads run.
         for _ in range(5):
             time.sleep(0.002)
         assert trace.get_current_span() is before
@@ -345,27 +343,28 @@ def many(first):
         assert not trace.get_current_span().get_span_context().is_valid
 
 pool = eventlet.GreenPool(20)
-for each in [pool.spawn(many, 5 * n) for n in range(20)]:
-    each.wait()
+for thread in [pool.spawn(many, 5 * n) for n in range(20)]:
+    thread.wait()
 aspects.weaving(driver).stop()
 """
 )
 
 
-def test_green_threads(tmp_path, collector):
+def test_green_threads_have_separate_traces(tmp_path, collector):
     pytest.importorskip("eventlet")
     run(GREEN, tmp_path, collector.port)
-    calls = [each for each in collector.spans if not each.parent_id]
-    assert {each.attributes["manila.share_id"] for each in calls} == {
+    calls = [span for span in collector.spans if not span.parent_id]
+    assert {call.attributes["manila.share_id"] for call in calls} == {
         str(number) for number in range(100)
     }
     for call in calls:
-        below = [each for each in collector.spans if each.parent_id == call.span_id]
+        children = [span for span in collector.spans if span.parent_id == call.span_id]
         failed = call.attributes["manila.outcome"] == "failure"
         assert failed == call.attributes["manila.share_id"].endswith("7")
-        ending = "audit.error" if failed else "audit.post"
-        assert {each.name for each in below} == {"audit.pre", "create_share", ending}
-        assert {each.trace_id for each in below} == {call.trace_id}
+        completion = "audit.error" if failed else "audit.post"
+        names = {child.name for child in children}
+        assert names == {"audit.pre", "create_share", completion}
+        assert {child.trace_id for child in children} == {call.trace_id}
 
 
 FORKED = (
@@ -399,16 +398,16 @@ aspects.weaving(driver).stop()
 @pytest.mark.parametrize(
     ("started", "shares"), [("before", ["parent", "child"]), ("after", ["child"])]
 )
-def test_a_service_that_forks(tmp_path, started, shares):
+def test_forked_service_sends_the_spans_of_each_process(tmp_path, started, shares):
     def received(path):
         (tmp_path / "received").touch()
         return 200
 
     with Collector(received) as collector:
         run(FORKED, tmp_path, collector.port, started, tmp_path / "received")
-    told = [each.attributes.get("manila.share_id") for each in collector.spans]
-    assert list(filter(None, told)) == shares
-    # Two processes that write to one connection would break it.
+    sent = [span.attributes.get("manila.share_id") for span in collector.spans]
+    assert list(filter(None, sent)) == shares
+    # Each process has a connection of its own, as two must not share one.
     assert len(set(collector.connections)) == len(shares)
 
 
@@ -455,7 +454,7 @@ trace.get_tracer_provider().shutdown()
 )
 
 
-def test_in_the_trace_of_the_request(tmp_path, collector):
+def test_join_point_is_in_the_trace_of_the_request(tmp_path, collector):
     need_module("oslo_messaging._tracing", "oslo.messaging")
     run(RPC, tmp_path, collector.port, f"http://127.0.0.1:{collector.port}")
     sent, received = "share.create_share_instance", "create_share_instance receive"

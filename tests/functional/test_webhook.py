@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The webhook hook and real servers: TLS, hanging, trickling, killed."""
+"""Tests of the webhook hook with real servers: with TLS, slow, or killed."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ from tests.support import receiver
 from tests.support.config import woven_by
 from tests.support.pages import example
 from tests.support.programs import Program, free_port
-from tests.support.receiver import Receiver, Silent
+from tests.support.receiver import Receiver, SilentServer
 from tests.support.wait import wait_for
 
 EVENT = {"id": "e1", "type": "t", "data": {"share_id": "s1"}}
 
-#: Seconds that a delivery may take in these tests.
-BOUND = 1.0
+#: The webhook_timeout of these tests, in seconds.
+TIME_LIMIT = 1.0
 
-#: How the versions of urllib3 tell of a certificate that is not accepted.
+#: Pattern of the error for an untrusted certificate, in all versions of urllib3.
 UNVERIFIED = "CERTIFICATE_VERIFY_FAILED|CertificateError"
 
 
 class TLS:
-    """An authority, made for the test, and what it has signed."""
+    """A certificate authority for a test, which issues server certificates."""
 
     def __init__(self, directory: Path) -> None:
         self.authority = trustme.CA()
@@ -65,12 +65,12 @@ def server() -> Iterator[Receiver]:
 
 @pytest.fixture
 def new_hook(tmp_path: Path) -> Iterator[Callable[..., Any]]:
-    """Return what makes the hook of a woven driver."""
+    """Return a function that weaves a driver with the hook and returns the hook."""
     with contextlib.ExitStack() as stack:
 
         def new(**options: Any) -> Any:
             text = "\n".join(
-                ["[alpha]", "hook_drivers = webhook", f"webhook_timeout = {BOUND}"]
+                ["[alpha]", "hook_drivers = webhook", f"webhook_timeout = {TIME_LIMIT}"]
                 + [f"{name} = {value}" for name, value in options.items()]
             )
             woven = stack.enter_context(woven_by(text, tmp_path, FakeDriver()))
@@ -79,7 +79,9 @@ def new_hook(tmp_path: Path) -> Iterator[Callable[..., Any]]:
         yield new
 
 
-def test_the_documented_example(tmp_path: Path, tls: TLS) -> None:
+def test_the_documented_example_sends_signed_events_in_order(
+    tmp_path: Path, tls: TLS
+) -> None:
     with Receiver(tls.server("127.0.0.1")) as server:
         text = example(
             "admin/hooks/webhook.rst",
@@ -92,7 +94,7 @@ def test_the_documented_example(tmp_path: Path, tls: TLS) -> None:
             driver.create_share(None, {"id": "i1", "share_id": "s1"})
             driver.extend_share({"id": "i1", "share_id": "s1"}, 2)
             driver.delete_share(None, {"id": "i1", "share_id": "s1"})
-        # They were sent in the background: stopping waits for them.
+        # They were sent in the background; the end of the weaving waits for them.
         assert [event["type"].rpartition("share.")[2] for event in server.events] == [
             "create_share_instance.start",
             "create_share_instance.end",
@@ -107,14 +109,16 @@ def test_the_documented_example(tmp_path: Path, tls: TLS) -> None:
 # TLS
 
 
-def test_a_server_that_is_not_verified(new_hook: Any, tls: TLS) -> None:
+def test_an_untrusted_certificate_fails_the_delivery(new_hook: Any, tls: TLS) -> None:
     with Receiver(tls.server("127.0.0.1")) as server:
         with pytest.raises(DeliveryFailedError, match=UNVERIFIED):
             new_hook(webhook_url=server.url).deliver(EVENT)
         assert server.requests == []
 
 
-def test_a_server_of_another_name(new_hook: Any, tls: TLS) -> None:
+def test_a_certificate_for_another_name_fails_the_delivery(
+    new_hook: Any, tls: TLS
+) -> None:
     with Receiver(tls.server("ops.example.com")) as server:
         hook = new_hook(webhook_url=server.url, webhook_ca_file=tls.ca_file)
         with pytest.raises(DeliveryFailedError, match=UNVERIFIED):
@@ -135,7 +139,9 @@ with woven_by(file.read_text(), directory, FakeDriver()) as driver:
 """
 
 
-def test_a_server_that_is_not_to_be_verified(tls: TLS, tmp_path: Path) -> None:
+def test_without_verification_events_are_sent_and_one_warning_is_logged(
+    tls: TLS, tmp_path: Path
+) -> None:
     with Receiver(tls.server("ops.example.com")) as server:
         file = tmp_path / "text"
         file.write_text(
@@ -150,30 +156,32 @@ def test_a_server_that_is_not_to_be_verified(tls: TLS, tmp_path: Path) -> None:
         )
         assert ran.returncode == 0, ran.stderr
         assert len(server.requests) == 3
-    # It is told once, not with each event.
+    # One warning for three events.
     assert ran.stderr.count("InsecureRequestWarning: ") == 1
 
 
-def test_a_server_without_tls(new_hook: Any, server: Receiver) -> None:
+def test_https_to_a_server_without_tls_fails_the_delivery(
+    new_hook: Any, server: Receiver
+) -> None:
     url = server.url.replace("http:", "https:")
     with pytest.raises(DeliveryFailedError, match="SSLError"):
         new_hook(webhook_url=url).deliver(EVENT)
 
 
-# The bound of time
+# The time limit
 
 
 def fails_in_time(hook: Any) -> DeliveryFailedError:
-    """Deliver an event to a server that goes on for as long as the test does."""
+    """Deliver an event to a server that does not finish, and return the error."""
     with pytest.raises(DeliveryFailedError) as caught:
         hook.deliver(EVENT)
     return caught.value
 
 
-def ends(thread_name: str = "webhook") -> None:
-    """Wait until no thread of a delivery is left."""
+def wait_for_threads(name: str = "webhook") -> None:
+    """Wait until the threads of all deliveries have ended."""
     wait_for(
-        lambda: thread_name not in [each.name for each in threading.enumerate()],
+        lambda: name not in [thread.name for thread in threading.enumerate()],
         "the threads of all deliveries end",
         timeout=10,
     )
@@ -184,19 +192,19 @@ def ends(thread_name: str = "webhook") -> None:
     [
         pytest.param(b"", b"HTTP/1.1 200 OK", id="status"),
         pytest.param(b"HTTP/1.1 200 OK\r\n", b"X-Slow: yes\r\n", id="headers"),
-        pytest.param(b"", b"HTTP/1.1 100 Continue\r\n\r\n", id="interim answers"),
+        pytest.param(b"", b"HTTP/1.1 100 Continue\r\n\r\n", id="interim responses"),
     ],
 )
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_a_server_that_trickles_its_answer(
+def test_a_trickled_response_fails_in_time(
     new_hook: Any, tls: TLS, scheme: str, first: bytes, then: bytes
 ) -> None:
     with Receiver(tls.server("127.0.0.1") if scheme == "https" else None) as server:
         server.answers = [server.trickle(first, then)]
         hook = new_hook(webhook_url=server.url, webhook_ca_file=tls.ca_file)
         assert "http" in str(fails_in_time(hook))
-        # While the server goes on.
-        ends()
+        # The server is still sending.
+        wait_for_threads()
         hook.deliver(EVENT)
         assert len(server.requests) == 2
 
@@ -208,60 +216,58 @@ def test_a_server_that_trickles_its_answer(
         pytest.param(b"1\r\nx\r\n", id="chunks"),
     ],
 )
-def test_a_server_that_trickles_the_body_of_its_answer(
+def test_a_trickled_body_does_not_delay_the_next_delivery(
     new_hook: Any, server: Receiver, then: bytes
 ) -> None:
     length = b"Transfer-Encoding: chunked" if b"\n" in then else b"Content-Length: 9999"
     first = b"HTTP/1.1 200 OK\r\n" + length + b"\r\n\r\n"
     server.answers = [server.trickle(first, then)]
     hook = new_hook(webhook_url=server.url)
-    # It has said that it took the event: whatever it sends more is not heeded.
+    # The status confirms the delivery, and the body is ignored.
     hook.deliver(EVENT)
-    ends()
+    wait_for_threads()
     hook.deliver(EVENT)
     assert len(server.requests) == 2
 
 
-def test_a_server_that_hangs(new_hook: Any, server: Receiver) -> None:
+def test_a_server_that_hangs_fails_in_time(new_hook: Any, server: Receiver) -> None:
     server.answers = [server.hang]
     hook = new_hook(webhook_url=server.url)
     fails_in_time(hook)
-    ends()
+    wait_for_threads()
     hook.deliver(EVENT)
 
 
-def test_no_attempt_begins_when_the_time_is_over(
+def test_no_attempt_begins_after_the_time_limit(
     new_hook: Any, server: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Late(threading.Thread):
+    class LateThread(threading.Thread):
         def run(self) -> None:
-            time.sleep(0.3 * BOUND)
+            time.sleep(0.3 * TIME_LIMIT)
             super().run()
 
-    # As on a machine that is busy with other things.
-    monkeypatch.setattr("hooks.webhook.threading", SimpleNamespace(Thread=Late))
+    # A thread starts late on a busy machine.
+    monkeypatch.setattr("hooks.webhook.threading", SimpleNamespace(Thread=LateThread))
     server.answers = [server.hang]
     fails_in_time(new_hook(webhook_url=server.url))
-    ends()
+    wait_for_threads()
     assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_a_server_that_takes_connections_and_says_nothing(
-    new_hook: Any, scheme: str
-) -> None:
-    server = Silent()
+def test_a_silent_server_fails_in_time(new_hook: Any, scheme: str) -> None:
+    server = SilentServer()
     try:
         fails_in_time(new_hook(webhook_url=f"{scheme}://127.0.0.1:{server.port}/"))
-        ends()
+        wait_for_threads()
     finally:
         server.close()
 
 
-def test_a_server_none_of_whose_addresses_answers(
+def test_a_server_with_several_dead_addresses_fails_in_time(
     new_hook: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    servers = [Silent(full=True) for _ in range(3)]
+    servers = [SilentServer(full=True) for _ in range(3)]
     addresses = [
         (2, 1, 6, "", ("127.0.0.1", server.port))  # AF_INET, SOCK_STREAM, TCP
         for server in servers
@@ -269,13 +275,15 @@ def test_a_server_none_of_whose_addresses_answers(
     monkeypatch.setattr("socket.getaddrinfo", lambda *args, **kwargs: addresses)
     try:
         fails_in_time(new_hook(webhook_url="http://ops.example.com/"))
-        ends()
+        wait_for_threads()
     finally:
         for server in servers:
             server.close()
 
 
-def test_a_body_without_an_end(new_hook: Any, server: Receiver) -> None:
+def test_an_endless_body_does_not_delay_the_delivery(
+    new_hook: Any, server: Receiver
+) -> None:
     def flood(handler: Any) -> None:
         handler.raw(b"HTTP/1.1 200 OK\r\n\r\n")
         while not server.ended.is_set():
@@ -285,10 +293,12 @@ def test_a_body_without_an_end(new_hook: Any, server: Receiver) -> None:
     new_hook(webhook_url=server.url).deliver(EVENT)
 
 
-# Servers that come and go
+# Restarts and forks
 
 
-def test_a_server_that_is_restarted(new_hook: Any, tmp_path: Path) -> None:
+def test_a_delivery_succeeds_after_a_restart_of_the_server(
+    new_hook: Any, tmp_path: Path
+) -> None:
     port, taken = free_port(), tmp_path / "taken"
     command = [sys.executable, str(receiver.__file__), str(port), str(taken)]
 
@@ -301,18 +311,18 @@ def test_a_server_that_is_restarted(new_hook: Any, tmp_path: Path) -> None:
         hook.deliver({**EVENT, "id": "e1"})
     finally:
         first.kill()
-    # It is not there when the delivery begins, and comes back in its time.
+    # The server is down when the delivery begins, and starts before its time limit.
     again = threading.Thread(target=hook.deliver, args=({**EVENT, "id": "e2"},))
     again.start()
     second = start()
     try:
         again.join(30)
-        assert [each["id"] for each in receiver.events_in(taken)] == ["e1", "e2"]
+        assert [event["id"] for event in receiver.events_in(taken)] == ["e1", "e2"]
     finally:
         second.kill()
 
 
-def test_a_child_process_has_connections_of_its_own(
+def test_a_child_process_opens_its_own_connection(
     new_hook: Any, server: Receiver
 ) -> None:
     hook = new_hook(webhook_url=server.url)
@@ -325,8 +335,8 @@ def test_a_child_process_has_connections_of_its_own(
             os._exit(0)
     os.waitpid(child, 0)
     hook.deliver(EVENT)
-    mine, childs, again = (request.client for request in server.requests)
-    assert mine == again != childs
+    before, child_client, after = (request.client for request in server.requests)
+    assert before == after != child_client
 
 
 EVENTLET = """
@@ -371,14 +381,16 @@ EVENTLET = """
         try:
             driver.create_share(None, {"id": "late"})
         except DeliveryFailedError as error:
-            print("not delivered:", error)
-    # It waits without holding up the others.
+            print("failed:", error)
+    # The other green threads run while the hook waits.
     print("turns:", len(turns) > 3)
 """
 
 
-def test_under_eventlet(server: Receiver, tmp_path: Path) -> None:
-    silent = Silent()
+def test_a_delivery_under_eventlet_does_not_block_other_green_threads(
+    server: Receiver, tmp_path: Path
+) -> None:
+    silent = SilentServer()
     try:
         ran = subprocess.run(
             [
@@ -393,11 +405,11 @@ def test_under_eventlet(server: Receiver, tmp_path: Path) -> None:
     finally:
         silent.close()
     assert ran.returncode == 0, ran.stderr
-    told = [event["data"]["share_id"] for event in server.events]
-    assert told == [
+    delivered = [event["data"]["share_id"] for event in server.events]
+    assert delivered == [
         f"{dispatch}-{n}"
         for dispatch in ("inline", "background", "durable")
         for n in range(10)
     ]
-    assert "not delivered: http://127.0.0.1:" in ran.stdout
+    assert "failed: http://127.0.0.1:" in ran.stdout
     assert "turns: True" in ran.stdout

@@ -43,7 +43,7 @@ CONTENTS = (
     *("CONTRIBUTING.rst", "HACKING.rst", "LICENSE", "README.rst", "SECURITY.md"),
     *("doc/source/conf.py", "etc/manila-aspects.conf.sample", "tox.ini"),
     *("releasenotes/config.yaml", "tests/unit/cli/test_check_cases.py"),
-    "tests/unit/cli/check_cases/a_right_configuration.txt",
+    "tests/unit/cli/check_cases/a_valid_configuration.txt",
 )
 
 #: A configuration for the hook that ``new-hook`` writes, around any class.

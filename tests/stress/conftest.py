@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How much of it: little in the default run, all of it with ``tox -e stress``."""
+"""The number of calls: small in the default run, large with ``tox -e stress``."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--calls",
         type=int,
         default=10_000,
-        help="woven calls of each test of this directory",
+        help="number of woven calls in each test of this directory",
     )
 
 
 @pytest.fixture
 def calls(request: pytest.FixtureRequest) -> int:
-    """How many woven calls a test makes."""
+    """The number of woven calls that a test makes."""
     count: int = request.config.getoption("--calls")
     return count

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whatever stands in a file: the hooks are woven, or there is a HookConfigError."""
+"""Any configuration is woven or raises a HookConfigError."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OPTIONS = [option.name for option in section_options + hook_options + instance_o
 OWN = ["color", "depth", "pin", "audit_log_path", "audit_format", "webhook_url"]
 
 FIXTURES = "tests.support.entries"
-WHAT = [
+ENTRIES = [
     *("audit", "guard", "webhook", "no_such_hook", "aspects", "aspects:HookBase"),
     *("aspects.HookBase", "aspects:weave", "aspects:", ":HookBase", "os:path", "a:b:c"),
     *(f"{FIXTURES}.recording:{name}" for name in ("Recorder", "Upstream", "Nothing")),
@@ -30,8 +30,8 @@ WHAT = [
     *(f"{FIXTURES}.recording", "..", "a.", ".a", "=", "x=", "=x", "a=b=c"),
 ]
 
-# What oslo.config reads as one value in one line; it has answers of its own to what
-# is no configuration file at all.
+# Text that oslo.config reads as one value on one line. oslo.config itself rejects files
+# that it cannot parse.
 _word = st.text(
     st.characters(codec="utf-8", exclude_categories=["Cc", "Zl", "Zp", "Cs"]),
     max_size=12,
@@ -46,12 +46,12 @@ _plain = st.one_of(
     st.sampled_from(["background", "durable", "create_*", "[", "*", "periodic"]),
     st.sampled_from(["!create_*", "!", "!periodic", "deny", "warn", "$alpha.depth"]),
     st.sampled_from(["__init__", "__class__", "__getattribute__", "_self_weaving"]),
-    # Also of itself.
+    # An option may refer to itself.
     st.sampled_from(OPTIONS).map("${}".format),
 )
 _entry = st.one_of(
-    st.sampled_from(WHAT),
-    st.builds("{}={}".format, st.sampled_from("abc"), st.sampled_from(WHAT)),
+    st.sampled_from(ENTRIES),
+    st.builds("{}={}".format, st.sampled_from("abc"), st.sampled_from(ENTRIES)),
     _word,
 )
 _list = st.lists(st.one_of(_entry, _plain), max_size=4).map(", ".join)
@@ -64,7 +64,7 @@ _section = st.tuples(
     st.lists(_line, max_size=6),
 ).map(lambda section: "\n".join([f"[{section[0]}]", *section[1]]))
 files = st.lists(_section, max_size=4).map(
-    # Something to begin with, so that most of what follows matters.
+    # A valid chain first, so that most of the random lines have an effect.
     lambda sections: "\n".join(
         [f"[alpha]\nhook_drivers = a={FIXTURES}.recording:Recorder", *sections, ""]
     )
@@ -78,10 +78,10 @@ def _quiet() -> Iterator[None]:
     logging.disable(logging.NOTSET)
 
 
-def read(file: Path) -> Any:
-    """Weave what a file says.
+def weave(file: Path) -> Any:
+    """Weave a driver as a file configures it.
 
-    :raises aspects.HookConfigError: if it is wrong
+    :raises aspects.HookConfigError: if the configuration is invalid
     """
     conf = cfg.ConfigOpts()
     conf(["--config-file", str(file)], default_config_dirs=[])
@@ -89,12 +89,12 @@ def read(file: Path) -> Any:
     return aspects.weave_from_config(Driver(), section, "node1@alpha"), conf
 
 
-def test_nothing_but_hook_config_error(calls: int) -> None:
+def test_an_invalid_configuration_raises_only_hook_config_error(calls: int) -> None:
     examples = calls // 10 if calls >= 1_000_000 else 200
-    # Hypothesis remembers each of a run, and gets slower with them.
+    # Hypothesis remembers all examples of a run and slows down with their number.
     runs = max(1, examples // 1000)
     seen: set[tuple[str, str]] = set()
-    refused = woven = 0
+    rejected = woven = 0
 
     @settings(
         max_examples=examples // runs,
@@ -104,15 +104,15 @@ def test_nothing_but_hook_config_error(calls: int) -> None:
     )
     @given(first=files, then=files)
     def check(first: str, then: str) -> None:
-        nonlocal refused, woven
+        nonlocal rejected, woven
         seen.add((first, then))
         with tempfile.TemporaryDirectory() as directory:
             file = Path(directory, "service.conf")
             file.write_text(first, "utf-8")
             try:
-                driver, conf = read(file)
+                driver, conf = weave(file)
             except aspects.HookConfigError as error:
-                refused += 1
+                rejected += 1
                 for problem in error.problems:
                     assert problem.section.partition(":")[0] in ("alpha", "DEFAULT")
                     assert problem.option in OPTIONS + OWN
@@ -120,7 +120,7 @@ def test_nothing_but_hook_config_error(calls: int) -> None:
                     assert "\n" not in str(problem)
                 return
             woven += 1
-            # And after an edit it goes on, whatever was edited.
+            # Any edit leaves a driver that works.
             file.write_text(then, "utf-8")
             conf.mutate_config_files()
             driver.further(object())
@@ -129,5 +129,5 @@ def test_nothing_but_hook_config_error(calls: int) -> None:
     while len(seen) < examples:
         seed(number)(check)()
         number += 1
-    assert refused > examples // 20
+    assert rejected > examples // 20
     assert woven > examples // 20

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hooks run between their start and their stop, whatever is changed meanwhile.
+"""Hooks run only between their start and their stop while chains and switches change.
 
-Eight threads, or as many coroutines, call while hooks enter and leave the chain and
-switches are set. Each hook checks every use of it.
+Eight threads or eight coroutines make calls, while other threads add and remove hooks
+and set switches. Each hook checks every use of it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def _quiet() -> Iterator[None]:
 
 
 class Guarded(aspects.HookBase):
-    """Reports each use outside of its life, and each start and stop."""
+    """Records each use outside of its life, and each start and stop."""
 
     def __init__(self, name: str, faults: list[str]) -> None:
         super().__init__(None, "node1@alpha")
@@ -57,21 +57,19 @@ class Guarded(aspects.HookBase):
             self.faults.append(f"{self.instance_name} was stopped twice")
         self.life.append("stop")
         if self._uses:
-            self.faults.append(
-                f"{self.instance_name} was stopped during a {self._uses}"
-            )
+            self.faults.append(f"{self.instance_name} was stopped during {self._uses}")
         self.delays.append(time.monotonic() - max(self.left, self.last_use))
 
     @contextlib.contextmanager
-    def using(self, what: str) -> Iterator[None]:
-        self._uses.append(what)
+    def using(self, use: str) -> Iterator[None]:
+        self._uses.append(use)
         if self.life[-1:] != ["start"]:
-            self.faults.append(f"{self.instance_name}: {what} after {self.life[-1:]}")
+            self.faults.append(f"{self.instance_name}: {use} after {self.life[-1:]}")
         try:
             yield
         finally:
             if self.life[-1:] != ["start"]:
-                self.faults.append(f"{self.instance_name}: {what} did not end in time")
+                self.faults.append(f"{self.instance_name}: {use} outlasted the hook")
             self.last_use = time.monotonic()
             self._uses.pop()
 
@@ -96,7 +94,7 @@ class Guarded(aspects.HookBase):
 
 
 class Driver:
-    """Fails now and then."""
+    """Fails in some calls."""
 
     def create_share(self, context: list[Any], share: int) -> int:
         if share % 11 == 0:
@@ -107,7 +105,7 @@ class Driver:
 
 
 class CoroutineDriver:
-    """The same, awaited."""
+    """Fails in some calls, which are coroutines."""
 
     async def create_share(self, context: list[Any], share: int) -> int:
         await asyncio.sleep(0)
@@ -116,13 +114,13 @@ class CoroutineDriver:
         return share
 
 
-class Unrest:
-    """Changes hooks and switches of a woven driver, each in a thread of its own."""
+class Churn:
+    """Changes the hooks and switches of a woven driver, in several threads."""
 
     def __init__(self, driver: Any) -> None:
         self.faults: list[str] = []
         self.all: list[Guarded] = []
-        # One hook for each thread that sets switches: it stays in the chain.
+        # These hooks stay in the chain; a thread sets the switches of each.
         self.kept = [self.new(f"kept-{number}") for number in range(2)]
         self.woven = aspects.weave(driver, self.kept, backend="alpha")
         self.weaving = aspects.weaving(self.woven)
@@ -144,7 +142,7 @@ class Unrest:
         self.all.append(hook)
         return hook
 
-    def __enter__(self) -> Unrest:
+    def __enter__(self) -> Churn:
         for thread in self.threads:
             thread.start()
         return self
@@ -155,38 +153,38 @@ class Unrest:
             thread.join()
 
     def replace(self) -> None:
-        """Let hooks enter and leave; some come back while they leave."""
+        """Add and remove hooks; some return while they are being stopped."""
         draw = random.Random(7)
         visitors: list[Guarded] = []
         for number in range(10**9):
             if self.stopping.is_set():
                 return
-            here = [each for each in visitors if draw.random() < 0.5]
+            here = [hook for hook in visitors if draw.random() < 0.5]
             returning = draw.random() < 0.3
             if not returning:
                 here.append(self.new(f"visitor-{number}"))
             hooks = [*self.kept, *here]
             draw.shuffle(hooks)
             now = time.monotonic()
-            for each in visitors:
-                if each not in here:
-                    each.left = now
+            for hook in visitors:
+                if hook not in here:
+                    hook.left = now
             self.weaving.replace(hooks, lambda: None)
-            visitors = [*here, *(each for each in visitors[-2:] if each not in here)]
+            visitors = [*here, *(hook for hook in visitors[-2:] if hook not in here)]
             self.replaced += 1
             time.sleep(0.001)
 
     def switch(self, hook: Guarded) -> None:
-        """Set a switch of a hook, which takes effect with the next call."""
+        """Set switches of a hook, and check that the next call follows them."""
         draw = random.Random(hook.instance_name)
         while not self.stopping.is_set():
             enabled = draw.random() < 0.5
             hook.pre_hooks_enabled = enabled
             hook.hook_slow_seconds = draw.random() * 1000
             seen: list[Any] = []
-            made = self.woven.create_share(seen, 1)
-            if asyncio.iscoroutine(made):
-                asyncio.run(made)
+            result = self.woven.create_share(seen, 1)
+            if asyncio.iscoroutine(result):
+                asyncio.run(result)
             if ((hook.instance_name, "pre") in seen) is not enabled:
                 self.faults.append(f"a switch of {hook.instance_name} was lost")
             if seen.count((hook.instance_name, "completion")) != 1:
@@ -196,14 +194,17 @@ class Unrest:
             time.sleep(0.001)
 
     def measure(self) -> None:
-        """Measure how late a thread of this process runs."""
+        """Measure the maximum delay of a thread of this process."""
         while not self.stopping.is_set():
             began = time.monotonic()
             time.sleep(0.01)
             self.lateness = max(self.lateness, time.monotonic() - began - 0.01)
 
     def check(self, before: set[threading.Thread]) -> None:
-        """Check what can be said when all is quiet again."""
+        """Stop the hooks, then check that each was started and stopped in time.
+
+        :param before: threads that ran before the test
+        """
         for hook in self.weaving.hooks:
             hook.left = time.monotonic()
         self.weaving.stop()
@@ -216,29 +217,28 @@ class Unrest:
             if starts != stops or (hook in self.kept and stops != 1):
                 self.faults.append(f"{hook.instance_name}: {hook.life}")
         assert not self.faults, (len(self.faults), self.faults[:5])
-        # In a second of the last call, as far as this machine lets a thread run.
+        # Within a second of the last call, allowing for delays of threads.
         delays = [delay for hook in self.all for delay in hook.delays[:1]]
         assert max(delays) < 1 + 10 * self.lateness, (max(delays), self.lateness)
         assert self.replaced > 3
         assert self.switched > 10
 
 
-def call(unrest: Unrest, numbers: range) -> None:
+def make_calls(churn: Churn, numbers: range) -> None:
     for number in numbers:
         seen: list[Any] = []
         with contextlib.suppress(OSError):
-            unrest.woven.create_share(seen, number)
-        check_call(unrest, seen)
+            churn.woven.create_share(seen, number)
+        check_call(churn, seen)
 
 
-def check_call(unrest: Unrest, seen: list[Any]) -> None:
-    hooks = [name for name, _ in seen]
-    for name in set(hooks):
+def check_call(churn: Churn, seen: list[Any]) -> None:
+    for name in {name for name, _ in seen}:
         if seen.count((name, "completion")) != 1:
-            unrest.faults.append(f"{name} did not have one completion: {seen}")
+            churn.faults.append(f"{name} did not have exactly one completion: {seen}")
 
 
-def shares_of(calls: int) -> list[range]:
+def batches_of(calls: int) -> list[range]:
     return [range(first, calls, THREADS) for first in range(THREADS)]
 
 
@@ -254,28 +254,30 @@ def many_thread_switches() -> Iterator[None]:
 
 def test_hooks_run_only_between_start_and_stop_in_threads(calls: int) -> None:
     before = set(threading.enumerate())
-    unrest = Unrest(Driver())
-    with many_thread_switches(), unrest, futures.ThreadPoolExecutor(THREADS) as pool:
-        made = [pool.submit(call, unrest, numbers) for numbers in shares_of(calls)]
-        for each in made:
-            each.result()
-    unrest.check(before)
+    churn = Churn(Driver())
+    with many_thread_switches(), churn, futures.ThreadPoolExecutor(THREADS) as pool:
+        jobs = [
+            pool.submit(make_calls, churn, numbers) for numbers in batches_of(calls)
+        ]
+        for job in jobs:
+            job.result()
+    churn.check(before)
 
 
 def test_hooks_run_only_between_start_and_stop_in_coroutines(calls: int) -> None:
     before = set(threading.enumerate())
-    unrest = Unrest(CoroutineDriver())
+    churn = Churn(CoroutineDriver())
 
     async def call_all(numbers: range) -> None:
         for number in numbers:
             seen: list[Any] = []
             with contextlib.suppress(OSError):
-                await unrest.woven.create_share(seen, number)
-            check_call(unrest, seen)
+                await churn.woven.create_share(seen, number)
+            check_call(churn, seen)
 
     async def main() -> None:
-        await asyncio.gather(*map(call_all, shares_of(calls)))
+        await asyncio.gather(*map(call_all, batches_of(calls)))
 
-    with many_thread_switches(), unrest:
+    with many_thread_switches(), churn:
         asyncio.run(main())
-    unrest.check(before)
+    churn.check(before)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Many random configurations, read as the model of the look-up order reads them."""
+"""Random configurations have the values that a model of the look-up order predicts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given, seed, settings
 
-from tests.unit.config.test_lookup_model import QUICKLY, check, configurations
+from tests.unit.config.test_lookup_model import WITHOUT_SHRINKING, check, configurations
 
 
 @pytest.fixture(autouse=True)
@@ -20,15 +20,15 @@ def _quiet() -> Iterator[None]:
     logging.disable(logging.NOTSET)
 
 
-def test_values_are_those_of_the_model(calls: int) -> None:
+def test_random_configurations_have_the_values_of_the_model(calls: int) -> None:
     examples = calls // 100
-    # Hypothesis remembers each of a run, and gets slower with them.
-    run = min(examples, 1000)
+    # Hypothesis remembers all examples of a run and slows down with their number.
+    size = min(examples, 1000)
 
-    @settings(QUICKLY, max_examples=run, derandomize=False)
+    @settings(WITHOUT_SHRINKING, max_examples=size, derandomize=False)
     @given(configurations)
     def compare(configuration: tuple[Any, ...]) -> None:
         check(configuration)
 
-    for number in range(0, examples, run):
+    for number in range(0, examples, size):
         seed(number)(compare)()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Nothing grows with the calls, and nothing outlives its users."""
+"""Memory does not grow with calls, and no object outlives its users."""
 
 from __future__ import annotations
 
@@ -20,20 +20,21 @@ from oslo_config import cfg
 
 import aspects
 
-#: Calls that everything which is kept once may take to be there.
+#: Calls before the first measurement, which fill caches.
 FIRST = 10_000
 
 
-#: What a third of the calls may add to the process: of 8 bytes a call, a third of a
-#: million would be 2,600.
-KIB = 1024
+#: KiB by which the process may grow in a third of the calls. A leak of 8 bytes a call
+#: is 2,600 KiB in a third of a million calls.
+MAX_GROWTH = 1024
 
 
-def noise(calls: int) -> int:
-    """Return how many blocks of memory may be there more after so many calls.
+def max_blocks(calls: int) -> int:
+    """Return the number of memory blocks by which the process may grow.
 
-    Some come and go, as in a dict that is made anew, or are kept by the interpreter;
-    of what a call keeps, not even one thousandth is let pass.
+    The interpreter keeps some blocks, and others come and go, for example when a
+    dictionary is rebuilt. In the full run, a leak of one block in a thousand calls
+    exceeds the limit.
     """
     return 100 + calls // 2000
 
@@ -46,11 +47,11 @@ def _quiet() -> object:
 
 
 class Data:
-    """What a pre action returns, an argument, a result: watched, not counted."""
+    """The data of a pre method, an argument or a result, watched by weak references."""
 
 
 class Hook(aspects.HookBase):
-    """Does everything that a hook can do, one after the other."""
+    """Returns data, updates results and fails, in turn."""
 
     def __init__(self) -> None:
         super().__init__(None, "node1@alpha")
@@ -102,8 +103,8 @@ class Driver:
         return share
 
 
-def taken() -> tuple[int, int]:
-    """Return how many blocks of memory are taken, and how many KiB the process has."""
+def memory() -> tuple[int, int]:
+    """Return the number of allocated memory blocks and the process size in KiB."""
     gc.collect()
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return sys.getallocatedblocks(), pages * resource.getpagesize() // 1024
@@ -119,37 +120,39 @@ def run(coroutine: Any) -> Any:
 def check_growth(
     call: Callable[[], Any], calls: int, end: Callable[[], Any] = lambda: None
 ) -> None:
-    """Check that memory does not grow with the calls after the first.
+    """Check that memory does not grow with the number of calls.
 
-    What grows with them does so in each third of them; what comes and goes does not.
+    A leak shows in each third of the calls; blocks that come and go do not.
 
     :param call: makes a call
-    :param calls: how many calls
-    :param end: ends what they have left to be done
+    :param calls: number of calls
+    :param end: waits for the work that the calls have queued
     """
 
-    def times(count: int) -> None:
+    def repeat(count: int) -> None:
         for _ in range(count):
             with contextlib.suppress(LookupError):
                 call()
         end()
 
-    times(FIRST)
-    measured = [taken()]
+    repeat(FIRST)
+    measured = [memory()]
     for _ in range(3):
-        times(calls // 3)
-        measured.append(taken())
+        repeat(calls // 3)
+        measured.append(memory())
     grown = [
         (after[0] - before[0], after[1] - before[1])
         for before, after in itertools.pairwise(measured)
     ]
-    assert min(blocks for blocks, _ in grown) < noise(calls // 3), grown
-    assert min(kib for _, kib in grown) < KIB, grown
+    assert min(blocks for blocks, _ in grown) < max_blocks(calls // 3), grown
+    assert min(kib for _, kib in grown) < MAX_GROWTH, grown
 
 
 @pytest.mark.parametrize("operations", [("*",), ("create_*", "allow_access")])
 @pytest.mark.parametrize("background", [False, True])
-def test_no_growth(calls: int, operations: tuple[str, ...], background: bool) -> None:
+def test_memory_does_not_grow_with_calls(
+    calls: int, operations: tuple[str, ...], background: bool
+) -> None:
     hooks = [Hook(), Hook()]
     for hook in hooks:
         hook.hook_operations = operations
@@ -163,27 +166,27 @@ def test_no_growth(calls: int, operations: tuple[str, ...], background: bool) ->
         woven.update_access(context, {}, [], [{"access_key": "x"}], delete_rules=[])
         woven.create_share(context, {"id": 1}, share_server=None)
 
-    # Two woven calls each; those in the background wait for their turn.
+    # Each repetition makes two woven calls. Calls in the background take longer.
     if background:
         check_growth(call, calls // 8, hooks[1].dispatcher.stop)  # type: ignore
     else:
         check_growth(call, calls // 2)
 
 
-def test_no_growth_of_coroutines(calls: int) -> None:
+def test_memory_does_not_grow_with_coroutines(calls: int) -> None:
     woven = aspects.weave(Driver(), [Hook()], "alpha")
     context = object()
     check_growth(lambda: run(woven.delete_share(context, "s")), calls // 10)
 
 
-def test_no_growth_of_ticks(calls: int) -> None:
+def test_memory_does_not_grow_with_ticks(calls: int) -> None:
     hook = Hook()
     hook.periodic_hooks_enabled = True
     woven = aspects.weave(Driver(), [hook], "alpha")
     check_growth(lambda: aspects.tick(woven, None, []), calls // 10)
 
 
-def test_no_growth_of_woven_drivers(calls: int) -> None:
+def test_memory_does_not_grow_with_woven_drivers(calls: int) -> None:
     hook = Hook()
 
     def weave() -> None:
@@ -192,15 +195,15 @@ def test_no_growth_of_woven_drivers(calls: int) -> None:
     check_growth(weave, calls // 10)
 
 
-@pytest.mark.parametrize("ending", ["returned", "raised"])
-def test_nothing_of_a_call_outlives_it(ending: str) -> None:
+@pytest.mark.parametrize("outcome", ["returned", "raised"])
+def test_no_object_of_a_call_outlives_it(outcome: str) -> None:
     driver, hook = Driver(), Hook()
-    if ending == "raised":
+    if outcome == "raised":
         driver.calls = 49
     woven = aspects.weave(driver, [hook], "alpha")
     argument = Data()
     alive = weakref.ref(argument)
-    # Without the collector: no cycle may keep anything.
+    # Disable the collector: a reference cycle would keep objects alive.
     gc.disable()
     try:
         with contextlib.suppress(LookupError):
@@ -211,7 +214,7 @@ def test_nothing_of_a_call_outlives_it(ending: str) -> None:
         assert alive() is None
         left = [weakref.ref(driver), weakref.ref(hook)]
         del driver, hook, woven
-        assert [each() for each in left] == [None, None]
+        assert [reference() for reference in left] == [None, None]
     finally:
         gc.enable()
 
@@ -236,7 +239,7 @@ def options_of(file: Path) -> cfg.ConfigOpts:
 
 
 @pytest.mark.parametrize("mutated", [False, True])
-def test_options_keep_nothing_of_the_hooks(file: Path, mutated: bool) -> None:
+def test_options_keep_neither_hooks_nor_driver_alive(file: Path, mutated: bool) -> None:
     conf = options_of(file)
     woven = from_section(conf)
     if mutated:
@@ -245,10 +248,10 @@ def test_options_keep_nothing_of_the_hooks(file: Path, mutated: bool) -> None:
     alive.append(weakref.ref(aspects.unweave(woven)))
     del woven
     gc.collect()
-    assert [each() for each in alive] == [None, None, None]
+    assert [reference() for reference in alive] == [None, None, None]
 
 
-def test_nothing_keeps_the_options(file: Path) -> None:
+def test_hooks_do_not_keep_the_options_alive(file: Path) -> None:
     conf = options_of(file)
     woven = from_section(conf)
     conf.mutate_config_files()
@@ -258,7 +261,7 @@ def test_nothing_keeps_the_options(file: Path) -> None:
     assert alive() is None
 
 
-def test_background_ends_with_its_hook() -> None:
+def test_a_stopped_hook_leaves_no_thread_and_is_freed() -> None:
     hook = Hook()
     hook.dispatcher = aspects.Background("hook of alpha")
     woven = aspects.weave(Driver(), [hook], "alpha")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every call has the endings that the rules give for the chain it began with."""
+"""Each call runs the completions that the model predicts for its chain."""
 
 from __future__ import annotations
 
@@ -22,38 +22,36 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(autouse=True)
 def _quiet() -> object:
-    """Keep a million lines of log out of the memory."""
+    """Disable logging: pytest would keep a million lines in memory."""
     logging.disable(logging.CRITICAL)
     yield
     logging.disable(logging.NOTSET)
 
 
-def shares_of(calls: int) -> list[range]:
+def batches_of(calls: int) -> list[range]:
     """Divide the numbers of the calls among the threads."""
     return [range(first, calls, THREADS) for first in range(THREADS)]
 
 
-def test_threads(calls: int, tmp_path: Path) -> None:
+def test_calls_match_the_model_with_threads(calls: int, tmp_path: Path) -> None:
     world = World(tmp_path)
     stop = threading.Event()
-    unrest = threading.Thread(
-        target=world.unrest, args=(stop, lambda: time.sleep(0.001))
-    )
+    churn = threading.Thread(target=world.churn, args=(stop, lambda: time.sleep(0.001)))
     before = sys.getswitchinterval()
-    # As often as can be, so that threads meet in the middle of things.
+    # Switch threads as often as possible, so that they interleave within a call.
     sys.setswitchinterval(1e-5)
-    unrest.start()
+    churn.start()
     try:
         with futures.ThreadPoolExecutor(THREADS) as pool:
-            made = [
-                pool.submit(world.make, iter(numbers), lambda: time.sleep(0))
-                for numbers in shares_of(calls)
+            jobs = [
+                pool.submit(world.make_calls, iter(numbers), lambda: time.sleep(0))
+                for numbers in batches_of(calls)
             ]
-            for each in made:
-                each.result()
+            for job in jobs:
+                job.result()
     finally:
         stop.set()
-        unrest.join()
+        churn.join()
         sys.setswitchinterval(before)
     assert world.reloads > 1
     assert world.switched > 10
@@ -63,26 +61,26 @@ GREEN = """
 import eventlet
 eventlet.monkey_patch()
 import logging, pathlib, sys, threading
-from tests.stress.test_threads import shares_of
+from tests.stress.test_threads import batches_of
 from tests.stress.world import World
 logging.disable(logging.CRITICAL)
 world = World(pathlib.Path(sys.argv[1]))
 stop = threading.Event()
 pause = lambda: eventlet.sleep(0)
-unrest = eventlet.spawn(world.unrest, stop, pause)
-made = [
-    eventlet.spawn(world.make, iter(numbers), pause)
-    for numbers in shares_of(int(sys.argv[2]))
+churn = eventlet.spawn(world.churn, stop, pause)
+jobs = [
+    eventlet.spawn(world.make_calls, iter(numbers), pause)
+    for numbers in batches_of(int(sys.argv[2]))
 ]
-for each in made:
-    each.wait()
+for job in jobs:
+    job.wait()
 stop.set()
-unrest.wait()
+churn.wait()
 assert world.reloads > 1 and world.switched > 10
 """
 
 
-def test_green_threads(calls: int, tmp_path: Path) -> None:
+def test_calls_match_the_model_with_green_threads(calls: int, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", GREEN, str(tmp_path), str(calls)],
         cwd=ROOT,

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Calls whose hooks fail at random, and what the rules say of each.
+"""Calls whose hooks fail at random, and a model that predicts each call.
 
-Whether an action fails is a function of the call, the hook and the kind of action.
-So what a call has to do can be told from the switches alone, and is told here a
-second time, in the plainest words.
+Whether a hook method fails depends only on the call, the hook and the method.
+:func:`expected` can therefore predict a call from the switches alone. It is a second
+implementation of the call protocol, in the plainest form.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ import aspects
 
 HOOKS = ("one", "two", "three")
 
-#: How many of a thousand actions, and of a thousand driver calls, fail.
+#: Number of failures in a thousand hook methods or driver calls.
 FAILURES = 4
 
 
 class Switches(NamedTuple):
-    """What is switched on of one hook."""
+    """The switches of one hook."""
 
     pre: bool = True
     post: bool = True
@@ -36,7 +36,7 @@ class Switches(NamedTuple):
     suppress_post: bool = False
 
 
-#: The hooks of a chain in order, and what is on of each.
+#: The hooks of a chain in order, with their switches.
 State = tuple[tuple[str, Switches], ...]
 
 OPTIONS = Switches(
@@ -53,95 +53,95 @@ ATTRIBUTES = Switches(
 )
 
 
-def fails(number: int, who: str, action: str) -> bool:
-    """Tell whether an action of a call fails."""
-    return zlib.crc32(f"{number}{who}{action}".encode()) % 1000 < FAILURES
+def fails(number: int, name: str, method: str) -> bool:
+    """Return whether a method of a hook, or the driver, fails in a call."""
+    return zlib.crc32(f"{number}{name}{method}".encode()) % 1000 < FAILURES
 
 
-class Failed(Exception):
-    """An action, or the driver, failed."""
+class InjectedError(Exception):
+    """Raised by a hook method or the driver when it is to fail."""
 
 
 class Call:
-    """One call: the context that its hooks get, where they write what they do."""
+    """One call: its context, in which the hooks and the driver record their methods."""
 
     def __init__(self, number: int, pause: Callable[[], None]) -> None:
         self.number = number
         self.pause = pause
         self.done: list[tuple[str, str]] = []
 
-    def act(self, who: str, action: str) -> None:
-        """Do one action: note it, and fail if it is to."""
-        self.done.append((who, action))
+    def run(self, name: str, method: str) -> None:
+        """Record a method of a hook or of the driver, and fail if it is to."""
+        self.done.append((name, method))
         if self.number % 7 == 0:
             self.pause()
-        if fails(self.number, who, action):
-            raise Failed(f"{action} of {who} in call {self.number}")
+        if fails(self.number, name, method):
+            raise InjectedError(f"{method} of {name} in call {self.number}")
 
 
 class Driver:
     """A share driver."""
 
     def create_share(self, context: Call, share: Any) -> int:
-        context.act("driver", "call")
+        context.run("driver", "call")
         return context.number
 
 
 class StressHook(aspects.HookBase):
-    """Writes what it does into the call's context."""
+    """Records its methods in the context of the call."""
 
     def _execute_pre_hook(self, context, func_name, *args, **kwargs):
-        context.act(self.instance_name, "pre")
+        context.run(self.instance_name, "pre")
         return context.number, self.instance_name
 
     def _execute_post_hook(self, context, func_name, data, results, *args, **kwargs):
         self._check(context, data)
-        context.act(self.instance_name, "post")
+        context.run(self.instance_name, "post")
 
     def _execute_error_hook(self, context, func_name, data, error, *args, **kwargs):
         self._check(context, data)
-        context.act(self.instance_name, "error")
+        context.run(self.instance_name, "error")
 
     def _check(self, context: Call, data: Any) -> None:
         if isinstance(data, tuple):
-            # Not those of another call, or of another hook.
+            # The data of another call or another hook would differ.
             assert data == (context.number, self.instance_name)
 
     def _execute_periodic_hook(self, context, periodic_hook_data, *args, **kwargs):
         pass
 
 
-def due(number: int, state: State) -> tuple[list[tuple[str, str]], bool]:
-    """Return what a call has to do, and whether it returns, by the rules."""
+def expected(number: int, state: State) -> tuple[list[tuple[str, str]], bool]:
+    """Return the methods that a call runs in order, and whether the call returns."""
     done: list[tuple[str, str]] = []
     owed: list[tuple[str, Switches]] = []
 
-    def act(who: str, action: str) -> bool:
-        done.append((who, action))
-        return not fails(number, who, action)
+    def run(name: str, method: str) -> bool:
+        done.append((name, method))
+        return not fails(number, name, method)
 
     def fail() -> tuple[list[tuple[str, str]], bool]:
-        for who, on in reversed(owed):
+        for name, on in reversed(owed):
             if on.post:
-                act(who, "error")
+                run(name, "error")
         return done, False
 
-    on_now = [(who, on) for who, on in state if on.pre or on.post]
-    for who, on in on_now:
-        if on.pre and not act(who, "pre") and not on.suppress_pre:
+    enabled = [(name, on) for name, on in state if on.pre or on.post]
+    for name, on in enabled:
+        if on.pre and not run(name, "pre") and not on.suppress_pre:
             return fail()
-        owed.append((who, on))
-    if not act("driver", "call"):
+        owed.append((name, on))
+    if not run("driver", "call"):
         return fail()
-    for who, on in on_now:
+    for name, on in enabled:
         del owed[0]
-        if on.post and not act(who, "post") and not on.suppress_post:
+        if on.post and not run(name, "post") and not on.suppress_post:
             return fail()
     return done, True
 
 
 class World:
-    """A woven driver, and the states that its switches have had."""
+    """A woven driver, and all states that its chain has had."""
 
     def __init__(self, directory: Path) -> None:
         self._random = random.Random(4)
@@ -163,19 +163,19 @@ class World:
         self._file.write_text(text, "utf-8")
 
     def switch(self) -> None:
-        """Set one switch of one hook."""
+        """Invert one switch of one hook."""
         state = list(self.states[-1])
-        at, which = self._random.randrange(len(state)), self._random.randrange(4)
-        name, on = state[at]
-        value = not on[which]
-        state[at] = name, on._replace(**{Switches._fields[which]: value})
-        hook = aspects.weaving(self.woven).hooks[at]
-        setattr(hook, ATTRIBUTES[which], value)
+        index, switch = self._random.randrange(len(state)), self._random.randrange(4)
+        name, on = state[index]
+        value = not on[switch]
+        state[index] = name, on._replace(**{Switches._fields[switch]: value})
+        hook = aspects.weaving(self.woven).hooks[index]
+        setattr(hook, ATTRIBUTES[switch], value)
         self.states.append(tuple(state))
         self.switched += 1
 
     def reload(self) -> None:
-        """Have the chain follow an edited file: hooks, their order, all switches."""
+        """Reload the chain with other hooks, in another order, with other switches."""
         names = self._random.sample(HOOKS, self._random.randint(1, len(HOOKS)))
         state = tuple(
             (name, Switches(*(self._random.random() < 0.5 for _ in OPTIONS)))
@@ -186,33 +186,38 @@ class World:
         self.states.append(state)
         self.reloads += 1
 
-    def unrest(self, stop: threading.Event, pause: Callable[[], None]) -> None:
-        """Switch and reload until it is to stop."""
+    def churn(self, stop: threading.Event, pause: Callable[[], None]) -> None:
+        """Invert switches and reload the chain until ``stop`` is set."""
         for turn in itertools.count():
             if stop.is_set():
                 return
             self.reload() if turn % 10 == 0 else self.switch()
             pause()
 
-    def make(self, numbers: Iterator[int], pause: Callable[[], None]) -> None:
-        """Make calls, and compare each with what is due.
+    def make_calls(self, numbers: Iterator[int], pause: Callable[[], None]) -> None:
+        """Make calls and compare each with the model.
 
-        :raises AssertionError: if one did anything else
+        :raises AssertionError: if a call differs in all states that it may have met
         """
         for number in numbers:
             call = Call(number, pause)
             first = len(self.states) - 1
             try:
                 returned = self.woven.create_share(call, "share") == number
-            except Failed:
+            except InjectedError:
                 returned = False
             last = len(self.states)
-            did = call.done, returned
-            if any(did == due(number, state) for state in self.states[first:last]):
+            observed = call.done, returned
+            if any(
+                observed == expected(number, state) for state in self.states[first:last]
+            ):
                 continue
-            # A switch is set a moment before its state is written down.
+            # The state is recorded only after the switch has been set.
             deadline = time.monotonic() + 10
             while len(self.states) == last and time.monotonic() < deadline:
                 pause()
             state = self.states[min(last, len(self.states) - 1)]
-            assert did == due(number, state), (did, self.states[first : last + 1])
+            assert observed == expected(number, state), (
+                observed,
+                self.states[first : last + 1],
+            )

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Test doubles and tools that several tests share."""
+"""Test doubles and helpers shared by the test suites."""

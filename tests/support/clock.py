@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A clock that goes when a test says so."""
+"""A clock that a test advances."""
 
 from __future__ import annotations
 
 
 class Clock:
-    """Takes the place of the module ``time`` in a module: put it there by monkeypatch.
+    """A double of the module ``time``; replace a module's ``time`` with monkeypatch.
 
-    :param now: the seconds that its clocks show at first
+    :param now: the initial time in seconds
     """
 
     def __init__(self, now: float = 1000.0) -> None:
@@ -25,5 +25,5 @@ class Clock:
         self.advance(seconds)
 
     def advance(self, seconds: float) -> None:
-        """Let time pass."""
+        """Advance the clock."""
         self.now += seconds

@@ -15,10 +15,10 @@ import aspects
 
 
 class ConfigFile:
-    """A file and the options read from it.
+    """A configuration file, and the options read from it.
 
-    :param path: where to write it
-    :param text: what stands in it at first
+    :param path: the path of the file
+    :param text: the initial content
     """
 
     def __init__(self, path, text):
@@ -34,7 +34,7 @@ class ConfigFile:
         conf([], default_config_files=[str(self.path)], default_config_dirs=[])
 
     def mutate(self, text):
-        """Rewrite the file and do what SIGHUP does in a service."""
+        """Rewrite the file, and reload it as a service does after SIGHUP."""
         self.write(text)
         self.conf.mutate_config_files()
 
@@ -47,10 +47,10 @@ def woven_by(
     backend: str = "alpha",
     host: str = "node1@alpha",
 ) -> Iterator[Any]:
-    """Weave a driver as the text of a ``manila.conf`` says, and start its hooks.
+    """Weave a driver with the hooks of a ``manila.conf``, and start them.
 
-    :param text: the configuration
-    :param directory: where to write it
+    :param text: the content of the file
+    :param directory: the directory of the file
     :param driver: the driver
     :param backend: the backend section
     :param host: the share service's host
@@ -62,9 +62,9 @@ def woven_by(
     woven = aspects.weave_from_config(
         driver, aspects.BackendSection(conf, backend), host
     )
-    about = aspects.weaving(woven)
-    about.start()
+    weaving = aspects.weaving(woven)
+    weaving.start()
     try:
         yield woven
     finally:
-        about.stop()
+        weaving.stop()

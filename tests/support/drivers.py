@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Drivers to put hooks around."""
+"""Share drivers for tests to weave."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from aspects import testing
 
 
 class BusyDriver(testing.FakeDriver):
-    """A fake driver each of whose methods does the same.
+    """A fake driver with the same answer for all methods.
 
-    :param does: an exception, to be raised; or a function, to be called for the result
+    :param does: an exception to raise, or a function that returns the result
     """
 
     def __init__(self, does: BaseException | Callable[[], Any] | None = None) -> None:
@@ -27,15 +27,15 @@ class BusyDriver(testing.FakeDriver):
         return self.does and self.does()
 
 
-def create_unless_it_fails(call: testing.DriverCall) -> str:
-    """Create a share, unless it says that this fails: for a fake driver's answer."""
+def create_or_fail(call: testing.DriverCall) -> str:
+    """Answer a fake driver's call; fail if the share has a true ``fails``."""
     if call.arguments["share"].get("fails"):
         raise LookupError("no such pool")
     return "export"
 
 
 class Driver:
-    """A share driver of a few methods; ``body`` is what each of them does."""
+    """A share driver with a few methods, which all call ``body``."""
 
     def __init__(self, body: Callable[..., Any] | None = None) -> None:
         self.body = body or (lambda *args, **kwargs: "result")
@@ -55,7 +55,7 @@ class Driver:
     def update_replica_state(
         self, context: Any, share: Any, share_server: Any = None, **more: Any
     ) -> Any:
-        """Be a routine operation, with the arguments of ``create_share``."""
+        """Run a routine operation, with the arguments of ``create_share``."""
         return self.body(context, share, share_server, **more)
 
     def helper(self, *args: Any) -> Any:
@@ -75,8 +75,8 @@ class CoroutineDriver(Driver):
         return self.body(context, share, share_server, **more)
 
 
-class OwnDriver(Driver):
-    """A driver whose source one owns."""
+class DecoratedDriver(Driver):
+    """A driver with methods that ``add_hooks`` decorates."""
 
     hooks: tuple[Any, ...] = ()
     backend = "alpha"
@@ -86,7 +86,7 @@ class OwnDriver(Driver):
     update_replica_state = aspects.add_hooks(Driver.update_replica_state)
 
 
-class OwnCoroutineDriver(CoroutineDriver):
+class DecoratedCoroutineDriver(CoroutineDriver):
     hooks: tuple[Any, ...] = ()
     backend = "alpha"
     host = "node@alpha"

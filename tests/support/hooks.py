@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hooks that write down what they see."""
+"""Hooks that record their calls."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from aspects import testing
 
 
 class Timeout(BaseException):
-    """Not an Exception, as eventlet's Timeout and greenlet's GreenletExit."""
+    """A base exception, like eventlet's Timeout and greenlet's GreenletExit."""
 
 
-#: What suppression never catches.
+#: Exceptions that suppression never catches.
 NOT_SUPPRESSED = [KeyboardInterrupt, SystemExit, Timeout, asyncio.CancelledError]
 
 
-#: One call of a hook method, and what it was given.
-Seen = testing.HookCall
+#: One call of a hook method, and its arguments.
+HookCall = testing.HookCall
 
-#: Raises an exception, calls a function, returns anything else.
+#: Raises an answer that is an exception, calls a callable one, or returns it.
 act = testing._give
 
 
 class Recorder(testing.Recorder):
-    """A recorder that is enabled for calls alone.
+    """A recorder whose periodic method is disabled by default.
 
-    :param name: its instance name
-    :param trace: what it writes to, shared with others to see the order
-    :param enabled: its methods that are enabled
-    :param suppress: its methods whose errors are suppressed
-    :param answers: method -> what it does: raise, call or return that
+    :param name: the instance name
+    :param trace: the list for its records; share one to see the order of all calls
+    :param enabled: the methods that are enabled
+    :param suppress: the methods whose errors are suppressed
+    :param answers: method -> the answer, which is raised, called or returned
     """
 
     def __init__(
@@ -50,13 +50,14 @@ class Recorder(testing.Recorder):
         self.trace = self.calls
 
     def note(self, kind: str) -> Any:
-        """Write down what no chain calls, as ``start``."""
+        """Record a method that is not part of a call, such as ``start``."""
         return self._record(kind, None, None, None, None, (), {})
 
 
 class UpstreamRecorder:
-    """The same as Manila's own hooks are: without an error method, and with plain
-    attributes for switches.
+    """A recorder of Manila's contract, with plain attributes as switches.
+
+    It has no error method.
     """
 
     def __init__(
@@ -82,11 +83,11 @@ class UpstreamRecorder:
 
 
 class PlainRecorder(UpstreamRecorder):
-    """The same with an error method."""
+    """A recorder of Manila's contract with an error method."""
 
     _execute_error_hook = testing.Recorder._execute_error_hook
 
 
-def actions_of(trace: Iterable[Any]) -> list[str]:
-    """Return a trace in short: ``one.pre``, ``driver``, ``one.post``, ..."""
-    return [str(each) for each in trace]
+def methods_of(trace: Iterable[Any]) -> list[str]:
+    """Return the names of the calls in a trace, e.g. ``one.pre`` or ``driver``."""
+    return [str(call) for call in trace]

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read out of Manila's source what its share service does with a driver.
+"""Read from Manila's source how its share service uses a driver.
 
-``python -m tests.support.manager_source DIRECTORY RELEASE`` reads an unpacked release,
-which has the package ``manila`` in it, and writes ``tests/data/manila/RELEASE.json``.
-Each
-series has one file: replace it when a later release of the series differs.
+``python -m tests.support.manager_source DIRECTORY RELEASE`` reads the package
+``manila`` in the directory of an unpacked release, and writes
+``tests/data/manila/RELEASE.json``. Each series has one file; replace it when a later
+release of the series differs.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from pathlib import Path
 
 DATA = Path(__file__).parents[1] / "data" / "manila"
 
-#: What has other drivers, or modules of that name, and the share drivers themselves.
+#: Files in which ``driver`` is another driver or a module, and the share drivers.
 ELSEWHERE = ("opts.py", "scheduler/", "share/driver.py", "share/drivers/", "tests/")
 
 
 def read(package: Path) -> dict[str, list[str]]:
-    """Return what the share service of one release does with its driver.
+    """Return how the share service of one release uses its driver.
 
     :param package: the directory of the package ``manila``
-    :return: ``attributes``: the names that are looked up on the driver; ``passed``:
-        expressions that pass the driver itself on; ``hooked``: methods of the share
-        manager that have Manila's own hooks; ``by_itself``: the names that the share
-        manager looks up only at its start and on its timers
+    :return: ``attributes``: the attributes of the driver that are read; ``passed``:
+        the expressions that pass the driver itself; ``hooked``: the methods of the
+        share manager with Manila's own hooks; ``by_itself``: the attributes that the
+        share manager reads only at its start and on its timers
     """
     attributes: set[str] = set()
     passed: set[str] = set()
@@ -67,12 +67,12 @@ def _decorated(methods: Methods, word: str) -> set[str]:
     return {
         name
         for name, method in methods.items()
-        if any(word in ast.unparse(each) for each in method.decorator_list)
+        if any(word in ast.unparse(decorator) for decorator in method.decorator_list)
     }
 
 
 def _uses_of_driver(tree: ast.AST) -> Iterator[ast.AST]:
-    """Yield each look-up on the driver, and what else has the driver in it."""
+    """Yield each attribute access on the driver, and other uses of the driver."""
     for parent in ast.walk(tree):
         for child in ast.iter_child_nodes(parent):
             if _is_driver(child):
@@ -85,7 +85,7 @@ def _is_driver(node: ast.AST) -> bool:
 
 
 def _reached(methods: Methods, names: set[str]) -> set[str]:
-    """Return what is looked up on the driver by methods, and by those they call."""
+    """Return the driver attributes that methods, and the methods they call, read."""
     known: set[str] = set()
     attributes: set[str] = set()
     while names := names - known:
@@ -103,7 +103,7 @@ def _reached(methods: Methods, names: set[str]) -> set[str]:
 
 
 def releases() -> dict[str, dict[str, list[str]]]:
-    """Return what was read out of each release, from the oldest on."""
+    """Return the stored data of each release, the oldest first."""
     files = sorted(DATA.glob("*.json"), key=lambda file: int(file.stem.split(".")[0]))
     return {file.stem: json.loads(file.read_text("utf-8")) for file in files}
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Models of a database, as far as hooks look at them."""
+"""Doubles of database models, with the interfaces that hooks use."""
 
 from types import SimpleNamespace
 
@@ -7,7 +7,7 @@ import pytest
 
 
 class Model:
-    """An object-style model, as a database has: attributes, and to_dict()."""
+    """A database model with attributes and to_dict()."""
 
     def __init__(self, **columns):
         vars(self).update(columns)
@@ -17,14 +17,14 @@ class Model:
 
 
 class Indexed(Model):
-    """A model that can be indexed too, as Manila's can."""
+    """A model that can be indexed too, like Manila's."""
 
     def __getitem__(self, key):
         return getattr(self, key)
 
 
 class Unloaded(Model):
-    """A model that is no longer attached to its session."""
+    """A model that is detached from its session."""
 
     def __getattribute__(self, name):
         if not name.startswith("__") and name != "to_dict":

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What stands in the pages of the documentation: their code blocks."""
+"""Read the code blocks in the pages of the documentation."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ class Block(NamedTuple):
     """A code block of a page."""
 
     page: str
-    """the page's path below ``doc/source``; ``README.rst`` is the project's"""
+    """the page's path below ``doc/source``, or ``README.rst`` for the project's"""
     line: int
     language: str
     """empty for a block after ``::``"""
     caption: str
-    """of a file its name, of commands the terminal"""
+    """the name of a file, or of the terminal for commands"""
     text: str
 
     @property
     def name(self) -> str:
-        """Where it stands."""
+        """The place of the block, for messages."""
         return f"{self.page}:{self.line}"
 
 
@@ -55,7 +55,7 @@ class _Code(rst.Directive):
 
 
 class _Left(rst.Directive):
-    """Of Sphinx, and without code to run."""
+    """A directive of Sphinx without code to run."""
 
     has_content = True
     optional_arguments = 1
@@ -73,8 +73,7 @@ def blocks_of(page: str) -> list[Block]:
     """Return the code blocks of a page, in order.
 
     :param page: as in :class:`Block`
-    :raises ValueError: if the page has a directive that is not known here, so that
-        a block might be missed
+    :raises ValueError: if the page has an unknown directive, which may contain a block
     """
     for name in ("code-block", "code", "sourcecode"):
         directives.register_directive(name, _Code)
@@ -106,7 +105,7 @@ def _is_block(node: nodes.Node) -> bool:
     return isinstance(node, (nodes.literal_block, nodes.doctest_block))
 
 
-#: What Sphinx has beside what docutils knows.
+#: Directives and roles that Sphinx adds to those of docutils.
 _SPHINX = (
     *("autoclass", "autodata", "autoexception", "autofunction", "automodule"),
     *("centered", "deprecated", "glossary", "include", "release-notes", "seealso"),
@@ -125,7 +124,7 @@ def file_of(page: str) -> Path:
 
 
 def needs_manila(page: str) -> bool:
-    """Tell whether a page has code that imports Manila."""
+    """Return whether a page has code that imports Manila."""
     return any(
         block.language == "python"
         and re.search(r"^(import|from) manila\b", block.text, re.MULTILINE)
@@ -134,7 +133,7 @@ def needs_manila(page: str) -> bool:
 
 
 def pages() -> list[str]:
-    """Return all pages, and the README."""
+    """Return the README and all pages."""
     found = [str(file.relative_to(DOCS)) for file in sorted(DOCS.rglob("*.rst"))]
     return ["README.rst", *found]
 
@@ -142,10 +141,10 @@ def pages() -> list[str]:
 def commands_of(block: Block) -> list[tuple[str, list[str]]]:
     """Return the commands of a block, each with the lines that it prints.
 
-    Where there is a ``$``, a command begins with it and goes on in lines that begin
-    with ``>`` or a blank; lines that begin with ``#`` are comments, the others are
-    printed, ``...`` for any. A block after ``::`` without a ``$`` is commands alone.
-    What is printed before the first command belongs to none.
+    A command begins with ``$``, and continues in lines that begin with ``>`` or a
+    blank. Lines that begin with ``#`` are comments. Other lines are printed by the
+    command; ``...`` is any number of lines. A block after ``::`` without ``$`` has only
+    commands. Lines printed before the first command belong to an empty command.
 
     :param block: a block of commands
     """
@@ -165,12 +164,12 @@ def commands_of(block: Block) -> list[tuple[str, list[str]]]:
 
 
 def example(page: str, replace: Mapping[str, str] | None = None, block: int = 0) -> str:
-    """Return a configuration block out of the documentation, as it stands there.
+    """Return a configuration block of the documentation.
 
     :param page: the page's path below ``doc/source``
-    :param replace: texts that cannot be the same on the machine of the test, as
-        paths and ports, and what to put in their place; each must occur
-    :param block: which of the page's ``ini`` blocks
+    :param replace: text -> replacement, for text such as paths and ports that is
+        different on the machine of the test; the block must contain each text
+    :param block: the index of the block among the page's ``ini`` blocks
     """
     text = (DOCS / page).read_text("utf-8")
     blocks = re.findall(r"^\.\. code-block:: ini\n\n((?:   .*\n|\n)+)", text, re.M)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Real programs for the tests, to find, start and stop."""
+"""Find, start and stop real programs."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ import pytest
 def need(program: str, package: str) -> str:
     """Find a program that a test needs.
 
-    Without it the test is skipped, but not under CI, which has to install it.
+    If it is not installed, the test is skipped, but fails under CI.
 
-    :param program: its name in the path, or its own path
-    :param package: Debian's package
+    :param program: its name or path
+    :param package: the Debian package that contains it
     :returns: its path
     """
     found = shutil.which(program)
@@ -40,10 +40,10 @@ def installed(program: str) -> str:
 
 
 def need_module(name: str, package: str) -> Any:
-    """Import a module that a test needs; without it as :func:`need`.
+    """Import a module that a test needs, or skip or fail like :func:`need`.
 
-    :param name: the module's
-    :param package: what pip installs
+    :param name: the module's name
+    :param package: the requirement to install with pip
     :returns: the module
     """
     try:
@@ -59,7 +59,7 @@ def _not_there(text: str) -> NoReturn:
 
 
 def free_port() -> int:
-    """Return a port of loopback that nothing listens on."""
+    """Return a free port of the loopback address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -67,11 +67,11 @@ def free_port() -> int:
 
 
 class Program:
-    """A program of its own process group, killed as a whole at the end.
+    """A program in its own process group, which is killed at the end.
 
     :param command: the command line
-    :param log: the file that its output goes to
-    :param env: the whole environment; that of the tests by default
+    :param log: the file for its output
+    :param env: the whole environment; the environment of the tests by default
     """
 
     def __init__(
@@ -89,13 +89,13 @@ class Program:
             )
 
     def kill(self) -> None:
-        """Kill it, with SIGKILL, and all that it started in its group."""
+        """Kill the whole process group with SIGKILL."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
     def stop(self, timeout: float = 10.0) -> int:
-        """Ask it to stop, with SIGTERM; kill it when it takes too long.
+        """Stop the program with SIGTERM, and kill it after the timeout.
 
         :param timeout: seconds
         :returns: its exit status

@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A reader who tries out what stands on a page of the documentation.
+"""Try out the code blocks of a page of the documentation.
 
-In order, in one directory, each code block by the rule for its language:
+The blocks are tried in order, in one directory, by the rule for their language:
 
-* ``python`` is run, with the names of the blocks before it, and ``driver``, a driver.
-  With a caption it is a file of that name; ``test_*.py`` is run with pytest.
-* ``ini`` is a ``manila.conf``: hooks are made and woven as its sections say, and
-  there must be no option in them that there is not. With a caption it is a file, too.
-* ``console``, and a block without a language, is commands: there must be such a
-  program, with such options. What they print is not looked at.
-* ``sh``, ``yaml`` and ``json`` must be that.
+* ``python`` is executed, with the names of the earlier blocks, and a driver as
+  ``driver``. With a caption it is a file of that name; ``test_*.py`` runs with pytest.
+* ``ini`` is a ``manila.conf``. The hooks of its sections are created and woven, and
+  every option must exist. With a caption it is a file of that name too.
+* ``console``, and a block without a language, has commands. The programs and their
+  options must exist. The output is not compared.
+* ``sh``, ``yaml`` and ``json`` must be valid.
 
-What is left out stands in :data:`LEFT_OUT`; any other block is an error.
+:data:`SKIPPED_BLOCKS` lists the exceptions; a block in any other language is an error.
 """
 
 from __future__ import annotations
@@ -42,38 +42,37 @@ from aspects.testing import FakeDriver
 
 from .pages import ROOT, Block, blocks_of, commands_of
 
-#: Page, the block's first line -> why it is not tried out.
-LEFT_OUT = {
-    ("README.rst", "What arrived"): "what the demo shows: test_demo.py looks at it",
-    ("reference/command.rst", "[DEFAULT]"): "has the mistakes that the page is about",
-    ("reference/command.rst", "problem:"): "what the command prints",
+#: Page, first line of the block -> the reason to skip it.
+SKIPPED_BLOCKS = {
+    ("reference/command.rst", "[DEFAULT]"): "has the mistakes that the page explains",
+    ("reference/command.rst", "problem:"): "output of the command",
     (
         "admin/hooks/automount.rst",
         "[DEFAULT]",
-    ): "not of Manila: test_automount.py runs it",
+    ): "not a configuration of Manila: test_automount.py runs it",
     (
         "admin/hooks/metrics.rst",
         "rate(manila_aspects_calls_total",
-    ): "test_metrics.py sends them",
+    ): "test_metrics.py sends the queries",
     ("admin/hooks/tracing.rst", "create_share_instance"): "a drawing",
     ("reference/secrets.rst", "password=s3cr3t"): "test_secrets.py tries each line",
     ("reference/secrets.rst", "password is wrong"): "test_secrets.py tries each line",
     ("reference/secrets.rst", "s3cr3t is not"): "test_secrets.py tries each line",
 }
 
-#: Pages whose commands another test runs.
+#: Page -> the test that runs its commands.
 RUN_ELSEWHERE = {
     "user/tutorial.rst": "tests/functional/test_tutorial.py",
 }
 
-#: What an example names that a reader has, and that is not there: module -> hooks.
+#: Module -> hooks: the hooks in examples that a reader would have written.
 OWN_HOOKS = {
     "my_hooks": ["FreezeHook"],
     "my.package.hooks": ["QuotaHook"],
     "path.to": ["FooClass", "BarClass"],
 }
 
-#: The short name of a hook that a reader has installed by then -> its class.
+#: Short name -> class: the hooks in examples that a reader would have installed.
 OWN_NAMES = {"max-size": "max_size:MaxSizeHook"}
 
 #: Manila's own options in the examples.
@@ -82,10 +81,10 @@ MANILA = {
     *("share_driver", "share_manager", "state_path"),
 }
 
-#: Programs of the system, and Manila's: they are taken for granted.
+#: Programs of the system and of Manila, which are not checked.
 SYSTEM = {".", "cd", "curl", "git", "manila-share", "sqlite3", "systemctl", "tee"}
 
-#: Programs of Python packages, which can be asked for their options.
+#: Programs of Python packages, whose ``--help`` lists their options.
 PYTHON = {
     *("manila-aspects-automount", "oslo-config-generator", "oslo-config-validator"),
     *("pip", "pytest", "python", "python3", "tox"),
@@ -97,10 +96,10 @@ def _method(self: Any, *args: Any, **kwargs: Any) -> None:
 
 
 class Reader:
-    """Tries out one page after the other.
+    """Tries out pages.
 
-    :param directory: where to work; its modules can be imported
-    :param monkeypatch: takes back what is done to the process
+    :param directory: the working directory, from which modules can be imported
+    :param monkeypatch: reverts the changes to the process
     """
 
     def __init__(self, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,16 +109,16 @@ class Reader:
         monkeypatch.chdir(directory)
         monkeypatch.syspath_prepend(str(directory))
         for module, hooks in OWN_HOOKS.items():
-            self._have_module(module, {name: _hook(name) for name in hooks})
+            self._add_module(module, {name: _hook(name) for name in hooks})
 
     def follow(self, page: str) -> None:
         """Try out a page.
 
-        :raises AssertionError: if something is not as it stands there
+        :raises AssertionError: if a block does not work as shown
         """
         before = set(sys.modules)
         try:
-            blocks = [block for block in blocks_of(page) if not left_out(block)]
+            blocks = [block for block in blocks_of(page) if not is_skipped(block)]
             for block in blocks:
                 # A page may show how a file is used before it shows the file.
                 if block.caption and block.language == "python":
@@ -127,7 +126,7 @@ class Reader:
             for block in blocks:
                 self.try_block(block)
         finally:
-            # Those of the reader's own files; their names may come again.
+            # Unload modules of the directory, whose names another page may use again.
             for name in set(sys.modules) - before:
                 file = getattr(sys.modules[name], "__file__", None) or ""
                 if file.startswith(str(self.directory)):
@@ -136,7 +135,7 @@ class Reader:
     def try_block(self, block: Block) -> None:
         """Try out a block, by the rule for its language.
 
-        :raises AssertionError: if something is not as it stands there
+        :raises AssertionError: if a block does not work as shown
         """
         rules = {
             "": self.try_commands,
@@ -160,7 +159,7 @@ class Reader:
     # -- the rules -------------------------------------------------------------
 
     def try_python(self, block: Block) -> None:
-        """Run it, or write it to a file; run tests."""
+        """Execute the block, or write it to a file, and run the tests in it."""
         if block.caption:
             file = self.directory / block.caption
             file.write_text(block.text + "\n", "utf-8")
@@ -172,7 +171,7 @@ class Reader:
         exec(compile(block.text, block.name, "exec"), self.names)
 
     def try_ini(self, block: Block) -> None:
-        """Make the hooks of its backends and weave them."""
+        """Create the hooks of its backends, and weave them."""
         file = self.directory / (block.caption or "manila.conf")
         file.write_text(self._with_own(block.text) + "\n", "utf-8")
         sections: dict[str, Any] = {}
@@ -188,18 +187,18 @@ class Reader:
             woven = aspects.weave_from_config(FakeDriver(), section, "node1@alpha")
             assert len(aspects.weaving(woven).hooks) == len(planned.hooks) > 0
             known = {option.dest for option in section_options} | MANILA
-            for each in planned.sections:
-                own = f"{backend}:{each.name}"
-                assert set(sections.pop(own, {})) <= set(each.options), f"[{own}]"
-                known |= set(each.options)
+            for instance in planned.sections:
+                own = f"{backend}:{instance.name}"
+                assert set(sections.pop(own, {})) <= set(instance.options), f"[{own}]"
+                known |= set(instance.options)
             assert not (extra := set(sections[backend]) - known), (
                 f"[{backend}]: {extra}"
             )
-        # A section of an instance that there is not.
+        # The sections that are left belong to unknown instances.
         assert not [name for name in sections if ":" in name]
 
     def try_commands(self, block: Block) -> None:
-        """Look for the programs, and for their options."""
+        """Check that the programs and their options exist."""
         if block.page in RUN_ELSEWHERE:
             return
         for line, _ in commands_of(block):
@@ -207,31 +206,31 @@ class Reader:
                 _check(words)
 
     def try_sh(self, block: Block) -> None:
-        """Have the shell read it."""
+        """Check the syntax with the shell."""
         file = self.directory / "script"
         file.write_text(block.text + "\n", "utf-8")
         _run("sh", "-n", file)
 
     def try_yaml(self, block: Block) -> None:
-        """Read it."""
+        """Parse the block as YAML."""
         assert isinstance(yaml.safe_load(block.text), dict)
 
     def try_json(self, block: Block) -> None:
-        """Read it."""
+        """Parse the block as JSON."""
         json.loads(block.text)
 
-    # -- what a reader has -----------------------------------------------------
+    # -- files and modules of a reader -----------------------------------------
 
-    def _have_module(self, name: str, names: dict[str, Any]) -> None:
+    def _add_module(self, name: str, names: dict[str, Any]) -> None:
         parent = name.rpartition(".")[0]
         if parent and parent not in sys.modules:
-            self._have_module(parent, {})
+            self._add_module(parent, {})
         module = types.ModuleType(name)
         vars(module).update(names)
         self._monkeypatch.setitem(sys.modules, name, module)
 
     def _with_own(self, text: str) -> str:
-        """Return a configuration with the files, and the hook, of this machine."""
+        """Return a configuration with existing files, and the path of a hook."""
         for name, path in OWN_NAMES.items():
             text = text.replace(
                 f"hook_drivers = {name}\n", f"hook_drivers = {name}={path}\n"
@@ -247,15 +246,16 @@ class Reader:
         return re.sub(r"(?<![\w/.])/(etc|var)/[\w./-]+", own, text)
 
 
-def left_out(block: Block) -> bool:
-    """Tell whether a block is not tried out."""
+def is_skipped(block: Block) -> bool:
+    """Return whether a block is not tried out."""
     return any(
-        block.page == page and block.text.startswith(first) for page, first in LEFT_OUT
+        block.page == page and block.text.startswith(first)
+        for page, first in SKIPPED_BLOCKS
     )
 
 
 def _make(file: Path) -> None:
-    """Make a file as it may be there on a reader's machine."""
+    """Create a file that a reader's machine may have."""
     if file.suffix == ".pem":
         import certifi
 
@@ -266,8 +266,8 @@ def _make(file: Path) -> None:
 
 
 def _hook(name: str) -> type:
-    actions = dict.fromkeys(aspects.HookBase.__abstractmethods__, _method)
-    return type(name, (aspects.HookBase,), actions)
+    methods = dict.fromkeys(aspects.HookBase.__abstractmethods__, _method)
+    return type(name, (aspects.HookBase,), methods)
 
 
 # -- commands ------------------------------------------------------------------
@@ -276,27 +276,27 @@ def _hook(name: str) -> type:
 def _simple_commands(line: str) -> Iterator[list[str]]:
     """Yield the words of each command of a line."""
     words: list[str] = []
-    # Not what goes on in the next line, nor where the output goes.
+    # Join continued lines, and remove redirections of the output.
     line = re.sub(r"\s>\s*\S+", "", line.replace("\\\n", " "))
     for word in [*shlex.shlex(line, posix=True, punctuation_chars=True), ";"]:
         if word in ("&&", "||", "|", ";", "&"):
             if words:
                 yield words
             words = []
-        # A variable of the environment stands before the program.
+        # Skip variables of the environment, which come before the program.
         elif words or not re.fullmatch(r"[A-Z_]+=.*", word):
             words.append(word)
 
 
 def _check(words: list[str]) -> None:
-    """Look for a program, and for the options that it is given.
+    """Check that a program and its options exist.
 
-    :raises AssertionError: if there is no such thing
+    :raises AssertionError: if one of them does not exist
     """
     program, *rest = words
     program = program.rpartition("/")[2]
     if program == "manila-aspects":
-        # Its own parser tells more than what it prints.
+        # The parser checks more than the text of --help shows.
         try:
             cli.make_parser().parse_args(rest)
         except SystemExit:
@@ -328,7 +328,7 @@ def _run(*command: str | Path, cwd: Path | None = None) -> str:
     done = subprocess.run(
         list(map(str, command)),
         cwd=cwd,
-        # Plugins take most of pytest's time.
+        # Loading plugins would take most of pytest's time.
         env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         capture_output=True,
         text=True,

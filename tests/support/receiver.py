@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A real HTTP(S) server that takes events, fails, hangs and closes at will.
+"""A real HTTP(S) server that receives events, and can fail, hang or close.
 
-In the process of the tests it is a :class:`Receiver`; as one of its own, to be
-killed, it is ``python -m tests.support.receiver <port> <file>`` and appends what it
-takes to the file.
+:class:`Receiver` runs it in the process of the tests. A test that has to kill it runs
+``python -m tests.support.receiver <port> <file>``, which appends each event to the
+file.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from typing import Any, NamedTuple
 
 
 class Request(NamedTuple):
-    """What the server was sent."""
+    """A request that the server received."""
 
     path: str
     headers: Any
     body: bytes
-    #: The client's address, the same for all requests of a connection.
+    #: The client's address and port, the same for all requests of a connection.
     client: tuple[str, int]
 
     @property
@@ -38,7 +38,7 @@ class Request(NamedTuple):
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    # An answer is written at once.
+    # Nagle's algorithm would delay answers.
     disable_nagle_algorithm = True
     server: _Server
 
@@ -51,10 +51,10 @@ class Handler(BaseHTTPRequestHandler):
             answer(self)
 
     def log_message(self, *args: Any) -> None:
-        """Say nothing."""
+        """Do not log requests."""
 
     def raw(self, data: bytes) -> None:
-        """Write without HTTP, and close the connection after it."""
+        """Send bytes without HTTP, and close the connection."""
         self.close_connection = True
         self.connection.sendall(data)
 
@@ -65,10 +65,10 @@ class _Server(ThreadingHTTPServer):
     taken: Callable[[Request], Answer]
 
     def handle_error(self, *args: Any) -> None:
-        """Say nothing: it is clients that go away."""
+        """Do not log errors, which come from clients that disconnect."""
 
 
-#: What the server does with a request.
+#: A function that answers a request.
 Answer = Callable[[Handler], None]
 
 
@@ -100,16 +100,15 @@ def close(handler: Handler) -> None:
 class Receiver:
     """A server in this process.
 
-    It answers each request with the next of :attr:`answers`, or with 204 when there
-    is none.
+    It answers each request with the next of :attr:`answers`, or else with 204.
 
-    :param tls: serve HTTPS with it
+    :param tls: the TLS context for HTTPS; None for HTTP
     """
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.requests: list[Request] = []
         self.answers: list[Answer] = []
-        #: Set at the end: what hangs is to wait for it.
+        #: Set at the end, so that answers that hang return.
         self.ended = threading.Event()
         self._server = _Server(("127.0.0.1", 0), Handler)
         self._server.taken = self._taken
@@ -133,14 +132,14 @@ class Receiver:
         return [request.event for request in self.requests]
 
     def hang(self, handler: Handler) -> None:
-        """Never answer."""
+        """Send no answer until the end."""
         self.ended.wait()
 
     def trickle(self, first: bytes, then: bytes) -> Answer:
-        """Answer with some bytes, and with others one at a time, without an end.
+        """Return an answer that sends bytes slowly and endlessly.
 
-        :param first: the bytes to begin with
-        :param then: the bytes to go on with, again and again
+        :param first: the bytes to send at once
+        :param then: the bytes to send one at a time, repeatedly
         """
 
         def answer(handler: Handler) -> None:
@@ -164,10 +163,10 @@ class Receiver:
         self._thread.join()
 
 
-class Silent:
-    """What takes connections, and says nothing.
+class SilentServer:
+    """A server that accepts connections, but never answers.
 
-    :param full: take none, so that who connects waits
+    :param full: accept no connection, so that clients wait
     """
 
     def __init__(self, full: bool = False) -> None:
@@ -180,7 +179,7 @@ class Silent:
             self._fill()
 
     def _fill(self) -> None:
-        # The kernel takes no more connections than fit into the queue.
+        # The kernel accepts connections until the queue of the socket is full.
         for _ in range(4):
             client = socket.socket()
             client.settimeout(0.1)
@@ -189,21 +188,21 @@ class Silent:
                 client.connect(("127.0.0.1", self.port))
 
     def close(self) -> None:
-        for each in (*self._waiting, self._listening):
-            each.close()
+        for connection in (*self._waiting, self._listening):
+            connection.close()
 
 
 def main(port: int, path: str) -> None:
-    """Take events for ever: each is in the file before it is answered.
+    """Receive events without end; write each to the file before its answer.
 
     :param port: the port to listen on
-    :param path: the file, a line for each event
+    :param path: the file, with a line for each event
     """
     file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     server = _Server(("127.0.0.1", port), Handler)
 
     def taken(request: Request) -> Answer:
-        # The line of a server that was killed may have no end.
+        # A server that was killed may have left an incomplete line.
         os.write(file, b"\n" + request.body + b"\n")
         return status(204)
 
@@ -218,7 +217,7 @@ def events_in(path: Path) -> list[dict[str, Any]]:
     """
     events = []
     for line in path.read_bytes().splitlines():
-        # A line without an end was never answered.
+        # An event in an incomplete line was never answered.
         with contextlib.suppress(ValueError):
             events.append(json.loads(line))
     return events

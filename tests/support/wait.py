@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Wait for what other threads and processes do."""
+"""Wait for other threads and processes."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import Any
 def wait_for(
     what: Callable[[], Any], text: str, timeout: float = 30.0, pause: float = 0.05
 ) -> Any:
-    """Wait until something is true.
+    """Wait until a condition is true.
 
-    :param what: is asked again and again; an error is a no
-    :param text: what is waited for, for the failure
+    :param what: returns a true value when the condition holds; an error counts as false
+    :param text: a description of the condition, for the failure
     :param timeout: seconds
-    :param pause: seconds between two questions
-    :returns: the answer
+    :param pause: seconds between two calls
+    :returns: the true value
     """
     deadline = time.monotonic() + timeout
     last: Any = None
@@ -34,7 +34,7 @@ def wait_for(
 
 
 def wait_for_stops() -> None:
-    """Wait until no thread stops hooks that have left their chain."""
+    """Wait until all threads that stop removed hooks have ended."""
     for thread in threading.enumerate():
         if thread.name == "manila-aspects-stop":
             thread.join(30)

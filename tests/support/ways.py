@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ways to have hooks around a driver, for tests that hold in each of them."""
+"""Ways to put hooks around a driver, to run a test in each of them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 import aspects
 
-from .drivers import CoroutineDriver, Driver, OwnCoroutineDriver, OwnDriver
+from .drivers import CoroutineDriver, DecoratedCoroutineDriver, DecoratedDriver, Driver
 
 
 def finish(coroutine: Any) -> Any:
-    """Run a coroutine that waits for nothing, without an event loop."""
+    """Run a coroutine that never really waits, without an event loop."""
     try:
         while True:
             coroutine.send(None)
@@ -21,16 +21,18 @@ def finish(coroutine: Any) -> Any:
 
 
 class Way(NamedTuple):
-    """A way to have hooks around a driver's ``create_share``."""
+    """A way to put hooks around a driver's ``create_share``."""
 
     name: str
-    own: bool
+    decorated: bool
     coroutine: bool
 
     def driver(self, hooks: Iterable[Any], body: Any = None) -> Any:
-        """Return a driver with these hooks; what its method does is ``body``."""
-        if self.own:
-            driver = (OwnCoroutineDriver if self.coroutine else OwnDriver)(body)
+        """Return a driver with these hooks, whose methods call ``body``."""
+        if self.decorated:
+            driver = (DecoratedCoroutineDriver if self.coroutine else DecoratedDriver)(
+                body
+            )
             driver.hooks = tuple(hooks)
             return driver
         plain = (CoroutineDriver if self.coroutine else Driver)(body)

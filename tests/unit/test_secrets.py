@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one place where secrets are taken out of what is written."""
+"""The removal of secrets from text."""
 
 import collections
 import dataclasses
@@ -42,18 +42,18 @@ def without(text, arguments=None, token=None):
     return aspects.without_secrets(text, context, arguments or {})
 
 
-def test_text_without_secrets_stays():
+def test_a_text_without_secrets_is_not_changed():
     arguments = {"share": {"id": "s1", "size": 3}, "access_rules": []}
     text = "pool 'p1' of share s1 is full: 3 GiB"
     assert without(text, arguments, SECRET) == text
     assert aspects.without_secrets(text, object(), {}) == text
 
 
-def test_token_of_the_context():
+def test_the_token_of_the_context_is_masked():
     assert SECRET not in without(f"GET with {SECRET}: 401", token=SECRET)
 
 
-def test_token_of_the_service_that_asks():
+def test_the_token_of_the_calling_service_is_masked():
     context = SimpleNamespace(auth_token=None, service_token=SECRET)
     assert SECRET not in aspects.without_secrets(f"GET with {SECRET}", context, {})
 
@@ -89,7 +89,7 @@ def test_token_of_the_service_that_asks():
         "sig",
     ],
 )
-def test_secrets_are_known_by_their_names(kind, key):
+def test_an_argument_with_a_secret_name_is_masked(kind, key):
     arguments = {"share": kind(**{key: SECRET, "id": "s1"})}
     text = without(f"cannot log in with {SECRET}, said {SECRET}.", arguments)
     assert SECRET not in text
@@ -98,13 +98,13 @@ def test_secrets_are_known_by_their_names(kind, key):
 
 @kinds
 @pytest.mark.parametrize("many", [list, tuple])
-def test_secrets_in_lists(kind, many):
+def test_secrets_in_lists_are_masked(kind, many):
     rules = many([kind(access_key="plain"), kind(access_key=SECRET)])
     assert SECRET not in without(f"key {SECRET}", {"add_rules": rules})
 
 
 @kinds
-def test_secrets_of_a_share_server(kind):
+def test_secrets_of_a_share_server_are_masked(kind):
     server = kind(
         id="v1",
         backend_details={"vserver": "v", "password": SECRET},
@@ -115,27 +115,27 @@ def test_secrets_of_a_share_server(kind):
 
 
 @kinds
-def test_secrets_within_models_within_models(kind):
+def test_secrets_in_nested_models_are_masked(kind):
     network = {"security_services": [kind(password=SECRET)]}
     server = kind(id="v1", share_network=network)
     assert SECRET not in without(f"bind as {SECRET}", {"share_server": server})
 
 
-def test_secrets_as_a_list():
+def test_a_list_of_secrets_is_masked():
     arguments = {"share_server": {"passwords": ["one", SECRET]}}
     assert SECRET not in without(f"tried {SECRET}", arguments)
 
 
-def test_secrets_under_a_secret_name():
+def test_all_values_under_a_secret_name_are_masked():
     arguments = {"share_server": {"credentials": {"user": "u", "key": SECRET}}}
     assert SECRET not in without(f"tried {SECRET}", arguments)
 
 
-def test_argument_that_is_itself_secret():
+def test_an_argument_whose_own_name_is_secret_is_masked():
     assert SECRET not in without(f"tried {SECRET}", {"admin_password": SECRET})
 
 
-def test_argument_that_fits_no_parameter():
+def test_secrets_in_an_argument_without_a_parameter_are_masked():
     woven = aspects.weave(Driver(), [], "alpha")
     operation = aspects.weaving(woven).operations["create_share"]
     error = OSError(f"tried {SECRET}")
@@ -144,7 +144,7 @@ def test_argument_that_fits_no_parameter():
     assert data["error"] == "tried ***"
 
 
-# Values that a form marks as secret
+# Values whose form marks them as secret
 
 
 def pem(label, *lines):
@@ -175,7 +175,7 @@ FOUND = {
         f"GET /x?X-Amz-Signature={SECRET}&X-Amz-Credential={SECRET}/s3",
     ],
     "delimiters within a value": [
-        f"password=a{each}{SECRET}" for each in ",;&()[]{}<>\\'\"`=:/@%$#!?*+|~"
+        f"password=a{char}{SECRET}" for char in ",;&()[]{}<>\\'\"`=:/@%$#!?*+|~"
     ],
     "mapping": [
         f"secret_key: {SECRET}",
@@ -304,7 +304,7 @@ FOUND = {
 
 
 @pytest.mark.parametrize("text", [text for texts in FOUND.values() for text in texts])
-def test_secrets_that_a_text_marks_as_such(text):
+def test_a_value_whose_form_marks_it_as_secret_is_masked(text):
     masked = without(text)
     assert SECRET not in masked
     assert SECRET.replace("-", "") not in masked
@@ -329,13 +329,13 @@ def test_secrets_that_a_text_marks_as_such(text):
         ("Cookie: a=b; c=d\nHost: nas", "Cookie: ***\nHost: nas"),
     ],
 )
-def test_nothing_but_the_value_is_replaced(text, masked):
+def test_only_the_value_is_masked(text, masked):
     assert without(text) == masked
 
 
 @pytest.mark.parametrize(
     "name",
-    # Those of oslo.utils' mask_password.
+    # The names and forms of oslo.utils' mask_password.
     [
         "adminpass",
         "admin_pass",
@@ -384,18 +384,18 @@ def test_nothing_but_the_value_is_replaced(text, masked):
         "'{}', '--set', '{}'",
     ],
 )
-def test_names_and_forms_that_openstack_masks(name, form):
-    for each in (name, name.upper(), f"my_{name}2"):
-        assert SECRET not in without(form.format(each, SECRET))
+def test_every_name_and_form_that_openstack_masks_is_masked(name, form):
+    for spelling in (name, name.upper(), f"my_{name}2"):
+        assert SECRET not in without(form.format(spelling, SECRET))
 
 
-def test_keys_of_ceph_are_known_by_their_shape():
+def test_a_ceph_key_is_masked_by_its_shape():
     key = f"AQ{'Bc4/+9' * 6}=="
     assert without(f"client.joe ({key}) has no caps") == "client.joe (***) has no caps"
     assert "Bc4" not in without(urllib.parse.quote(key, safe=""))
 
 
-def test_tokens_are_known_by_their_shape():
+def test_a_token_is_masked_by_its_shape():
     keystone = "gAAAAAB" + "m_-3" * 40 + "=="
     web = "eyJhbGciOiJI.eyJzdWIiOiJq.SflKxwRJ-_"
     assert without(f"{keystone} or {web}: expired") == "*** or ***: expired"
@@ -443,7 +443,7 @@ PROSE = [
 
 
 @pytest.mark.parametrize("text", PROSE)
-def test_what_is_no_secret_stays_as_it_is(text):
+def test_a_text_that_only_mentions_secrets_is_not_changed(text):
     assert without(text) == text
 
 
@@ -452,15 +452,15 @@ def lines_of(caption):
     return block.text.splitlines()
 
 
-def test_what_the_documentation_shows_is_so():
-    for line in lines_of("what is found"):
+def test_the_examples_of_the_documentation_are_true():
+    for line in lines_of("found"):
         text, masked = re.split(r"\s+->\s+", line)
         assert without(text) == masked
-    for line in lines_of("what stays") + lines_of("what is not found"):
+    for line in lines_of("not changed") + lines_of("not found"):
         assert without(line) == line
 
 
-def test_the_limits_are_those_of_the_documentation():
+def test_the_documented_limits_are_true():
     page = file_of("reference/secrets.rst").read_text("utf-8")
     for limit in (
         f"fewer than {secrets.SHORT} characters",
@@ -470,7 +470,7 @@ def test_the_limits_are_those_of_the_documentation():
         assert limit in page
 
 
-# Short ones
+# Short secrets
 
 
 @pytest.mark.parametrize(
@@ -492,7 +492,7 @@ def test_the_limits_are_those_of_the_documentation():
         (b"     ", "a     b", "a     b"),
     ],
 )
-def test_a_short_secret_is_replaced_only_as_a_whole_value(secret, text, masked):
+def test_a_short_secret_is_masked_only_as_a_whole_value(secret, text, masked):
     assert without(text, {"share": {"password": secret}}) == masked
 
 
@@ -501,24 +501,24 @@ def test_a_short_secret_is_replaced_only_as_a_whole_value(secret, text, masked):
 
 @pytest.mark.parametrize("secret", [SECRET.encode(), b"\xff\x00" + SECRET.encode()])
 @pytest.mark.parametrize("kind", [bytes, bytearray])
-def test_secrets_in_bytes(secret, kind):
+def test_a_secret_in_bytes_is_masked(secret, kind):
     arguments = {"share": {"keyring": kind(secret)}}
     assert SECRET not in without(f"tried {secret!r}", arguments)
     text = secret.decode(errors="replace")
     assert SECRET not in without(f"tried {text}", arguments)
 
 
-def test_secrets_under_a_name_in_bytes():
+def test_a_secret_under_a_name_in_bytes_is_masked():
     assert SECRET not in without(f"tried {SECRET}", {"x": {b"X-Auth-Token": SECRET}})
 
 
-def test_secret_within_a_longer_secret():
+def test_a_secret_within_a_longer_secret_is_masked():
     arguments = {"share": {"password": "abcd", "token": "abcdefgh"}}
     assert without("abcdefgh", arguments) == "***"
     assert "efgh" not in without("x abcdefgh y", arguments)
 
 
-def test_secrets_that_overlap():
+def test_overlapping_secrets_are_masked():
     arguments = {"share": {"password": "abcdef", "token": "defghi"}}
     assert without("x abcdefghi y", arguments) == "x *** y"
 
@@ -541,8 +541,8 @@ def test_secrets_that_overlap():
         lambda text: f'"it\'s" {repr({"b": text})[1:-1]}',
     ],
 )
-def test_secrets_as_they_are_written(secret, write):
-    # Texts of process errors have their output as repr() writes it.
+def test_a_secret_is_masked_in_every_spelling(secret, write):
+    # The text of a process error contains the repr() of the output.
     text = write(secret).strip("'\"b")
     masked = without(f"Stderr: {text}!", {"share": {"password": secret}})
     assert text not in masked
@@ -596,22 +596,22 @@ class Wanting(Detached):
         return vars(self)
 
 
-class Discreet(Detached):
-    """A model whose to_dict() leaves out what is secret."""
+class Redacted(Detached):
+    """A model whose to_dict() leaves out secrets."""
 
     def to_dict(self):
         return {"id": "r1"}
 
 
 class Computed:
-    """A model that has its values only in to_dict()."""
+    """A model whose values are only in to_dict()."""
 
     def to_dict(self):
         return {"access_key": SECRET}
 
 
 class Keyed:
-    """Like a mapping, without being one: some of its items cannot be loaded."""
+    """An object with the methods of a mapping, with an item that cannot be loaded."""
 
     def __init__(self, access_key):
         self._ = {"id": None, "key": access_key}
@@ -626,14 +626,14 @@ class Keyed:
 
 
 class Half(Keyed):
-    """A model of which to_dict() fails, for one item that cannot be loaded."""
+    """A model whose to_dict() fails because an item cannot be loaded."""
 
     def to_dict(self):
         return {name: self[name] for name in self.keys()}
 
 
 class Lazy(dict):
-    """A mapping, one item of which cannot be loaded."""
+    """A mapping with an item that cannot be loaded."""
 
     def __getitem__(self, name):
         if name == "lazy":
@@ -642,7 +642,7 @@ class Lazy(dict):
 
 
 class Secretive:
-    """As pydantic's SecretStr: it shows its value to nobody."""
+    """An object like pydantic's SecretStr, whose text hides its value."""
 
     def __init__(self, value):
         self._secret_value = value
@@ -667,7 +667,7 @@ class HiddenStr(str):
         Private(SECRET),
         Detached(SECRET),
         Wanting(SECRET),
-        Discreet(SECRET),
+        Redacted(SECRET),
         Computed(),
         Keyed(SECRET),
         Half(SECRET),
@@ -692,21 +692,21 @@ class HiddenStr(str):
     ],
     ids=lambda thing: type(thing).__name__,
 )
-def test_secrets_in_any_kind_of_object(thing):
+def test_a_secret_in_any_kind_of_object_is_masked(thing):
     assert without(f"tried {SECRET}!", {"share": {"rules": [thing]}}) == "tried ***!"
 
 
-def test_secrets_that_are_uuids():
+def test_a_secret_uuid_is_masked():
     secret = uuid.uuid4()
     assert without(f"tried {secret}", {"token": secret}) == "tried ***"
 
 
-def test_an_option_with_its_value_says_nothing_of_the_next():
+def test_an_option_with_a_value_does_not_make_the_next_argument_secret():
     arguments = {"command": ["--password=abcd", "create", "--password", "efgh", "now"]}
     assert without("abcd create efgh now", arguments) == "*** create *** now"
 
 
-def test_an_argument_of_the_name_secrets():
+def test_an_argument_named_secrets_is_masked():
     assert SECRET not in without(f"tried {SECRET}", {"secrets": [SECRET]})
     text = aspects.without_secrets(
         f"tried {SECRET} and other", None, {"secrets": ["other"]}, secrets=[SECRET]
@@ -714,15 +714,15 @@ def test_an_argument_of_the_name_secrets():
     assert text == "tried *** and ***"
 
 
-def test_further_secrets():
-    given = (each for each in (SECRET, "other-one"))
-    text = aspects.without_secrets(f"{SECRET}, other-one", None, {}, secrets=given)
+def test_the_secrets_argument_is_masked():
+    values = (value for value in (SECRET, "other-one"))
+    text = aspects.without_secrets(f"{SECRET}, other-one", None, {}, secrets=values)
     assert text == "***, ***"
     error = OSError(f"{SECRET},\n other")
     assert secrets.text_of(error, secrets=[SECRET]) == "***, other"
 
 
-def test_an_iterator_is_left_as_it_is():
+def test_an_iterator_is_not_read():
     class Sized(collections.abc.Iterator, collections.abc.Collection):
         def __init__(self, items):
             self.__items = iter(items)
@@ -737,9 +737,9 @@ def test_an_iterator_is_left_as_it_is():
             return True
 
     rules = [{"access_key": SECRET}]
-    given = [iter(rules), (rule for rule in rules), map(dict, rules), Sized(rules)]
-    without("tried", {"rules": given})
-    assert [list(each) for each in given] == [rules] * 4
+    iterators = [iter(rules), (rule for rule in rules), map(dict, rules), Sized(rules)]
+    without("tried", {"rules": iterators})
+    assert [list(iterator) for iterator in iterators] == [rules] * 4
 
 
 def test_a_client_of_a_remote_api_is_not_called():
@@ -766,12 +766,12 @@ def test_a_property_is_not_read():
 
 
 @pytest.mark.parametrize("value", [None, "", 5, b"\xff", object(), Unloaded(id="x")])
-def test_odd_values_do_no_harm(value):
+def test_odd_values_raise_no_error(value):
     arguments = {"share": {"password": value}, "rules": [value], "other": value}
     assert without("pool is full", arguments) == "pool is full"
 
 
-def test_a_value_that_cannot_be_read_hides_no_other():
+def test_a_value_that_cannot_be_read_does_not_hide_others():
     class Bad:
         @property
         def __class__(self):
@@ -782,7 +782,7 @@ def test_a_value_that_cannot_be_read_hides_no_other():
 
 
 @pytest.mark.parametrize("name", ["auth_token", "service_token"])
-def test_a_token_that_cannot_be_read_hides_no_other(name):
+def test_a_token_that_cannot_be_read_does_not_hide_others(name):
     class Context:
         auth_token = service_token = SECRET
 
@@ -800,7 +800,7 @@ def within(levels, value):
     return value
 
 
-def test_data_that_contains_itself():
+def test_data_that_contains_itself_is_searched_once():
     share = {"password": SECRET}
     share["share"] = share
     share["all"] = [share] * 20
@@ -809,17 +809,17 @@ def test_data_that_contains_itself():
     assert text == "tried ***, ***"
 
 
-def test_data_that_is_both_under_a_secret_name_and_under_another():
+def test_data_under_a_secret_name_and_another_name_is_masked():
     data = {"a": SECRET}
     for arguments in ({"x": data, "token": data}, {"token": data, "x": data}):
         assert SECRET not in without(f"tried {SECRET}", arguments)
 
 
 def test_arguments_are_searched_to_a_depth():
-    given = {"rules": within(secrets.DEPTH - 1, {"access_key": SECRET})}
-    assert SECRET not in without(f"tried {SECRET}", given)
-    given = {"rules": within(10_000, {"access_key": SECRET})}
-    assert SECRET in without(f"tried {SECRET}", given)
+    arguments = {"rules": within(secrets.DEPTH - 1, {"access_key": SECRET})}
+    assert SECRET not in without(f"tried {SECRET}", arguments)
+    arguments = {"rules": within(10_000, {"access_key": SECRET})}
+    assert SECRET in without(f"tried {SECRET}", arguments)
 
 
 def test_the_nearest_arguments_are_searched_first():
@@ -830,8 +830,8 @@ def test_the_nearest_arguments_are_searched_first():
             read.append(1)
             return {str(n): Endless() for n in range(10)}
 
-    given = {"endless": Endless(), "share": {"rules": [{"access_key": SECRET}]}}
-    assert SECRET not in without(f"tried {SECRET}", given)
+    arguments = {"endless": Endless(), "share": {"rules": [{"access_key": SECRET}]}}
+    assert SECRET not in without(f"tried {SECRET}", arguments)
     assert len(read) < secrets.ITEMS
 
 
@@ -849,7 +849,7 @@ def test_a_long_text_is_cut():
 @pytest.mark.parametrize(
     "written", [SECRET * 9, f"password={SECRET * 9}", f"://joe:{SECRET * 9}@nas"]
 )
-def test_no_part_of_a_secret_is_left_where_a_text_is_cut(written):
+def test_no_part_of_a_secret_remains_where_a_text_is_cut(written):
     for more in range(-len(written) - 2, 1, 4):
         text = ("a " * secrets.LIMIT)[: secrets.LIMIT + more] + written + " a" * 10_000
         masked = aspects.without_secrets(
@@ -860,13 +860,13 @@ def test_no_part_of_a_secret_is_left_where_a_text_is_cut(written):
         assert len(masked) <= secrets.LIMIT
 
 
-def test_no_part_of_a_secret_is_left_that_is_longer_than_a_text_may_be():
+def test_no_part_of_a_secret_longer_than_the_limit_remains():
     key = "".join(map(str, range(100_000)))
     masked = without(f"tried {key}", {"password": key})
     assert masked.startswith("tried *** ... (cut after 65536 of ")
 
 
-def test_a_text_is_not_longer_for_its_masks():
+def test_masks_do_not_make_a_text_longer_than_the_limit():
     masked = without("x=1 " * (secrets.LIMIT // 4), {"password": "1"})
     assert len(masked) == secrets.LIMIT
 
@@ -913,12 +913,12 @@ def cpu_time(text):
 
 
 @pytest.mark.parametrize("begin", ["", "password=", "('token', '", "<token>\n ", "\\"])
-def test_the_time_is_linear_and_has_a_limit(begin, monkeypatch):
-    """What is read of 1 MiB here is 20 times 1 KiB; that squared is 400."""
+def test_the_time_is_linear_and_bounded(begin, monkeypatch):
+    """Only 20 KiB of 1 MiB are read here; quadratic time would be 400-fold."""
     monkeypatch.setattr(secrets, "LIMIT", 16 * 1024)
     for fragment in FRAGMENTS:
         text = begin + fragment * (2**20 // len(fragment))
-        # Something else may take the processor's cache away once.
+        # One run may be slow, because another process uses the processor's cache.
         for _ in range(5):
             small = max(cpu_time(text[:1024]), 0.0002)
             if cpu_time(text) < 80 * small:
@@ -963,8 +963,8 @@ TEXTS = st.lists(
 @example(["{'password': '", "'}"], "a'bc", None, ["model"], str, None)
 @example(["password=", "X"], "} abcd", None, [], str, None)
 @example(["", ""], "correct horse", None, [], urllib.parse.quote_plus, None)
-def test_no_secret_is_left(around, secret, token, path, write, noise):
-    # A secret of stars would be in the mask itself.
+def test_no_secret_remains(around, secret, token, path, write, noise):
+    # The mask itself would contain a secret of asterisks.
     assume("*" not in "".join(around))
     value = {"access_key": secret, "noise": noise}
     for step in path:
@@ -990,7 +990,7 @@ def test_no_secret_is_left(around, secret, token, path, write, noise):
 @given(text=TEXTS)
 @example("Authorization: Basic a-rabbit://u:b@h1:5672,u:c@h2/")
 @example("Set-Cookie: a=b; HttpOnly([('password', 'c')])")
-def test_what_is_masked_stays_so(text):
+def test_masking_a_masked_text_changes_nothing(text):
     masked = without(text)
     assert without(masked) == masked
 
@@ -1000,13 +1000,13 @@ def test_what_is_masked_stays_so(text):
     text=st.text("abc 019.,:;='\"`()[]{}<>/\\%&|\n-_é"),
     noise=st.dictionaries(st.sampled_from(["id", "size", "name", "key"]), WORDS),
 )
-def test_text_without_any_secret_stays(text, noise):
+def test_any_text_without_a_secret_is_not_changed(text, noise):
     assert without(text, {"share": noise}) == text
 
 
 @settings(max_examples=100, deadline=None)
 @given(text=st.text(), noise=NOISE, token=st.none() | st.text())
-def test_nothing_makes_it_raise(text, noise, token):
+def test_no_input_raises_an_error(text, noise, token):
     assert isinstance(without(text, {"share": noise}, token), str)
 
 
@@ -1024,40 +1024,40 @@ def logged(caplog):
     return "\n".join(record.getMessage() for record in caplog.records)
 
 
-@pytest.mark.parametrize("action", ["pre", "post", "error"])
+@pytest.mark.parametrize("method", ["pre", "post", "error"])
 @pytest.mark.parametrize("by", ["position", "keyword"])
-def test_secrets_of_a_call_are_not_in_the_log(way, action, by, caplog):
+def test_secrets_of_a_call_are_not_in_the_log(way, method, by, caplog):
     error = OSError(f"tried {SECRET} and {SECRET}-token")
-    hook = Recorder(suppress=["pre", "post"], **{action: error})
+    hook = Recorder(suppress=["pre", "post"], **{method: error})
 
     def body(*args, **kwargs):
-        if action == "error":
+        if method == "error":
             raise RuntimeError
 
     driver = way.driver([hook], body)
     context = SimpleNamespace(auth_token=f"{SECRET}-token")
-    given = {"share": {"id": "s1"}, "share_server": {"rules": [RULE]}}
-    args, kwargs = (tuple(given.values()), {}) if by == "position" else ((), given)
+    named = {"share": {"id": "s1"}, "share_server": {"rules": [RULE]}}
+    args, kwargs = (tuple(named.values()), {}) if by == "position" else ((), named)
     try:
         way.call(driver, context, *args, **kwargs)
     except RuntimeError:
-        assert action == "error"
+        assert method == "error"
     assert "tried *** and ***" in logged(caplog)
     assert SECRET not in logged(caplog)
 
 
-@pytest.mark.parametrize("action", ["pre", "post", "error"])
-def test_secrets_of_an_action_run_by_hand_are_not_in_the_log(action, caplog):
+@pytest.mark.parametrize("method", ["pre", "post", "error"])
+def test_secrets_of_execute_hook_methods_are_not_in_the_log(method, caplog):
     error = OSError(f"tried {SECRET}")
-    hook = Recorder(suppress=["pre", "post"], **{action: error})
-    given = {"pre": (), "post": (None, "result"), "error": (None, RuntimeError())}
-    run = getattr(hook, f"execute_{action}_hook")
-    run(object(), "create_share_instance", *given[action], rules=[RULE])
+    hook = Recorder(suppress=["pre", "post"], **{method: error})
+    data = {"pre": (), "post": (None, "result"), "error": (None, RuntimeError())}
+    run = getattr(hook, f"execute_{method}_hook")
+    run(object(), "create_share_instance", *data[method], rules=[RULE])
     assert "tried ***" in logged(caplog)
     assert SECRET not in logged(caplog)
 
 
-def test_token_of_a_tick_is_not_in_the_log(caplog):
+def test_the_token_of_a_tick_is_not_in_the_log(caplog):
     error = OSError(f"tried {SECRET}")
     hook = Recorder(enabled=["periodic"], suppress=["periodic"], periodic=error)
     context = SimpleNamespace(auth_token=SECRET)
@@ -1071,10 +1071,10 @@ class Indiscreet(testing.Recorder):
 
     options = (cfg.StrOpt("key_phrase", secret=True), cfg.StrOpt("fails_in"))
 
-    def _record(self, kind, *given):
+    def _record(self, kind, *call):
         if kind == self.get_config_option("fails_in"):
             phrase = self.get_config_option("key_phrase")
-            raise OSError(f"nobody is called {phrase}")
+            raise OSError(f"unknown phrase {phrase}")
 
     def start(self):
         self._record("start")
@@ -1100,11 +1100,11 @@ def test_secret_options_of_a_hook_are_not_in_the_log(tmp_path, caplog, what, dis
         ConfigFile(tmp_path / "c.conf", text).conf, "alpha"
     )
     driver = aspects.weave_from_config(Driver(), section, "node1@alpha")
-    about = aspects.weaving(driver)
+    weaving = aspects.weaving(driver)
     with caplog.at_level(logging.DEBUG, "aspects"):
-        about.start()
+        weaving.start()
         driver.create_share(object(), {"id": "s1"})
         aspects.tick(driver, object(), [])
-        about.stop()
-    assert "nobody is called" in logged(caplog)
+        weaving.stop()
+    assert "unknown phrase" in logged(caplog)
     assert SECRET not in logged(caplog)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What ``aspects.testing`` gives to hook authors."""
+"""The test helpers of ``aspects.testing``."""
 
 import inspect
 import subprocess
@@ -35,7 +35,7 @@ class TestFakeDriver:
                 assert callable(getattr(driver, method)), method
 
     @pytest.mark.parametrize("method", sorted(set(testing.SIGNATURES) & set(METHODS)))
-    def test_each_method_is_woven_and_records_its_arguments(self, method):
+    def test_each_driver_method_is_woven_and_records_its_arguments(self, method):
         calls = []
         driver = testing.FakeDriver(calls=calls)
         woven = aspects.weave(driver, [testing.Recorder(name="hook", calls=calls)])
@@ -62,7 +62,9 @@ class TestFakeDriver:
         ]
 
     @pytest.mark.parametrize("woven", [False, True])
-    def test_a_call_that_does_not_fit_is_an_error_and_no_record(self, woven):
+    def test_a_call_with_wrong_arguments_raises_type_error_and_is_not_recorded(
+        self, woven
+    ):
         driver = testing.FakeDriver()
         called = aspects.weave(driver, [testing.Recorder()]) if woven else driver
         with pytest.raises(
@@ -73,7 +75,7 @@ class TestFakeDriver:
             called.create_share(CONTEXT, sharre="1")
         assert driver.calls == []
 
-    def test_a_new_share_has_an_export_location_of_its_own(self):
+    def test_each_new_share_has_its_own_export_location_list(self):
         driver = testing.FakeDriver()
         first = driver.create_share(CONTEXT, {})
         first.append("another")
@@ -81,7 +83,7 @@ class TestFakeDriver:
         assert driver.create_share_group(CONTEXT, {}) is None
         assert driver.delete_share(CONTEXT, {}) is None
 
-    def test_it_answers_as_a_test_wants(self):
+    def test_an_answer_is_raised_called_or_returned(self):
         error = OSError("disk full")
         driver = testing.FakeDriver(create_share=["here"], delete_share=error)
         assert driver.create_share(CONTEXT, {}) == ["here"]
@@ -99,13 +101,13 @@ class TestFakeDriver:
             "create_share",
         ]
 
-    def test_an_answer_for_no_method_is_refused(self):
+    def test_an_answer_for_an_unknown_method_is_rejected(self):
         with pytest.raises(TypeError, match="no method create_shar; did you mean"):
             testing.FakeDriver(create_shar=[])
         with pytest.raises(TypeError, match=r"FakeDriver has no method further$"):
             testing.FakeDriver().answer(further=1)
 
-    def test_it_can_have_further_methods(self):
+    def test_a_subclass_can_add_driver_methods(self):
         class Driver(testing.FakeDriver):
             def further(self, context):
                 return "further"
@@ -115,12 +117,12 @@ class TestFakeDriver:
         assert woven.further(CONTEXT) == "further"
         assert [call.func_name for call in hook.calls] == ["further", "further"]
 
-    def test_what_it_has_not_is_missing(self):
+    def test_an_unknown_driver_method_raises_attribute_error(self):
         assert not hasattr(testing.FakeDriver(), "get_periodic_hook_data")
 
 
 class TestRecorder:
-    def test_it_records_what_each_method_gets(self):
+    def test_a_recorder_records_the_arguments_of_each_method(self):
         hook = testing.Recorder(pre="data")
         error = OSError("no")
         driver = testing.FakeDriver(create_share="result", delete_share=error)
@@ -130,17 +132,17 @@ class TestRecorder:
             woven.delete_share(CONTEXT, "share")
         aspects.tick(woven, CONTEXT, ["share"])
         create, delete = "create_share_instance", "delete_share_instance"
-        given = (("share",), {"share_server": "server"})
+        arguments = (("share",), {"share_server": "server"})
         also = (("share",), {})
         assert hook.calls == [
-            ("recorder", "pre", CONTEXT, create, None, None, *given),
-            ("recorder", "post", CONTEXT, create, "data", "result", *given),
+            ("recorder", "pre", CONTEXT, create, None, None, *arguments),
+            ("recorder", "post", CONTEXT, create, "data", "result", *arguments),
             ("recorder", "pre", CONTEXT, delete, None, None, *also),
             ("recorder", "error", CONTEXT, delete, "data", error, *also),
             ("recorder", "periodic", CONTEXT, None, ["share"], None, (), {}),
         ]
 
-    def test_a_list_that_is_shared_has_all_calls_in_order(self):
+    def test_a_shared_list_has_the_calls_of_all_recorders_in_order(self):
         calls = []
         hooks = [testing.Recorder(name=name, calls=calls) for name in ("one", "two")]
         aspects.weave(testing.FakeDriver(calls=calls), hooks).create_share(CONTEXT, {})
@@ -148,7 +150,7 @@ class TestRecorder:
             *("one.pre", "two.pre", "create_share", "one.post", "two.post")
         ]
 
-    def test_it_answers_as_a_test_wants(self):
+    def test_an_answer_is_raised_called_or_returned(self):
         hook = testing.Recorder(
             post=lambda call: aspects.UpdatedResults([call.outcome])
         )
@@ -160,14 +162,14 @@ class TestRecorder:
         with pytest.raises(TypeError, match="Recorder has no method pst; did you mean"):
             testing.Recorder(pst=1)
 
-    def test_its_methods_are_enabled_and_suppressed_one_by_one(self):
+    def test_each_method_of_a_recorder_is_enabled_and_suppressed_separately(self):
         hook = testing.Recorder(enabled=["post"], suppress=["post"], post=OSError("no"))
         woven = aspects.weave(testing.FakeDriver(create_share=1), [hook])
         assert woven.create_share(CONTEXT, {}) == 1
         assert not aspects.tick(woven, CONTEXT, [])
         assert [call.kind for call in hook.calls] == ["post"]
 
-    def test_it_can_be_named_in_a_file(self, tmp_path):
+    def test_a_recorder_can_be_named_in_a_configuration_file(self, tmp_path):
         file = ConfigFile(
             tmp_path / "manila.conf",
             """
@@ -206,7 +208,7 @@ def problems_of(**options):
 
 
 class TestMakeHook:
-    def test_it_has_the_options_that_it_is_given(self):
+    def test_a_hook_has_the_options_that_the_test_sets(self):
         hook = testing.make_hook(AliasHook, alias_name="files", alias_hosts=["a", "b"])
         assert hook.get_config_option("alias_name") == "files"
         assert hook.get_config_option("alias_hosts") == ["a", "b"]
@@ -214,12 +216,12 @@ class TestMakeHook:
         assert hook.get_config_option("alias_key") is None
 
     @pytest.mark.parametrize("port", [443, "443"])
-    def test_values_are_of_their_options_types(self, port):
+    def test_option_values_have_the_type_of_their_option(self, port):
         hook = testing.make_hook(AliasHook, alias_port=port, alias_hosts="a, b")
         assert hook.get_config_option("alias_port") == 443
         assert hook.get_config_option("alias_hosts") == ["a", "b"]
 
-    def test_it_is_an_instance_of_a_backend(self):
+    def test_a_hook_has_an_instance_name_a_section_and_a_host(self):
         hook = testing.make_hook(AliasHook)
         assert type(hook) is AliasHook
         assert (hook.instance_name, hook.host) == ("AliasHook", "host@alpha")
@@ -228,7 +230,7 @@ class TestMakeHook:
         assert (hook.instance_name, hook.host) == ("a", "node1@beta")
         assert hook.configuration.config_group == "beta"
 
-    def test_its_methods_are_enabled_unless_it_is_told_otherwise(self):
+    def test_all_methods_are_enabled_by_default(self):
         hook = testing.make_hook(
             AliasHook, enable_post_hooks=False, suppress_pre_hooks_errors=True
         )
@@ -238,7 +240,7 @@ class TestMakeHook:
         assert hook.suppress_pre_hooks_errors
         assert not hook.suppress_periodic_hooks_errors
 
-    def test_it_can_be_run_in_the_background(self):
+    def test_a_hook_can_run_in_the_background(self):
         hook = testing.make_hook(AliasHook, hook_dispatch="background")
         woven = aspects.weave(testing.FakeDriver(), [hook])
         aspects.weaving(woven).start()
@@ -246,30 +248,31 @@ class TestMakeHook:
         aspects.weaving(woven).stop()
         assert [call.kind for call in hook.calls] == ["pre", "post"]
 
-    def test_all_that_is_wrong_is_told_at_once(self):
+    def test_all_problems_are_reported_at_once(self):
         assert problems_of(alias_port=0, alias_prot=7, enable_pre_hooks="maybe") == [
             "[alpha:AliasHook] enable_pre_hooks = maybe: Unexpected boolean value "
             "'maybe'",
             "[alpha:AliasHook] alias_port = 0: Should be greater than or equal to 1",
-            "[alpha:AliasHook] alias_prot = 7: unknown option: write alias_port",
+            "[alpha:AliasHook] alias_prot = 7: unknown option; did you mean "
+            "alias_port?",
         ]
 
-    def test_a_dispatch_that_the_class_cannot_do_is_told(self):
+    def test_an_unsupported_dispatch_is_reported(self):
         assert problems_of(hook_dispatch="durable") == [
-            "[alpha:AliasHook] hook_dispatch = durable: AliasHook delivers no events: "
-            "write inline or background",
+            "[alpha:AliasHook] hook_dispatch = durable: not supported by AliasHook; "
+            "use inline or background",
         ]
 
-    def test_a_secret_is_not_told(self):
+    def test_a_secret_value_is_not_reported(self):
         (problem,) = problems_of(alias_key="hunter2-Zq9")
         assert problem == "[alpha:AliasHook] alias_key = ***: not a valid value"
 
-    def test_what_the_constructor_refuses_is_told_as_at_the_start(self):
+    def test_an_error_of_the_constructor_is_reported_as_at_start_up(self):
         with pytest.raises(aspects.HookConfigError, match="no host none") as caught:
             testing.make_hook(AliasHook, alias_name="none")
         assert isinstance(caught.value.__cause__, LookupError)
 
-    def test_neither_environment_nor_global_options_matter(self, monkeypatch):
+    def test_environment_and_global_options_are_ignored(self, monkeypatch):
         monkeypatch.setenv("OS_ALPHA_ALIASHOOK__ALIAS_PORT", "7")
         monkeypatch.setenv("OS_ALPHA__ALIAS_PORT", "7")
         monkeypatch.setattr(cfg, "CONF", cfg.ConfigOpts())
@@ -278,12 +281,12 @@ class TestMakeHook:
         assert "alias_port" not in cfg.CONF
         assert "enable_pre_hooks" not in cfg.CONF
 
-    def test_two_hooks_of_a_class_differ(self):
+    def test_two_hooks_of_one_class_have_separate_options(self):
         one, two = (testing.make_hook(AliasHook, alias_port=port) for port in (1, 2))
         assert one.get_config_option("alias_port") == 1
         assert two.get_config_option("alias_port") == 2
 
-    def test_a_hook_may_register_its_options_by_hand(self):
+    def test_a_hook_may_register_its_options_itself(self):
         hook = testing.make_hook(recording.HandMade, color="red")
         assert hook.color == "red"
 
@@ -296,7 +299,7 @@ class TestMakeHook:
 
 
 @pytest.mark.slow
-def test_it_needs_neither_manila_nor_pytest():
+def test_aspects_testing_needs_neither_manila_nor_pytest():
     code = (
         "import sys\n"
         "for name in ('manila', 'pytest', 'hypothesis'): sys.modules[name] = None\n"

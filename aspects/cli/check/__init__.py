@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``manila-aspects check``: validate a configuration and show its effect."""
+"""Implement ``manila-aspects check``, which validates a configuration."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,7 +36,7 @@ from aspects.config.problems import nearest
 
 
 class _AppendSource(argparse.Action):
-    """Append the option and its value to one list, which keeps their order."""
+    """Append files and directories to one list, which keeps their relative order."""
 
     def __call__(
         self,
@@ -57,11 +58,11 @@ def add(commands: Any) -> argparse.ArgumentParser:
     parser = add_command(
         commands,
         "check",
-        "say what a configuration will do, and what is wrong with it",
-        "Read a configuration as Manila would, import every hook and driver that "
-        "it names, and say for each enabled backend what will happen. Hooks are "
-        "made, since they check their options then, but never started; no driver "
-        "is made. Ends with 1 if there is a problem, else with 0.",
+        "validate a configuration and show its effect",
+        "Read a configuration like manila-share, and show the hooks, options and woven "
+        "methods of each enabled backend. Hooks are constructed, since their "
+        "constructors validate options, but not started. Drivers are imported, but not "
+        "constructed. The exit status is 1 if there are problems, else 0.",
         (
             "check",
             "check --config-file /etc/manila/manila.conf --backend alpha",
@@ -75,8 +76,8 @@ def add(commands: Any) -> argparse.ArgumentParser:
         type=Path,
         action=_AppendSource,
         default=[],
-        help="a file to read; may be given more than once; by default what "
-        "manila-share reads, e.g. /etc/manila/manila.conf",
+        help="file to read; repeatable (default: the files that manila-share finds, "
+        "e.g. /etc/manila/manila.conf)",
     )
     parser.add_argument(
         DIRECTORY,
@@ -85,18 +86,20 @@ def add(commands: Any) -> argparse.ArgumentParser:
         type=Path,
         action=_AppendSource,
         default=[],
-        help="a directory whose *.conf files are read; may be given more than once; of "
-        "all files and directories the later one counts",
+        help="directory whose *.conf files are read, in the order of their names; "
+        "repeatable; among all files and directories, the last value of an option wins",
     )
     parser.add_argument(
-        "--backend", metavar="NAME", help="tell of this enabled backend alone"
+        "--backend", metavar="BACKEND", help="limit the report to one enabled backend"
     )
     parser.add_argument(
         "--format",
         choices=("text", "json"),
         default="text",
-        help="how to tell it; text by default",
+        help="output format (default: text)",
     )
+    # Shell completion runs this: see the completion command.
+    parser.add_argument("--list-backends", action="store_true", help=argparse.SUPPRESS)
     return parser
 
 
@@ -104,10 +107,14 @@ def run(arguments: argparse.Namespace) -> int:
     """Check a configuration and print the report.
 
     :param arguments: the parsed command line
-    :return: the exit status: 0 if there is no problem, else 1
-    :raises CommandError: if there is no such configuration or backend
+    :return: the exit status, 1 if there are problems, else 0
+    :raises CommandError: if there is no configuration, or the backend is not enabled
     """
-    # The current directory is not added to the path of imports: manila-share does
+    if arguments.list_backends:
+        for backend in enabled_backends(arguments.sources):
+            output.print_line(backend)
+        return 0
+    # The current directory is not added to the import path, since manila-share does
     # not import from it either.
     try:
         with output.progress() as progress:
@@ -133,25 +140,25 @@ def check(
 ) -> Report:
     """Validate a configuration and return its effect.
 
-    Hooks are made, since they check their options then, but not started. Drivers are
-    imported, but not made.
+    Hooks are constructed, since their constructors validate options, but not started.
+    Drivers are imported, but not constructed.
 
-    :param conf: the options to parse it with, as ``cfg.CONF``
-    :param sources: files, and directories with files, in the order in which they
-        are read; those that ``manila-share`` reads by default
-    :param backend: the only backend to report
+    :param conf: the ``ConfigOpts`` that parses the files, e.g. ``cfg.CONF``
+    :param sources: files and directories, in the order in which they are read;
+        default: the files and directories that ``manila-share`` finds
+    :param backend: the only backend to report; None reports all
     :param progress: called with a status message before slow steps
-    :raises ValueError: if there is no file to read, or no such backend
+    :raises ValueError: if no files are found, or the backend is not enabled
     """
     sources = [*default_sources(sources), *sources]
     if not sources:
-        raise ValueError("there is no configuration: name one with --config-file")
+        raise ValueError("no configuration found; specify one with --config-file")
     files = list(files_of(sources))
     lines, diagnostics = parsing.read(sources)
     index = index_of(lines)
     diagnostics = diagnostics or parsing.parse(conf, sources, lines, progress)
     if diagnostics:
-        # Manila does not start with these either.
+        # These errors keep manila-share from starting, so there is no effect to show.
         return Report(files, [], [located(found, index) for found in diagnostics])
     manila = manila_section(conf)
     if backend is not None and not list(manila.problems()):
@@ -168,15 +175,30 @@ def check(
     return Report(files, backends, problems_first(diagnostics, sections))
 
 
+def enabled_backends(sources: Sequence[Source]) -> list[str]:
+    """Return the names of the enabled backends, for shell completion.
+
+    Errors are ignored, since the user is still typing. Manila is not imported, since
+    that takes seconds.
+
+    :param sources: files and directories, as for :func:`check`
+    """
+    conf = cfg.ConfigOpts()
+    with contextlib.suppress(Exception, SystemExit):
+        parsing.parse_files(conf, [*default_sources(sources), *sources])
+        return manila_section(conf).safe_get("enabled_share_backends") or []
+    return []
+
+
 def _require_enabled(backend: str, enabled: Sequence[str]) -> None:
     """Raise an error if a backend is not enabled.
 
-    :raises ValueError: with the backend that is probably meant
+    :raises ValueError: if it is not, with a suggestion
     """
     if backend not in enabled:
         near = nearest(backend, enabled)
         raise ValueError(
-            f"{backend!r} is not an enabled backend (enabled: "
+            f"backend {backend!r} is not enabled (enabled: "
             f"{', '.join(enabled) or 'none'})"
             + (f"; did you mean {near!r}?" if near else "")
         )

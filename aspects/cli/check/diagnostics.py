@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The diagnostics of ``check``, and which of them follow from others.
+"""Define the diagnostics of ``check``, and select the root causes.
 
-Keys name the options, values and backends that a diagnostic invalidates or depends
-on. One that depends on a key that another one invalidates is not reported.
+A key identifies an option, a value or a backend. A diagnostic that depends on a key is
+not reported if another diagnostic invalidates that key.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from aspects.cli.check.files import Index, Line, backend_of, normalized
 from aspects.cli.values import redacted
 from aspects.config.problems import Problem
 
-#: An option, a value or a backend that diagnostics invalidate or depend on.
+#: An option, a value or a backend that a diagnostic invalidates or depends on.
 Key = tuple[str, ...]
 
 
 def key_of_option(section: str, option: str) -> Key:
-    """Return the key of an option of a backend, in whichever section it is set.
+    """Return the key of an option of a backend, independent of where it is set.
 
     :param section: the section of the backend or of one of its hook instances
     :param option: the option's name
@@ -33,7 +33,7 @@ def key_of_option(section: str, option: str) -> Key:
 
 
 def key_of_value(section: str, option: str) -> Key:
-    """Return the key of the value of an option in one section.
+    """Return the key of an option's value in one section.
 
     :param section: the section
     :param option: the option's name
@@ -42,37 +42,38 @@ def key_of_value(section: str, option: str) -> Key:
 
 
 def key_of_backend(name: str) -> Key:
-    """Return the key of the name of a backend.
+    """Return the key of a backend.
 
-    :param name: the name
+    :param name: the backend's name
     """
     return ("backend", normalized(name))
 
 
 class Diagnostic(NamedTuple):
-    """One problem or warning."""
+    """A problem or a warning."""
 
     section: str
     option: str
     value: str
     cause: str
     advice: str = ""
-    """what to write instead"""
+    """the correction, or a suggestion; empty if there is none"""
     warning: bool = False
-    """whether it may be intended"""
+    """whether the setting may be intended"""
     file: str = ""
     line: int = 0
     invalidates: tuple[Key, ...] = ()
-    """the keys that are missing, or not as intended, because of it"""
+    """the keys that are missing or wrong because of this error"""
     depends_on: tuple[Key, ...] = ()
-    """the keys that have to be valid for it to be meaningful"""
+    """the keys that must be valid for this diagnostic to be meaningful"""
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}" if self.line else self.file
         subject = f"[{self.section}]" if self.section else place
         subject += f" {self.option}" if self.option else ""
         subject += f" = {self.value}" if self.value else ""
-        text = ": ".join(part for part in (subject, self.cause, self.advice) if part)
+        text = f"{subject}: {self.cause}" if subject else self.cause
+        text += f"; {self.advice}" if self.advice else ""
         if place and self.section:
             text += f" ({place})"
         return f"{'warning' if self.warning else 'problem'}: {' '.join(text.split())}"
@@ -86,11 +87,13 @@ def of_line(
 ) -> Diagnostic:
     """Return the diagnostic of a line.
 
+    The value of an unknown option is left out, since it may be a secret.
+
     :param line: the line
-    :param cause: the reason why it is wrong
-    :param advice: what to write instead
-    :param option: the option that it sets, or is meant to set; None if that is not
-        known: the value may be a secret then, and is left out
+    :param cause: the error
+    :param advice: the correction, or a suggestion
+    :param option: the option that the line sets, or was probably meant to set; None
+        if it is unknown
     """
     value = redacted(option, line.value) if option else ""
     return Diagnostic(
@@ -101,11 +104,11 @@ def of_line(
 def of_problem(
     problem: Problem, backend: BackendFacts | None = None, index: Index | None = None
 ) -> Diagnostic:
-    """Return the diagnostic of a problem that start-up reports as well.
+    """Return the diagnostic of a problem that manila-share also reports.
 
     :param problem: the problem
-    :param backend: the backend that has the problem, if one does
-    :param index: the effective lines, to find the option that a hook rejects
+    :param backend: the backend of the problem; None for Manila's own options
+    :param index: the effective lines, which may have an option that a hook rejects
     """
     name, value, cause = problem.option, problem.value, problem.cause
     option = known_options([backend] if backend else []).get(name)
@@ -127,11 +130,11 @@ def of_problem(
 def _of_rejected_option(
     problem: Problem, backend: BackendFacts, index: Index
 ) -> Diagnostic | None:
-    """Return the diagnostic of an option that the constructor of a hook rejects.
+    """Return the diagnostic of an option that a hook's constructor rejects.
 
-    The text of its error begins with the option's name, or quotes its value.
+    The text of the error begins with the option's name, or quotes its value.
     """
-    match = re.match(r"making the hook failed: \w+: (\w*)", problem.cause)
+    match = re.match(r"failed to construct the hook: \w+: (\w*)", problem.cause)
     if match is None:
         return None
     name, _, what = (part.strip() for part in problem.value.rpartition("="))
@@ -147,14 +150,14 @@ def _of_rejected_option(
         if match[1] == dest:
             return Diagnostic(
                 *problem[:4],
-                f"see {dest} in [{backend.section}:{name}] or [{backend.section}]",
+                f"set {dest} in [{backend.section}:{name}] or [{backend.section}]",
                 depends_on=tuple(key_of_option(section, dest) for section in sections),
             )
     return None
 
 
 def located(diagnostic: Diagnostic, index: Index) -> Diagnostic:
-    """Return a diagnostic with the file and line of its option.
+    """Add the file and line of the option to a diagnostic.
 
     :param diagnostic: the diagnostic
     :param index: the effective lines
@@ -182,7 +185,7 @@ def root_causes(diagnostics: Sequence[Diagnostic]) -> list[Diagnostic]:
 
 
 def concerns(diagnostic: Diagnostic, backend: str) -> bool:
-    """Return whether a diagnostic is about one backend, or about all backends.
+    """Return whether a diagnostic concerns a backend, or all backends.
 
     :param diagnostic: the diagnostic
     :param backend: the backend's name
@@ -196,10 +199,10 @@ def concerns(diagnostic: Diagnostic, backend: str) -> bool:
 def problems_first(
     diagnostics: Iterable[Diagnostic], backends: Collection[str]
 ) -> list[Diagnostic]:
-    """Return each diagnostic once: the problems, then the warnings.
+    """Return the problems, then the warnings, without repetitions.
 
-    The warnings of a backend that has problems are left out, since they may follow
-    from these; so are all warnings if there is a problem of no backend.
+    A backend's problems suppress its warnings, which may follow from them. A problem
+    that belongs to no backend suppresses all warnings.
 
     :param diagnostics: the diagnostics
     :param backends: the sections of the enabled backends

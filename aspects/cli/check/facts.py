@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Gather the facts that the rules examine: options, drivers and hooks."""
+"""Gather the facts that the rules examine, by importing drivers and hooks."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ from aspects.errors import UnresolvedNameError
 
 
 class SharedStrOpt(SharedOpt, cfg.StrOpt):
-    """A string option that Manila may register as well."""
+    """A string option that Manila may also register."""
 
 
 class SharedListOpt(SharedOpt, cfg.ListOpt):
-    """A list option that Manila may register as well."""
+    """A list option that Manila may also register."""
 
 
 class SharedHostAddressOpt(SharedOpt, cfg.HostAddressOpt):
-    """A host option that Manila may register as well."""
+    """A host option that Manila may also register."""
 
 
-#: Manila's options in ``[DEFAULT]``, with its types and defaults, so that they can be
-#: read without Manila.
+#: Manila's options in ``[DEFAULT]``, with Manila's types and defaults, so that they can
+#: be read without Manila.
 manila_options: list[cfg.Opt] = [
     SharedListOpt("enabled_share_backends"),
     SharedStrOpt("share_manager", default="manila.share.manager.ShareManager"),
@@ -53,15 +53,15 @@ manila_options: list[cfg.Opt] = [
     SharedStrOpt("state_path", default="/var/lib/manila"),
 ]
 
-#: Manila's option in the section of each backend.
+#: Manila's option in each backend section.
 driver_option: cfg.Opt = SharedStrOpt(
     "share_driver", default="manila.share.drivers.generic.GenericShareDriver"
 )
 
-#: The options that every hook instance has.
+#: The options of every hook instance, by name.
 COMMON = {option.name: option for option in (*hook_options, *instance_options)}
 
-#: The options that are checked in every section, by name.
+#: The options that are recognized in every section, by name.
 EVERYWHERE = {
     option.name: option
     for option in (*hook_options, *instance_options, *section_options)
@@ -70,14 +70,14 @@ EVERYWHERE = {
 #: The options that are only read in ``[DEFAULT]``.
 DEFAULT_ONLY = ("enabled_share_backends", "share_manager", "periodic_hooks_interval")
 
-#: The options that are only read in the section of a backend.
+#: The options that are only read in backend sections.
 BACKEND_ONLY = tuple(option.name for option in section_options)
 
 
 def by_name(options: Iterable[Any]) -> dict[str, cfg.Opt]:
-    """Return options by each name that they may have in a file.
+    """Return options by the names that a file may use, including deprecated ones.
 
-    :param options: the options; anything else among them is left out
+    :param options: the options; other objects among them are ignored
     """
     return {
         name: option
@@ -91,16 +91,16 @@ def by_name(options: Iterable[Any]) -> dict[str, cfg.Opt]:
 
 
 def is_set(conf: cfg.ConfigOpts, option: str, group: str | None = None) -> bool:
-    """Return whether an option has another value than its default.
+    """Return whether an option is set, instead of having its default.
 
-    :param conf: the options
+    :param conf: the parsed configuration
     :param option: the option's name
     :param group: its section; None for ``[DEFAULT]``
     """
     try:
         location = conf.get_location(option, group)
     except (ValueError, cfg.Error):
-        # Its value is not valid.
+        # Its value is set, but invalid.
         return True
     default = cfg.Locations.opt_default
     return location is not None and location.location is not default
@@ -110,13 +110,13 @@ def is_set(conf: cfg.ConfigOpts, option: str, group: str | None = None) -> bool:
 
 
 def load_from_manila(group: str) -> Any:
-    """Load one of Manila's entry points for oslo.config.
+    """Load a Manila entry point for oslo.config.
 
     :param group: the group of the entry point
     :return: None if Manila is not installed or cannot be imported
     """
     found = importlib.metadata.entry_points(group=group, name="manila")
-    # A driver of such a Manila cannot be imported either, and that is reported.
+    # If Manila cannot be imported, its drivers cannot either, which is reported.
     with contextlib.suppress(Exception, SystemExit):
         for entry_point in found:
             return entry_point.load()
@@ -124,7 +124,7 @@ def load_from_manila(group: str) -> Any:
 
 
 def _manila_option_names() -> set[str]:
-    """Return the names of all of Manila's options; empty without Manila."""
+    """Return the names of all Manila options; empty without Manila."""
     with contextlib.suppress(Exception, SystemExit):
         list_opts = load_from_manila("oslo.config.opts")
         return {option.name for _, options in list_opts() for option in options}
@@ -132,9 +132,9 @@ def _manila_option_names() -> set[str]:
 
 
 def manila_section(conf: cfg.ConfigOpts) -> InstanceSection:
-    """Return Manila's options in ``[DEFAULT]``; an invalid one has its default.
+    """Return Manila's options in ``[DEFAULT]``, with defaults for invalid ones.
 
-    :param conf: the options, after the files were parsed
+    :param conf: the parsed configuration
     """
     section = InstanceSection(BackendSection(conf, None), None)
     section.append_config_values(manila_options)
@@ -150,38 +150,38 @@ class Driver(NamedTuple):
     path: str
     """the value of ``share_driver``"""
     is_set: bool = True
-    """whether that is more than Manila's default"""
+    """whether ``share_driver`` is set, instead of having Manila's default"""
     cls: type | None = None
-    """the class, if it could be imported"""
+    """the class; None if it cannot be imported"""
     error: UnresolvedNameError | None = None
-    """the reason if it could not"""
+    """the reason why it cannot be imported"""
     problems: Sequence[Problem] = ()
     """the errors in the value of ``share_driver``"""
 
 
 class BackendFacts(NamedTuple):
-    """An enabled backend: its driver and its hooks."""
+    """The driver and the hooks of an enabled backend."""
 
     section: str
-    """its section: ``DEFAULT`` if no backends are enabled"""
+    """the backend section; ``DEFAULT`` if no backends are enabled"""
     host: str
     driver: Driver
     plan: Plan
-    """its hooks, and the errors that start-up reports as well"""
+    """the hooks, and the errors that manila-share also reports"""
     woven: Mapping[str, list[str]]
-    """the woven methods of its driver, by operation"""
+    """the woven methods of the driver, by operation"""
     missing_operations: list[str]
-    """the operations that its driver does not implement"""
+    """the operations that the driver does not implement"""
     instances: Mapping[str, Mapping[str, cfg.Opt]]
-    """the options of each hook instance, by name; also of those that failed"""
+    """the options of each hook instance, by name, including instances that failed"""
     incomplete: Collection[str]
-    """the instances that may have more options than these"""
+    """the instances that failed, which may have more options"""
     default_names: Mapping[str, str]
-    """the name that an instance would have without its own -> its own"""
+    """the default name of an instance, from its class -> the actual name"""
 
     @property
     def instance_sections(self) -> dict[str, str]:
-        """The normalized section of each instance -> the instance."""
+        """The normalized instance sections -> the instances."""
         return {normalized(f"{self.section}:{name}"): name for name in self.instances}
 
 
@@ -192,19 +192,19 @@ class Facts:
     lines: Sequence[Line]
     """the lines of all files"""
     index: Index
-    """the effective ones among them"""
+    """the effective lines"""
     manila: InstanceSection
     """Manila's own options"""
     enabled: Sequence[str]
     """the value of ``enabled_share_backends``"""
     backends: Sequence[BackendFacts]
-    """the enabled backends that have a section"""
+    """the enabled backends whose sections exist"""
     manila_option_names: Callable[[], Collection[str]]
-    """returns the names of all of Manila's options; slow when called first"""
+    """returns the names of all Manila options; the first call is slow"""
 
 
 def gather(manila: InstanceSection, lines: Sequence[Line], progress: Progress) -> Facts:
-    """Import the drivers, make the hooks, and return all that is known then.
+    """Import the drivers, construct the hooks, and return the facts.
 
     :param manila: Manila's own options
     :param lines: the lines of all files
@@ -232,14 +232,14 @@ def _backend_facts(
     """Return the facts about one backend.
 
     :param manila: Manila's own options
-    :param name: the backend's section; None for ``[DEFAULT]``
+    :param name: the backend section; None for ``[DEFAULT]``
     :param progress: called with a status message before slow steps
     """
     section = name or "DEFAULT"
     driver = _driver(manila.conf, name, progress)
     host = manila.safe_get("host")
     host = f"{host}@{name}" if name else host
-    progress(f"making the hooks of [{section}]")
+    progress(f"constructing the hooks of [{section}]")
     planned = plan(BackendSection(manila.conf, name), host, driver.cls)
     woven: dict[str, list[str]] = {}
     missing: list[str] = []
@@ -270,24 +270,24 @@ def _driver(conf: cfg.ConfigOpts, name: str | None, progress: Progress) -> Drive
 def _instances(
     planned: Plan,
 ) -> tuple[dict[str, dict[str, cfg.Opt]], set[str], dict[str, str]]:
-    """Return the options, the incomplete ones and the default names of instances."""
+    """Return the instances' options, the incomplete instances, and default names."""
     instances = {}
     incomplete = set()
     default_names = {}
-    made = {
+    constructed = {
         instance.section.name: instance.section.options
         for instance in planned.instances
     }
     for entry in planned.own.safe_get("hook_drivers"):
         for suggested in suggested_entries(entry):
             options: list[Any] = [*COMMON.values()]
-            # The plan has the errors of entries.
+            # The plan reports invalid entries.
             with contextlib.suppress(UnresolvedNameError):
                 name, what = parse_entry(suggested)
                 default_names[parse_entry(what)[0]] = name
                 instances[name] = by_name(options)
-                if name in made:
-                    options = [*made[name].values()]
+                if name in constructed:
+                    options = [*constructed[name].values()]
                 else:
                     incomplete.add(name)
                     options += getattr(class_named(what), "options", ())
@@ -296,12 +296,12 @@ def _instances(
 
 
 def known_options(backends: Iterable[BackendFacts]) -> dict[str, cfg.Opt]:
-    """Return the options of this project and of all hooks, by name.
+    """Return all options of manila-aspects and of hooks, by name.
 
-    :param backends: the backends that have the hooks
+    :param backends: the backends with the hooks
     """
     options = dict(EVERYWHERE)
     for backend in backends:
-        for of_instance in backend.instances.values():
-            options.update(of_instance)
+        for known in backend.instances.values():
+            options.update(known)
     return options

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Find the configuration files, and split them into lines."""
+"""Find the configuration files and split them into lines."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from typing import NamedTuple
 
 from oslo_config import cfg
 
-#: An option of the command line, :data:`FILE` or :data:`DIRECTORY`, and its value.
+#: A command-line option, :data:`FILE` or :data:`DIRECTORY`, and its value.
 Source = tuple[str, Path]
 
 FILE, DIRECTORY = "--config-file", "--config-dir"
 
 
 def default_sources(sources: Sequence[Source]) -> Iterator[Source]:
-    """Yield the sources that ``manila-share`` adds in front of the given ones.
+    """Yield the sources that ``manila-share`` reads before those of the command line.
 
-    It adds its own files unless files are given, and its own directories unless
-    directories are given.
+    Its default files are read unless the command line has files. Its default
+    directories are read unless the command line has directories.
 
-    :param sources: the given sources
+    :param sources: the sources of the command line
     """
-    given = [option for option, _ in sources]
+    used = [option for option, _ in sources]
     for option, find in (
         (FILE, cfg.find_config_files),
         (DIRECTORY, cfg.find_config_dirs),
     ):
-        if option not in given:
+        if option not in used:
             for path in find("manila", "manila-share"):
                 yield option, Path(path)
 
@@ -39,7 +39,7 @@ def default_sources(sources: Sequence[Source]) -> Iterator[Source]:
 def files_of(sources: Sequence[Source]) -> Iterator[str]:
     """Yield the paths of the files, in the order in which oslo.config reads them.
 
-    :param sources: files, and directories with ``*.conf`` files
+    :param sources: files and directories
     """
     for option, path in sources:
         if option == DIRECTORY:
@@ -58,14 +58,14 @@ def normalized(section: str) -> str:
     """
     if section == "DEFAULT":
         return section
-    # [default] is another section than [DEFAULT]; [default:x] is [DEFAULT:x].
+    # [default] differs from [DEFAULT], but [default:x] is the same as [DEFAULT:x].
     return re.sub("^default:", "DEFAULT:", section.lower())
 
 
 def backend_of(section: str) -> str:
     """Return the backend that a section belongs to.
 
-    :param section: the section of a backend or of a hook instance
+    :param section: a backend section or an instance section
     """
     return section.partition(":")[0]
 
@@ -74,7 +74,7 @@ def backend_of(section: str) -> str:
 
 
 class Line(NamedTuple):
-    """A line of a file that begins a section or has an option."""
+    """A line that begins a section or sets an option."""
 
     file: str
     number: int
@@ -97,7 +97,7 @@ Index = Mapping[tuple[str, str], Line]
 
 
 def index_of(lines: Iterable[Line]) -> Index:
-    """Return the effective lines: the last one of each option, indented ones aside.
+    """Return the effective lines: the last one of each option, if not indented.
 
     :param lines: the lines of all files, in the order in which they are read
     """
@@ -106,15 +106,15 @@ def index_of(lines: Iterable[Line]) -> Index:
 
 _OPTION = re.compile(r"([^=:]*)(?:[=:](.*))?")
 
-#: The beginning of a section, which oslo.config only sees without the indentation.
+#: An indented section header, which oslo.config reads as part of a value.
 _INDENTED_SECTION = re.compile(r"\s+\[([\w.: -]+)\]?$")
 
 
 def lines_of(file: str, text: str) -> Iterator[Line]:
-    """Yield the lines of a file, comments aside.
+    """Yield the lines of a file that are not comments.
 
-    :param file: its path
-    :param text: its text
+    :param file: the path of the file
+    :param text: the content of the file
     """
     section = ""
     previous: tuple[str, str] | None = None
@@ -124,7 +124,7 @@ def lines_of(file: str, text: str) -> Iterator[Line]:
             section, previous = line[1:-1], None
             yield Line(file, number, section)
         elif match := _INDENTED_SECTION.match(line):
-            # The lines after it were meant for this section.
+            # The following lines were meant for this section.
             section = match[1]
             yield Line(file, number, section, within=previous)
         elif line and line[0] not in "#;" and (match := _OPTION.match(line)):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Parse the configuration as ``manila-share`` does, or diagnose why that fails."""
+"""Parse the configuration like ``manila-share``, or diagnose why that fails."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def read(sources: Sequence[Source]) -> tuple[list[Line], list[Diagnostic]]:
     """Read the files.
 
     :param sources: files and directories, in the order in which they are read
-    :return: the lines, and the reasons why files cannot be read
+    :return: the lines, and the diagnostics of files that cannot be read
     """
     lines: list[Line] = []
     diagnostics: list[Diagnostic] = []
@@ -45,9 +45,9 @@ def read(sources: Sequence[Source]) -> tuple[list[Line], list[Diagnostic]]:
             cfg.ConfigParser(file, {}).parse()
         except UnicodeDecodeError as error:
             number = data[: error.start].count(b"\n") + 1
-            cause, advice = "it is not UTF-8", "save it as UTF-8"
+            cause, advice = "invalid UTF-8", "save the file as UTF-8"
         except cfg.ParseError as error:
-            # str(error) quotes the line, which may have a password.
+            # str(error) would quote the line, which may contain a password.
             number, cause = error.lineno, error.msg
             advice = _ADVICE.get(cause, "")
             if data.startswith("\ufeff".encode()):
@@ -63,16 +63,16 @@ def read(sources: Sequence[Source]) -> tuple[list[Line], list[Diagnostic]]:
     for option, path in sources:
         if option == DIRECTORY and not path.is_dir():
             diagnostics.append(
-                Diagnostic("", "", "", "it is no directory", file=str(path))
+                Diagnostic("", "", "", "not a directory", file=str(path))
             )
     return lines, diagnostics
 
 
 _ADVICE = {
     "No ':' or '=' found in assignment": "write option = value",
-    "Unexpected continuation line": "write it at the beginning of the line",
-    "Section must be started before assignment": "write [DEFAULT] before it",
-    "Invalid section (must end with ])": "write ] at its end",
+    "Unexpected continuation line": "remove the indentation",
+    "Section must be started before assignment": "add [DEFAULT] above the line",
+    "Invalid section (must end with ])": "add the closing ]",
 }
 
 
@@ -82,35 +82,29 @@ def parse(
     lines: Sequence[Line],
     progress: Progress,
 ) -> list[Diagnostic]:
-    """Parse the files with oslo.config, as ``manila-share`` does.
+    """Parse the files with oslo.config, like ``manila-share``.
 
-    :param conf: the options to parse them with
+    :param conf: the ``ConfigOpts`` that parses the files
     :param sources: files and directories, in the order in which they are read
     :param lines: the lines of the files
     :param progress: called with a status message before slow steps
-    :return: the reasons why oslo.config rejects them
+    :return: the reasons why oslo.config rejects the files
     """
     progress("importing Manila")
-    # This registers the options of all of Manila's services, to which a value may
-    # refer, as in $state_path. Some are options of the command line, and these have
-    # to be registered before the files are parsed.
+    # This registers the options of all Manila services, since values may refer to
+    # them, e.g. $state_path. Some are also command-line options, which must be
+    # registered before the files are parsed.
     facts.load_from_manila("oslo.config.opts.defaults")
     log.register_options(conf)
     stderr = io.StringIO()
     try:
         with contextlib.redirect_stderr(stderr):
-            conf(
-                [part for option, path in sources for part in (option, str(path))],
-                project="manila",
-                prog="manila-share",
-                default_config_files=[],
-                default_config_dirs=[],
-            )
+            parse_files(conf, sources)
     except (cfg.Error, SystemExit) as error:
         text = " ".join((stderr.getvalue() or str(error)).split())
-        # The value of an option that is one of the command line as well.
+        # An invalid value of an option that is also a command-line option.
         if match := re.fullmatch(r"argument --(\S+): (Invalid .* value): (.*)", text):
-            advice = "write True or False" if "Boolean" in match[2] else ""
+            advice = "use True or False" if "Boolean" in match[2] else ""
             return [Diagnostic("DEFAULT", match[1], match[3], match[2], advice)]
         found: list[Diagnostic] = []
         if isinstance(error, cfg.NoSuchOptError):
@@ -119,10 +113,27 @@ def parse(
     return []
 
 
+def parse_files(conf: cfg.ConfigOpts, sources: Sequence[Source]) -> None:
+    """Parse files with oslo.config.
+
+    :param conf: the ``ConfigOpts`` that parses the files
+    :param sources: files and directories, in the order in which they are read
+    :raises cfg.Error: if a file cannot be parsed
+    :raises SystemExit: if the value of a command-line option is invalid
+    """
+    conf(
+        [part for option, path in sources for part in (option, str(path))],
+        project="manila",
+        prog="manila-share",
+        default_config_files=[],
+        default_config_dirs=[],
+    )
+
+
 def _unresolved_references(
     conf: cfg.ConfigOpts, error: cfg.NoSuchOptError, lines: Sequence[Line]
 ) -> Iterator[Diagnostic]:
-    """Yield the options of the command line that refer to an unknown option."""
+    """Yield the diagnostics of command-line options that refer to an unknown option."""
     options = by_name([option for option, _ in conf._all_cli_opts()])
     reference = re.compile(rf"\$\{{?{re.escape(error.opt_name)}\b")
     for line in index_of(lines).values():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The report of ``check``: the effective configuration and the diagnostics."""
+"""Build the report of ``check`` and format it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from aspects.core.step import error_method
 
 
 class Setting(NamedTuple):
-    """An option that is set somewhere."""
+    """An option that is set, instead of having its default."""
 
     option: str
     value: str
@@ -31,11 +31,11 @@ class Hook(NamedTuple):
 
     instance: str
     hook: str
-    """its class"""
-    actions: tuple[str, ...]
-    """the enabled ones"""
+    """the class, as ``module:Class``"""
+    enabled: tuple[str, ...]
+    """the enabled hook methods"""
     suppressed: tuple[str, ...]
-    """the actions whose errors are suppressed"""
+    """the hook methods whose errors are suppressed"""
     dispatch: str
     operations: tuple[str, ...]
     settings: list[Setting]
@@ -49,34 +49,34 @@ class Backend(NamedTuple):
     driver: str
     ticks: int
     chain: list[Hook]
-    """the hooks that could be made, in order"""
+    """the hooks that could be constructed, in order"""
     settings: list[Setting]
-    """the options of the backend alone"""
+    """the options of the backend itself"""
     woven: Mapping[str, list[str]]
     """the woven methods of the driver, by operation"""
-    lacks: list[str]
+    missing_operations: list[str]
     """the operations that the driver does not implement"""
 
     def tables(self) -> Iterator[Table]:
-        """Yield the backend's hooks, its settings and its operations."""
+        """Yield the tables of the hooks, the options and the operations."""
         summary = f"driver {self.driver}, host {self.host}"
         if not self.chain:
             named = any(setting.option == "hook_drivers" for setting in self.settings)
-            why = "its hooks cannot be made" if named else "no hooks: it is not woven"
+            why = "hooks failed to load" if named else "no hooks configured"
             yield Table(f"backend {self.name}", f"{summary}, {why}")
             return
-        ticks = "every tick" if self.ticks == 1 else f"one tick in {self.ticks}"
+        ticks = "tick" if self.ticks == 1 else f"{self.ticks} ticks"
         yield Table(
             f"backend {self.name}",
-            f"{summary}, periodic actions on {ticks}",
-            ("", "instance", "hook", "on", "suppressed", "dispatch", "operations"),
+            f"{summary}, periodic hooks every {ticks}",
+            ("", "instance", "hook", "enabled", "suppressed", "dispatch", "operations"),
             [
                 (
                     str(number),
                     hook.instance,
                     hook.hook,
-                    ", ".join(hook.actions) or "nothing",
-                    ", ".join(hook.suppressed) or "-",
+                    ", ".join(hook.enabled) or "none",
+                    ", ".join(hook.suppressed) or "none",
                     hook.dispatch,
                     ", ".join(hook.operations) or "none",
                 )
@@ -88,24 +88,24 @@ class Backend(NamedTuple):
             settings += [(hook.instance, *setting) for setting in hook.settings]
         yield Table(
             f"options of {self.name}",
-            "What is not the default, and where it is from.",
-            ("instance", "option", "value", "section", "from"),
+            "Options that are set, and where they are set.",
+            ("instance", "option", "value", "section", "set in"),
             settings,
         )
         if self.woven:
             yield Table(
                 f"operations of {self.name}",
-                f"It lacks {', '.join(self.lacks) or 'none'}.",
-                ("operation", "methods that are woven"),
+                f"Not implemented: {', '.join(self.missing_operations) or 'none'}.",
+                ("operation", "woven methods"),
                 [
                     (operation, ", ".join(methods))
                     for operation, methods in self.woven.items()
-                    if operation not in self.lacks
+                    if operation not in self.missing_operations
                 ],
             )
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the backend as plain data, ready for JSON."""
+        """Return the backend as JSON-compatible data."""
         chain = [hook._asdict() | _settings_as_dicts(hook) for hook in self.chain]
         return self._asdict() | {"chain": chain} | _settings_as_dicts(self)
 
@@ -114,27 +114,27 @@ class Report(NamedTuple):
     """The effective configuration of all backends, and the diagnostics."""
 
     files: list[str]
-    """the files that were read, in that order"""
+    """the files, in the order in which they were read"""
     backends: list[Backend]
     diagnostics: list[Diagnostic]
 
     @property
     def problems(self) -> list[Diagnostic]:
-        """The diagnostics that are not mere warnings."""
+        """The diagnostics that are errors."""
         return [found for found in self.diagnostics if not found.warning]
 
     @property
     def warnings(self) -> list[Diagnostic]:
-        """The diagnostics that may be intended."""
+        """The diagnostics of settings that may be intended."""
         return [found for found in self.diagnostics if found.warning]
 
     def tables(self) -> Iterator[Table]:
-        """Yield the effective configuration."""
+        """Yield the tables of the effective configuration."""
         for backend in self.backends:
             yield from backend.tables()
 
     def summary(self) -> str:
-        """Return the number of problems and warnings, and the files."""
+        """Return the numbers of problems and warnings, and the files, in one line."""
         counts = [
             f"{len(found) or 'no'} {noun}{'' if len(found) == 1 else 's'}"
             for found, noun in ((self.problems, "problem"), (self.warnings, "warning"))
@@ -142,7 +142,7 @@ class Report(NamedTuple):
         return f"{', '.join(counts)} in {', '.join(self.files)}"
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the report as plain data, ready for JSON."""
+        """Return the report as JSON-compatible data."""
         return {
             "files": self.files,
             "backends": [backend.as_dict() for backend in self.backends],
@@ -167,7 +167,7 @@ def _diagnostic_as_dict(diagnostic: Diagnostic) -> dict[str, Any]:
 def effective_backend(facts: BackendFacts, index: Index) -> Backend:
     """Return the effective configuration of a backend.
 
-    :param facts: the facts about it
+    :param facts: the facts about the backend
     :param index: the effective lines
     """
     return Backend(
@@ -184,21 +184,20 @@ def effective_backend(facts: BackendFacts, index: Index) -> Backend:
 
 def _hook(instance: Instance, index: Index) -> Hook:
     _, section, hook = instance
-    enabled = {
-        action: section.safe_get(f"enable_{action}_hooks")
-        for action in ("pre", "post", "periodic")
-    }
-    actions = [action for action in enabled if enabled[action]]
-    if enabled["post"] and error_method(hook):
-        actions.insert(actions.index("post") + 1, "error")
+    methods = ("pre", "post", "periodic")
+    enabled = [
+        method for method in methods if section.safe_get(f"enable_{method}_hooks")
+    ]
+    if "post" in enabled and error_method(hook):
+        enabled.insert(enabled.index("post") + 1, "error")
     return Hook(
         str(section.name),
         f"{type(hook).__module__}:{type(hook).__qualname__}",
-        tuple(actions),
+        tuple(enabled),
         tuple(
-            action
-            for action in enabled
-            if section.safe_get(f"suppress_{action}_hooks_errors")
+            method
+            for method in methods
+            if section.safe_get(f"suppress_{method}_hooks_errors")
         ),
         section.safe_get("hook_dispatch"),
         tuple(section.safe_get("hook_operations")),
@@ -207,7 +206,7 @@ def _hook(instance: Instance, index: Index) -> Hook:
 
 
 def _settings(section: InstanceSection, index: Index) -> Iterator[Setting]:
-    """Yield the options that are set, each from the section that takes effect."""
+    """Yield the options that are set, each with the section that takes effect."""
     for option in section.options.values():
         origin = section.origin(option.dest)
         if origin is None:

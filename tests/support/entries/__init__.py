@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What configuration files in the tests name: hooks, and what is not one."""
+"""Hooks, and objects that are not hooks, for entries of ``hook_drivers`` in tests."""

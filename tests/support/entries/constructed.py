@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hooks whose constructors do something."""
+"""Hooks whose constructors have an effect."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class Needy(Recorder):
         if not self.get_config_option("needy_url"):
             raise ValueError("needy_url is not set")
         if not str(self.get_config_option("needy_url")).startswith("http"):
-            raise ValueError("needy_url is no http")
+            raise ValueError("needy_url is not an HTTP URL")
 
     def _execute_error_hook(self, *args: Any, **kwargs: Any) -> None:
-        """Nothing to do."""
+        """Do nothing."""
 
 
 class Loud(Recorder):
-    """A hook that writes where it should not, when it is made."""
+    """A hook whose constructor writes to standard output, which it should not."""
 
     def __init__(self, configuration: Any, host: str | None) -> None:
         super().__init__(configuration, host)

@@ -1,4 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A module that is there, and imports one that is not."""
+"""A module that imports a library that is not installed."""
 
-import a_library_that_nobody_has  # noqa: F401
+import a_library_that_is_not_installed  # noqa: F401

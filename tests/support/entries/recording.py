@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hooks that remember what they were told."""
+"""Hooks that record their calls."""
 
 from oslo_config import cfg
 
@@ -7,7 +7,7 @@ import aspects
 
 
 class Driver:
-    """A share driver; ``during`` is called while a call is in it."""
+    """A share driver that calls ``during`` in each call."""
 
     def __init__(self, during=lambda: None):
         self.during = during
@@ -22,7 +22,7 @@ class Driver:
         return "further"
 
 
-class _Actions:
+class _Methods:
     def _remember(self, *what):
         if "seen" not in vars(self):
             self.seen = []
@@ -40,8 +40,8 @@ class _Actions:
         self._remember("periodic", periodic_hook_data)
 
 
-class Recorder(_Actions, aspects.HookBase):
-    """A hook with options of its own."""
+class Recorder(_Methods, aspects.HookBase):
+    """A hook with its own options."""
 
     options = (
         cfg.StrOpt("color", default="gray", mutable=True),
@@ -56,14 +56,14 @@ class Recorder(_Actions, aspects.HookBase):
             raise OSError(f"{what[0]} of {self.instance_name} failed")
 
 
-class OtherRecorder(_Actions, aspects.HookBase):
-    """A hook whose option has the name of another hook's, not its default."""
+class OtherRecorder(_Methods, aspects.HookBase):
+    """A hook with an option of the same name as another hook's, but another default."""
 
     options = (cfg.StrOpt("color", default="teal", mutable=True),)
 
 
-class HandMade(_Actions, aspects.HookBase):
-    """A hook that registers its options by hand, as upstream's hooks must."""
+class HandMade(_Methods, aspects.HookBase):
+    """A hook that registers its options itself, as upstream's hooks have to."""
 
     def __init__(self, configuration, host):
         super().__init__(configuration, host)
@@ -72,11 +72,11 @@ class HandMade(_Actions, aspects.HookBase):
         self.color = self.get_config_option("color")
 
 
-class Upstream(_Actions):
-    """What a class that inherits Manila's own ``HookBase`` looks like here.
+class Upstream(_Methods):
+    """A hook like one that inherits Manila's ``HookBase``.
 
-    Its switches are plain attributes, and the options that it registers are
-    immutable and not equal to ours.
+    Its switches are plain attributes. The options that it registers are immutable, and
+    differ from those of ``aspects``.
     """
 
     options = [
@@ -125,7 +125,7 @@ class Choosy(Recorder):
 
 
 class Indiscreet(Recorder):
-    """Its constructor quotes a secret option in an error's text."""
+    """A hook whose constructor raises an error with a secret option in its text."""
 
     options = (
         *Recorder.options,
@@ -135,10 +135,10 @@ class Indiscreet(Recorder):
     def __init__(self, configuration, host):
         super().__init__(configuration, host)
         phrase = self.get_config_option("key_phrase")
-        raise LookupError(f"nobody is called {phrase}")
+        raise LookupError(f"unknown phrase {phrase}")
 
 
 not_a_class = 3
 
-# As a comma behind it makes it one.
+# A trailing comma turns a class into a tuple.
 in_a_tuple = (Recorder,)

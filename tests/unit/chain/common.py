@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What several tests of the chain use."""
+"""Helpers shared by the tests of the chain."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def tracing(trace: list[Any], outcome: Any = "result") -> Callable[..., Any]:
 
 
 def three(trace: list[Any], **answers: Any) -> list[Recorder]:
-    """Return hooks one, two, three; two answers as told."""
+    """Return the hooks one, two and three; ``answers`` are those of two."""
     options = {
         key: answers.pop(key) for key in ("enabled", "suppress") if key in answers
     }
@@ -43,7 +43,7 @@ HOOK_KINDS = [Recorder, PlainRecorder, UpstreamRecorder]
 
 
 class Access:
-    """A driver whose one method is three operations, by the rules that it gets."""
+    """A driver with one method, whose rules select one of three operations."""
 
     def update_access(
         self,

@@ -16,7 +16,7 @@ def way(request: pytest.FixtureRequest) -> Way:
 
 
 @pytest.fixture(
-    params=[way for way in WAYS if not way.own], ids=["function", "coroutine"]
+    params=[way for way in WAYS if not way.decorated], ids=["function", "coroutine"]
 )
 def woven_way(request: pytest.FixtureRequest) -> Way:
     return request.param  # type: ignore[no-any-return]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``add_hooks``, for a class whose source one owns."""
+"""The decorator ``add_hooks``."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 
 import aspects
-from tests.support.drivers import OwnCoroutineDriver, OwnDriver
-from tests.support.hooks import Recorder, UpstreamRecorder, actions_of
+from tests.support.drivers import DecoratedCoroutineDriver, DecoratedDriver
+from tests.support.hooks import Recorder, UpstreamRecorder, methods_of
 from tests.support.ways import finish
 
 CONTEXT = object()
 
 
 class Own:
-    """A driver whose source one owns."""
+    """A driver with decorated methods."""
 
     def __init__(self, *hooks: Any) -> None:
         self.hooks = hooks
@@ -67,14 +67,14 @@ def test_a_decorated_method_keeps_its_signature() -> None:
     assert not inspect.iscoroutinefunction(Own.create_share)
 
 
-def test_it_runs_the_hooks_of_the_object_in_order() -> None:
+def test_the_hooks_of_the_object_run_in_order() -> None:
     trace: list[Any] = []
     own = Own(Recorder("one", trace), Recorder("two", trace))
     assert own.create_share(CONTEXT, {"id": 1}) == "result"
-    assert actions_of(trace) == ["one.pre", "two.pre", "one.post", "two.post"]
+    assert methods_of(trace) == ["one.pre", "two.pre", "one.post", "two.post"]
 
 
-def test_positional_stays_positional_and_keyword_keyword() -> None:
+def test_hooks_get_positional_and_keyword_arguments_as_passed() -> None:
     hook = Recorder()
     own = Own(hook)
     own.create_share(CONTEXT, {"id": 1}, share_server=2)
@@ -87,7 +87,7 @@ def test_positional_stays_positional_and_keyword_keyword() -> None:
         assert (seen.args, seen.kwargs) == ((), {"share": {"id": 1}})
 
 
-def test_the_operation_is_that_of_the_driver_method_else_its_own_name() -> None:
+def test_a_method_has_its_operation_or_else_its_own_name() -> None:
     hook = Recorder()
     own = Own(hook)
     own.create_share(CONTEXT, {})
@@ -110,9 +110,9 @@ def test_the_operation_is_that_of_the_driver_method_else_its_own_name() -> None:
     }
 
 
-def test_backend_and_host_are_the_objects() -> None:
+def test_an_operation_has_the_backend_and_host_of_the_object() -> None:
     hook = Recorder()
-    own = OwnDriver()
+    own = DecoratedDriver()
     own.hooks = (hook,)
     own.create_share(CONTEXT, "share")
     assert hook.trace[0].func_name.backend == "alpha"
@@ -123,13 +123,13 @@ def test_backend_and_host_are_the_objects() -> None:
     assert hook.trace[0].func_name.host is None
 
 
-def test_arguments_may_be_called_anything() -> None:
+def test_arguments_may_have_any_name() -> None:
     hook = Recorder()
     assert Own(hook).reboot(when=1, method=2, operation=3) == (1, 2, 3)
     assert hook.trace[0].kwargs == {"when": 1, "method": 2, "operation": 3}
 
 
-def test_the_hooks_are_those_of_the_object_at_each_call() -> None:
+def test_the_hooks_of_the_object_are_read_at_each_call() -> None:
     own, other, hook = Own(), Own(), Recorder()
     assert own.create_share(CONTEXT, {}) == "result"
     own.hooks = (hook,)
@@ -146,7 +146,7 @@ def test_the_hooks_may_be_any_iterable() -> None:
     assert len(hook.trace) == 2
 
 
-def test_decorated_methods_that_call_each_other_are_join_points_each() -> None:
+def test_each_decorated_method_is_a_join_point_when_another_calls_it() -> None:
     hook = Recorder()
     Own(hook).delete_share(CONTEXT, {})
     assert [f"{seen.kind} {seen.func_name}" for seen in hook.trace] == [
@@ -174,7 +174,7 @@ def test_a_vetoed_method_is_not_called() -> None:
         own.delete_share(CONTEXT, {})
 
 
-def test_upstreams_hooks_work_there_too() -> None:
+def test_add_hooks_runs_a_hook_of_manilas_contract() -> None:
     hook = UpstreamRecorder(post=aspects.UpdatedResults("updated"))
     assert Own(hook).create_share(CONTEXT, {}, share_server=1) == "updated"
 
@@ -183,16 +183,16 @@ def test_a_coroutine_method_is_awaited_before_its_post_hooks() -> None:
     hook = Recorder(post=aspects.UpdatedResults("updated"))
     assert finish(Own(hook).extend_share("share", 5)) == "updated"
     assert [seen.outcome for seen in hook.trace] == [None, 5]
-    own = OwnCoroutineDriver()
+    own = DecoratedCoroutineDriver()
     own.hooks = (Recorder(pre=aspects.Veto()),)
     with pytest.raises(aspects.Veto):
         finish(own.create_share(CONTEXT, "share"))
 
 
 def test_a_class_with_decorated_methods_can_be_woven() -> None:
-    """As a driver whose author added some hooks of his own."""
+    """The driver's author may have added hooks, and the operator weaves others."""
     trace: list[Any] = []
     own, woven = Recorder("own", trace), Recorder("woven", trace)
     driver = aspects.weave(Own(own), [woven])
     driver.create_share(CONTEXT, {})
-    assert actions_of(trace) == ["woven.pre", "own.pre", "own.post", "woven.post"]
+    assert methods_of(trace) == ["woven.pre", "own.pre", "own.post", "woven.post"]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Slow hooks are told of, failing ones skipped for a while."""
+"""The circuit breaker skips a hook that keeps failing, and slow methods are logged."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import aspects
-from aspects.core import breaker as health
+from aspects.core import breaker
 from tests.support.entries.recording import Driver
 
 CONTEXT = object()
@@ -28,12 +28,12 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(health, "time", clock)
+    monkeypatch.setattr(breaker, "time", clock)
     return clock
 
 
 class Sender(aspects.HookBase):
-    """A hook as one that sends to a target that may be broken."""
+    """A hook that sends to a target, which may be broken."""
 
     may_veto = False
 
@@ -50,10 +50,10 @@ class Sender(aspects.HookBase):
         for name, value in attributes.items():
             setattr(self, name, value)
 
-    def act(self, action: str) -> None:
-        self.seen.append(action)
+    def act(self, method: str) -> None:
+        self.seen.append(method)
         self.clock.now += self.seconds
-        if self.broken in (action, "all"):
+        if self.broken in (method, "all"):
             raise OSError("the target is down")
 
     def _execute_pre_hook(self, context, func_name, *args, **kwargs):
@@ -69,7 +69,7 @@ class Sender(aspects.HookBase):
         self.act("periodic")
 
     def since(self) -> list[str]:
-        """Return what was done since the last time this was asked."""
+        """Return the methods that ran since the last call of this."""
         seen, self.seen = self.seen, []
         return seen
 
@@ -81,15 +81,15 @@ def calls(hook: Sender, times: int = 1) -> list[str]:
     return hook.since()
 
 
-def test_hook_that_fails_in_a_row_is_skipped_and_tried_once_more(clock):
+def test_a_hook_that_keeps_failing_is_skipped_and_tried_after_a_pause(clock):
     hook = Sender(clock, hook_failure_limit=4, hook_failure_pause=30.0, broken="all")
     assert calls(hook, 3) == ["pre", "post", "pre", "post"]
-    # The ending of a call in which it is skipped is no second time.
+    # A call that skips the hook is counted once, not again at its completion.
     assert hook.counts() == {"suppressed": 4, "skipped": 1}
     clock.now += 29.9
     assert calls(hook, 2) == []
     clock.now += 0.2
-    # It is tried in one call; as it fails, others wait for another pause.
+    # One call tries the hook; as it fails, other calls skip it for another pause.
     assert calls(hook, 2) == ["pre", "post"]
     clock.now += 30.1
     hook.broken = None
@@ -97,7 +97,7 @@ def test_hook_that_fails_in_a_row_is_skipped_and_tried_once_more(clock):
     assert hook.counts()["suppressed"] == 6
 
 
-def test_a_success_begins_the_row_anew(clock):
+def test_a_success_resets_the_consecutive_failures(clock):
     hook = Sender(clock, hook_failure_limit=2)
     for broken in ("post", None) * 10:
         hook.broken = broken
@@ -105,9 +105,9 @@ def test_a_success_begins_the_row_anew(clock):
     assert hook.counts() == {"suppressed": 10}
 
 
-def test_an_action_of_another_kind_that_works_says_nothing_of_those_that_fail(clock):
+def test_a_success_of_another_method_does_not_reset_the_failures(clock):
     hook = Sender(clock, hook_failure_limit=3, hook_failure_pause=30.0, broken="post")
-    # As the audit hook's, whose disk is full: each pre action works.
+    # For example an audit hook whose disk is full: its pre method always works.
     assert calls(hook, 4) == ["pre", "post"] * 3
     clock.now += 30.1
     assert calls(hook, 2) == ["pre", "post"]
@@ -117,29 +117,29 @@ def test_an_action_of_another_kind_that_works_says_nothing_of_those_that_fail(cl
 
 
 @pytest.mark.parametrize("paused_before", [True, False])
-def test_a_call_has_all_actions_of_a_hook_or_none(clock, paused_before):
+def test_a_call_runs_all_methods_of_a_hook_or_none(clock, paused_before):
     hook = Sender(clock, hook_failure_limit=1, hook_failure_pause=30.0)
 
     class Slow:
         def create_share(self, context: Any, share: Any) -> None:
-            # Meanwhile the pause is over, or another call begins one.
+            # During this call the pause ends, or another call begins one.
             if paused_before:
                 clock.now += 31.0
             else:
-                health.breaker_of(hook).failed("post")
+                breaker.breaker_of(hook).failed("post")
 
     if paused_before:
-        health.breaker_of(hook).failed("post")
+        breaker.breaker_of(hook).failed("post")
     aspects.weave(Slow(), [hook], "alpha").create_share(CONTEXT, {})
     assert hook.since() == ([] if paused_before else ["pre", "post"])
 
 
-def test_off_by_default(clock):
+def test_the_circuit_breaker_is_disabled_by_default(clock):
     hook = Sender(clock, broken="all")
     assert calls(hook, 50) == ["pre", "post"] * 50
 
 
-def test_endings_and_ticks_are_skipped_too(clock):
+def test_completions_and_ticks_are_skipped_too(clock):
     hook = Sender(clock, hook_failure_limit=1, broken="all")
     woven = aspects.weave(Driver(), [hook], "alpha")
     aspects.tick(woven, CONTEXT, [])
@@ -149,7 +149,7 @@ def test_endings_and_ticks_are_skipped_too(clock):
     assert hook.since() == []
 
 
-def test_failing_error_action_counts(clock):
+def test_a_failing_error_method_counts_as_a_failure(clock):
     hook = Sender(clock, hook_failure_limit=2, broken="error")
     hook.pre_hooks_enabled = False
     woven = aspects.weave(Driver(), [hook], "alpha")
@@ -174,12 +174,12 @@ def test_a_hook_that_may_veto_is_never_skipped(clock, pre):
     assert calls(hook, 3) == expected
 
 
-def test_hook_that_says_nothing_may_veto():
+def test_a_hook_may_veto_by_default():
     assert aspects.HookBase.may_veto
 
 
-class OfUpstream:
-    """What a hook of Manila's own contract has, whose post action fails."""
+class FailingUpstream:
+    """A hook of Manila's contract, whose post method fails."""
 
     pre_hooks_enabled = post_hooks_enabled = suppress_post_hooks_errors = True
     periodic_hooks_enabled = False
@@ -202,15 +202,17 @@ class OfUpstream:
 
 
 @pytest.mark.parametrize("suppressed", [True, False])
-def test_upstreams_hook_vetoes_with_errors_that_are_not_suppressed(clock, suppressed):
-    hook = OfUpstream(suppressed)
+def test_a_hook_of_manilas_contract_vetoes_with_errors_that_are_not_suppressed(
+    clock, suppressed
+):
+    hook = FailingUpstream(suppressed)
     woven = aspects.weave(Driver(), [hook], "alpha")
     for _ in range(3):
         woven.create_share(CONTEXT, {})
     assert hook.seen == ["pre", "post"] * (1 if suppressed else 3)
 
 
-def test_unsuppressed_errors_do_not_count(clock):
+def test_unsuppressed_errors_do_not_count_as_failures(clock):
     hook = Sender(clock, hook_failure_limit=1, broken="pre")
     hook.suppress_pre_hooks_errors = False
     woven = aspects.weave(Driver(), [hook], "alpha")
@@ -221,26 +223,26 @@ def test_unsuppressed_errors_do_not_count(clock):
     assert hook.counts() == {}
 
 
-def test_slow_action_is_told_and_counted(clock, caplog):
+def test_a_slow_method_is_logged_and_counted(clock, caplog):
     hook = Sender(clock, hook_slow_seconds=0.5, seconds=0.6, instance_name="ops")
     with caplog.at_level(logging.WARNING):
         calls(hook)
     assert [record.getMessage() for record in caplog.records] == [
-        f"The {action} method of hook ops of backend alpha took 0.600 s in "
+        f"The {method} method of hook ops of backend alpha took 0.600 s in "
         "create_share_instance"
-        for action in ("pre", "post")
+        for method in ("pre", "post")
     ]
     assert hook.counts() == {"slow": 2}
 
 
-def test_slow_action_that_fails_is_told_too(clock, caplog):
+def test_a_slow_method_that_fails_is_counted_as_slow_too(clock, caplog):
     hook = Sender(clock, hook_slow_seconds=0.5, seconds=0.6, broken="post")
     with caplog.at_level(logging.WARNING):
         calls(hook)
     assert hook.counts() == {"slow": 2, "suppressed": 1}
 
 
-def test_quick_action_is_not_told(clock, caplog):
+def test_a_quick_method_is_not_logged(clock, caplog):
     hook = Sender(clock, hook_slow_seconds=0.5, seconds=0.5)
     with caplog.at_level(logging.WARNING):
         calls(hook)
@@ -248,7 +250,7 @@ def test_quick_action_is_not_told(clock, caplog):
     assert hook.counts() == {}
 
 
-def test_slow_tick(clock, caplog):
+def test_a_slow_tick_is_logged(clock, caplog):
     hook = Sender(clock, hook_slow_seconds=0.5, seconds=1.0)
     woven = aspects.weave(Driver(), [hook], "alpha")
     with caplog.at_level(logging.WARNING):
@@ -257,9 +259,9 @@ def test_slow_tick(clock, caplog):
     assert "in a tick" in caplog.text
 
 
-def test_slow_tick_of_a_hook_that_defers_other_actions(clock, caplog):
+def test_a_slow_tick_of_a_hook_that_defers_other_methods_is_logged(clock, caplog):
     hook = Sender(clock, hook_slow_seconds=0.5, seconds=1.0)
-    hook.deferred_actions = ("post", "error")
+    hook.deferred_methods = ("post", "error")
     hook.dispatcher = aspects.Background("sender of alpha")
     woven = aspects.weave(Driver(), [hook], "alpha")
     with caplog.at_level(logging.WARNING):
@@ -267,7 +269,7 @@ def test_slow_tick_of_a_hook_that_defers_other_actions(clock, caplog):
     assert "periodic method of hook Sender of backend alpha" in caplog.text
 
 
-def test_options_follow_while_the_driver_is_woven(clock):
+def test_a_failure_limit_takes_effect_while_the_driver_is_woven(clock):
     hook = Sender(clock, broken="all")
     woven = aspects.weave(Driver(), [hook], "alpha")
     woven.create_share(CONTEXT, {})
@@ -276,7 +278,7 @@ def test_options_follow_while_the_driver_is_woven(clock):
     assert hook.since() == ["pre", "post"]
 
 
-def test_errors_in_the_background_count(clock):
+def test_errors_in_the_background_count_as_failures(clock):
     hook = Sender(clock, hook_failure_limit=2, broken="post")
     hook.pre_hooks_enabled = False
     hook.dispatcher = aspects.Background("sender of alpha")
@@ -289,16 +291,16 @@ def test_errors_in_the_background_count(clock):
 
 
 class Dispatching(Sender):
-    """A hook that hands what takes its time to the dispatcher itself."""
+    """A hook that passes its slow work to the dispatcher itself."""
 
-    deferred_actions = ()
-    dispatching_actions = ("post",)
+    deferred_methods = ()
+    dispatching_methods = ("post",)
 
     def _execute_post_hook(self, context, func_name, data, results, *args, **kwargs):
         self.dispatcher.put(self, "post", func_name, self.act, "post")
 
 
-def test_slow_work_of_a_hook_that_dispatches_itself(clock, caplog):
+def test_slow_work_that_a_hook_dispatches_itself_is_logged_and_counted(clock, caplog):
     hook = Dispatching(clock, hook_slow_seconds=0.5, seconds=0.6, instance_name="ops")
     hook.dispatcher = aspects.Background("ops of alpha")
     woven = aspects.weave(Driver(), [hook], "alpha")
@@ -307,8 +309,8 @@ def test_slow_work_of_a_hook_that_dispatches_itself(clock, caplog):
         hook.dispatcher.stop()
     assert hook.since() == ["pre", "post"]
     assert [record.getMessage() for record in caplog.records] == [
-        f"The {action} method of hook ops of backend alpha took 0.600 s in "
+        f"The {method} method of hook ops of backend alpha took 0.600 s in "
         "create_share_instance"
-        for action in ("pre", "post")
+        for method in ("pre", "post")
     ]
     assert hook.counts() == {"slow": 2}

@@ -13,7 +13,7 @@ import aspects
 from tests.support.drivers import Driver
 from tests.support.hooks import (
     Recorder,
-    actions_of,
+    methods_of,
 )
 from tests.support.ways import Way
 
@@ -21,7 +21,7 @@ from .common import CONTEXT, three
 
 
 class Contexts:
-    """A driver whose methods have the context in various places."""
+    """A driver whose methods have the context in various positions."""
 
     def create_share(self, context: Any, share: Any) -> None: ...
 
@@ -66,7 +66,7 @@ class Contexts:
         ("do_setup", (CONTEXT,), {}, (), {}),
     ],
 )
-def test_which_parameter_is_the_context_is_read_off_the_signature(
+def test_the_signature_determines_the_parameter_for_the_context(
     method: str, args: Any, kwargs: Any, hook_args: Any, hook_kwargs: Any
 ) -> None:
     hook = Recorder()
@@ -78,7 +78,7 @@ def test_which_parameter_is_the_context_is_read_off_the_signature(
         assert seen.kwargs == hook_kwargs
 
 
-def test_the_callers_keyword_arguments_are_left_as_they_are() -> None:
+def test_the_callers_keyword_arguments_are_not_changed() -> None:
     kwargs = {"context": CONTEXT, "share": 1}
     method = mock.Mock()
     driver = Driver()
@@ -119,7 +119,7 @@ def test_without_any_context_the_hook_gets_a_fresh_admin_context() -> None:
     assert first.is_admin
     assert second.is_admin
     assert first.request_id != second.request_id
-    # Nor does it become the current one of what the driver does.
+    # The driver does not get it as the current context.
     assert oslo_context.get_current() is None
 
 
@@ -130,7 +130,7 @@ def test_a_context_of_the_call_wins_over_the_current_one() -> None:
     assert hook.trace[0].context is CONTEXT
 
 
-def test_a_missing_context_is_no_argument_of_the_driver_method(
+def test_the_driver_does_not_get_a_context_that_the_caller_omitted(
     woven_way: Way,
 ) -> None:
     def body(context: Any, share: Any, share_server: Any) -> Any:
@@ -150,10 +150,10 @@ def test_all_hooks_of_a_call_get_one_context(way: Way, trace: list[Any]) -> None
     assert len({id(seen.context) for seen in trace}) == 1
 
 
-def test_a_call_of_the_wrong_arguments_is_the_drivers_to_refuse(
+def test_the_driver_raises_the_type_error_of_a_call_with_wrong_arguments(
     way: Way, trace: list[Any]
 ) -> None:
     driver = way.driver([Recorder("hook", trace)])
     with pytest.raises(TypeError, match="create_share"):
         way.call(driver, CONTEXT)
-    assert actions_of(trace) == ["hook.pre", "hook.error"]
+    assert methods_of(trace) == ["hook.pre", "hook.error"]

@@ -12,7 +12,7 @@ import aspects
 from tests.support.drivers import CoroutineDriver, Driver
 from tests.support.hooks import (
     Recorder,
-    actions_of,
+    methods_of,
 )
 from tests.support.ways import finish
 
@@ -31,12 +31,12 @@ def test_a_coroutine_method_is_awaited_before_its_post_hooks_run(
 
     woven = aspects.weave(Slow(), three(trace))
     assert asyncio.run(woven.create_share(CONTEXT, "share")) == "result"
-    assert actions_of(trace)[3:6] == ["begin", "end", "one.post"]
+    assert methods_of(trace)[3:6] == ["begin", "end", "one.post"]
     assert trace[5].outcome == "result"
 
 
 @pytest.mark.parametrize("own", [False, True])
-def test_a_cancelled_coroutine_gets_its_error_endings(
+def test_hooks_of_a_cancelled_coroutine_get_their_error_method(
     trace: list[Any], own: bool
 ) -> None:
     class Hanging:
@@ -62,18 +62,18 @@ def test_a_cancelled_coroutine_gets_its_error_endings(
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert task.cancelled()
+        assert task.cancelled()  # codespell:ignore cancelled
 
     asyncio.run(main())
-    assert actions_of(trace)[3:] == ["three.error", "two.error", "one.error"]
+    assert methods_of(trace)[3:] == ["three.error", "two.error", "one.error"]
     assert all(isinstance(e.outcome, asyncio.CancelledError) for e in trace[3:])
 
 
-def test_a_closed_coroutine_gets_its_error_endings(trace: list[Any]) -> None:
+def test_hooks_of_a_closed_coroutine_get_their_error_method(trace: list[Any]) -> None:
     coroutine = aspects.weave(CoroutineDriver(), three(trace)).create_share(CONTEXT, 1)
     coroutine.send(None)
     coroutine.close()
-    assert actions_of(trace)[3:] == ["three.error", "two.error", "one.error"]
+    assert methods_of(trace)[3:] == ["three.error", "two.error", "one.error"]
 
 
 def test_no_hook_runs_for_a_coroutine_that_is_never_awaited(trace: list[Any]) -> None:
@@ -88,7 +88,7 @@ def test_a_vetoed_coroutine_method_is_not_called(trace: list[Any]) -> None:
     )
     with pytest.raises(aspects.Veto):
         asyncio.run(woven.create_share(CONTEXT, "share"))
-    assert actions_of(trace) == ["one.pre", "two.pre", "one.error"]
+    assert methods_of(trace) == ["one.pre", "two.pre", "one.error"]
 
 
 def test_calls_of_a_coroutine_method_do_not_mix() -> None:
@@ -106,12 +106,14 @@ def test_calls_of_a_coroutine_method_do_not_mix() -> None:
         )
 
     assert asyncio.run(main()) == [0, 1, 2, 3, 4]
-    endings = [seen for seen in hook.trace if seen.kind == "post"]
-    assert len(endings) == 5
-    assert all(seen.data == seen.args == (seen.outcome,) for seen in endings)
+    completions = [seen for seen in hook.trace if seen.kind == "post"]
+    assert len(completions) == 5
+    assert all(seen.data == seen.args == (seen.outcome,) for seen in completions)
 
 
-def test_a_coroutine_call_has_one_operation_whatever_becomes_of_its_rules() -> None:
+def test_a_coroutine_call_keeps_its_operation_when_the_driver_changes_its_rules() -> (
+    None
+):
     class Access:
         async def update_access(
             self,

@@ -11,40 +11,40 @@ import aspects
 from tests.support.drivers import Driver
 from tests.support.hooks import (
     Recorder,
-    actions_of,
+    methods_of,
 )
 
 from .common import CONTEXT, KINDS, tracing
 
 
 class Dispatcher:
-    """Runs at once what is put, and remembers of what it was told."""
+    """Runs each method immediately, and records it."""
 
     def __init__(self) -> None:
-        self.told: list[Any] = []
+        self.received: list[Any] = []
 
     def put(
-        self, hook: Any, kind: str, operation: Any, action: Any, /, *a: Any, **kw: Any
+        self, hook: Any, kind: str, operation: Any, method: Any, /, *a: Any, **kw: Any
     ) -> None:
-        self.told.append((hook.instance_name, kind, operation))
-        action(*a, **kw)
+        self.received.append((hook.instance_name, kind, operation))
+        method(*a, **kw)
 
     def stop(self) -> None:
-        """Nothing is left."""
+        """Do nothing, as the queue is always empty."""
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
     "deferred", [("post", "error", "periodic"), ("error",), ("periodic", "post"), ()]
 )
-def test_a_dispatcher_gets_the_actions_that_are_deferred(
+def test_a_dispatcher_gets_the_deferred_methods(
     trace: list[Any], kind: Any, deferred: tuple[str, ...]
 ) -> None:
     switches = ["pre", "post", "periodic"]
     hook = kind("hook", trace, enabled=switches, pre="data")
     hook.dispatcher = dispatcher = Dispatcher()
-    if len(deferred) < 3:  # else those of the base class
-        hook.deferred_actions = deferred
+    if len(deferred) < 3:  # all three are the default
+        hook.deferred_methods = deferred
     driver = Driver()
     woven = aspects.weave(driver, [hook])
     woven.create_share(CONTEXT, "share", share_server="server")
@@ -52,7 +52,7 @@ def test_a_dispatcher_gets_the_actions_that_are_deferred(
     with pytest.raises(RuntimeError):
         woven.delete_share(CONTEXT, "share")
     aspects.tick(woven, CONTEXT, "instances")
-    assert actions_of(trace) == [
+    assert methods_of(trace) == [
         *("hook.pre", "hook.post", "hook.pre", "hook.error", "hook.periodic"),
     ]
     assert trace[1][2:5] == (CONTEXT, "create_share_instance", "data")
@@ -62,10 +62,10 @@ def test_a_dispatcher_gets_the_actions_that_are_deferred(
         "error": "delete_share_instance",
         "periodic": "periodic",
     }
-    assert dispatcher.told == [
-        ("hook", action, operation)
-        for action, operation in operations.items()
-        if action in deferred
+    assert dispatcher.received == [
+        ("hook", method, operation)
+        for method, operation in operations.items()
+        if method in deferred
     ]
 
 
@@ -77,16 +77,16 @@ def test_a_dispatcher_gets_the_actions_that_are_deferred(
         ((), ("post",), ["pre"]),
     ],
 )
-def test_what_is_not_deferred_is_timed_unless_the_hook_defers_by_itself(
+def test_a_method_is_timed_unless_it_is_deferred_or_dispatches_itself(
     deferred: tuple[str, ...],
     dispatching: tuple[str, ...],
     slow: list[str],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     hook = Recorder("hook")
-    hook.dispatcher, hook.deferred_actions = Dispatcher(), deferred  # type: ignore[misc]
-    hook.dispatching_actions = dispatching  # type: ignore[misc]
+    hook.dispatcher, hook.deferred_methods = Dispatcher(), deferred  # type: ignore[misc]
+    hook.dispatching_methods = dispatching  # type: ignore[misc]
     hook.hook_slow_seconds = 1e-9
     aspects.weave(Driver(), [hook]).create_share(CONTEXT, "share")
-    told = [record.getMessage().split(" ")[1] for record in caplog.records]
-    assert told == slow
+    logged = [record.getMessage().split(" ")[1] for record in caplog.records]
+    assert logged == slow

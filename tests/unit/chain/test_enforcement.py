@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What becomes of a veto: hook_enforcement, routine operations, exception groups."""
+"""Enforcement of vetoes: hook_enforcement, routine operations, exception groups."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from tests.support.ways import Way
 from .common import CONTEXT
 
 
-class Group(Exception):
-    """As an ExceptionGroup, which Python 3.10 does not have."""
+class GroupError(Exception):
+    """An exception group for Python 3.10, which has no ExceptionGroup."""
 
     def __init__(self, text: str, exceptions: list[Exception]) -> None:
         super().__init__(text)
@@ -25,9 +25,9 @@ class Group(Exception):
 
 
 try:
-    GROUPS = [Group, ExceptionGroup]
+    GROUPS = [GroupError, ExceptionGroup]
 except NameError:
-    GROUPS = [Group]
+    GROUPS = [GroupError]
 
 
 class Driver:
@@ -71,7 +71,7 @@ def test_a_group_without_a_veto_is_an_error_like_any_other(
     assert [seen.kind for seen in trace] == ["pre", "post"]
 
 
-def test_in_warn_mode_the_call_goes_on_and_says_so(
+def test_in_warn_mode_the_call_proceeds_and_the_veto_is_logged(
     way: Way, trace: list[Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     hook = refusing(trace, hook_enforcement="warn")
@@ -87,7 +87,7 @@ def test_in_warn_mode_the_call_goes_on_and_says_so(
     assert hook.counts() == {"not_enforced": 1}
 
 
-def test_in_warn_mode_the_events_of_the_call_have_the_veto(
+def test_in_warn_mode_the_later_events_of_the_call_have_the_veto(
     way: Way, trace: list[Any]
 ) -> None:
     hooks = [Recorder("before", trace), refusing(trace, hook_enforcement="warn")]
@@ -107,14 +107,16 @@ def test_in_warn_mode_the_events_of_the_call_have_the_veto(
             ["after.pre", "before.post", "freeze.post", "after.post"], denied
         ),
     }
-    # It is of that call alone.
+    # The next call has events without the veto.
     trace.clear()
     hooks[1].answer(pre=None)
     way.call(driver, CONTEXT, "share")
     assert "would_deny" not in data_of(None, trace[-1].func_name, (), {})
 
 
-def test_a_veto_that_is_not_enforced_opens_no_circuit_breaker(way: Way) -> None:
+def test_a_veto_that_is_not_enforced_does_not_open_the_circuit_breaker(
+    way: Way,
+) -> None:
     hook = refusing([], hook_enforcement="warn", hook_failure_limit=1)
     driver = way.driver([hook])
     for _ in range(3):
@@ -134,7 +136,7 @@ def test_a_secret_argument_is_not_in_the_log_of_a_veto(
     hook.trace.clear()
 
 
-def test_enforcement_is_deny_by_default_and_takes_two_values() -> None:
+def test_hook_enforcement_is_deny_by_default_and_may_be_warn() -> None:
     hook = Recorder("one", [])
     assert hook.hook_enforcement == "deny"
     with pytest.raises(ValueError, match="hook_enforcement: expected deny or warn"):
@@ -162,11 +164,11 @@ def test_errors_in_a_routine_operation_are_always_suppressed(
         (["init_host"], True),
         (["create_*", "init_host"], True),
         (["!create_*"], False),
-        # The driver method's name is not that of the operation.
+        # do_setup is the name of the driver method, not of the operation.
         (["do_setup", "*"], False),
     ],
 )
-def test_a_veto_of_a_routine_operation_counts_where_it_is_named(
+def test_a_veto_denies_a_routine_operation_only_if_hook_operations_names_it(
     trace: list[Any], operations: list[str], denied: bool
 ) -> None:
     hook = refusing(trace, hook_operations=operations)
@@ -177,11 +179,11 @@ def test_a_veto_of_a_routine_operation_counts_where_it_is_named(
     else:
         assert woven.do_setup(CONTEXT) == "set up"
         assert isinstance(trace[-1].data, aspects.Veto)
-        # It is no veto in warn mode: events do not say that the call was denied.
+        # Outside warn mode, the events of the call do not mention the veto.
         assert "would_deny" not in data_of(None, trace[-1].func_name, (), {})
 
 
-def test_what_ends_a_thread_ends_a_routine_operation_too() -> None:
+def test_system_exit_ends_a_routine_operation_too() -> None:
     hook = Recorder("one", [], pre=SystemExit())
     with pytest.raises(SystemExit):
         aspects.weave(Driver(), [hook]).do_setup(CONTEXT)

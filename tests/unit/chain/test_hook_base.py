@@ -28,7 +28,7 @@ SWITCHES = {
 
 
 class Configuration:
-    """What Manila's own Configuration has."""
+    """A double of Manila's ``Configuration``."""
 
     config_group = "alpha"
 
@@ -58,8 +58,8 @@ class Minimal(aspects.HookBase):
         *args: Any,
         **kwargs: Any,
     ) -> Any:
-        given = pre_hook_data, driver_action_results
-        return "post", context, func_name, *given, args, kwargs
+        data = pre_hook_data, driver_action_results
+        return "post", context, func_name, *data, args, kwargs
 
     def _execute_periodic_hook(
         self, context: Any, periodic_hook_data: Any, *args: Any, **kwargs: Any
@@ -84,8 +84,8 @@ def _clean_conf() -> Iterator[None]:
 @pytest.mark.parametrize(
     "missing", ["_execute_pre_hook", "_execute_post_hook", "_execute_periodic_hook"]
 )
-def test_three_actions_are_abstract(missing: str) -> None:
-    actions = {
+def test_three_methods_are_abstract(missing: str) -> None:
+    methods = {
         name: getattr(Minimal, name)
         for name in (
             "_execute_pre_hook",
@@ -94,12 +94,12 @@ def test_three_actions_are_abstract(missing: str) -> None:
         )
         if name != missing
     }
-    incomplete = type("Incomplete", (aspects.HookBase,), actions)
+    incomplete = type("Incomplete", (aspects.HookBase,), methods)
     with pytest.raises(TypeError, match=missing):
         incomplete(None, None)
 
 
-def test_the_error_action_is_optional() -> None:
+def test_the_error_method_is_optional() -> None:
     hook = Minimal(None, None)
     hook.pre_hooks_enabled = hook.post_hooks_enabled = True
 
@@ -111,7 +111,7 @@ def test_the_error_action_is_optional() -> None:
 
 
 @pytest.mark.parametrize(
-    ("action", "parameters"),
+    ("method", "parameters"),
     [
         ("_execute_pre_hook", "self, context, func_name, *args, **kwargs"),
         (
@@ -129,8 +129,8 @@ def test_the_error_action_is_optional() -> None:
         ),
     ],
 )
-def test_actions_have_manilas_parameters(action: str, parameters: str) -> None:
-    signature = inspect.signature(getattr(aspects.HookBase, action))
+def test_methods_have_manilas_parameters(method: str, parameters: str) -> None:
+    signature = inspect.signature(getattr(aspects.HookBase, method))
     assert (
         ", ".join(
             {2: "*", 4: "**"}.get(parameter.kind, "") + parameter.name
@@ -148,7 +148,7 @@ def test_a_hook_knows_its_configuration_and_host() -> None:
 
 
 @pytest.mark.parametrize(("switch", "option"), SWITCHES.items())
-def test_each_switch_is_its_option_and_no_other(switch: str, option: str) -> None:
+def test_each_option_sets_its_own_switch_only(switch: str, option: str) -> None:
     hook = Minimal(Configuration(**{option: True}), "host")
     assert {name for name in SWITCHES if getattr(hook, name)} == {switch}
     setattr(hook, switch, False)
@@ -164,7 +164,7 @@ def test_without_a_configuration_the_options_are_the_global_ones() -> None:
     assert Minimal(None, None).pre_hooks_enabled is True
 
 
-def test_get_config_option_reads_the_value_as_it_is_now() -> None:
+def test_get_config_option_reads_the_current_value() -> None:
     configuration = Configuration(limit=1)
     hook = Minimal(configuration, None)
     assert hook.get_config_option("limit") == 1
@@ -192,11 +192,11 @@ def test_manilas_option_names_types_and_defaults_are_kept() -> None:
     assert hook.get_config_option("periodic_hooks_interval") == 300.0
 
 
-# The same behind the switches, as Manila's manager calls them.
+# The execute_*_hook methods, which Manila's manager calls.
 
 
-def run(hook: Any, action: str, **more: Any) -> Any:
-    given = {
+def run(hook: Any, method: str, **more: Any) -> Any:
+    protocol = {
         "pre": {"context": 1, "func_name": "operation"},
         "post": {
             "context": 1,
@@ -211,11 +211,11 @@ def run(hook: Any, action: str, **more: Any) -> Any:
             "pre_hook_data": 2,
             "error": RuntimeError(),
         },
-    }[action]
-    return getattr(hook, f"execute_{action}_hook")(**given, **more)
+    }[method]
+    return getattr(hook, f"execute_{method}_hook")(**protocol, **more)
 
 
-def test_execute_hook_passes_all_on(on: Minimal) -> None:
+def test_execute_hook_passes_all_arguments_to_the_method(on: Minimal) -> None:
     more = {"share": 5}
     assert run(on, "pre", **more) == ("pre", 1, "operation", (), more)
     assert run(on, "post", **more) == ("post", 1, "operation", 2, 3, (), more)
@@ -226,15 +226,15 @@ def test_execute_hook_passes_all_on(on: Minimal) -> None:
     assert run(on, "error") is None
 
 
-@pytest.mark.parametrize("action", ["pre", "post", "periodic"])
-def test_execute_hook_does_nothing_when_the_action_is_off(
-    on: Minimal, action: str
+@pytest.mark.parametrize("method", ["pre", "post", "periodic"])
+def test_execute_hook_does_nothing_if_the_method_is_disabled(
+    on: Minimal, method: str
 ) -> None:
-    setattr(on, f"{action}_hooks_enabled", False)
-    assert run(on, action) is None
+    setattr(on, f"{method}_hooks_enabled", False)
+    assert run(on, method) is None
 
 
-def test_execute_error_hook_goes_with_the_post_switch() -> None:
+def test_execute_error_hook_is_enabled_by_the_post_switch() -> None:
     hook = Recorder(enabled=["pre"], error="answer")
     assert run(hook, "error") is None
     assert hook.trace == []
@@ -253,24 +253,24 @@ def test_execute_error_hook_logs_its_own_error(
     assert "tops3cret" not in caplog.text
 
 
-@pytest.mark.parametrize("action", ["pre", "post", "periodic"])
-def test_execute_hook_suppresses_what_is_to_be_suppressed(
-    action: str, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("method", ["pre", "post", "periodic"])
+def test_execute_hook_suppresses_errors_if_its_switch_is_set(
+    method: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     error = ValueError("password=tops3cret of mine")
-    hook = Recorder("mine", enabled=[action], **{action: error})
+    hook = Recorder("mine", enabled=[method], **{method: error})
     with pytest.raises(ValueError) as caught:  # noqa: PT011
-        run(hook, action)
+        run(hook, method)
     assert caught.value is error
     assert caplog.text == ""
-    setattr(hook, f"suppress_{action}_hooks_errors", True)
-    assert run(hook, action) is error
+    setattr(hook, f"suppress_{method}_hooks_errors", True)
+    assert run(hook, method) is error
     assert "mine" in caplog.text
     assert "tops3cret" not in caplog.text
 
 
 @pytest.mark.parametrize("kind", [aspects.Veto, *NOT_SUPPRESSED])
-def test_execute_pre_hook_never_suppresses_a_veto_nor_the_end_of_a_thread(
+def test_execute_pre_hook_never_suppresses_a_veto_or_a_base_exception(
     kind: type[BaseException],
 ) -> None:
     hook = Recorder(suppress=["pre"], pre=kind())
@@ -278,10 +278,10 @@ def test_execute_pre_hook_never_suppresses_a_veto_nor_the_end_of_a_thread(
         run(hook, "pre")
 
 
-# The rest.
+# Return values, vetoes, copies and names.
 
 
-def test_updated_results_hold_results() -> None:
+def test_updated_results_have_the_results_as_an_attribute() -> None:
     results = object()
     updated = aspects.UpdatedResults(results)
     assert updated.results is results
@@ -293,7 +293,7 @@ def test_a_veto_is_an_exception_with_a_text() -> None:
     assert str(aspects.Veto("no more shares")) == "no more shares"
 
 
-def test_a_hook_can_be_copied() -> None:
+def test_a_copy_of_a_hook_has_its_own_switches() -> None:
     hook = Recorder("one")
     woven = aspects.weave(Driver(), [hook])
     other = copy.copy(hook)
@@ -306,7 +306,7 @@ def test_a_hook_can_be_copied() -> None:
     assert [seen.kind for seen in hook.trace] == ["pre", "post"]
 
 
-def test_the_name_of_a_hook_is_what_an_operator_calls_it() -> None:
+def test_hook_name_is_the_instance_name_or_the_class_name() -> None:
     class Notifier(aspects.HookBase):
         _execute_pre_hook = _execute_post_hook = _execute_periodic_hook = print
 
@@ -314,5 +314,5 @@ def test_the_name_of_a_hook_is_what_an_operator_calls_it() -> None:
     assert aspects.hook_name(hook) == "Notifier"
     hook.instance_name = "ops"
     assert aspects.hook_name(hook) == "ops"
-    # One of Manila's contract has no such attribute.
+    # A hook of Manila's contract has no instance_name.
     assert aspects.hook_name(object()) == "object"

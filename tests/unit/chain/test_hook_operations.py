@@ -17,7 +17,7 @@ from tests.support.hooks import (
     PlainRecorder,
     Recorder,
     UpstreamRecorder,
-    actions_of,
+    methods_of,
 )
 from tests.support.ways import Way, finish
 
@@ -35,46 +35,46 @@ from .common import CONTEXT, HOOK_KINDS, Access, three, tracing
         (["[a-d]*_instance"], True),
         (["delete_*"], False),
         (["[!c]*"], False),
-        # The driver's method is not the operation, and case matters.
+        # A pattern is compared with the operation, not the method, and case matters.
         (["create_share"], False),
         (["CREATE_*"], False),
-        # A pattern is for the whole name.
+        # A pattern has to match the whole name.
         (["share"], False),
     ],
 )
-def test_a_hook_runs_for_its_operations_alone(
+def test_a_hook_runs_for_its_operations_only(
     way: Way, trace: list[Any], kind: Any, patterns: Any, runs: bool
 ) -> None:
     hook = kind("hook", trace)
     hook.hook_operations = patterns
     way.call(way.driver([hook], tracing(trace)), CONTEXT, "share")
-    assert actions_of(trace) == (
+    assert methods_of(trace) == (
         ["hook.pre", "driver", "hook.post"] if runs else ["driver"]
     )
 
 
 @pytest.mark.parametrize("value", [None, 5, "delete", mock.Mock()])
-def test_an_attribute_of_that_name_that_is_no_list_is_something_else(
+def test_an_unrelated_attribute_named_hook_operations_is_ignored(
     way: Way, trace: list[Any], value: Any
 ) -> None:
-    """As may be in a hook that was written for Manila."""
+    """A hook that was written for Manila may have such an attribute."""
     hook = PlainRecorder("hook", trace)
     hook.hook_operations = value  # type: ignore[attr-defined]
     way.call(way.driver([hook]), CONTEXT, "share")
-    assert actions_of(trace) == ["hook.pre", "hook.post"]
+    assert methods_of(trace) == ["hook.pre", "hook.post"]
 
 
-@pytest.mark.parametrize("action", ["pre", "post"])
-def test_a_hook_without_the_switches_has_no_error_suppressed(
-    way: Way, action: str
+@pytest.mark.parametrize("method", ["pre", "post"])
+def test_errors_of_a_hook_without_suppression_switches_are_not_suppressed(
+    way: Way, method: str
 ) -> None:
-    hook = PlainRecorder(enabled=[action], **{action: ValueError("of the hook")})
+    hook = PlainRecorder(enabled=[method], **{method: ValueError("of the hook")})
     del hook.suppress_pre_hooks_errors, hook.suppress_post_hooks_errors
     with pytest.raises(ValueError, match="of the hook"):
         way.call(way.driver([hook]), CONTEXT, "share")
 
 
-def test_each_operation_has_the_hooks_that_are_for_it(
+def test_each_operation_runs_the_hooks_that_select_it(
     woven_way: Way, trace: list[Any]
 ) -> None:
     hooks = three(trace)
@@ -86,7 +86,7 @@ def test_each_operation_has_the_hooks_that_are_for_it(
         (lambda: driver.delete_share(CONTEXT, 1), ["two", "three"]),
         (lambda: driver.extend_share(1, 2), ["two", "three"]),
     ]
-    # Twice, as what is for an operation is remembered.
+    # Twice, because the first call stores the plan of its operation.
     for call, names in [*calls, *calls]:
         trace.clear()
         call()
@@ -94,7 +94,7 @@ def test_each_operation_has_the_hooks_that_are_for_it(
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_a_hook_that_is_not_for_it_gets_no_ending_either(
+def test_a_hook_gets_no_completion_of_an_operation_that_it_does_not_select(
     way: Way, trace: list[Any], fails: bool
 ) -> None:
     hooks = three(trace)
@@ -104,11 +104,11 @@ def test_a_hook_that_is_not_for_it_gets_no_ending_either(
         way.call(driver, CONTEXT, "share")
     except RuntimeError:
         assert fails
-    endings = ["three.error", "one.error"] if fails else ["one.post", "three.post"]
-    assert actions_of(trace) == ["one.pre", "three.pre", "driver", *endings]
+    completions = ["three.error", "one.error"] if fails else ["one.post", "three.post"]
+    assert methods_of(trace) == ["one.pre", "three.pre", "driver", *completions]
 
 
-def test_a_hook_that_is_not_for_it_forbids_nothing(way: Way) -> None:
+def test_a_hook_does_not_deny_an_operation_that_it_does_not_select(way: Way) -> None:
     hook = Recorder(pre=aspects.Veto("no"))
     hook.hook_operations = ["delete_*"]
     assert way.call(way.driver([hook]), CONTEXT, "share") == "result"
@@ -138,7 +138,7 @@ class CoroutineAccess(Access):
         ([], [], "update_access"),
     ],
 )
-def test_update_access_is_for_the_hooks_of_what_its_rules_make_it(
+def test_the_rules_of_update_access_determine_which_hooks_run(
     trace: list[Any], kind: Any, cls: Any, adds: Any, deletes: Any, operation: str
 ) -> None:
     hooks = []
@@ -149,12 +149,12 @@ def test_update_access_is_for_the_hooks_of_what_its_rules_make_it(
     names = {"add_rules": adds, "delete_rules": deletes}
     result = woven.update_access(CONTEXT, "share", access_rules=[], **names)
     assert (finish(result) if cls is CoroutineAccess else result) == "updated"
-    assert actions_of(trace) == [f"{operation}.pre", f"{operation}.post"]
+    assert methods_of(trace) == [f"{operation}.pre", f"{operation}.post"]
     assert {seen.func_name for seen in trace} == {operation}
 
 
 @pytest.mark.parametrize("kind", HOOK_KINDS)
-def test_the_operations_of_a_live_hook_take_effect_with_the_next_call(
+def test_new_hook_operations_take_effect_with_the_next_call(
     way: Way, trace: list[Any], kind: Any
 ) -> None:
     hook, other = kind("hook", trace), Recorder("other", trace, enabled=["pre"])
@@ -169,13 +169,13 @@ def test_the_operations_of_a_live_hook_take_effect_with_the_next_call(
         trace.clear()
         way.call(driver, CONTEXT, "share")
         expected = ["hook.pre", "other.pre", "hook.post"] if runs else ["other.pre"]
-        assert actions_of(trace) == expected
+        assert methods_of(trace) == expected
 
 
 @pytest.mark.parametrize("kind", HOOK_KINDS)
 @pytest.mark.parametrize("runs", [True, False])
 @pytest.mark.parametrize("fails", [True, False])
-def test_a_call_in_flight_ends_with_the_operations_it_began_with(
+def test_a_call_in_flight_keeps_the_hook_operations_that_it_began_with(
     way: Way, trace: list[Any], kind: Any, runs: bool, fails: bool
 ) -> None:
     hook = kind("hook", trace)
@@ -188,36 +188,40 @@ def test_a_call_in_flight_ends_with_the_operations_it_began_with(
 
     hook.hook_operations = ["create_*" if runs else "delete_*"]
     driver = way.driver([hook], body)
-    ending = "error" if fails else "post"
-    told = fails and kind is UpstreamRecorder
+    completion = "error" if fails else "post"
+    has_no_error_method = fails and kind is UpstreamRecorder
     with pytest.raises(RuntimeError) if fails else contextlib.nullcontext():
         way.call(driver, CONTEXT, "share")
-    expected = ["hook.pre"] if told else ["hook.pre", f"hook.{ending}"]
-    assert actions_of(trace) == (expected if runs else [])
+    expected = ["hook.pre"]
+    if not has_no_error_method:
+        expected.append(f"hook.{completion}")
+    assert methods_of(trace) == (expected if runs else [])
 
 
-def test_ticks_are_not_among_the_operations(trace: list[Any]) -> None:
+def test_hook_operations_do_not_apply_to_ticks(trace: list[Any]) -> None:
     hook = Recorder("hook", trace, enabled=["pre", "periodic"])
     hook.hook_operations = ["delete_*"]
     driver = aspects.weave(Driver(), [hook])
     assert aspects.tick(driver, CONTEXT, []) is True
     driver.create_share(CONTEXT, "share")
-    assert actions_of(trace) == ["hook.periodic"]
+    assert methods_of(trace) == ["hook.periodic"]
 
 
 @pytest.mark.parametrize("kind", [list, tuple, set, frozenset, iter])
-def test_any_collection_of_patterns_will_do(kind: Any, trace: list[Any]) -> None:
+def test_hook_operations_may_be_any_iterable_of_strings(
+    kind: Any, trace: list[Any]
+) -> None:
     hook = Recorder("one", trace)
     hook.hook_operations = kind(["delete_*"])
     woven = aspects.weave(Driver(), [hook])
     woven.create_share(CONTEXT, "share")
     assert trace == []
     woven.delete_share(CONTEXT, "share")
-    assert actions_of(trace) == ["one.pre", "one.post"]
+    assert methods_of(trace) == ["one.pre", "one.post"]
 
 
 @pytest.mark.parametrize("patterns", ["delete_*", b"delete_*", 5, [5], ["*", None]])
-def test_anything_else_is_refused_and_changes_nothing(
+def test_invalid_hook_operations_are_rejected_and_change_nothing(
     patterns: Any, trace: list[Any]
 ) -> None:
     hook = Recorder("one", trace)
@@ -226,7 +230,7 @@ def test_anything_else_is_refused_and_changes_nothing(
         hook.hook_operations = patterns
     assert hook.hook_operations == ("*",)
     woven.create_share(CONTEXT, "share")
-    assert actions_of(trace) == ["one.pre", "one.post"]
+    assert methods_of(trace) == ["one.pre", "one.post"]
 
 
 def test_a_hook_without_patterns_runs_for_no_operation(trace: list[Any]) -> None:
@@ -235,7 +239,7 @@ def test_a_hook_without_patterns_runs_for_no_operation(trace: list[Any]) -> None
     woven = aspects.weave(Driver(), [hook])
     woven.create_share(CONTEXT, "share")
     assert trace == []
-    # A switch of its own enables ticks.
+    # Ticks have their own switch.
     assert aspects.tick(woven, CONTEXT, [])
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hooks of other base classes and of other signatures."""
+"""Hooks with other base classes and other signatures."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.hooks import (
     PlainRecorder,
     Recorder,
     UpstreamRecorder,
-    actions_of,
+    methods_of,
 )
 from tests.support.ways import Way
 
@@ -26,11 +26,11 @@ def test_a_hook_of_another_base_class_works_in_a_chain(
     hook = kind("hook", trace, pre="data", post=aspects.UpdatedResults("updated"))
     driver = way.driver([Recorder("own", trace), hook])
     assert way.call(driver, CONTEXT, "share") == "updated"
-    assert actions_of(trace) == ["own.pre", "hook.pre", "own.post", "hook.post"]
+    assert methods_of(trace) == ["own.pre", "hook.pre", "own.post", "hook.post"]
     assert trace[-1].data == "data"
 
 
-def test_a_hook_without_an_error_action_is_passed_over(
+def test_a_hook_without_an_error_method_is_skipped_if_the_call_fails(
     way: Way, trace: list[Any]
 ) -> None:
     hooks = [
@@ -42,11 +42,11 @@ def test_a_hook_without_an_error_action_is_passed_over(
     with pytest.raises(RuntimeError) as caught:
         way.call(way.driver(hooks, tracing(trace, error)), CONTEXT, "share")
     assert caught.value is error
-    assert actions_of(trace)[4:] == ["three.error", "one.error"]
+    assert methods_of(trace)[4:] == ["three.error", "one.error"]
 
 
 class KeywordOnly(PlainRecorder):
-    """Manila passes the protocol's arguments by keyword, so this works there."""
+    """A hook with keyword-only arguments, which works in Manila."""
 
     def _execute_pre_hook(  # type: ignore[override]
         self, *args: Any, func_name: Any, context: Any, **kwargs: Any
@@ -114,7 +114,7 @@ class Reordered(PlainRecorder):
 
 
 class Mixed(PlainRecorder):
-    """Some by position, in another order, the rest by keyword."""
+    """A hook with some arguments by position, in another order, the rest by keyword."""
 
     def _execute_pre_hook(
         self, func_name: Any, *args: Any, context: Any, **kwargs: Any
@@ -149,7 +149,7 @@ class Mixed(PlainRecorder):
 
 
 class Renamed(PlainRecorder):
-    """By position, whatever they are called."""
+    """A hook with other names for the arguments, which it gets by position."""
 
     def _execute_pre_hook(self, ctx: Any, name: Any, *args: Any, **kwargs: Any) -> Any:
         return super()._execute_pre_hook(ctx, name, *args, **kwargs)
@@ -177,10 +177,10 @@ def test_a_hook_may_have_the_protocols_arguments_keyword_only_or_reordered(
         way.call(driver, CONTEXT, "share", share_server="server")
     except RuntimeError:
         assert fails
-    pre, ending = trace
+    pre, completion = trace
     common = ("share",), {"share_server": "server"}
     assert pre == ("hook", "pre", CONTEXT, "create_share_instance", None, None, *common)
-    assert ending == (
+    assert completion == (
         "hook",
         "error" if fails else "post",
         CONTEXT,
@@ -192,7 +192,7 @@ def test_a_hook_may_have_the_protocols_arguments_keyword_only_or_reordered(
 
 
 class ByKeyword(PlainRecorder):
-    """Takes all by keyword; Manila's own decorator calls hooks that way."""
+    """A hook that gets all arguments by keyword, as Manila's decorator passes them."""
 
     def _execute_pre_hook(self, **kwargs: Any) -> Any:  # type: ignore[override]
         return super()._execute_pre_hook(**kwargs)
@@ -218,7 +218,7 @@ def test_a_hook_may_take_the_protocols_arguments_in_its_kwargs(
 
 
 class Named(PlainRecorder):
-    """Takes the call's arguments by name, without ``*args``."""
+    """A hook that gets the call's arguments by name, without ``*args``."""
 
     def _execute_pre_hook(  # type: ignore[override]
         self, context: Any, func_name: Any, share: Any = None, **kwargs: Any
@@ -279,8 +279,8 @@ def test_a_hook_may_take_the_calls_arguments_by_name(
             way.call(driver, CONTEXT, share="share", share_server="server")
     except RuntimeError:
         assert fails
-    given = {"share": "share", "share_server": "server"}
-    assert [(seen.args, seen.kwargs) for seen in trace] == [((), given)] * 2
+    expected = {"share": "share", "share_server": "server"}
+    assert [(seen.args, seen.kwargs) for seen in trace] == [((), expected)] * 2
     assert trace[1].kind == ("error" if fails else "post")
     assert trace[1].data == "data"
     assert fails or trace[1].outcome == "result"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Start, stop, and what a call leaves behind."""
+"""Start and stop of hooks, and the lifetime of the objects in a call."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.drivers import Driver
 from tests.support.hooks import (
     PlainRecorder,
     Recorder,
-    actions_of,
+    methods_of,
 )
 from tests.support.ways import Way
 
@@ -32,14 +32,14 @@ def _no_gc() -> Iterator[None]:
 
 
 class Data:
-    """What a pre hook returns, and what a weak reference can be made to."""
+    """The return value of a pre hook, which can be weakly referenced."""
 
 
-class Fault(Exception):
+class FaultError(Exception):
     pass
 
 
-#: Where the error is, and whether it is suppressed.
+#: The place of the error, and whether it is suppressed.
 FAULTS = [
     ("nowhere", False),
     ("pre", True),
@@ -53,7 +53,7 @@ FAULTS = [
 
 @pytest.mark.usefixtures("_no_gc")
 @pytest.mark.parametrize(("where", "suppress"), FAULTS)
-def test_a_call_keeps_nothing_alive(
+def test_nothing_of_a_call_stays_alive(
     way: Way, where: str, suppress: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     references: list[weakref.ref[Any]] = []
@@ -64,14 +64,14 @@ def test_a_call_keeps_nothing_alive(
         return made
 
     class Hook(PlainRecorder):
-        def _record(self, kind: str, *given: Any) -> Any:
+        def _record(self, kind: str, *call: Any) -> Any:
             if kind == where and self.instance_name == "two":
-                raise new(Fault)
+                raise new(FaultError)
             return new(Data)
 
     def body(*args: Any, **kwargs: Any) -> Any:
         if where in ("driver", "error"):
-            raise new(Fault)
+            raise new(FaultError)
         return new(Data)
 
     def call() -> None:
@@ -79,25 +79,25 @@ def test_a_call_keeps_nothing_alive(
         hooks = [Hook(name, suppress=switches) for name in ("one", "two", "three")]
         driver = way.driver(hooks, body)
         references.append(
-            weakref.ref(aspects.unweave(driver) if not way.own else driver)
+            weakref.ref(aspects.unweave(driver) if not way.decorated else driver)
         )
         references.extend(weakref.ref(hook) for hook in hooks)
         try:
             way.call(driver, new(Data), new(Data))
-        except Fault:
+        except FaultError:
             assert not suppress
 
     with caplog.at_level(logging.CRITICAL):
         call()
     assert len(references) > 6
-    assert [each() for each in references if each() is not None] == []
+    assert [ref() for ref in references if ref() is not None] == []
 
 
 class Returns(aspects.HookBase):
-    """Makes of its suppressed error the result."""
+    """A hook that returns its suppressed error as the result."""
 
     def _execute_pre_hook(self, context, func_name, *args, **kwargs):  # type: ignore
-        raise Fault
+        raise FaultError
 
     def _execute_post_hook(self, context, func_name, data, results, *args, **kwargs):  # type: ignore
         return aspects.UpdatedResults(data)
@@ -107,7 +107,7 @@ class Returns(aspects.HookBase):
 
 
 @pytest.mark.usefixtures("_no_gc")
-def test_an_error_that_a_hook_makes_the_result_keeps_nothing_alive(
+def test_an_error_that_a_hook_returns_as_the_result_keeps_nothing_alive(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.CRITICAL)
@@ -115,24 +115,24 @@ def test_an_error_that_a_hook_makes_the_result_keeps_nothing_alive(
     hook.pre_hooks_enabled = hook.post_hooks_enabled = True
     hook.suppress_pre_hooks_errors = True
     driver = aspects.weave(Driver(), [hook])
-    # Its frames know of this one, which is to keep nothing either.
+    # The error's traceback refers to this frame, so its local variables matter too.
     driver.create_share(CONTEXT, "share")
     references = [weakref.ref(hook), weakref.ref(driver)]
     del hook, driver
-    # The error and the frame that it has passed refer to each other.
+    # The error and a frame of its traceback refer to each other.
     gc.collect()
-    assert [each() for each in references if each() is not None] == []
+    assert [ref() for ref in references if ref() is not None] == []
 
 
 @pytest.mark.usefixtures("_no_gc")
-def test_a_hook_of_ours_dies_with_its_last_woven_driver(way: Way) -> None:
+def test_a_hook_is_freed_with_its_last_woven_driver(way: Way) -> None:
     hook = Recorder()
     driver = way.driver([hook])
     way.call(driver, CONTEXT, "share")
     references = [weakref.ref(hook), weakref.ref(driver)]
     hook.trace.clear()
     del hook, driver
-    assert [each() for each in references if each() is not None] == []
+    assert [ref() for ref in references if ref() is not None] == []
 
 
 def test_a_hook_outlives_its_woven_driver_and_can_still_be_switched(way: Way) -> None:
@@ -144,7 +144,7 @@ def test_a_hook_outlives_its_woven_driver_and_can_still_be_switched(way: Way) ->
 
 
 class Living(Recorder):
-    """A hook that writes down when it starts and stops, too."""
+    """A hook that records its start and stop too."""
 
     def answer(self, **answers: Any) -> None:
         self._answers.update(answers)
@@ -158,42 +158,42 @@ class Living(Recorder):
 
 def test_hooks_start_and_stop_in_order(trace: list[Any]) -> None:
     hooks: list[Any] = [Living("one", trace), Living("two", trace, enabled=[])]
-    # One without either, and one of another base class.
-    about = aspects.weaving(
+    # Recorder has neither start() nor stop(); PlainRecorder has another base class.
+    weaving = aspects.weaving(
         aspects.weave(Driver(), [Recorder("r", trace), *hooks, PlainRecorder()])
     )
     assert trace == []
     for _ in range(2):
-        about.start()
-        about.stop()
-    assert actions_of(trace) == ["one.start", "two.start", "two.stop", "one.stop"] * 2
+        weaving.start()
+        weaving.stop()
+    assert methods_of(trace) == ["one.start", "two.start", "two.stop", "one.stop"] * 2
 
 
-@pytest.mark.parametrize("what", ["start", "stop"])
-def test_a_hook_that_cannot_start_or_stop_is_one_error_and_no_hindrance(
-    trace: list[Any], what: str, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("verb", ["start", "stop"])
+def test_a_hook_that_fails_to_start_or_stop_is_logged_and_the_others_follow(
+    trace: list[Any], verb: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     text = "cannot bind:\nport 80, password=tops3cret"
-    wrong = Living("wrong", trace, **{what: OSError(text)})
+    wrong = Living("wrong", trace, **{verb: OSError(text)})
     hooks = [Living("one", trace), wrong, Living("two", trace)]
-    about = aspects.weaving(aspects.weave(Driver(), hooks, "alpha"))
-    about.start()
-    about.stop()
-    assert actions_of(trace) == [
+    weaving = aspects.weaving(aspects.weave(Driver(), hooks, "alpha"))
+    weaving.start()
+    weaving.stop()
+    assert methods_of(trace) == [
         *("one.start", "wrong.start", "two.start"),
         *("two.stop", "wrong.stop", "one.stop"),
     ]
     (record,) = [r for r in caplog.records if r.levelno >= logging.WARNING]
     assert record.levelno == logging.ERROR
-    # In one line, without the secret.
+    # The message has one line, and the secret is masked.
     assert record.getMessage() == (
-        f"Failed to {what} hook wrong of backend alpha: OSError: cannot bind: port "
+        f"Failed to {verb} hook wrong of backend alpha: OSError: cannot bind: port "
         "80, password=***"
     )
     assert record.exc_info is None
 
 
-def test_a_hook_stops_after_what_is_in_its_queue(trace: list[Any]) -> None:
+def test_a_hook_stops_after_its_queue_is_drained(trace: list[Any]) -> None:
     hook = Living("one", trace, enabled=["post"])
     hook.dispatcher = aspects.Background("one of alpha")
     driver = aspects.weave(Driver(), [hook])
@@ -201,7 +201,7 @@ def test_a_hook_stops_after_what_is_in_its_queue(trace: list[Any]) -> None:
     for _ in range(20):
         driver.create_share(CONTEXT, "share")
     aspects.weaving(driver).stop()
-    assert actions_of(trace) == ["one.start", *["one.post"] * 20, "one.stop"]
+    assert methods_of(trace) == ["one.start", *["one.post"] * 20, "one.stop"]
 
 
 def test_a_hook_that_was_not_started_is_not_stopped(trace: list[Any]) -> None:
@@ -209,14 +209,14 @@ def test_a_hook_that_was_not_started_is_not_stopped(trace: list[Any]) -> None:
     assert trace == []
 
 
-def test_calls_do_not_wait_for_a_start(trace: list[Any]) -> None:
+def test_hooks_run_before_they_are_started(trace: list[Any]) -> None:
     driver = aspects.weave(Driver(), [Living("one", trace)])
     driver.create_share(CONTEXT, "share")
     aspects.weaving(driver).start()
     aspects.weaving(driver).stop()
     driver.create_share(CONTEXT, "share")
     pair = ["one.pre", "one.post"]
-    assert actions_of(trace) == [*pair, "one.start", "one.stop"]
+    assert methods_of(trace) == [*pair, "one.start", "one.stop"]
 
 
 def test_a_chain_runs_again_after_another_start(trace: list[Any]) -> None:
@@ -226,4 +226,4 @@ def test_a_chain_runs_again_after_another_start(trace: list[Any]) -> None:
         driver.create_share(CONTEXT, "share")
         aspects.weaving(driver).stop()
     once = ["one.start", "one.pre", "one.post", "one.stop"]
-    assert actions_of(trace) == once * 2
+    assert methods_of(trace) == once * 2

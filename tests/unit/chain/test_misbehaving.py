@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hooks that misbehave: what happens is decided, and the same each time."""
+"""Hooks that misbehave have a defined effect."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CONTEXT = object()
 
 
 class Driver:
-    """A share driver that keeps what it was given."""
+    """A share driver that records its arguments."""
 
     def __init__(self) -> None:
         self.got: list[Any] = []
@@ -32,18 +32,18 @@ class Driver:
 
 
 class Hook(aspects.HookBase):
-    """Does what a test wants it to do, and notes what it did."""
+    """A hook with the functions of a test as its methods; it records its runs."""
 
-    def __init__(self, **actions: Callable[..., Any]) -> None:
+    def __init__(self, **methods: Callable[..., Any]) -> None:
         super().__init__(None, "node1@alpha")
         self.pre_hooks_enabled = self.post_hooks_enabled = True
         self.periodic_hooks_enabled = True
-        self.actions = actions
+        self.methods = methods
         self.done: list[str] = []
 
-    def act(self, action: str, *args: Any) -> Any:
-        self.done.append(action)
-        return self.actions.get(action, lambda *_: None)(*args)
+    def act(self, method: str, *args: Any) -> Any:
+        self.done.append(method)
+        return self.methods.get(method, lambda *_: None)(*args)
 
     def _execute_pre_hook(self, context, func_name, *args, **kwargs):
         return self.act("pre", args, kwargs)
@@ -73,14 +73,14 @@ def suppressing(hook: Hook) -> Hook:
 
 
 class Odd(BaseException):
-    """Neither an exception nor an exit."""
+    """A base exception that is neither an exception nor an exit."""
 
 
-# Errors that are none
+# Base exceptions
 
 
 @pytest.mark.parametrize("error", [Odd(), SystemExit(3), KeyboardInterrupt()])
-def test_a_base_exception_of_a_pre_action_is_no_error_to_suppress(error):
+def test_a_base_exception_of_a_pre_method_is_not_suppressed(error):
     first, second = Hook(), suppressing(Hook(pre=raising(error)))
     driver = Driver()
     woven = aspects.weave(driver, [first, second, Hook()])
@@ -92,7 +92,9 @@ def test_a_base_exception_of_a_pre_action_is_no_error_to_suppress(error):
 
 
 @pytest.mark.parametrize("error", [Odd(), SystemExit(3), KeyboardInterrupt()])
-def test_a_base_exception_of_a_post_action_gives_the_others_their_error(error):
+def test_after_a_base_exception_of_a_post_method_the_others_get_their_error_method(
+    error,
+):
     first, last = Hook(), Hook()
     woven = aspects.weave(
         Driver(), [first, suppressing(Hook(post=raising(error))), last]
@@ -103,21 +105,21 @@ def test_a_base_exception_of_a_post_action_gives_the_others_their_error(error):
     assert last.done == ["pre", "error"]
 
 
-@pytest.mark.parametrize("action", ["pre", "post", "error"])
-def test_sys_exit_ends_the_thread_of_the_call_after_all_had_their_endings(action):
+@pytest.mark.parametrize("method", ["pre", "post", "error"])
+def test_sys_exit_in_a_hook_ends_the_thread_after_all_completions(method):
     def leave(*args: Any) -> None:
         sys.exit("no more")
 
-    first, leaving = Hook(), suppressing(Hook(**{action: leave}))
+    first, leaving = Hook(), suppressing(Hook(**{method: leave}))
     woven = aspects.weave(Driver(), [first, leaving])
-    if action == "error":
+    if method == "error":
         woven.create_share = raising(OSError())
     with pytest.raises(SystemExit):
         woven.create_share(CONTEXT, {})
     assert first.done[-1] in ("post", "error")
 
 
-def test_sys_exit_in_the_background_ends_nothing():
+def test_sys_exit_in_the_background_does_not_end_the_thread():
     hook = Hook(post=lambda *_: sys.exit(1))
     hook.dispatcher = aspects.Background("hook of alpha")
     woven = aspects.weave(Driver(), [hook])
@@ -139,12 +141,12 @@ def test_a_hook_may_call_the_woven_driver():
     hook = Hook(post=lambda *_: deleting() if len(other.done) == 1 else None)
     woven = aspects.weave(Driver(), [hook, other])
     assert woven.create_share(CONTEXT, {}) == ["export"]
-    # The call within is one of its own, with all its actions.
+    # The inner call is a separate call, and runs all hook methods.
     assert other.done == ["pre", "pre", "post", "post"]
 
 
 @pytest.mark.parametrize("suppressed", [False, True])
-def test_a_hook_that_calls_itself_without_end_is_a_recursion_error(suppressed):
+def test_a_hook_that_calls_itself_endlessly_raises_recursion_error(suppressed):
     hook = Hook(pre=lambda *_: woven.create_share(CONTEXT, {}))
     hook.suppress_pre_hooks_errors = suppressed
     driver = Driver()
@@ -159,15 +161,15 @@ def test_a_hook_that_calls_itself_without_end_is_a_recursion_error(suppressed):
                 woven.create_share(CONTEXT, {})
     finally:
         sys.setrecursionlimit(limit)
-    # Nothing is left of it.
-    hook.actions = {}
+    # The next call is not affected.
+    hook.methods = {}
     del hook.done[:], driver.got[:]
     woven.create_share(CONTEXT, {})
     assert hook.done == ["pre", "post"]
     assert len(driver.got) == 1
 
 
-def test_a_hook_that_calls_the_driver_unwoven_has_no_hooks():
+def test_a_hook_that_calls_the_unwoven_driver_runs_no_hooks():
     hook = Hook(pre=lambda *_: aspects.unweave(woven).delete_share(CONTEXT, "other"))
     driver = Driver()
     woven = aspects.weave(driver, [hook])
@@ -179,21 +181,21 @@ def test_a_hook_that_calls_the_driver_unwoven_has_no_hooks():
 # Arguments and answers
 
 
-def test_the_driver_gets_the_callers_arguments_whatever_a_hook_does_to_its_own():
+def test_a_hook_that_changes_its_own_kwargs_does_not_change_the_drivers():
     def meddle(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         kwargs.clear()
         kwargs["share"] = "another"
         args += ("more",)
 
     driver, second = Driver(), Hook()
-    second.actions["pre"] = lambda args, kwargs: kwargs
+    second.methods["pre"] = lambda args, kwargs: kwargs
     woven = aspects.weave(driver, [Hook(pre=meddle), second])
     woven.create_share(CONTEXT, share="mine", share_server=None)
     assert driver.got == [(CONTEXT, "mine", None)]
 
 
-def test_an_object_that_is_changed_is_the_callers_own():
-    # As in any call of Python: what is passed is not copied.
+def test_a_hook_that_changes_an_argument_changes_the_callers_object():
+    # As in any Python call, arguments are not copied.
     def tag(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         args[0]["tagged"] = True
 
@@ -204,7 +206,7 @@ def test_an_object_that_is_changed_is_the_callers_own():
     assert share == {"tagged": True}
 
 
-def test_a_generator_is_data_like_any_other():
+def test_a_generator_may_be_pre_hook_data():
     def generate() -> Any:
         seen.append("ran")
         yield 1
@@ -238,7 +240,7 @@ class AwaitingInTurn(Hook):
 
 
 @pytest.mark.parametrize(
-    ("cls", "action"),
+    ("cls", "method"),
     [
         (Generating, "_execute_pre_hook"),
         (AwaitingInTurn, "_execute_periodic_hook"),
@@ -246,8 +248,8 @@ class AwaitingInTurn(Hook):
         (AwaitingError, "_execute_error_hook"),
     ],
 )
-def test_an_action_that_would_never_run_is_refused(cls, action):
-    with pytest.raises(TypeError, match=f"{action} would never run"):
+def test_a_hook_with_a_method_that_would_never_run_is_rejected(cls, method):
+    with pytest.raises(TypeError, match=f"{method} would never run"):
         aspects.weave(Driver(), [cls()])
 
 
@@ -261,26 +263,26 @@ def test_a_result_may_be_anything():
 
 
 @pytest.mark.parametrize("garbage", [None, 0, "audit", object(), Hook, Exception()])
-def test_garbage_is_refused(garbage):
+def test_weave_rejects_an_object_that_is_not_a_hook(garbage):
     with pytest.raises(TypeError, match="is not a hook"):
         aspects.weave(Driver(), [Hook(), garbage])
 
 
-def test_an_error_without_a_text_is_logged_all_the_same(caplog):
-    class Mute(Exception):
+def test_an_error_whose_str_fails_is_logged(caplog):
+    class MuteError(Exception):
         def __str__(self) -> str:
             raise RuntimeError
 
-    hook = suppressing(Hook(pre=raising(Mute()), post=raising(Mute())))
+    hook = suppressing(Hook(pre=raising(MuteError()), post=raising(MuteError())))
     assert aspects.weave(Driver(), [hook]).create_share(CONTEXT, {}) == ["export"]
-    assert caplog.text.count("Mute: (it has no text)") == 2
+    assert caplog.text.count("MuteError: (no text)") == 2
 
 
 # Locks
 
 
-def test_a_hook_that_waits_holds_nothing_that_others_need(monkeypatch):
-    # The end of a process gives it some time.
+def test_a_hook_that_waits_holds_no_lock_that_others_need(monkeypatch):
+    # stop() waits this long for the call that hangs.
     monkeypatch.setattr(sys.modules["aspects.weaving"], "DRAIN_TIMEOUT", 0.01)
     entered, free = threading.Event(), threading.Lock()
 
@@ -296,7 +298,7 @@ def test_a_hook_that_waits_holds_nothing_that_others_need(monkeypatch):
         first = threading.Thread(target=woven.create_share, args=(CONTEXT, {}))
         first.start()
         assert entered.wait(10)
-        # All of these would wait for ever if it did.
+        # If the hook held a lock, one of these would wait forever.
         assert woven.create_share(CONTEXT, {}) == ["export"]
         woven.delete_share(CONTEXT, {})
         hook.post_hooks_enabled = False
@@ -307,11 +309,11 @@ def test_a_hook_that_waits_holds_nothing_that_others_need(monkeypatch):
         aspects.weaving(woven).stop()
     first.join(10)
     assert not first.is_alive()
-    # Its call ended with the chain that it began with.
+    # The call that waited kept its chain, and so ran its post method.
     assert hook.done.count("post") == 3
 
 
-def test_a_driver_that_holds_a_lock_of_a_background_hook_goes_on():
+def test_a_driver_does_not_wait_for_a_background_hook_that_needs_its_lock():
     lock = threading.Lock()
 
     def locked(*args: Any) -> None:
@@ -328,11 +330,11 @@ def test_a_driver_that_holds_a_lock_of_a_background_hook_goes_on():
     assert hook.done.count("post") == 2
 
 
-# Answers and errors that break when they are looked at
+# Return values and errors that cannot be inspected
 
 
 class Opaque:
-    """An object that fails whatever is asked of it."""
+    """An object whose special attributes raise errors."""
 
     @property
     def __class__(self):
@@ -350,7 +352,7 @@ class OpaqueError(Exception):
         raise LookupError("no exceptions")
 
 
-def test_an_answer_that_cannot_be_looked_at_changes_nothing():
+def test_a_return_value_that_cannot_be_inspected_changes_nothing():
     before = Hook()
     hook = Hook(pre=lambda *args: Opaque(), post=lambda *args: Opaque())
     woven = aspects.weave(Driver(), [before, hook])
@@ -358,7 +360,7 @@ def test_an_answer_that_cannot_be_looked_at_changes_nothing():
     assert before.done == hook.done == ["pre", "post"]
 
 
-def test_an_error_that_cannot_be_looked_at_is_an_error_like_any_other():
+def test_an_error_that_cannot_be_inspected_is_handled_like_any_error():
     def fail(*args: Any) -> None:
         raise OpaqueError
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The call protocol as a property: any chain does what a simple model says."""
+"""The call protocol as a property: any chain behaves as a simple model."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 import aspects
 from tests.support.hooks import (
+    HookCall,
     PlainRecorder,
     Recorder,
-    Seen,
     Timeout,
     UpstreamRecorder,
     act,
@@ -55,7 +55,7 @@ class Value:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """One hook and its answers: an exception is raised, anything else returned."""
+    """One hook and its answers; an exception is raised, another answer returned."""
 
     kind: type
     pre_on: bool
@@ -78,7 +78,7 @@ class Plan:
 
 
 class Model:
-    """One call in the plainest words: its trace, and what the caller gets."""
+    """A simple model of one call: its trace, and the caller's result."""
 
     def __init__(self, plans: list[Plan], driver: Any, method: str) -> None:
         self.operation = METHODS[method]
@@ -105,15 +105,15 @@ class Model:
             for owed in reversed(self.owed):
                 self.error(*owed, error)
 
-    def add(self, name: str, action: str, data: Any, outcome: Any) -> None:
-        self.trace.append((name, action, data, outcome, self.share, self.server))
+    def add(self, name: str, method: str, data: Any, outcome: Any) -> None:
+        self.trace.append((name, method, data, outcome, self.share, self.server))
 
     def pre(self, name: str, plan: Plan) -> Any:
         self.add(name, "pre", None, None)
         answer = plan.pre
         if isinstance(answer, aspects.UpdatedArguments):
             if "context" in answer.changes:
-                # The error is made in the call: any TypeError is as good.
+                # The call creates the error, so any TypeError is equal to it.
                 answer = TypeError
                 if not (plan.suppress_pre or self.routine):
                     raise TypeError
@@ -146,7 +146,7 @@ class Model:
         if not plan.post_on or plan.kind is UpstreamRecorder:
             return
         self.add(name, "error", data, error)
-        # It is not an error of the hook, but ends the thread or the task.
+        # A base exception is not an error of the hook; it ends the thread or task.
         if isinstance(plan.error, BaseException) and not isinstance(
             plan.error, Exception
         ):
@@ -171,7 +171,7 @@ arguments = st.builds(
     values,
 )
 switches = {
-    # Twice as often enabled as disabled: else few chains come to their last hook.
+    # Enabled twice as often as disabled, or few chains would reach their last hook.
     "pre_on": st.sampled_from([True, True, False]),
     "post_on": st.sampled_from([True, True, False]),
     "suppress_pre": st.booleans(),
@@ -191,7 +191,7 @@ drivers = st.one_of(values, values, faults, vetoes, ends)
 
 
 def outcome_of(way: Way, driver: Any, trace: list[Any], method: str) -> Any:
-    """Make a call; return its trace, and what the caller got."""
+    """Make a call, and return its trace and the caller's result."""
     trace.clear()
     try:
         outcome = way.call(
@@ -201,7 +201,7 @@ def outcome_of(way: Way, driver: Any, trace: list[Any], method: str) -> Any:
         outcome = error
     short: list[Any] = []
     for seen in trace:
-        if isinstance(seen, Seen):
+        if isinstance(seen, HookCall):
             assert seen.context is CONTEXT
             assert seen.func_name == METHODS[method]
             (share,), server = seen.args, seen.kwargs["share_server"]
@@ -212,7 +212,7 @@ def outcome_of(way: Way, driver: Any, trace: list[Any], method: str) -> Any:
 
 
 def same(seen: Any, expected: Any) -> bool:
-    """Return whether a part of a trace is as the model says."""
+    """Return whether a part of a trace is the one of the model."""
     if expected is TypeError or isinstance(expected, TypeError):
         return isinstance(seen, TypeError)
     return seen is expected or seen == expected
@@ -235,7 +235,7 @@ def check(way: Way, driver: Any, trace: list[Any], model: Model, method: str) ->
     method=st.sampled_from(["create_share", "create_share", "update_replica_state"]),
     later=st.data(),
 )
-def test_a_chain_does_what_the_model_does(
+def test_a_chain_behaves_as_the_model(
     way: Way, plans: list[Plan], outcome: Any, method: str, later: Any
 ) -> None:
     trace: list[Any] = []

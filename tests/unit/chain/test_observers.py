@@ -19,7 +19,7 @@ from .common import CONTEXT, HOOK_KINDS
 
 
 class Watcher(Recorder):
-    """Records the beginning and the end of each run, and its error."""
+    """An observer that records the begin and the end of each run, and its error."""
 
     @contextlib.contextmanager
     def observe(self, observed: aspects.Observed) -> Iterator[None]:
@@ -37,7 +37,7 @@ class Watcher(Recorder):
 
 
 def runs(trace: list[Any]) -> list[str]:
-    return [each for each in trace if isinstance(each, str)]
+    return [seen for seen in trace if isinstance(seen, str)]
 
 
 @pytest.mark.parametrize("kind", HOOK_KINDS)
@@ -53,7 +53,7 @@ def test_a_hook_observes_the_driver_and_the_other_hooks(
     ]
 
 
-def test_an_observer_learns_the_operation_and_the_arguments(way: Way) -> None:
+def test_an_observer_receives_the_operation_and_the_arguments(way: Way) -> None:
     seen: list[aspects.Observed] = []
 
     class Hook(Recorder):
@@ -63,14 +63,14 @@ def test_an_observer_learns_the_operation_and_the_arguments(way: Way) -> None:
     other = Recorder("other")
     driver = way.driver([Hook("w"), other])
     way.call(driver, CONTEXT, "share", share_server="server")
-    assert [each.kind for each in seen] == ["pre", "driver", "post"]
-    for each in seen:
-        assert each.hook is (None if each.kind == "driver" else other)
-        assert each.operation == "create_share_instance"
-        assert each.operation.method == "create_share"
-        assert each.context is CONTEXT
-        assert each.args == ("share",)
-        assert each.kwargs == {"share_server": "server"}
+    assert [run.kind for run in seen] == ["pre", "driver", "post"]
+    for run in seen:
+        assert run.hook is (None if run.kind == "driver" else other)
+        assert run.operation == "create_share_instance"
+        assert run.operation.method == "create_share"
+        assert run.context is CONTEXT
+        assert run.args == ("share",)
+        assert run.kwargs == {"share_server": "server"}
 
 
 def test_the_first_of_several_observers_is_the_outermost(
@@ -78,7 +78,7 @@ def test_the_first_of_several_observers_is_the_outermost(
 ) -> None:
     hooks = [Watcher("a", trace), Watcher("b", trace)]
     way.call(way.driver(hooks), CONTEXT, "share")
-    driver = [each for each in runs(trace) if "driver" in each]
+    driver = [seen for seen in runs(trace) if "driver" in seen]
     assert driver == [
         *("a:driver.driver(", "b:driver.driver("),
         *("b:driver.driver)", "a:driver.driver)"),
@@ -135,7 +135,7 @@ def test_an_observer_observes_only_its_operations(trace: list[Any]) -> None:
 
 
 class Broken(Recorder):
-    """Fails before and after each run, and swallows its error."""
+    """An observer that fails before and after each run, and swallows its error."""
 
     def __init__(self, *args: Any, at: str, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -177,8 +177,8 @@ def test_an_observer_changes_nothing(
             assert raised.value is error
         else:
             assert way.call(driver, CONTEXT, "share") == "result"
-    # Another observer inside or outside of it has both its ends.
-    assert len([each for each in runs(trace) if "w:driver" in each]) == 2
+    # Another observer, inside or outside of it, records both the begin and the end.
+    assert len([seen for seen in runs(trace) if "w:driver" in seen]) == 2
     completion = "error" if fails else "post"
     assert f"broken.{completion}" in [
         f"{seen.hook}.{seen.kind}" for seen in trace if not isinstance(seen, str)
@@ -194,12 +194,12 @@ def test_an_observer_is_around_the_run_in_the_background(trace: list[Any]) -> No
     woven = aspects.weave(Driver(), [Watcher("w", trace, enabled=["post"]), other])
     woven.create_share(CONTEXT, "share")
     other.dispatcher.stop()
-    seen = [each if isinstance(each, str) else each.hook for each in trace]
-    at = seen.index("w:one.post(")
-    assert seen[at : at + 3] == ["w:one.post(", "one", "w:one.post)"]
+    order = [call if isinstance(call, str) else call.hook for call in trace]
+    at = order.index("w:one.post(")
+    assert order[at : at + 3] == ["w:one.post(", "one", "w:one.post)"]
 
 
-def test_a_hook_of_manilas_own_observes_nothing(trace: list[Any]) -> None:
+def test_a_hook_of_manilas_contract_observes_nothing(trace: list[Any]) -> None:
     class Hook(UpstreamRecorder):
         def observe(self, observed: Any) -> None:
             raise AssertionError("not a method of the contract")
@@ -208,7 +208,7 @@ def test_a_hook_of_manilas_own_observes_nothing(trace: list[Any]) -> None:
     woven.create_share(CONTEXT, "share")
 
 
-def test_a_hook_learns_which_hooks_share_its_chain() -> None:
+def test_a_hook_receives_the_hooks_of_its_chain() -> None:
     chains: list[tuple[Any, ...]] = []
 
     class Hook(Recorder):
@@ -231,7 +231,7 @@ def test_a_hook_with_only_its_periodic_method_enabled_observes_calls(
 
 
 class Keeping(Recorder):
-    """Keeps what it observes, and how each run ends."""
+    """An observer that keeps each run and its outcome."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -253,7 +253,7 @@ def test_an_observer_gets_the_hook_that_is_in_the_chain(kind: Any) -> None:
     other, keeping = kind("other"), Keeping("k")
     woven = aspects.weave(Driver(), [keeping, other], "alpha")
     woven.create_share(CONTEXT, "share")
-    assert {each.hook for each in keeping.observed} == {other, None}
+    assert {seen.hook for seen in keeping.observed} == {other, None}
 
 
 def test_an_error_method_is_observed_with_the_arguments_of_the_call() -> None:
@@ -267,7 +267,7 @@ def test_an_error_method_is_observed_with_the_arguments_of_the_call() -> None:
     error = keeping.observed[-1]
     assert (error.kind, error.context) == ("error", CONTEXT)
     assert (error.args, error.kwargs) == (("share",), {"share_server": "server"})
-    # The driver's run ended with its error, the others without one.
+    # Only the driver's run ended with an error.
     kind, value, traceback = keeping.ended[1]
     assert (kind, value) == (OSError, raised.value)
     assert traceback is not None
@@ -291,11 +291,11 @@ def test_a_tick_is_observed_with_its_backend() -> None:
 def test_an_error_of_an_observer_is_logged_without_secrets(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    class Telling(Recorder):
+    class Revealing(Recorder):
         def observe(self, observed: aspects.Observed) -> None:
             raise OSError(f"cannot send {observed.args[0]['access_key']}")
 
-    woven = aspects.weave(Driver(), [Telling("t", enabled=["post"])], "alpha")
+    woven = aspects.weave(Driver(), [Revealing("t", enabled=["post"])], "alpha")
     with caplog.at_level(logging.WARNING):
         woven.create_share(CONTEXT, {"access_key": "tops3cret-key"})
     (record,) = caplog.records
@@ -305,25 +305,25 @@ def test_an_error_of_an_observer_is_logged_without_secrets(
     )
 
 
-def test_what_ends_a_thread_in_an_observer_ends_the_call_and_other_observers(
+def test_a_base_exception_of_an_observer_ends_the_call_and_other_observers(
     way: Way,
 ) -> None:
-    class Ending(Recorder):
+    class Exiting(Recorder):
         def observe(self, observed: aspects.Observed) -> None:
             if observed.kind == "driver":
                 raise SystemExit(3)
 
     outer, inner = Keeping("outer"), Keeping("inner")
-    driver = way.driver([outer, Ending("ending"), inner])
+    driver = way.driver([outer, Exiting("exiting"), inner])
     with pytest.raises(SystemExit):
         way.call(driver, CONTEXT, "share")
-    kinds = [each.kind for each in outer.observed]
+    kinds = [seen.kind for seen in outer.observed]
     assert kinds.count("driver") == 1
     assert outer.ended[kinds.index("driver")][0] is SystemExit
-    assert "driver" not in [each.kind for each in inner.observed]
+    assert "driver" not in [seen.kind for seen in inner.observed]
 
 
-def test_an_observer_that_passes_an_error_on_is_not_logged(
+def test_an_error_that_an_observer_reraises_is_not_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     class Raising(Keeping):

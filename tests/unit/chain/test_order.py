@@ -11,21 +11,21 @@ import pytest
 import aspects
 from tests.support.drivers import Driver
 from tests.support.hooks import (
+    HookCall,
     Recorder,
-    Seen,
-    actions_of,
+    methods_of,
 )
 from tests.support.ways import Way
 
 from .common import CONTEXT, three, tracing
 
 
-def test_pre_hooks_then_the_driver_then_post_hooks_each_in_configured_order(
+def test_pre_hooks_the_driver_and_post_hooks_run_in_configured_order(
     way: Way, trace: list[Any]
 ) -> None:
     driver = way.driver(three(trace), tracing(trace))
     assert way.call(driver, CONTEXT, "share") == "result"
-    assert actions_of(trace) == [
+    assert methods_of(trace) == [
         "one.pre",
         "two.pre",
         "three.pre",
@@ -36,11 +36,11 @@ def test_pre_hooks_then_the_driver_then_post_hooks_each_in_configured_order(
     ]
 
 
-def test_what_a_pre_hook_returns_is_its_pre_hook_data(
+def test_a_pre_hooks_return_value_is_its_pre_hook_data(
     way: Way, trace: list[Any]
 ) -> None:
     way.call(way.driver(three(trace)), CONTEXT, "share")
-    data = {each.hook: each.data for each in trace if each.kind == "post"}
+    data = {seen.hook: seen.data for seen in trace if seen.kind == "post"}
     assert data == {hook: f"data of {hook}" for hook in ("one", "two", "three")}
 
 
@@ -59,25 +59,25 @@ def test_the_driver_method_runs_with_exactly_the_callers_arguments(
     method.assert_called_once_with(
         CONTEXT, share, rules, share_server=None, context_of="x"
     )
-    (given, kwargs) = method.call_args
-    assert given[1] is share
-    assert given[2] is rules
+    args, kwargs = method.call_args
+    assert args[1] is share
+    assert args[2] is rules
     assert list(kwargs) == ["share_server", "context_of"]
 
 
-def test_what_the_driver_returns_is_what_the_caller_gets(way: Way) -> None:
+def test_the_caller_gets_the_drivers_result(way: Way) -> None:
     result = object()
     driver = way.driver([Recorder()], lambda *args, **kwargs: result)
     assert way.call(driver, CONTEXT, "share") is result
 
 
-def test_each_post_hook_sees_the_result_as_the_hooks_before_it_left_it(
+def test_each_post_hook_gets_the_result_with_the_changes_of_earlier_hooks(
     way: Way, trace: list[Any]
 ) -> None:
     hooks = three(trace, post=aspects.UpdatedResults("updated"))
     assert way.call(way.driver(hooks), CONTEXT, "share") == "updated"
-    seen = [each.outcome for each in trace if each.kind == "post"]
-    assert seen == ["result", "result", "updated"]
+    results = [seen.outcome for seen in trace if seen.kind == "post"]
+    assert results == ["result", "result", "updated"]
 
 
 @pytest.mark.parametrize("value", [None, 0, "", [], RuntimeError("a value")])
@@ -111,20 +111,20 @@ def test_a_chain_may_be_empty(way: Way) -> None:
     assert way.call(way.driver([]), CONTEXT, "share") == "result"
 
 
-def test_one_hook_may_be_there_twice(way: Way, trace: list[Any]) -> None:
+def test_a_hook_may_be_in_a_chain_twice(way: Way, trace: list[Any]) -> None:
     hook = Recorder("it", trace)
     way.call(way.driver([hook, hook]), CONTEXT, "share")
-    assert actions_of(trace) == ["it.pre", "it.pre", "it.post", "it.post"]
+    assert methods_of(trace) == ["it.pre", "it.pre", "it.post", "it.post"]
 
 
-def test_args_and_kwargs_are_what_the_caller_passed_less_the_context(
+def test_hooks_get_the_callers_arguments_without_the_context(
     way: Way, trace: list[Any]
 ) -> None:
     driver = way.driver([Recorder("hook", trace)])
     way.call(driver, CONTEXT, "share", "server", more=1)
     way.call(driver, CONTEXT, "share", share_server="server")
     way.call(driver, context=CONTEXT, share="share")
-    assert [(each.context, each.args, each.kwargs) for each in trace] == [
+    assert [(seen.context, seen.args, seen.kwargs) for seen in trace] == [
         (CONTEXT, ("share", "server"), {"more": 1}),
         (CONTEXT, ("share", "server"), {"more": 1}),
         (CONTEXT, ("share",), {"share_server": "server"}),
@@ -134,7 +134,9 @@ def test_args_and_kwargs_are_what_the_caller_passed_less_the_context(
     ]
 
 
-def test_the_error_action_gets_the_same_arguments(way: Way, trace: list[Any]) -> None:
+def test_the_error_method_gets_the_callers_arguments(
+    way: Way, trace: list[Any]
+) -> None:
     driver = way.driver([Recorder("hook", trace)], tracing([], RuntimeError()))
     with pytest.raises(RuntimeError):
         way.call(driver, CONTEXT, "share", share_server="server")
@@ -144,10 +146,10 @@ def test_the_error_action_gets_the_same_arguments(way: Way, trace: list[Any]) ->
     assert trace[-1].kwargs == {"share_server": "server"}
 
 
-def test_a_hook_that_changes_its_kwargs_changes_no_others(
+def test_a_hook_that_changes_its_kwargs_does_not_change_those_of_others(
     way: Way, trace: list[Any]
 ) -> None:
-    def change(seen: Seen) -> None:
+    def change(seen: HookCall) -> None:
         seen.kwargs.clear()
 
     received = []
@@ -158,6 +160,6 @@ def test_a_hook_that_changes_its_kwargs_changes_no_others(
     hooks = [Recorder("one", trace, pre=change), Recorder("two", trace)]
     way.call(way.driver(hooks, body), CONTEXT, "share", share_server="server")
     assert received == ["server"]
-    assert [each.kwargs for each in trace if each.hook == "two"] == [
+    assert [seen.kwargs for seen in trace if seen.hook == "two"] == [
         {"share_server": "server"}
     ] * 2

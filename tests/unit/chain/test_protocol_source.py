@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The call protocol is written once: its coroutine twin differs by ``await`` alone."""
+"""The call protocol and its coroutine twin have the same source but for ``await``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from aspects.core import chain
 
 
 class WithoutAwait(ast.NodeTransformer):
-    """Turns the source of a coroutine function into that of a function."""
+    """Converts a coroutine function into a function."""
 
     def visit_Await(self, node: ast.Await) -> ast.AST:
         return self.generic_visit(node.value)
@@ -24,7 +24,7 @@ def protocols() -> tuple[ast.FunctionDef, ast.AsyncFunctionDef]:
     return function, coroutine
 
 
-def test_function_and_coroutine_have_the_same_syntax_tree_but_for_await() -> None:
+def test_function_and_coroutine_differ_by_await_only() -> None:
     function, coroutine = protocols()
     assert sum(isinstance(node, ast.Await) for node in ast.walk(coroutine)) == 1
     plain = [ast.dump(WithoutAwait().visit(statement)) for statement in coroutine.body]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A hook method is called correctly whatever its signature is."""
+"""A hook method with any signature gets the right arguments."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CONTEXT = "the context"
 
 
 class Share:
-    """A driver with two arguments of its own, and others by keyword."""
+    """A driver method with two parameters, and others by keyword."""
 
     def create_share(
         self, context: Any, share: Any, share_server: Any = None, **more: Any
@@ -33,7 +33,7 @@ class Share:
         return "result"
 
 
-#: What the protocol passes to each kind of hook method.
+#: The arguments that the protocol passes to each kind of hook method.
 VALUES = {
     "context": CONTEXT,
     "func_name": Operation("create_share", function=Share().create_share),
@@ -45,14 +45,14 @@ VALUES = {
 
 
 def call(method: Any, kind: str, *args: Any, **kwargs: Any) -> Any:
-    """Call a hook method as the chain does."""
+    """Call a hook method like the chain."""
     protocol = PROTOCOLS[kind]
     adapted = adapt_signature(method, protocol)
     return adapted(*(VALUES[name] for name in protocol), *args, **kwargs)
 
 
 def method_of(signature: str, returned: str = "locals()") -> Any:
-    """Return a bound method with a signature that returns what it received."""
+    """Return a bound method with a signature that returns its arguments."""
     namespace: dict[str, Any] = {}
     returned = f"{{k: v for k, v in {returned}.items() if k != 'self'}}"
     exec(f"def method(self, {signature}):\n    return {returned}", namespace)
@@ -367,7 +367,7 @@ def test_a_callable_of_any_kind_receives_the_arguments(name: str) -> None:
 
 
 @pytest.mark.parametrize("method", [mock.Mock(), mock.MagicMock(), operator.itemgetter])
-def test_what_declares_no_argument_of_the_protocol_is_called_by_position(
+def test_a_method_without_names_of_the_protocol_is_called_by_position(
     method: Any,
 ) -> None:
     assert adapt_signature(method, PROTOCOLS["pre"]) is method
@@ -383,20 +383,20 @@ class Unreadable:
 
 
 @pytest.mark.parametrize("method", [max, Unreadable()])
-def test_what_has_no_signature_is_called_by_position(method: Any) -> None:
+def test_a_method_without_a_signature_is_called_by_position(method: Any) -> None:
     with pytest.raises((TypeError, ValueError)):
         inspect.signature(method)
     assert adapt_signature(method, PROTOCOLS["pre"]) is method
 
 
-def test_a_mock_with_a_specification_receives_what_that_declares() -> None:
+def test_a_mock_with_a_specification_gets_the_arguments_that_it_declares() -> None:
     method = mock.create_autospec(Kinds().reordered)
     call(method, "pre", "share")
     method.assert_called_once_with("create_share", CONTEXT, share="share")
 
 
 @pytest.mark.parametrize("kind", PROTOCOLS)
-def test_a_method_with_the_declared_signature_is_called_itself(kind: str) -> None:
+def test_a_method_with_the_declared_signature_is_not_wrapped(kind: str) -> None:
     name = f"_execute_{kind}_hook"
     method = getattr(PlainRecorder(), name)
     assert adapt_signature(method, PROTOCOLS[kind]) == method
@@ -436,7 +436,7 @@ P = inspect.Parameter
 
 @st.composite
 def signatures(draw: Any, protocol: Sequence[str]) -> inspect.Signature:
-    """Return any signature with names of the protocol, of the call and others."""
+    """Return a signature with names of the protocol, of the call and others."""
     names = draw(
         st.lists(
             st.sampled_from([*protocol, "share", "share_server", "own", "ctxt"]),
@@ -473,7 +473,7 @@ def expected_by(
     args: Sequence[Any],
     kwargs: Mapping[str, Any],
 ) -> Any:
-    """Return what a call of a method by the rule returns; TypeError if it fails."""
+    """Return the result of a call of a method by the rule, or TypeError."""
     parameters = signature.parameters
     kinds = [parameter.kind for parameter in parameters.values()]
     takes_args, takes_kwargs = P.VAR_POSITIONAL in kinds, P.VAR_KEYWORD in kinds
@@ -519,12 +519,12 @@ def expected_by(
     return outcome(method, *values, *waiting, **{**got, **by_keyword}, **named)
 
 
-#: The names that the driver's method has for its arguments.
+#: The parameter names of the driver method.
 DRIVERS_NAMES = ("share", "share_server")
 
 
 def outcome(method: Any, *args: Any, **kwargs: Any) -> Any:
-    """Return what a call returns, or TypeError if it raises one."""
+    """Return the result of a call, or TypeError if it raises one."""
     try:
         return method(*args, **kwargs)
     except TypeError:
@@ -533,7 +533,9 @@ def outcome(method: Any, *args: Any, **kwargs: Any) -> Any:
 
 @settings(max_examples=500, deadline=None)
 @given(data=st.data())
-def test_any_signature_receives_what_the_rule_says(data: st.DataObject) -> None:
+def test_a_method_with_any_signature_gets_the_arguments_of_the_rule(
+    data: st.DataObject,
+) -> None:
     kind = data.draw(st.sampled_from(["pre", "post", "error"]))
     signature = data.draw(signatures(PROTOCOLS[kind]))
     args = data.draw(st.sampled_from([(), ("share",), ("share", "server")]))

@@ -47,7 +47,7 @@ class Living(aspects.HookBase):
 
 
 class Gate:
-    """A driver body that lets each call wait inside of the driver."""
+    """A driver body in which each call waits."""
 
     def __init__(self) -> None:
         self.inside = threading.Semaphore(0)
@@ -83,7 +83,7 @@ def replace(woven: Any, *hooks: Any) -> None:
     aspects.weaving(woven).replace(hooks, lambda: None)
 
 
-def test_a_hook_that_is_left_out_stops_after_the_last_call_that_uses_it(
+def test_a_removed_hook_stops_after_the_last_call_that_uses_it(
     gate: Gate,
 ) -> None:
     hook = Living()
@@ -122,12 +122,12 @@ def test_a_hook_that_comes_back_after_its_stop_is_started_again() -> None:
 
 
 def test_a_hook_is_not_put_back_while_it_stops() -> None:
-    stopping, go_on = threading.Event(), threading.Event()
+    stopping, proceed = threading.Event(), threading.Event()
 
     class Slow(Living):
         def stop(self) -> None:
             stopping.set()
-            assert go_on.wait(30)
+            assert proceed.wait(30)
             super().stop()
 
     hook = Slow()
@@ -138,7 +138,7 @@ def test_a_hook_is_not_put_back_while_it_stops() -> None:
     back.start()
     woven.create_share(CONTEXT, "share")
     assert hook.seen == ["start"]
-    go_on.set()
+    proceed.set()
     back.join(30)
     woven.create_share(CONTEXT, "share")
     assert hook.seen == ["start", "stop", "start", "pre", "post"]
@@ -219,12 +219,12 @@ def test_a_coroutine_that_never_runs_holds_no_hook() -> None:
 
 
 def test_a_tick_holds_its_hooks() -> None:
-    inside, go_on = threading.Event(), threading.Event()
+    inside, proceed = threading.Event(), threading.Event()
 
     class Ticking(Living):
         def _execute_periodic_hook(self, context, data, *args, **kwargs):
             inside.set()
-            assert go_on.wait(30)
+            assert proceed.wait(30)
             self.seen.append("periodic")
 
     hook = Ticking()
@@ -235,27 +235,27 @@ def test_a_tick_holds_its_hooks() -> None:
     assert inside.wait(30)
     replace(woven)
     assert "stop" not in hook.seen
-    go_on.set()
+    proceed.set()
     ticking.join(30)
     wait_for_stops()
     assert hook.seen == ["start", "periodic", "stop"]
 
 
 def test_a_reload_does_not_wait_for_a_hook_that_stops_slowly() -> None:
-    go_on = threading.Event()
+    proceed = threading.Event()
 
     class Slow(Living):
         def stop(self) -> None:
-            assert go_on.wait(30)
+            assert proceed.wait(30)
             super().stop()
 
     slow, next_ = Slow("slow"), Living("next")
     woven = started(Driver(), slow)
-    # It would not return.
+    # Without the thread for stops, this would not return.
     replace(woven, next_)
     woven.create_share(CONTEXT, "share")
     assert next_.seen == ["start", "pre", "post"]
-    go_on.set()
+    proceed.set()
     wait_for_stops()
     assert slow.seen == ["start", "stop"]
 
@@ -340,7 +340,7 @@ def test_a_breaker_that_is_reset_during_a_call_does_not_concern_the_call(
     gate.open.set()
     woven.create_share(CONTEXT, "share")
     gate.open.clear()
-    # In this call the hook is skipped: it has no completion, whatever is switched.
+    # This call skips the hook, so it gets no completion even after the reset.
     gate.inside.acquire(timeout=30)
     caller = in_a_call(woven, gate)
     hook.hook_failure_limit = 0

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Suppressed errors, and what is never suppressed."""
+"""Suppressed errors, and exceptions that are never suppressed."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import aspects
 from tests.support.hooks import (
     NOT_SUPPRESSED,
     Recorder,
-    actions_of,
+    methods_of,
 )
-from tests.support.threads import in_a_thread
+from tests.support.threads import run_in_thread
 from tests.support.ways import Way
 
 from .common import CONTEXT, three, tracing
@@ -28,7 +28,7 @@ def test_a_suppressed_error_stands_in_for_pre_hook_data(
     error = ValueError("of the hook")
     hooks = three(trace, suppress=["pre"], pre=error)
     assert way.call(way.driver(hooks, tracing(trace)), CONTEXT, "share") == "result"
-    assert actions_of(trace) == [
+    assert methods_of(trace) == [
         "one.pre",
         "two.pre",
         "three.pre",
@@ -37,10 +37,10 @@ def test_a_suppressed_error_stands_in_for_pre_hook_data(
         "two.post",
         "three.post",
     ]
-    assert [each.data for each in trace[4:]] == ["data of one", error, "data of three"]
+    assert [seen.data for seen in trace[4:]] == ["data of one", error, "data of three"]
 
 
-def test_a_suppressed_error_stands_in_for_the_error_action_too(
+def test_a_suppressed_error_is_the_pre_hook_data_of_the_error_method_too(
     way: Way, trace: list[Any]
 ) -> None:
     error = ValueError("of the hook")
@@ -56,12 +56,12 @@ def test_a_suppressed_error_of_a_post_hook_changes_nothing(
 ) -> None:
     hooks = three(trace, suppress=["post"], post=ValueError())
     assert way.call(way.driver(hooks), CONTEXT, "share") == "result"
-    assert actions_of(trace)[-1] == "three.post"
+    assert methods_of(trace)[-1] == "three.post"
     assert trace[-1].outcome == "result"
 
 
 @pytest.mark.parametrize(("raising", "suppress"), [("pre", "post"), ("post", "pre")])
-def test_each_action_is_suppressed_by_its_own_switch(
+def test_each_kind_of_method_has_its_own_suppression_switch(
     way: Way, raising: str, suppress: str
 ) -> None:
     error = ValueError()
@@ -71,12 +71,12 @@ def test_each_action_is_suppressed_by_its_own_switch(
     assert caught.value is error
 
 
-@pytest.mark.parametrize("action", ["pre", "post"])
+@pytest.mark.parametrize("method", ["pre", "post"])
 def test_a_suppressed_error_is_logged_with_hook_backend_and_operation(
-    way: Way, action: str, caplog: pytest.LogCaptureFixture
+    way: Way, method: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     hook = Recorder(
-        "quota of ops", suppress=[action], **{action: ValueError("no such server")}
+        "quota of ops", suppress=[method], **{method: ValueError("no such server")}
     )
     way.call(way.driver([hook]), CONTEXT, "share")
     (record,) = caplog.records
@@ -86,7 +86,7 @@ def test_a_suppressed_error_is_logged_with_hook_backend_and_operation(
         "quota of ops",
         "alpha",
         "create_share_instance",
-        f"{action} method",
+        f"{method} method",
         "ValueError",
         "no such server",
     ):
@@ -101,53 +101,53 @@ def test_a_hook_without_a_name_is_logged_with_its_class(
     assert "Recorder" in caplog.text
 
 
-@pytest.mark.parametrize("action", ["pre", "post", "error"])
+@pytest.mark.parametrize("method", ["pre", "post", "error"])
 @pytest.mark.parametrize(
     "text",
     ["password=tops3cret", "{'auth_token': 'tops3cret'}", "run --password tops3cret"],
 )
 def test_secrets_are_masked_in_the_log(
-    way: Way, action: str, text: str, caplog: pytest.LogCaptureFixture
+    way: Way, method: str, text: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    hook = Recorder(suppress=["pre", "post"], **{action: ValueError(f"bad {text}")})
-    body = tracing([], RuntimeError() if action == "error" else "result")
+    hook = Recorder(suppress=["pre", "post"], **{method: ValueError(f"bad {text}")})
+    body = tracing([], RuntimeError() if method == "error" else "result")
     try:
         way.call(way.driver([hook], body), CONTEXT, "share")
     except RuntimeError:
-        assert action == "error"
+        assert method == "error"
     assert "bad" in caplog.text
     assert "tops3cret" not in caplog.text
 
 
-@pytest.mark.parametrize("action", ["pre", "post", "error"])
+@pytest.mark.parametrize("method", ["pre", "post", "error"])
 def test_the_token_of_the_context_is_masked_in_the_log(
-    way: Way, action: str, caplog: pytest.LogCaptureFixture
+    way: Way, method: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    context = in_a_thread(oslo_context.RequestContext, auth_token="tops3cret")
+    context = run_in_thread(oslo_context.RequestContext, auth_token="tops3cret")
     error = ValueError("401 for tops3cret")
-    hook = Recorder(suppress=["pre", "post"], **{action: error})
-    body = tracing([], RuntimeError() if action == "error" else "result")
+    hook = Recorder(suppress=["pre", "post"], **{method: error})
+    body = tracing([], RuntimeError() if method == "error" else "result")
     with contextlib.suppress(RuntimeError):
         way.call(way.driver([hook], body), context, "share")
     assert "401 for" in caplog.text
     assert "tops3cret" not in caplog.text
 
 
-class Unspeakable(Exception):
+class UnspeakableError(Exception):
     def __str__(self) -> str:
         raise KeyError("no text")
 
 
-@pytest.mark.parametrize("action", ["pre", "post"])
-def test_an_error_that_has_no_text_is_suppressed_all_the_same(
-    way: Way, action: str
-) -> None:
-    hook = Recorder(suppress=[action], **{action: Unspeakable()})
+@pytest.mark.parametrize("method", ["pre", "post"])
+def test_an_error_whose_str_fails_is_suppressed(way: Way, method: str) -> None:
+    hook = Recorder(suppress=[method], **{method: UnspeakableError()})
     assert way.call(way.driver([hook]), CONTEXT, "share") == "result"
 
 
-def test_an_error_hook_whose_error_has_no_text_never_replaces_it(way: Way) -> None:
-    hook = Recorder(error=Unspeakable())
+def test_an_error_hook_whose_error_has_no_text_never_replaces_the_drivers_error(
+    way: Way,
+) -> None:
+    hook = Recorder(error=UnspeakableError())
     with pytest.raises(RuntimeError):
         way.call(way.driver([hook], tracing([], RuntimeError())), CONTEXT, "share")
 
@@ -165,10 +165,10 @@ def test_a_veto_of_a_pre_hook_is_never_suppressed(
     with pytest.raises(kind) as caught:
         way.call(way.driver(hooks, tracing(trace)), CONTEXT, "share")
     assert caught.value is veto
-    assert actions_of(trace) == ["one.pre", "two.pre", "one.error"]
+    assert methods_of(trace) == ["one.pre", "two.pre", "one.error"]
 
 
-def test_a_veto_of_a_post_hook_comes_too_late_and_is_suppressed_as_any_error(
+def test_a_veto_of_a_post_hook_is_suppressed_like_any_error(
     way: Way,
 ) -> None:
     hook = Recorder(suppress=["post"], post=aspects.Veto())
@@ -177,7 +177,7 @@ def test_a_veto_of_a_post_hook_comes_too_late_and_is_suppressed_as_any_error(
 
 @pytest.mark.parametrize("kind", NOT_SUPPRESSED)
 @pytest.mark.parametrize("where", ["pre", "driver", "post"])
-def test_suppression_never_catches_the_end_of_a_thread_and_error_hooks_run_for_it(
+def test_a_base_exception_is_never_suppressed_and_error_hooks_run_for_it(
     way: Way, trace: list[Any], where: str, kind: type[BaseException]
 ) -> None:
     end = kind()
@@ -187,13 +187,13 @@ def test_suppression_never_catches_the_end_of_a_thread_and_error_hooks_run_for_i
     with pytest.raises(kind) as caught:
         way.call(way.driver(hooks, body), CONTEXT, "share")
     assert caught.value is end
-    errors = [each for each in trace if actions_of([each])[0].endswith(".error")]
-    assert [each.hook for each in errors] == {
+    errors = [seen for seen in trace if methods_of([seen])[0].endswith(".error")]
+    assert [seen.hook for seen in errors] == {
         "pre": ["one"],
         "driver": ["three", "two", "one"],
         "post": ["three"],
     }[where]
-    assert all(each.outcome is end for each in errors)
+    assert all(seen.outcome is end for seen in errors)
 
 
 def test_a_greenlets_exit_and_an_eventlet_timeout_are_not_suppressed(way: Way) -> None:

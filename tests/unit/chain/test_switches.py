@@ -11,7 +11,7 @@ from aspects.config.options import SWITCHES
 from aspects.core.step import Switches
 from tests.support.hooks import (
     Recorder,
-    actions_of,
+    methods_of,
 )
 from tests.support.ways import Way, finish
 
@@ -28,7 +28,7 @@ def test_switches_take_effect_with_the_next_call(
     def seen() -> list[str]:
         trace.clear()
         way.call(driver, CONTEXT, "share")
-        return actions_of(trace)
+        return methods_of(trace)
 
     assert seen() == []
     hook.pre_hooks_enabled = True
@@ -42,27 +42,28 @@ def test_switches_take_effect_with_the_next_call(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("action", ["pre", "post"])
-def test_suppression_is_switched_with_the_next_call(
-    way: Way, kind: Any, action: str
+@pytest.mark.parametrize("method", ["pre", "post"])
+def test_a_suppression_switch_takes_effect_with_the_next_call(
+    way: Way, kind: Any, method: str
 ) -> None:
-    hook = kind(**{action: ValueError()})
+    hook = kind(**{method: ValueError()})
     driver = way.driver([hook])
     with pytest.raises(ValueError):  # noqa: PT011
         way.call(driver, CONTEXT, "share")
-    setattr(hook, f"suppress_{action}_hooks_errors", True)
+    setattr(hook, f"suppress_{method}_hooks_errors", True)
     assert way.call(driver, CONTEXT, "share") == "result"
-    setattr(hook, f"suppress_{action}_hooks_errors", False)
+    setattr(hook, f"suppress_{method}_hooks_errors", False)
     with pytest.raises(ValueError):  # noqa: PT011
         way.call(driver, CONTEXT, "share")
 
 
 class AlwaysOn(Recorder):
-    """A hook author may write a switch into the class."""
+    """A hook whose class overrides switches, which a hook author may do."""
 
     pre_hooks_enabled = True
     post_hooks_enabled = property(  # type: ignore[assignment]
-        lambda self: self.ending, lambda self, value: setattr(self, "ending", value)
+        lambda self: self.post_enabled,
+        lambda self, value: setattr(self, "post_enabled", value),
     )
 
 
@@ -71,29 +72,29 @@ def test_switches_of_a_subclass_take_effect_with_the_next_call(
 ) -> None:
     hook = AlwaysOn("hook", trace)
     driver = way.driver([hook])
-    hook.pre_hooks_enabled = hook.ending = False
+    hook.pre_hooks_enabled = hook.post_enabled = False
     way.call(driver, CONTEXT, "share")
     assert trace == []
-    hook.pre_hooks_enabled = hook.ending = True
+    hook.pre_hooks_enabled = hook.post_enabled = True
     way.call(driver, CONTEXT, "share")
-    assert actions_of(trace) == ["hook.pre", "hook.post"]
+    assert methods_of(trace) == ["hook.pre", "hook.post"]
 
 
-def test_a_method_got_while_some_action_is_on_follows_the_switches(
+def test_a_method_reference_that_was_woven_follows_the_switches(
     way: Way, trace: list[Any]
 ) -> None:
-    """One got while none is on is the driver's own, as the docs say."""
+    """A reference taken while all hooks are disabled is the driver's own method."""
     hook = Recorder("hook", trace, enabled=["post"])
     method = way.driver([hook]).create_share
     hook.pre_hooks_enabled, hook.post_hooks_enabled = True, False
     result = method(CONTEXT, "share")
     assert (finish(result) if way.coroutine else result) == "result"
-    assert actions_of(trace) == ["hook.pre"]
+    assert methods_of(trace) == ["hook.pre"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("fails", [False, True])
-def test_a_call_in_flight_ends_with_the_chain_it_began_with(
+def test_a_call_in_flight_keeps_the_chain_that_it_began_with(
     way: Way, trace: list[Any], kind: Any, fails: bool
 ) -> None:
     on, off = kind("on", trace), kind("off", trace, enabled=[])
@@ -106,29 +107,29 @@ def test_a_call_in_flight_ends_with_the_chain_it_began_with(
         return "result"
 
     driver = way.driver([on, off], body)
-    ending = "error" if fails else "post"
-    for expected in (["on.pre", f"on.{ending}"], ["off.pre", f"off.{ending}"]):
+    completion = "error" if fails else "post"
+    for expected in (["on.pre", f"on.{completion}"], ["off.pre", f"off.{completion}"]):
         trace.clear()
         try:
             way.call(driver, CONTEXT, "share")
         except RuntimeError:
             assert fails
-        assert actions_of(trace) == expected
+        assert methods_of(trace) == expected
 
 
-def test_a_hook_that_switches_itself_off_gets_its_ending(
+def test_a_hook_that_disables_itself_gets_its_completion(
     way: Way, trace: list[Any]
 ) -> None:
     hook = Recorder("once", trace)
     hook.answer(pre=lambda seen: setattr(hook, "post_hooks_enabled", False))
     driver = way.driver([hook])
     way.call(driver, CONTEXT, "share")
-    assert actions_of(trace) == ["once.pre", "once.post"]
+    assert methods_of(trace) == ["once.pre", "once.post"]
     way.call(driver, CONTEXT, "share")
-    assert actions_of(trace) == ["once.pre", "once.post", "once.pre"]
+    assert methods_of(trace) == ["once.pre", "once.post", "once.pre"]
 
 
-def test_one_hook_in_two_woven_drivers_is_switched_in_both(
+def test_a_switch_of_a_hook_in_two_woven_drivers_takes_effect_in_both(
     woven_way: Way, trace: list[Any]
 ) -> None:
     hook = Recorder("hook", trace, enabled=[])
@@ -136,7 +137,7 @@ def test_one_hook_in_two_woven_drivers_is_switched_in_both(
     hook.pre_hooks_enabled = True
     for driver in drivers:
         woven_way.call(driver, CONTEXT, "share")
-    assert actions_of(trace) == ["hook.pre", "hook.pre"]
+    assert methods_of(trace) == ["hook.pre", "hook.pre"]
 
 
 def test_a_snapshot_has_every_switch_of_a_hook() -> None:

@@ -45,10 +45,10 @@ def test_calls_in_many_threads_do_not_mix(woven_way: Way) -> None:
         thread.join()
     assert not wrong
     for hook in hooks:
-        endings = [seen for seen in hook.trace if seen.kind != "pre"]
-        assert len(endings) == 400
+        completions = [seen for seen in hook.trace if seen.kind != "pre"]
+        assert len(completions) == 400
         assert len(hook.trace) == 800
-        for seen in endings:
+        for seen in completions:
             (share,) = seen.args
             assert seen.data == (share,)
             assert seen.context == share // 50
@@ -56,7 +56,7 @@ def test_calls_in_many_threads_do_not_mix(woven_way: Way) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_switching_in_one_thread_breaks_no_call_of_another(
+def test_switches_that_one_thread_sets_break_no_call_of_another(
     woven_way: Way, kind: Any
 ) -> None:
     hooks = [kind(str(n), pre=lambda seen: seen.hook) for n in range(4)]
@@ -78,17 +78,17 @@ def test_switching_in_one_thread_breaks_no_call_of_another(
         switching.join()
     for hook in hooks:
         began = {seen.args for seen in hook.trace if seen.kind == "pre"}
-        endings = [seen for seen in hook.trace if seen.kind == "post"]
-        assert [seen.args for seen in endings] == [(i,) for i in range(300)]
-        for seen in endings:
+        completions = [seen for seen in hook.trace if seen.kind == "post"]
+        assert [seen.args for seen in completions] == [(i,) for i in range(300)]
+        for seen in completions:
             assert seen.data == (hook.instance_name if seen.args in began else None)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_no_call_of_another_thread_has_a_hook_that_is_not_for_it(
+def test_no_call_runs_a_hook_that_does_not_select_its_operation(
     woven_way: Way, kind: Any
 ) -> None:
-    """However often the chain is made anew meanwhile."""
+    """Another thread creates new snapshots meanwhile."""
     wrong = kind("wrong")
     wrong.hook_operations = ["delete_*"]
     other = kind("other")

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import aspects
-from tests.support.hooks import Recorder
+from tests.support.hooks import Recorder, methods_of
 from tests.support.ways import Way
 
 from .common import CONTEXT
@@ -25,7 +25,7 @@ class Call:
 
 
 class Any_:
-    """A driver whose method takes arguments of every kind."""
+    """A driver whose method has parameters of every kind."""
 
     def create_share(
         self,
@@ -56,9 +56,9 @@ def test_later_hooks_and_the_driver_get_the_new_arguments(
         Recorder("after", trace),
     ]
     assert way.call(way.driver(hooks, body), CONTEXT, "share") == "result"
-    seen = {f"{each.hook}.{each.kind}": (each.args, each.kwargs) for each in trace}
+    arguments = {str(seen): (seen.args, seen.kwargs) for seen in trace}
     new = ("larger",), {"share_server": "other"}
-    assert seen == {
+    assert arguments == {
         "before.pre": (("share",), {}),
         "one.pre": (("share",), {}),
         "after.pre": new,
@@ -78,21 +78,23 @@ def test_the_driver_gets_the_context_where_the_caller_passed_it(
     )
 
 
-def test_pre_hook_data_of_an_update_is_its_own(way: Way, trace: list[Any]) -> None:
+def test_updated_arguments_have_the_pre_hook_data_of_their_hook(
+    way: Way, trace: list[Any]
+) -> None:
     hooks = [updating("one", trace, {"share": "larger"})]
     way.call(way.driver(hooks, Call()), CONTEXT, "share")
     assert trace[-1].kind == "post"
     assert trace[-1].data == "one"
 
 
-def test_the_last_of_several_updates_of_one_argument_counts(way: Way) -> None:
+def test_the_last_of_several_updates_of_an_argument_wins(way: Way) -> None:
     hooks = [updating(size, [], {"share": size}) for size in ("large", "larger")]
     driver = way.driver(hooks, Call())
     assert way.call(driver, CONTEXT, "share") == "result"
 
 
 class Plain:
-    """A driver whose method takes one argument."""
+    """A driver whose method has one parameter."""
 
     def __init__(self) -> None:
         self.got: list[Any] = []
@@ -102,7 +104,7 @@ class Plain:
 
 
 @pytest.mark.parametrize("name", ["no_such_argument", "context", "self"])
-def test_a_name_that_the_method_does_not_take_is_an_error_of_the_hook(
+def test_an_update_of_an_unknown_argument_is_an_error_of_the_hook(
     trace: list[Any], name: str
 ) -> None:
     driver = Plain()
@@ -110,7 +112,7 @@ def test_a_name_that_the_method_does_not_take_is_an_error_of_the_hook(
     with pytest.raises(TypeError, match=rf"create_share\(\) has no argument '{name}'"):
         aspects.weave(driver, hooks).create_share(CONTEXT, "share")
     assert driver.got == []
-    assert [f"{each.hook}.{each.kind}" for each in trace] == [
+    assert methods_of(trace) == [
         *("before.pre", "one.pre"),
         "before.error",
     ]
@@ -127,7 +129,7 @@ def test_an_update_that_fails_and_is_suppressed_changes_no_argument(
     assert isinstance(trace[-1].data, TypeError)
 
 
-def test_the_operation_is_that_of_the_caller(trace: list[Any]) -> None:
+def test_updated_arguments_do_not_change_the_operation(trace: list[Any]) -> None:
     class Driver:
         def update_access(self, context, share, access_rules, add_rules, delete_rules):
             return add_rules, delete_rules
@@ -152,7 +154,7 @@ NAMES = ("first", "share", "more", "size", "other", "another")
     named=st.dictionaries(st.sampled_from(("size", "other")), st.integers()),
     changes=st.dictionaries(st.sampled_from(NAMES), st.integers(), max_size=4),
 )
-def test_any_update_gives_the_driver_what_the_model_says(
+def test_any_update_gives_the_driver_the_arguments_of_the_model(
     more: list[int], named: dict[str, int], changes: dict[str, Any]
 ) -> None:
     if "more" in changes:

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command manila-aspects."""
+"""Test the command ``manila-aspects``."""

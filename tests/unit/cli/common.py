@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What several tests of ``manila-aspects check`` use, without Manila."""
+"""Provide helpers for the tests of ``manila-aspects check``, without Manila."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ enable_pre_hooks = True
 [alpha:one]
 color = red
 """
-#: In no output, wherever a configuration has it.
+#: A secret for configurations, which no output may contain.
 SECRET = "hunter2-Zq9"
 
-#: Modules that cannot be imported, since they are not to stand in the tree.
+#: The files and sources of modules that fail on import. Linters would reject them in
+#: the repository.
 MODULES = {
     "site/native.cpython-39-x86_64-linux-gnu.so": "",
     "site/needs_native.py": "import native",
@@ -36,25 +37,25 @@ MODULES = {
 }
 
 
-class Told:
-    """What the command told of a configuration."""
+class CheckResult:
+    """The exit status and the output of one run of the command."""
 
     def __init__(self, status: int, out: str, err: str) -> None:
         self.status = status
         self.out = out
         self.err = err
-        found = [line.partition(": ") for line in out.splitlines()]
-        self.problems = [text for kind, _, text in found if kind == "problem"]
-        self.warnings = [text for kind, _, text in found if kind == "warning"]
+        lines = [line.partition(": ") for line in out.splitlines()]
+        self.problems = [text for kind, _, text in lines if kind == "problem"]
+        self.warnings = [text for kind, _, text in lines if kind == "warning"]
 
 
-Check = Callable[..., Told]
+Check = Callable[..., CheckResult]
 MANAGER = "share_manager = aspects.manila.ShareManager"
 SWITCH = "enable_pre_hooks = True"
 
 
-def row(told: Told, *begin: str) -> list[str]:
-    """Return the rest of the row of a table that begins with some cells."""
-    rows = [line.split() for line in told.out.splitlines()]
+def row(result: CheckResult, *begin: str) -> list[str]:
+    """Return the cells of a table row, without its first cells, which identify it."""
+    rows = [line.split() for line in result.out.splitlines()]
     (found,) = [cells for cells in rows if cells[: len(begin)] == list(begin)]
     return found[len(begin) :]

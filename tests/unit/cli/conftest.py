@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fixtures of the tests of the command."""
+"""Provide fixtures for the tests of the command."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from oslo_config import cfg
 from aspects import cli
 from aspects.cli.check import facts
 
-from .common import MODULES, Check, Told
+from .common import MODULES, Check, CheckResult
 
 
 @pytest.fixture
 def run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Check:
-    """Return what writes a configuration and checks it."""
-    # The same with Manila installed and without.
+    """Return a function that writes a configuration and checks it."""
+    # The results must not depend on whether Manila is installed.
     monkeypatch.setattr(facts, "load_from_manila", lambda group: None)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(Path(__file__).parents[3])
@@ -28,14 +28,14 @@ def run(
     for name, source in MODULES.items():
         (tmp_path / name).write_text(source)
 
-    def run(text: str | bytes | None, *arguments: str) -> Told:
+    def run(text: str | bytes | None, *arguments: str) -> CheckResult:
         monkeypatch.setattr(cfg, "CONF", cfg.ConfigOpts())
-        given = list(arguments)
+        command = ["check", *arguments]
         if text is not None:
             data = text.encode() if isinstance(text, str) else text
             Path("manila.conf").write_bytes(data)
-            given = ["--config-file", "manila.conf", *given]
-        status = cli.main(["check", *given])
-        return Told(status, *capsys.readouterr())
+            command[1:1] = ["--config-file", "manila.conf"]
+        status = cli.main(command)
+        return CheckResult(status, *capsys.readouterr())
 
     return run

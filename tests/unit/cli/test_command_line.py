@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command itself: its help, completion, colors, and how it ends."""
+"""Test the command line: help, completion, colors, exit status and new-hook."""
 
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import os
 import pty
 import re
@@ -14,6 +15,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from oslo_config import cfg
 
 import aspects
 from aspects import cli
@@ -25,7 +27,7 @@ ROOT = Path(aspects.__file__).parents[1]
 
 
 def environment(**more: str) -> dict[str, str]:
-    """Return an environment of a terminal that has colors."""
+    """Return the environment variables of a terminal with colors."""
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     without = ("NO_COLOR", "FORCE_COLOR", "PYTHONUNBUFFERED")
     plain = {k: v for k, v in os.environ.items() if k not in without}
@@ -33,7 +35,7 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def on_a_terminal(*command: str, **more: str) -> str:
-    """Run a command on a terminal of its own and return what is on it."""
+    """Run a command in a pseudo-terminal and return its output."""
     master, slave = pty.openpty()
     process = subprocess.Popen(
         command,
@@ -48,7 +50,7 @@ def on_a_terminal(*command: str, **more: str) -> str:
         while data := os.read(master, 65536):
             out += data
     except OSError:
-        # What a terminal says when the last process has left it.
+        # Linux raises this once the last process has closed the terminal.
         pass
     finally:
         os.close(master)
@@ -62,14 +64,14 @@ def parsers(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
     found = []
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
-            for each in action.choices.values():
-                found += [each, *parsers(each)]
+            for subparser in action.choices.values():
+                found += [subparser, *parsers(subparser)]
     return found
 
 
 class TestHelp:
     @pytest.mark.parametrize("parser", parsers(cli.make_parser()), ids=lambda p: p.prog)
-    def test_each_command_has_examples_that_are_right(
+    def test_the_examples_in_the_help_are_valid(
         self, parser: argparse.ArgumentParser
     ) -> None:
         help = parser.format_help()
@@ -82,21 +84,45 @@ class TestHelp:
             cli.make_parser().parse_args(words[1:])
         assert max(map(len, help.splitlines())) <= 80
 
-    def test_all_commands_are_told(self, capsys: pytest.CaptureFixture[str]) -> None:
-        with pytest.raises(SystemExit) as ended:
+    def test_the_help_lists_all_commands(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        with pytest.raises(SystemExit) as exited:
             cli.main(["--help"])
-        assert ended.value.code == 0
+        assert exited.value.code == 0
         out = capsys.readouterr().out
         for command in ("check", "show", "new-hook", "demo", "completion"):
             assert re.search(rf"^    {command}\b", out, re.M)
 
-    def test_an_unknown_command_is_refused(
+    def test_an_unknown_command_is_a_usage_error(
         self, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        with pytest.raises(SystemExit) as ended:
+        with pytest.raises(SystemExit) as exited:
             cli.main(["chekc"])
-        assert ended.value.code == 2
+        assert exited.value.code == 2
         assert "invalid choice: 'chekc'" in capsys.readouterr().err
+
+
+class TestVersion:
+    def test_the_version_is_that_of_the_installed_package(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        with pytest.raises(SystemExit) as exited:
+            cli.main(["--version"])
+        assert exited.value.code == 0
+        version = importlib.metadata.version("manila-aspects")
+        assert capsys.readouterr().out == f"manila-aspects {version}\n"
+
+    def test_the_version_of_an_uninstalled_source_tree_is_not_known(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        def not_found(name: str) -> str:
+            raise importlib.metadata.PackageNotFoundError(name)
+
+        monkeypatch.setattr(importlib.metadata, "version", not_found)
+        with pytest.raises(SystemExit):
+            cli.main(["--version"])
+        assert capsys.readouterr().out == "manila-aspects (not installed)\n"
 
 
 class TestCompletion:
@@ -104,28 +130,11 @@ class TestCompletion:
         assert cli.main(["completion", shell]) == 0
         return capsys.readouterr().out
 
-    @pytest.mark.parametrize(
-        ("words", "completed"),
-        [
-            (["ch"], ["check"]),
-            (["show", ""], ["hooks", "operations"]),
-            (["check", "--config"], ["--config-file", "--config-dir"]),
-            (["check", "--format", ""], ["text", "json"]),
-            (["completion", ""], ["bash", "zsh", "fish"]),
-            (["check", "--config-file", "man"], ["manila.conf"]),
-            (["new-hook", "--directory", "fol"], ["directory"]),
-        ],
-    )
-    def test_bash_completes(
-        self,
-        words: list[str],
-        completed: list[str],
-        tmp_path: Path,
-        capsys: pytest.CaptureFixture[str],
-    ) -> None:
-        (tmp_path / "completion").write_text(self.script("bash", capsys))
-        (tmp_path / "manila.conf").touch()
-        (tmp_path / "directory").mkdir()
+    def complete_in_bash(
+        self, words: list[str], directory: Path, script: str, **variables: str
+    ) -> tuple[set[str], str]:
+        """Return the completions of the last word, and the errors that bash prints."""
+        (directory / "completion").write_text(script)
         line = ["manila-aspects", *words]
         code = (
             "source ./completion\n"
@@ -139,17 +148,93 @@ class TestCompletion:
         )
         done = subprocess.run(
             ["bash", "-c", code],
-            cwd=tmp_path,
+            cwd=directory,
+            env=environment(**variables),
             capture_output=True,
             text=True,
             timeout=60,
             check=True,
         )
-        found = {each.strip().rstrip("/") for each in done.stdout.splitlines()}
-        assert found - {"-h", "--help", ""} == set(completed), done.stderr
+        found = {word.strip().rstrip("/") for word in done.stdout.splitlines()}
+        return found - {"-h", "--help", ""}, done.stderr
+
+    @pytest.mark.parametrize(
+        ("words", "completed"),
+        [
+            (["ch"], ["check"]),
+            (["show", ""], ["hooks", "operations"]),
+            (["check", "--config"], ["--config-file", "--config-dir"]),
+            (["check", "--format", ""], ["text", "json"]),
+            (["completion", ""], ["bash", "zsh", "fish"]),
+            (["check", "--config-file", "man"], ["manila.conf"]),
+            (["new-hook", "--directory", "dir"], ["directory"]),
+        ],
+    )
+    def test_bash_completes(
+        self,
+        words: list[str],
+        completed: list[str],
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        (tmp_path / "manila.conf").touch()
+        (tmp_path / "directory").mkdir()
+        script = self.script("bash", capsys)
+        found, errors = self.complete_in_bash(words, tmp_path, script)
+        assert found == set(completed), errors
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize(
+        ("words", "completed"),
+        [
+            (["check", "--config-file", "my.conf", "--backend", ""], ["alpha", "beta"]),
+            (["check", "--config-file", "my.conf", "--backend", "b"], ["beta"]),
+            # The default file in the home directory.
+            (["check", "--backend", ""], ["gamma"]),
+            (["check", "--config-file", "missing.conf", "--backend", ""], []),
+            (["check", "--config-file", "invalid.conf", "--backend", ""], []),
+        ],
+    )
+    def test_bash_completes_the_enabled_backends(
+        self,
+        words: list[str],
+        completed: list[str],
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        # A shell must not execute the name of a backend.
+        backends = "enabled_share_backends = alpha, beta, `touch executed`"
+        (tmp_path / "my.conf").write_text(f"[DEFAULT]\n{backends}\n")
+        (tmp_path / "invalid.conf").write_text("[DEFAULT\n")
+        (tmp_path / ".manila").mkdir()
+        (tmp_path / ".manila" / "manila.conf").write_text(
+            "[DEFAULT]\nenabled_share_backends = gamma\n"
+        )
+        program = tmp_path / "bin" / "manila-aspects"
+        program.parent.mkdir()
+        program.write_text(f'#!/bin/sh\nexec {shlex.join(COMMAND)} "$@"\n')
+        program.chmod(0o755)
+        found, errors = self.complete_in_bash(
+            words,
+            tmp_path,
+            self.script("bash", capsys),
+            HOME=str(tmp_path),
+            PATH=f"{program.parent}{os.pathsep}{os.environ['PATH']}",
+        )
+        assert found - {"`touch executed`"} == set(completed)
+        assert errors == ""
+        assert not (tmp_path / "executed").exists()
+
+    def test_without_a_configuration_no_backends_are_listed(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setattr(cfg, "find_config_files", lambda *names: [])
+        monkeypatch.setattr(cfg, "find_config_dirs", lambda *names: [])
+        assert cli.main(["check", "--list-backends"]) == 0
+        assert capsys.readouterr() == ("", "")
 
     @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-    def test_the_shell_takes_it(
+    def test_the_script_has_valid_syntax(
         self, shell: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         text = self.script(shell, capsys)
@@ -159,14 +244,14 @@ class TestCompletion:
             file.write_text(text)
             subprocess.run([program, "-n", str(file)], timeout=60, check=True)
 
-    def test_without_the_library(
+    def test_completion_without_shtab_is_an_error(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         monkeypatch.setitem(sys.modules, "shtab", None)
         assert cli.main(["completion", "bash"]) == 1
         out, err = capsys.readouterr()
         assert out == ""
-        assert err.endswith(": pip install 'manila-aspects[cli]'\n")
+        assert err.endswith("; run pip install 'manila-aspects[cli]'\n")
         assert err.count("\n") == 1
 
 
@@ -174,25 +259,25 @@ class TestCompletion:
 class TestScreen:
     CYAN = "\x1b[36m"
 
-    def test_colors_on_a_terminal(self) -> None:
+    def test_output_on_a_terminal_has_colors(self) -> None:
         out = on_a_terminal(*COMMAND, "show", "operations")
         assert self.CYAN in out
 
-    def test_no_color_where_none_is_wanted(self) -> None:
+    def test_no_color_disables_colors(self) -> None:
         out = on_a_terminal(*COMMAND, "show", "operations", NO_COLOR="1")
         assert "create_share_instance" in out
         assert not re.search(r"\x1b\[[0-9;]*3[0-9]", out)
 
-    def test_plain_text_where_there_is_no_terminal(
+    def test_output_to_a_file_is_plain_text(
         self, capsys: pytest.CaptureFixture[str]
     ) -> None:
         assert cli.main(["show", "operations"]) == 0
         out = capsys.readouterr().out
         assert "\x1b" not in out
-        # Nothing is cut, however long the lines are.
+        # Long lines are not truncated.
         assert "manage_existing, manage_existing_with_server" in out
 
-    def test_plain_text_without_rich(self) -> None:
+    def test_output_without_rich_is_plain_text(self) -> None:
         code = (
             "import sys; sys.modules['rich'] = None\n"
             "from aspects import cli; sys.exit(cli.main(['show', 'operations']))"
@@ -201,9 +286,9 @@ class TestScreen:
         assert "\x1b" not in out
         assert "manage_existing, manage_existing_with_server\n" in out
 
-    def test_what_takes_its_time_is_told_on_a_terminal(self) -> None:
-        command = [*COMMAND, "show", "operations", "--driver", f"{__name__}.TestEnd"]
-        assert f"importing {__name__}.TestEnd" in on_a_terminal(*command)
+    def test_slow_steps_show_progress_on_a_terminal_only(self) -> None:
+        command = [*COMMAND, "show", "operations", "--driver", f"{__name__}.TestExit"]
+        assert f"importing {__name__}.TestExit" in on_a_terminal(*command)
         done = subprocess.run(
             command,
             env=environment(),
@@ -225,14 +310,16 @@ class TestScreen:
             f"sys.exit(not cli.main(['check', '--config-file', {str(file)!r}]))"
         )
         out = on_a_terminal(sys.executable, "-c", code)
-        # Nor is [alpha] taken for markup.
+        # rich must not interpret [alpha] as markup.
         assert "\x1b[31mproblem: [alpha] share_driver = no.such.Driver: " in out
 
-    def test_what_is_imported_is_not_in_the_way(self, tmp_path: Path) -> None:
+    def test_output_of_an_imported_module_does_not_reach_stdout(
+        self, tmp_path: Path
+    ) -> None:
         (tmp_path / "loud.py").write_text(
             "import logging, warnings\n"
-            "warnings.warn('this is old')\n"
-            "logging.getLogger(__name__).warning('this is strange')\n"
+            "warnings.warn('deprecated')\n"
+            "logging.getLogger(__name__).warning('unexpected')\n"
             "print('hello')\n"
             "class Driver:\n"
             "    def create_share(self): pass\n"
@@ -247,11 +334,11 @@ class TestScreen:
             check=True,
         )
         assert done.stdout.startswith("loud.Driver\n")
-        assert done.stderr == said_on_import() + "hello\n"
+        assert done.stderr == printed_on_import() + "hello\n"
 
 
-def said_on_import() -> str:
-    """Return what the libraries say when they are imported: eventlet, of its age."""
+def printed_on_import() -> str:
+    """Return the deprecation warning that eventlet prints when it is imported."""
     done = subprocess.run(
         [sys.executable, "-c", "import aspects"],
         env=environment(),
@@ -263,9 +350,9 @@ def said_on_import() -> str:
     return done.stderr
 
 
-class TestEnd:
+class TestExit:
     @pytest.mark.slow
-    def test_what_is_read_no_more(self) -> None:
+    def test_a_closed_pipe_exits_without_a_traceback(self) -> None:
         process = subprocess.Popen(
             [*COMMAND, "show", "operations"],
             env=environment(),
@@ -276,10 +363,10 @@ class TestEnd:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.close()
-        assert process.stderr.read() == said_on_import()
+        assert process.stderr.read() == printed_on_import()
         assert process.wait(60) == 1
 
-    def test_ctrl_c(
+    def test_ctrl_c_exits_with_130(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         def interrupted(tables: object) -> None:
@@ -295,21 +382,21 @@ class TestNewHook:
         ("name", "cause"),
         [
             *(
-                (name, "is no name for a hook: it has to be of letters, digits, - and")
+                (name, f"invalid hook name {name!r}; use letters, digits, - and _")
                 for name in ("", "2nd", "a b", "größe", "-", "a-", "_a", "../a", "a.b")
             ),
-            ("class", "is no name for a hook: Python has that word"),
+            ("class", "invalid hook name 'class': it is a Python keyword"),
             *(
-                (name, "is no name for a hook: pip or pytest has a use of its own for")
+                (name, f"invalid hook name {name!r}: pip or pytest treats ")
                 for name in ("setup", "conftest", "test-quota", "Setup")
             ),
-            ("json", "is no name for a hook: there is a module json"),
-            ("oslo-config", "is no name for a hook: there is a module oslo_config"),
-            ("audit", "there is an installed hook of that name: audit (hooks.audit:A"),
-            ("taken", "there is a directory"),
+            ("json", "invalid hook name 'json': module json already exists"),
+            ("oslo-config", "module oslo_config already exists"),
+            ("audit", "hook name 'audit' is taken by an installed hook, hooks.audit:A"),
+            ("taken", "taken already exists"),
         ],
     )
-    def test_a_name_that_cannot_be(
+    def test_an_invalid_name_is_an_error(
         self, name: str, cause: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         (tmp_path / "taken").mkdir()
@@ -322,21 +409,31 @@ class TestNewHook:
         assert [path.name for path in tmp_path.iterdir()] == ["taken"]
         assert list((tmp_path / "taken").iterdir()) == []
 
-    def test_a_directory_that_cannot_be_made(
-        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    @pytest.mark.parametrize(
+        ("name", "error"),
+        [
+            ("missing", "does not exist; create it first"),
+            ("file", "is not a directory"),
+        ],
+    )
+    def test_a_directory_that_does_not_exist_is_a_usage_error(
+        self, name: str, error: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         (tmp_path / "file").touch()
-        directory = str(tmp_path / "file")
-        assert cli.main(["new-hook", "mine", "--directory", directory]) == 1
-        assert capsys.readouterr().err.count("\n") == 1
+        directory = str(tmp_path / name)
+        with pytest.raises(SystemExit) as exited:
+            cli.main(["new-hook", "mine", "--directory", directory])
+        assert exited.value.code == 2
+        assert f"argument --directory: '{directory}' {error}" in capsys.readouterr().err
+        assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
-    def test_all_of_it_or_nothing(
+    def test_an_error_leaves_no_partial_package(
         self,
         tmp_path: Path,
         capsys: pytest.CaptureFixture[str],
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        # In place of a disk that is full.
+        # Simulates an error after some files are written, e.g. a full disk.
         monkeypatch.setitem(new_hook.FILES, "no_such_template", "last")
         assert cli.main(["new-hook", "mine", "--directory", str(tmp_path)]) == 1
         assert "no_such_template" in capsys.readouterr().err
@@ -352,17 +449,19 @@ class TestNewHook:
             ("quota-hook", "QuotaHook"),
         ],
     )
-    def test_the_name_of_the_class(self, name: str, cls: str, tmp_path: Path) -> None:
+    def test_the_class_name_is_derived_from_the_hook_name(
+        self, name: str, cls: str, tmp_path: Path
+    ) -> None:
         assert cli.main(["new-hook", name, "--directory", str(tmp_path)]) == 0
         for path in (tmp_path / name).glob("*.py"):
             compile(path.read_text("utf-8"), str(path), "exec")
         source = (tmp_path / name / f"{name.replace('-', '_')}.py").read_text("utf-8")
         assert f"class {cls}(aspects.HookBase)" in source
 
-    def test_what_is_written(
+    def test_the_package_has_all_files(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        directory = tmp_path / "src"
+        directory = tmp_path
         assert cli.main(["new-hook", "my-quota", "--directory", str(directory)]) == 0
         out = capsys.readouterr().out
         files = {path.name for path in (directory / "my-quota").iterdir()}

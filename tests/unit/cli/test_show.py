@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``manila-aspects show``: the installed hooks, the operations."""
+"""Test ``manila-aspects show``, which lists installed hooks and operations."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from oslo_config import cfg
 import aspects
 
 
-class Mine(aspects.HookBase):
-    """Do what is mine.
+class Sample(aspects.HookBase):
+    """Do nothing.
 
-    And nothing else.
+    Only the summary is shown.
     """
 
     options = (
-        cfg.FloatOpt("mine_seconds", default=1.5, min=0, help="How long\\nit takes."),
-        cfg.ListOpt("mine_names", default=["a", "b"], mutable=True),
-        cfg.StrOpt("mine_key", default="hunter2", secret=True),
+        cfg.FloatOpt("sample_seconds", default=1.5, min=0, help="Time to\\nwait."),
+        cfg.ListOpt("sample_names", default=["a", "b"], mutable=True),
+        cfg.StrOpt("sample_key", default="hunter2", secret=True),
     )
 '''
 
 ENTRY_POINTS = """
 [manila_aspects.hooks]
-mine = their_hooks:Mine
-lost = their_hooks:Lost
-needs = they_need_a_library:Hook
+sample = foreign_hooks:Sample
+lost = foreign_hooks:Lost
+needs = foreign_hook_without_library:Hook
 """
 
 
@@ -45,14 +45,16 @@ needs = they_need_a_library:Hook
 def show(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Show:
-    """Return what runs the command and returns what it prints."""
-    # Another distribution than ours, as pip would install it.
-    about = tmp_path / "theirs-1.dist-info"
-    about.mkdir()
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1\n")
-    (about / "entry_points.txt").write_text(ENTRY_POINTS)
-    (tmp_path / "their_hooks.py").write_text(MODULE)
-    (tmp_path / "they_need_a_library.py").write_text("import a_library_of_nobody")
+    """Return a function that runs the command and returns its output."""
+    # The files that pip would install for another distribution.
+    metadata = tmp_path / "foreign-1.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: foreign\nVersion: 1\n"
+    )
+    (metadata / "entry_points.txt").write_text(ENTRY_POINTS)
+    (tmp_path / "foreign_hooks.py").write_text(MODULE)
+    (tmp_path / "foreign_hook_without_library.py").write_text("import missing_library")
     monkeypatch.syspath_prepend(tmp_path)
 
     def show(*arguments: str) -> str:
@@ -62,68 +64,94 @@ def show(
         return out
 
     yield show
-    sys.modules.pop("their_hooks", None)
+    sys.modules.pop("foreign_hooks", None)
 
 
 def block(out: str, title: str) -> list[str]:
-    """Return the lines of the table of a title."""
+    """Return the lines of the table with a title, without the title."""
     (found,) = [part for part in out.split("\n\n") if part.startswith(title)]
     return [line.strip() for line in found.splitlines()][1:]
 
 
 class TestHooks:
-    def test_a_hook_of_somebody_else(self, show: Show) -> None:
-        text, head, *rows = block(show("hooks"), "mine (their_hooks:Mine)\n")
-        assert text == "Do what is mine."
+    @pytest.mark.parametrize("arguments", [["hooks"], ["hooks", "sample"]])
+    def test_a_hook_is_shown_with_its_summary_and_options(
+        self, show: Show, arguments: list[str]
+    ) -> None:
+        title = "sample (foreign_hooks:Sample)\n"
+        text, head, *rows = block(show(*arguments), title)
+        assert text == "Do nothing."
         assert head.split() == ["option", "type", "default", "mutable", "help"]
         assert [row.split() for row in rows] == [
             [
-                "mine_seconds",
+                "sample_seconds",
                 "Float(min=0)",
                 "1.5",
                 "no",
-                *("How", "long", "it", "takes."),
+                *("Time", "to", "wait."),
             ],
-            ["mine_names", "List", "of", "String", "a,", "b", "yes"],
-            ["mine_key", "String", "***", "no"],
+            ["sample_names", "List", "of", "String", "a,", "b", "yes"],
+            ["sample_key", "String", "***", "no"],
         ]
 
-    def test_the_columns_are_below_each_other(self, show: Show) -> None:
+    def test_columns_are_aligned(self, show: Show) -> None:
         _, head, *rows = block(show("hooks"), "every hook")
         at = head.index("mutable")
         assert {row[at : at + 4].strip() for row in rows} <= {"yes", "no"}
 
-    def test_a_ready_hook(self, show: Show) -> None:
+    def test_a_hook_of_this_project_is_shown(self, show: Show) -> None:
         text, _, *rows = block(show("hooks"), "audit (hooks.audit:AuditHook)")
         assert text == "Append a JSON line to a file for each join point, when it ends."
         assert "audit_log_path" in [row.split()[0] for row in rows]
 
-    def test_what_each_hook_has(self, show: Show) -> None:
+    def test_the_options_of_every_hook_are_shown(self, show: Show) -> None:
         _, _, *rows = block(show("hooks"), "every hook")
         names = [row.split()[0] for row in rows]
         assert {"enable_pre_hooks", "hook_operations", "hook_dispatch"} <= set(names)
 
-    def test_a_hook_that_cannot_be_imported(
+    def test_a_hook_without_its_library_is_shown_with_the_command_that_installs_it(
         self, show: Show, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setitem(sys.modules, "hooks.audit", None)
         assert block(show("hooks"), "audit (hooks.audit:AuditHook)") == [
-            "cannot be imported: importing 'hooks.audit:AuditHook' failed: "
-            "ModuleNotFoundError: import of hooks.audit halted; None in sys.modules: "
+            "failed to import 'hooks.audit:AuditHook': "
+            "ModuleNotFoundError: import of hooks.audit halted; None in sys.modules; "
             "pip install 'manila-aspects[audit]'"
         ]
 
-    def test_one_of_somebody_else_is_not_ours_to_install(self, show: Show) -> None:
+    def test_a_foreign_hook_that_cannot_be_imported_is_shown_with_the_error(
+        self, show: Show
+    ) -> None:
         out = show("hooks")
-        assert block(out, "needs (they_need_a_library:Hook)") == [
-            "cannot be imported: importing 'they_need_a_library:Hook' failed: "
-            "ModuleNotFoundError: No module named 'a_library_of_nobody': install it "
+        assert block(out, "needs (foreign_hook_without_library:Hook)") == [
+            "failed to import 'foreign_hook_without_library:Hook': "
+            "ModuleNotFoundError: No module named 'missing_library'; install it "
             f"in the Python of {sys.prefix}"
         ]
-        assert block(out, "lost (their_hooks:Lost)") == [
-            "cannot be imported: importing 'their_hooks:Lost' failed: "
-            "AttributeError: module 'their_hooks' has no attribute 'Lost'"
+        assert block(out, "lost (foreign_hooks:Lost)") == [
+            "failed to import 'foreign_hooks:Lost': "
+            "AttributeError: module 'foreign_hooks' has no attribute 'Lost'"
         ]
+
+    def test_a_single_hook_is_shown_without_the_others(self, show: Show) -> None:
+        out = show("hooks", "audit")
+        assert out.startswith("audit (hooks.audit:AuditHook)\n")
+        assert out.count("\n\n") == 1
+
+    @pytest.mark.parametrize(
+        ("name", "hint"),
+        [
+            ("adit", "did you mean 'audit'?"),
+            ("zzzz", "installed: audit, "),
+        ],
+    )
+    def test_an_unknown_hook_is_a_usage_error(
+        self, name: str, hint: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        with pytest.raises(SystemExit) as exited:
+            cli.main(["show", "hooks", name])
+        assert exited.value.code == 2
+        assert f"unknown hook '{name}'; {hint}" in capsys.readouterr().err
 
 
 class Base:
@@ -153,7 +181,7 @@ class Driver(Base):
 
 
 class TestOperations:
-    def test_the_table(self, show: Show) -> None:
+    def test_all_operations_are_shown_with_their_methods(self, show: Show) -> None:
         _, _, *rows = block(show("operations"), "operations")
         assert [row.split()[0] for row in rows] == list(OPERATIONS)
         (row,) = [row for row in rows if row.startswith("create_share_instance")]
@@ -162,7 +190,7 @@ class TestOperations:
             "create_share_instance, create_share, create_share_from_snapshot"
         )
 
-    def test_of_a_driver(self, show: Show) -> None:
+    def test_the_woven_methods_of_a_driver_class_are_shown(self, show: Show) -> None:
         path = f"{__name__}.Driver"
         out = show("operations", "--driver", path)
         _, _, *rows = block(out, path)
@@ -176,8 +204,8 @@ class TestOperations:
             ["shrink_share", "shrink_share", "Base"],
             ["update_access", "update_access", "Driver"],
         ]
-        (lacks,) = block(out, "lacks")
-        assert lacks.split(", ") == [
+        (missing,) = block(out, "not implemented")
+        assert missing.split(", ") == [
             operation
             for operation in OPERATIONS
             if operation
@@ -192,41 +220,41 @@ class TestOperations:
         [
             (
                 "Driver",
-                "it is no path.to.Class: write its module and its class, with a dot "
-                "between them",
+                "expected path.to.Class; name the module and the class, separated by a "
+                "dot",
             ),
             (
                 f"{__name__}:Driver",
-                f"it is no path.to.Class: write {__name__}.Driver",
+                f"expected path.to.Class; did you mean {__name__}.Driver?",
             ),
             (
                 "no.such.Driver",
-                "there is no module 'no': install it in the Python of {prefix}",
+                "no module named 'no'; install it in the Python of {prefix}",
             ),
             (
                 "tests.support.entries.recordin.Driver",
-                "there is no module 'tests.support.entries.recordin': write "
-                "tests.support.entries.recording",
+                "no module named 'tests.support.entries.recordin'; did you mean "
+                "tests.support.entries.recording?",
             ),
             (
                 f"{__name__}.Drivr",
-                f"module '{__name__}' has no class 'Drivr': write Driver",
+                f"module '{__name__}' has no class 'Drivr'; did you mean Driver?",
             ),
-            (f"{__name__}.MODULE", "it is a str, not a class"),
+            (f"{__name__}.MODULE", "expected a class, got str"),
             (
                 "tests.support.entries.fails_with_two_lines.Driver",
-                "importing 'tests.support.entries.fails_with_two_lines' failed: "
+                "failed to import 'tests.support.entries.fails_with_two_lines': "
                 "RuntimeError: the license has run out",
             ),
             (
                 "tests.support.entries.lacks_library.Driver",
-                "importing 'tests.support.entries.lacks_library' failed: "
-                "ModuleNotFoundError: No module named 'a_library_that_nobody_has': "
-                "install it in the Python of {prefix}",
+                "failed to import 'tests.support.entries.lacks_library': "
+                "ModuleNotFoundError: No module named 'a_library_that_is_not_installed'"
+                "; install it in the Python of {prefix}",
             ),
         ],
     )
-    def test_of_what_is_no_driver(
+    def test_a_driver_that_cannot_be_imported_is_an_error(
         self, path: str, cause: str, capsys: pytest.CaptureFixture[str]
     ) -> None:
         assert cli.main(["show", "operations", "--driver", path]) == 1

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What several tests of the configuration use."""
+"""Helpers of the configuration tests."""
 
 import os
 import sys
@@ -24,21 +24,21 @@ def woven_in(file, group="alpha", driver=None):
 
 
 def hooks_in(file, group="alpha"):
-    # As a share manager keeps it: what is not there any more follows no file.
+    # A share manager keeps the woven driver too; one that is freed ends its hot reload.
     file.woven = woven_in(file, group)
     return aspects.weaving(file.woven).hooks
 
 
-def acted(woven):
-    """Make a call; return which actions of which hook took part in it."""
+def methods_run(woven):
+    """Make a call and return, for each hook, the methods that ran in it."""
     hooks = aspects.weaving(woven).hooks
     for hook in hooks:
         hook.seen = []
     woven.create_share(CONTEXT, {})
-    return [[action for action, *_ in hook.seen] for hook in hooks]
+    return [[method for method, *_ in hook.seen] for hook in hooks]
 
 
-ON = "enable_pre_hooks = True\nenable_post_hooks = True\n"
+ENABLED = "enable_pre_hooks = True\nenable_post_hooks = True\n"
 KINDS = pytest.mark.parametrize(
     "entries",
     [
@@ -47,30 +47,30 @@ KINDS = pytest.mark.parametrize(
         [RECORDER, UPSTREAM],
         [UPSTREAM, RECORDER],
     ],
-    ids=lambda entries: "+".join(each.rpartition(":")[2] for each in entries),
+    ids=lambda entries: "+".join(entry.rpartition(":")[2] for entry in entries),
 )
 
 
 def section_with(entries, options="", section="alpha"):
-    """Return the text of a file whose options are in one of the sections."""
-    named = ", ".join(f"{name}={what}" for name, what in zip("abc", entries))
-    text = f"[alpha]\nhook_drivers = {named}\n"
+    """Return the text of a file with hooks a, b, c and with options in one section."""
+    drivers = ", ".join(f"{name}={what}" for name, what in zip("abc", entries))
+    text = f"[alpha]\nhook_drivers = {drivers}\n"
     return f"{text}{options}" if section == "alpha" else f"[{section}]\n{options}{text}"
 
 
 def seen_at_each_line(file, woven, text):
-    """Return who acts in a call of each moment while the chain follows the file."""
+    """Return the methods that run in a call at each line of code of a reload."""
     package = os.path.dirname(aspects.__file__)
     seen = []
 
     def at_each_line(frame, event, arg):
         if not frame.f_code.co_filename.startswith(package):
             return None
-        seen.append(acted(woven))
+        seen.append(methods_run(woven))
         return at_each_line
 
-    # Whenever another thread's call comes while the chain follows the file, it
-    # has the one chain or the other, never something between.
+    # The calls stand in for those of other threads, which may come at any moment of a
+    # reload: each has the old chain or the new one, never a mixture.
     file.write(text)
     before = sys.gettrace()
     sys.settrace(at_each_line)
@@ -78,17 +78,18 @@ def seen_at_each_line(file, woven, text):
         file.conf.mutate_config_files()
     finally:
         sys.settrace(before)
-    seen.append(acted(woven))
+    seen.append(methods_run(woven))
     return seen
 
 
-def _in(section, what, options):
+def text_with(section, what, options):
+    """Return the text of a file with one hook and with options in one section."""
     text = section_with([what], options if section == "alpha" else "")
     return text if section == "alpha" else f"{text}[{section}]\n{options}"
 
 
-class Told(NamedTuple):
-    """A problem without the advice, which has tests of its own."""
+class WithoutAdvice(NamedTuple):
+    """A problem without its advice, for tests of the other fields."""
 
     section: str
     option: str
@@ -97,17 +98,23 @@ class Told(NamedTuple):
 
 
 def problems_in(file, group="alpha"):
-    return tuple(Told(*problem[:4]) for problem in advised_in(file, group))
+    """Return the problems of a section, without their advice."""
+    return tuple(
+        WithoutAdvice(*problem[:4]) for problem in full_problems_in(file, group)
+    )
 
 
-def advised_in(file, group="alpha"):
+def full_problems_in(file, group="alpha"):
+    """Return the problems of a section; there has to be at least one."""
     driver = recording.Driver()
     with pytest.raises(aspects.HookConfigError) as caught:
         woven_in(file, group, driver)
     problems = caught.value.problems
     assert str(caught.value).split("\n") == [
-        f"[{problem.section}] {problem.option} = {problem.value}: {problem.cause}"
-        + (f": {problem.advice}" if problem.advice else "")
+        f"[{problem.section}] {problem.option}"
+        + (f" = {problem.value}" if problem.value else "")
+        + f": {problem.cause}"
+        + (f"; {problem.advice}" if problem.advice else "")
         for problem in problems
     ], "one line for each problem"
     for problem in problems:

@@ -10,29 +10,30 @@ import pytest
 from oslo_config import cfg
 
 from tests.support.config import ConfigFile
-from tests.unit.config.support import Backend, forget
+from tests.unit.config.support import Backend, remove_classes
 
 
 @pytest.fixture
-def backend(tmp_path: Path) -> Iterator[Callable[..., Backend]]:
-    """Return what makes a :class:`Backend`.
+def new_backend(tmp_path: Path) -> Iterator[Callable[..., Backend]]:
+    """Return a factory of :class:`Backend`.
 
-    Its arguments are the options of each hook, one or a list, then ``sections`` and
-    ``alpha`` of :meth:`Backend.text`.
+    Its arguments are the option or the list of options of each hook, then ``sections``
+    and ``alpha`` of :meth:`Backend.text`.
     """
 
     def make(*of_hooks: cfg.Opt | list[cfg.Opt], **of_file: str) -> Backend:
-        lists = [each if isinstance(each, list) else [each] for each in of_hooks]
+        lists = [
+            options if isinstance(options, list) else [options] for options in of_hooks
+        ]
         return Backend(tmp_path, *lists, **of_file)
 
     yield make
-    for _ in forget():
-        """Only the end of it matters."""
+    remove_classes()
 
 
 @pytest.fixture
 def configured(tmp_path):
-    """Return what writes a configuration and reads it."""
+    """Return a function that writes a configuration file and reads it."""
 
     def write(text):
         return ConfigFile(tmp_path / "service.conf", text)

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hooks with the options of a test, in a backend section of a real file."""
+"""A backend section in a real file, whose hooks have the options of a test."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from tests.support.entries.recording import Driver, OtherRecorder
 class Backend:
     """The section ``[alpha]`` with one hook for each list of options.
 
-    The instances are called ``ops``, ``day`` and ``night``, in this order.
+    The instances are named ``ops``, ``day`` and ``night``, in this order.
     """
 
     def __init__(
@@ -38,9 +37,9 @@ class Backend:
         self.woven: Any = None
 
     def text(self, sections: str = "", alpha: str = "") -> str:
-        """Return a file.
+        """Return the text of the file.
 
-        :param sections: other sections than ``[alpha]``
+        :param sections: the sections other than ``[alpha]``
         :param alpha: the lines of ``[alpha]``
         """
         hooks = ", ".join(
@@ -49,7 +48,7 @@ class Backend:
         return f"[alpha]\nhook_drivers = {hooks}\n{alpha}\n{sections}\n"
 
     def weave(self) -> list[Any]:
-        """Weave the hooks, and return them."""
+        """Weave the hooks and return them."""
         section = aspects.BackendSection(self.conf, "alpha")
         self.woven = aspects.weave_from_config(Driver(), section, "node1@alpha")
         return self.hooks
@@ -60,15 +59,15 @@ class Backend:
         return list(aspects.weaving(self.woven).hooks)
 
     def values(self, name: str) -> list[Any]:
-        """Return the value of an option that each hook has."""
+        """Return the value of an option for each hook."""
         return [hook.get_config_option(name) for hook in self.hooks]
 
     def edit(self, **of_file: str) -> None:
-        """Edit the file, and do what ``SIGHUP`` does."""
+        """Edit the file and reload it, as on ``SIGHUP``."""
         self.file.mutate(self.text(**of_file))
 
     def problems(self) -> list[Problem]:
-        """Return the errors in the section; there have to be some."""
+        """Return the errors in the section; there has to be at least one."""
         try:
             self.weave()
         except aspects.HookConfigError as error:
@@ -76,8 +75,7 @@ class Backend:
         raise AssertionError("no error")
 
 
-def forget() -> Iterator[None]:
-    """Take away the classes of a test."""
-    yield
+def remove_classes() -> None:
+    """Remove the hook classes of a test."""
     for name in ("Ops", "Day", "Night"):
         vars(sys.modules[__name__]).pop(name, None)

@@ -33,13 +33,13 @@ def test_backend_section_has_the_options_of_its_section_alone(configured):
     assert "color" not in file.conf
     with pytest.raises(AttributeError):
         alpha.size
-    # As a test, or a hook that starts a process, may want one.
+    # A test, or a hook that starts a process, may copy it.
     assert copy.copy(alpha).color == "red"
     with pytest.raises(AttributeError, match="__size__"):
         alpha.__size__
 
 
-def test_backend_section_without_a_group_is_default(configured):
+def test_backend_section_without_a_group_reads_default(configured):
     file = configured("[DEFAULT]\ncolor = black\n")
     section = aspects.BackendSection(file.conf, None)
     assert section.config_group is None
@@ -52,7 +52,7 @@ def test_backend_section_without_a_group_is_default(configured):
 def test_get_config_option_of_an_unknown_option_is_none(configured):
     (hook,) = hooks_in(configured(f"[alpha]\nhook_drivers = {RECORDER}\n"))
     assert hook.get_config_option("depth") == 3
-    assert hook.get_config_option("nobody_has_this") is None
+    assert hook.get_config_option("unknown_option") is None
 
 
 def test_hook_without_configuration_has_the_options_of_conf(configured, monkeypatch):
@@ -66,20 +66,22 @@ def test_hook_without_configuration_has_the_options_of_conf(configured, monkeypa
     assert hook.host == "node1"
 
 
-def test_unknown_option_of_conf_is_none_too(configured, monkeypatch):
+def test_hook_without_configuration_has_none_for_an_unknown_option(
+    configured, monkeypatch
+):
     file = configured("")
     monkeypatch.setattr(cfg, "CONF", file.conf)
     hook = recording.Recorder(None, "node1")
-    assert hook.get_config_option("nobody_has_this") is None
+    assert hook.get_config_option("unknown_option") is None
 
 
 @pytest.mark.parametrize("mutable", [True, False])
-def test_get_config_option_gives_the_value_of_now(configured, mutable):
+def test_get_config_option_returns_the_current_value(configured, mutable):
     option = "color" if mutable else "depth"
     text = f"[alpha]\nhook_drivers = {RECORDER}\n{option} = 7\n"
     file = configured(text)
     (hook,) = hooks_in(file)
     file.mutate(text.replace("7", "8"))
-    # An immutable option is one that its author does not want to follow.
-    now = "8" if mutable else 7
-    assert hook.get_config_option(option) == now
+    # A change of an immutable option re-creates the hook; the old one keeps its value.
+    expected = "8" if mutable else 7
+    assert hook.get_config_option(option) == expected

@@ -11,15 +11,15 @@ from tests.support.entries import recording
 
 from .common import (
     CONTEXT,
-    ON,
+    ENABLED,
     RECORDER,
     UPSTREAM,
-    _in,
-    acted,
-    advised_in,
+    full_problems_in,
     hooks_in,
+    methods_run,
     problems_in,
     section_with,
+    text_with,
     woven_in,
 )
 
@@ -27,19 +27,21 @@ from .common import (
 @pytest.mark.parametrize("what", [RECORDER, UPSTREAM])
 @pytest.mark.parametrize("section", ["DEFAULT", "alpha", "alpha:a"])
 @pytest.mark.parametrize("dispatch", ["inline", "background", ""])
-def test_dispatch_of_a_hook(configured, what, section, dispatch):
+def test_only_background_dispatch_runs_the_post_method_in_another_thread(
+    configured, what, section, dispatch
+):
     options = f"hook_dispatch = {dispatch}\n" if dispatch else ""
-    file = configured(_in(section, what, options) + f"[alpha]\n{ON}")
+    file = configured(text_with(section, what, options) + f"[alpha]\n{ENABLED}")
     woven = woven_in(file)
     (hook,) = aspects.weaving(woven).hooks
     threads = []
     remember = hook._remember
 
-    def note(action, *rest):
-        threads.append((action, threading.current_thread()))
-        remember(action, *rest)
+    def remember_thread(method, *rest):
+        threads.append((method, threading.current_thread()))
+        remember(method, *rest)
 
-    hook._remember = note
+    hook._remember = remember_thread
     woven.create_share(CONTEXT, {})
     aspects.weaving(woven).stop()
     (pre, before), (post, after) = threads
@@ -48,7 +50,7 @@ def test_dispatch_of_a_hook(configured, what, section, dispatch):
     assert (after is before) == (dispatch != "background")
 
 
-def test_options_of_a_queue(configured, caplog):
+def test_queue_options_limit_size_waiting_and_draining(configured, caplog):
     text = f"""
         [alpha]
         hook_drivers = ops={RECORDER}
@@ -64,22 +66,24 @@ def test_options_of_a_queue(configured, caplog):
     hook._remember = lambda *what: gate.wait(30)
     for _ in range(3):
         woven.create_share(CONTEXT, {})
-    told = [r.getMessage() for r in caplog.records]
-    assert len(told) == 1
-    assert "ops of alpha" in told[0]
-    assert "0.1 s" in told[0]
+    (warning,) = [r.getMessage() for r in caplog.records]
+    assert "ops of alpha" in warning
+    assert "0.1 s" in warning
     aspects.weaving(woven).stop()
     gate.set()
-    # One for want of capacity, one that had not begun; the first one still ran.
+    # Of three calls, the first runs, the second is dropped from the queue when the
+    # hook stops, and the third had no capacity.
     assert hook.dispatcher.dropped == 2
-    assert "still runs after 0 s" in caplog.records[-2].getMessage()
-    assert "they took over 0 s" in caplog.records[-1].getMessage()
+    _, abandoned, dropped = (r.getMessage() for r in caplog.records)
+    assert "still runs" in abandoned
+    assert " 0 s" in abandoned
+    assert " 0 s" in dropped
 
 
 @pytest.mark.parametrize(
     ("group", "name"), [("alpha", "ops of alpha"), (None, "ops of DEFAULT")]
 )
-def test_a_queue_is_called_after_its_hook_and_section(configured, group, name):
+def test_a_queue_is_named_after_its_hook_and_section(configured, group, name):
     text = f"[{group or 'DEFAULT'}]\nhook_drivers = ops={RECORDER}\n"
     (hook,) = hooks_in(configured(f"{text}hook_dispatch = background\n"), group)
     assert hook.dispatcher.name == name
@@ -96,59 +100,61 @@ def test_a_queue_is_called_after_its_hook_and_section(configured, group, name):
         ("hook_drain_timeout", "long"),
     ],
 )
-def test_wrong_options_of_a_dispatch(configured, section, option, value):
-    file = configured(_in(section, RECORDER, f"{option} = {value}\n"))
+def test_invalid_dispatch_option_is_reported_in_its_section(
+    configured, section, option, value
+):
+    file = configured(text_with(section, RECORDER, f"{option} = {value}\n"))
     (problem,) = problems_in(file)
     assert problem[:3] == (section, option, value)
     assert problem.cause
 
 
 @pytest.mark.parametrize("what", [RECORDER, UPSTREAM])
-def test_durable_is_for_hooks_that_deliver_events(configured, what):
+def test_durable_dispatch_is_rejected_for_a_hook_without_events(configured, what):
     file = configured(section_with([what], "hook_dispatch = durable\n"))
     (problem,) = problems_in(file)
     assert problem[:3] == ("alpha", "hook_dispatch", "durable")
     cls = what.rpartition(":")[2]
-    assert problem.cause == f"{cls} delivers no events"
+    assert problem.cause == f"not supported by {cls}"
 
 
 class Delivering(recording.Recorder):
     dispatches = ("inline", "durable")
 
 
-def test_a_class_says_how_it_can_be_run(configured):
+def test_dispatches_of_a_class_are_the_only_valid_ones(configured):
     entry = f"{__name__}:Delivering"
     woven_in(configured(section_with([entry], "hook_dispatch = durable\n")))
     file = configured(section_with([entry], "hook_dispatch = background\n"))
-    (problem,) = advised_in(file)
+    (problem,) = full_problems_in(file)
     assert problem[:3] == ("alpha", "hook_dispatch", "background")
-    assert problem.advice == "write inline or durable"
+    assert problem.cause == "not supported by Delivering"
+    assert problem.advice == "use inline or durable"
 
 
-def test_so_it_is_after_an_edit(configured):
+def test_dispatches_of_a_class_are_valid_after_an_edit_too(configured):
     entry = f"{__name__}:Delivering"
-    text = section_with([entry], f"hook_dispatch = durable\n{ON}")
+    text = section_with([entry], f"hook_dispatch = durable\n{ENABLED}")
     file = configured(text)
     woven = woven_in(file)
     file.mutate(text.replace("enable_post_hooks = True", ""))
-    assert acted(woven) == [["pre"]]
+    assert methods_run(woven) == [["pre"]]
 
 
-def test_a_wrong_dispatch_is_told_beside_what_the_constructor_refuses(configured):
+def test_invalid_dispatch_is_reported_beside_an_error_of_the_constructor(configured):
     entry = "tests.support.entries.recording:Choosy"
     file = configured(section_with([entry], "[alpha:a]\nhook_dispatch = durable\n"))
-    told = problems_in(file)
-    assert [each[:2] for each in told] == [
+    assert [problem[:2] for problem in problems_in(file)] == [
         ("alpha:a", "hook_dispatch"),
         ("alpha", "hook_drivers"),
     ]
 
 
-def test_dispatch_without_its_library(configured, monkeypatch):
+def test_missing_library_of_background_dispatch_is_reported(configured, monkeypatch):
     monkeypatch.setitem(sys.modules, "futurist", None)
     file = configured(section_with([RECORDER], "hook_dispatch = background\n"))
-    (problem,) = advised_in(file)
+    (problem,) = full_problems_in(file)
     assert "futurist" in problem.cause
     assert problem.advice == "pip install 'manila-aspects[background]'"
-    # Nobody else needs it.
-    woven_in(configured(section_with([RECORDER], ON)))
+    # A hook that runs inline does not need the library.
+    woven_in(configured(section_with([RECORDER], ENABLED)))

@@ -9,15 +9,15 @@ import aspects
 
 from .common import (
     CONTEXT,
+    ENABLED,
     KINDS,
-    ON,
     RECORDER,
     UPSTREAM,
-    _in,
-    acted,
-    advised_in,
+    full_problems_in,
+    methods_run,
     section_with,
     seen_at_each_line,
+    text_with,
     woven_in,
 )
 
@@ -34,13 +34,15 @@ from .common import (
         ("extend_share, *_snapshot", False),
     ],
 )
-def test_operations_of_a_hook(configured, section, what, patterns, runs):
+def test_hook_runs_in_the_operations_that_its_patterns_match(
+    configured, section, what, patterns, runs
+):
     options = f"hook_operations = {patterns}\n"
-    file = configured(_in(section, what, options) + f"[alpha]\n{ON}")
-    assert acted(woven_in(file)) == [["pre", "post"] if runs else []]
+    file = configured(text_with(section, what, options) + f"[alpha]\n{ENABLED}")
+    assert methods_run(woven_in(file)) == [["pre", "post"] if runs else []]
 
 
-def test_operations_are_those_of_an_instance(configured):
+def test_each_instance_can_have_operations_of_its_own(configured):
     text = f"""
         [alpha]
         hook_drivers = a={RECORDER}, b={UPSTREAM}, c={RECORDER}
@@ -51,21 +53,21 @@ def test_operations_are_those_of_an_instance(configured):
         [alpha:b]
         hook_operations = *
         """
-    assert acted(woven_in(configured(text))) == [["pre"], ["pre"], []]
+    assert methods_run(woven_in(configured(text))) == [["pre"], ["pre"], []]
 
 
 def test_a_method_of_hook_methods_is_an_operation_too(configured):
-    options = f"{ON}hook_methods = further\nhook_operations = f*r\n"
+    options = f"{ENABLED}hook_methods = further\nhook_operations = f*r\n"
     woven = woven_in(configured(section_with([RECORDER], options)))
-    assert acted(woven) == [[]]
+    assert methods_run(woven) == [[]]
     assert woven.further(CONTEXT) == "further"
     (hook,) = aspects.weaving(woven).hooks
     assert [operation for _, operation in hook.seen] == ["further", "further"]
 
 
 @KINDS
-def test_operations_follow_the_file(configured, entries):
-    file = configured(section_with(entries, ON))
+def test_operations_change_on_a_reload(configured, entries):
+    file = configured(section_with(entries, ENABLED))
     woven = woven_in(file)
     for patterns, expected in [
         ("delete_*", []),
@@ -73,41 +75,41 @@ def test_operations_follow_the_file(configured, entries):
         ("*", ["pre", "post"]),
         ("deny_access", []),
     ]:
-        options = f"{ON}hook_operations = {patterns}\n"
+        options = f"{ENABLED}hook_operations = {patterns}\n"
         file.mutate(section_with(entries, options))
-        assert acted(woven) == [expected] * len(entries)
-    file.mutate(section_with(entries, ON))
-    assert acted(woven) == [["pre", "post"]] * len(entries)
+        assert methods_run(woven) == [expected] * len(entries)
+    file.mutate(section_with(entries, ENABLED))
+    assert methods_run(woven) == [["pre", "post"]] * len(entries)
 
 
 @KINDS
 @pytest.mark.parametrize("to", ["create_*", "delete_*"])
-def test_operations_of_a_call_in_flight_are_not_touched(configured, entries, to):
+def test_call_in_flight_keeps_the_operations_of_its_hooks(configured, entries, to):
     patterns = {"create_*", "delete_*"}
     before, after = (
-        section_with(entries, f"{ON}hook_operations = {each}\n")
-        for each in (*(patterns - {to}), to)
+        section_with(entries, f"{ENABLED}hook_operations = {pattern}\n")
+        for pattern in (*(patterns - {to}), to)
     )
     file = configured(before)
     woven = woven_in(file)
     woven.during = lambda: file.mutate(after)
-    there, not_there = [["pre", "post"]] * len(entries), [[]] * len(entries)
-    assert acted(woven) == (there if to == "delete_*" else not_there)
+    runs, skipped = [["pre", "post"]] * len(entries), [[]] * len(entries)
+    assert methods_run(woven) == (runs if to == "delete_*" else skipped)
     woven.during = lambda: None
-    assert acted(woven) == (there if to == "create_*" else not_there)
+    assert methods_run(woven) == (runs if to == "create_*" else skipped)
 
 
 @pytest.mark.slow
 @KINDS
 def test_operations_are_replaced_with_the_chain_as_a_whole(configured, entries):
-    # The first hook and the others change places.
-    create, delete = (f"hook_operations = {each}_*\n" for each in ("create", "delete"))
-    before = section_with(entries, ON + create) + f"[alpha:a]\n{delete}"
-    after = section_with(entries, ON + delete) + f"[alpha:a]\n{create}"
+    # The edit exchanges the operations of the first hook and the others.
+    create, delete = (f"hook_operations = {verb}_*\n" for verb in ("create", "delete"))
+    before = section_with(entries, ENABLED + create) + f"[alpha:a]\n{delete}"
+    after = section_with(entries, ENABLED + delete) + f"[alpha:a]\n{create}"
     file = configured(before)
     seen = seen_at_each_line(file, woven_in(file), after)
-    runs, rests, others = ["pre", "post"], [], len(entries) - 1
-    old, new = [rests] + [runs] * others, [runs] + [rests] * others
+    runs, skipped, others = ["pre", "post"], [], len(entries) - 1
+    old, new = [skipped] + [runs] * others, [runs] + [skipped] * others
     assert old in seen
     assert seen[-1] == new
     assert seen == [old] * seen.count(old) + [new] * seen.count(new)
@@ -118,30 +120,35 @@ def test_operations_are_replaced_with_the_chain_as_a_whole(configured, entries):
 @pytest.mark.parametrize(
     ("pattern", "advice"),
     [
-        ("create_shar_instance", "write create_share_instance"),
+        ("create_shar_instance", "did you mean create_share_instance?"),
         ("destroy_*", ""),
-        ("create_share", "write create_share_instance"),
-        ("Create_*", "write create_*"),
-        ("update_acces", "write update_access"),
-        ("create_* extend_share", "write create_*, extend_share"),
+        ("create_share", "did you mean create_share_instance?"),
+        ("Create_*", "did you mean create_*?"),
+        ("update_acces", "did you mean update_access?"),
+        ("create_* extend_share", "did you mean create_*, extend_share?"),
     ],
 )
-def test_operations_that_there_are_not(configured, section, what, pattern, advice):
+def test_pattern_without_an_operation_is_reported(
+    configured, section, what, pattern, advice
+):
     options = f"hook_operations = delete_*, {pattern}\n"
-    (problem,) = advised_in(configured(_in(section, what, options)))
-    cause = "unknown operation: no operation matches"
+    (problem,) = full_problems_in(configured(text_with(section, what, options)))
+    cause = "no operation matches"
     assert problem == (section, "hook_operations", pattern, cause, advice)
 
 
-def test_operations_that_there_are_not_leave_the_old_chain_going(configured, caplog):
-    file = configured(section_with([RECORDER], f"{ON}hook_operations = create_*\n"))
+def test_reload_with_an_unknown_operation_keeps_the_old_chain(configured, caplog):
+    file = configured(
+        section_with([RECORDER], f"{ENABLED}hook_operations = create_*\n")
+    )
     woven = woven_in(file)
     wrong = "enable_post_hooks = False\nhook_operations = creat_*\n"
     with caplog.at_level(logging.ERROR):
         file.mutate(section_with([RECORDER], wrong))
-    assert acted(woven) == [["pre", "post"]]
+    assert methods_run(woven) == [["pre", "post"]]
     logged = [r.getMessage() for r in caplog.records if r.levelno >= logging.ERROR]
     assert logged == [
-        "The hooks go on as they were: [alpha] hook_operations = creat_*: unknown "
-        "operation: no operation matches: write create_*"
+        "Configuration reload rejected, keeping the current hooks: "
+        "[alpha] hook_operations = creat_*: no operation matches; "
+        "did you mean create_*?"
     ]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A configuration that has just the three names."""
+"""Configurations with only the three attributes that a hook needs."""
 
 import pytest
 from oslo_config import cfg
@@ -7,11 +7,11 @@ from oslo_config import cfg
 import aspects
 from tests.support.entries import recording
 
-from .common import FIXTURES, ON, RECORDER, UPSTREAM, acted, section_with
+from .common import ENABLED, FIXTURES, RECORDER, UPSTREAM, methods_run, section_with
 
 
-class ThreeNames:
-    """All that a configuration must have, and nothing that it need not."""
+class MinimalConfiguration:
+    """The attributes that a configuration has to have, and no others."""
 
     def __init__(self, conf, group):
         self.config_group = group
@@ -32,60 +32,57 @@ class ThreeNames:
 
 
 @pytest.mark.parametrize("what", [RECORDER, UPSTREAM])
-def test_configuration_with_just_three_names(configured, monkeypatch, what):
-    # What Manila's and Cinder's own objects are: of the global CONF.
+def test_minimal_configuration_of_the_global_conf_works(configured, monkeypatch, what):
+    # Manila's and Cinder's own objects read the global CONF.
     file = configured(
-        section_with([what, what], ON)
+        section_with([what, what], ENABLED)
         + "[alpha:b]\nenable_post_hooks = False\n[DEFAULT]\ncolor = black\n"
     )
     monkeypatch.setattr(cfg, "CONF", file.conf)
     woven = aspects.weave_from_config(
-        recording.Driver(), ThreeNames(file.conf, "alpha"), "node1@alpha"
+        recording.Driver(), MinimalConfiguration(file.conf, "alpha"), "node1@alpha"
     )
     assert aspects.weaving(woven).backend == "alpha"
-    assert acted(woven) == [["pre", "post"], ["pre"]]
+    assert methods_run(woven) == [["pre", "post"], ["pre"]]
     if what == RECORDER:
         hook = aspects.weaving(woven).hooks[0]
         assert hook.get_config_option("color") == "black"
     file.mutate(section_with([what, what], "enable_post_hooks = True\n"))
-    assert acted(woven) == [["post"], ["post"]]
+    assert methods_run(woven) == [["post"], ["post"]]
 
 
-def test_configuration_with_just_three_names_of_options_of_its_own(
-    configured, monkeypatch
-):
-    # Nothing says that a configuration is of the global CONF.
+def test_minimal_configuration_of_other_options_works(configured, monkeypatch):
+    # A configuration need not read the global CONF.
     monkeypatch.setattr(cfg, "CONF", cfg.ConfigOpts())
-    file = configured(section_with([RECORDER], f"{ON}color = red\n"))
+    file = configured(section_with([RECORDER], f"{ENABLED}color = red\n"))
     woven = aspects.weave_from_config(
-        recording.Driver(), ThreeNames(file.conf, "alpha"), "node1@alpha"
+        recording.Driver(), MinimalConfiguration(file.conf, "alpha"), "node1@alpha"
     )
-    assert acted(woven) == [["pre", "post"]]
+    assert methods_run(woven) == [["pre", "post"]]
     (hook,) = aspects.weaving(woven).hooks
     assert hook.get_config_option("color") == "red"
     assert hook.get_config_option("depth") == 3
 
 
-class LikeManilas(ThreeNames):
-    """It also has what tells Manila's and Cinder's: they are groups of CONF."""
+class ManilaConfiguration(MinimalConfiguration):
+    """A configuration with the attribute that marks Manila's and Cinder's objects."""
 
     local_conf = None
 
 
-def test_configuration_like_manilas(configured, monkeypatch):
+def test_configuration_of_manila_has_the_default_of_each_hook(configured, monkeypatch):
     entries = [RECORDER, f"{FIXTURES}.recording:OtherRecorder"]
-    file = configured(section_with(entries, ON))
+    file = configured(section_with(entries, ENABLED))
     monkeypatch.setattr(cfg, "CONF", file.conf)
     woven = aspects.weave_from_config(
-        recording.Driver(), LikeManilas(file.conf, "alpha"), "node1@alpha"
+        recording.Driver(), ManilaConfiguration(file.conf, "alpha"), "node1@alpha"
     )
-    assert acted(woven) == [["pre", "post"]] * 2
-    # Each has the default of its own class.
-    told = [each.get_config_option("color") for each in aspects.weaving(woven).hooks]
-    assert told == ["gray", "teal"]
+    assert methods_run(woven) == [["pre", "post"]] * 2
+    colors = [hook.get_config_option("color") for hook in aspects.weaving(woven).hooks]
+    assert colors == ["gray", "teal"]
 
 
-def test_configuration_with_just_three_names_that_names_no_hooks(configured):
+def test_minimal_configuration_without_hooks_returns_the_driver(configured):
     driver = recording.Driver()
-    section = ThreeNames(configured("[alpha]\n").conf, "alpha")
+    section = MinimalConfiguration(configured("[alpha]\n").conf, "alpha")
     assert aspects.weave_from_config(driver, section, "node1@alpha") is driver

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The hook instances that a section names."""
+"""Hook instances of a backend section."""
 
 import re
 
@@ -14,8 +14,8 @@ from .common import (
     FIXTURES,
     RECORDER,
     UPSTREAM,
-    acted,
     hooks_in,
+    methods_run,
     problems_in,
     section_with,
     woven_in,
@@ -41,7 +41,9 @@ class Nest:
         (f"{__name__}:Nest.Egg", "Egg", "Egg"),
     ],
 )
-def test_forms_of_an_entry(configured, tmp_path, entry, name, cls):
+def test_entry_determines_name_class_and_section(
+    configured, tmp_path, entry, name, cls
+):
     file = configured(
         f"""
         [DEFAULT]
@@ -60,21 +62,21 @@ def test_forms_of_an_entry(configured, tmp_path, entry, name, cls):
 
 
 def test_short_name_is_an_entry_point(configured, tmp_path, monkeypatch):
-    info = tmp_path / "site" / "somebodys_hooks-1.dist-info"
+    info = tmp_path / "site" / "other_hooks-1.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text(
-        "Metadata-Version: 2.1\nName: somebodys-hooks\nVersion: 1\n"
+        "Metadata-Version: 2.1\nName: other-hooks\nVersion: 1\n"
     )
     (info / "entry_points.txt").write_text(
         "[manila_aspects.hooks]\n"
         f"quota = {RECORDER}\n"
         f"broken = {FIXTURES}.fails_on_import:Hook\n"
         f"number = {FIXTURES}.recording:not_a_class\n"
-        "[somebodys.plugins]\n"
+        "[other.plugins]\n"
         f"stranger = {RECORDER}\n"
     )
     monkeypatch.syspath_prepend(info.parent)
-    # What is installed does not change while a service runs.
+    # stevedore caches the entry points of the process.
     monkeypatch.setattr(ExtensionManager, "ENTRY_POINT_CACHE", {})
     (hook,) = hooks_in(configured("[alpha]\nhook_drivers = quota\n"))
     assert type(hook) is recording.Recorder
@@ -83,23 +85,23 @@ def test_short_name_is_an_entry_point(configured, tmp_path, monkeypatch):
     broken, number, stranger = problems_in(file)
     assert broken[2:] == (
         "broken",
-        f"importing '{FIXTURES}.fails_on_import:Hook' failed: RuntimeError: "
+        f"failed to import '{FIXTURES}.fails_on_import:Hook': RuntimeError: "
         "the license has run out",
     )
-    assert number[2:] == ("number", "it is a int, not a class")
-    # Who looks for a typing error is helped by what there is.
+    assert number[2:] == ("number", "expected a class, got int")
+    # The error lists the installed hooks, which helps to find a typo.
     (listed,) = re.findall(r"\(installed: (.*?)\)", stranger.cause)
     assert {"audit", "quota"} <= set(listed.split(", "))
 
 
-def test_hooks_are_in_configured_order(configured):
+def test_hooks_are_in_the_configured_order(configured):
     names = ["c", "a", "b"]
     entries = ", ".join(f"{name}={RECORDER}" for name in names)
     file = configured(f"[alpha]\nhook_drivers = {entries}\n")
     assert [hook.instance_name for hook in hooks_in(file)] == names
 
 
-def test_two_instances_of_one_class_differ(configured):
+def test_two_instances_of_one_class_can_have_different_options(configured):
     file = configured(
         f"""
         [alpha]
@@ -114,7 +116,7 @@ def test_two_instances_of_one_class_differ(configured):
         """
     )
     woven = woven_in(file)
-    assert acted(woven) == [["pre"], ["post"]]
+    assert methods_run(woven) == [["pre"], ["post"]]
     day, night = aspects.weaving(woven).hooks
     assert day.get_config_option("color") == "white"
     assert night.get_config_option("color") == "black"
@@ -122,7 +124,7 @@ def test_two_instances_of_one_class_differ(configured):
     assert night.get_config_option("depth") == 9
 
 
-ACTIONS = {
+METHODS = {
     "enable_pre_hooks": "pre",
     "enable_post_hooks": "post",
     "enable_periodic_hooks": "periodic",
@@ -130,30 +132,30 @@ ACTIONS = {
 
 
 @pytest.mark.parametrize("what", [RECORDER, UPSTREAM])
-@pytest.mark.parametrize("switch", [*ACTIONS, None])
-def test_any_one_kind_of_actions_can_be_disabled_alone(configured, what, switch):
-    off = [switch] if switch else list(ACTIONS)
+@pytest.mark.parametrize("switch", [*METHODS, None])
+def test_each_hook_method_of_one_instance_can_be_disabled(configured, what, switch):
+    disabled = [switch] if switch else list(METHODS)
     lines = [
         "[alpha]",
         f"hook_drivers = one={what}, two={what}",
-        *(f"{each} = True" for each in ACTIONS),
+        *(f"{option} = True" for option in METHODS),
         "[alpha:two]",
-        *(f"{each} = False" for each in off),
+        *(f"{option} = False" for option in disabled),
     ]
     file = configured("\n".join(lines))
     woven = woven_in(file)
     one, two = aspects.weaving(woven).hooks
     woven.create_share(CONTEXT, {})
     aspects.tick(woven, CONTEXT, [])
-    assert [action for action, *_ in one.seen] == ["pre", "post", "periodic"]
-    left = [action for each, action in ACTIONS.items() if each not in off]
-    assert [action for action, *_ in getattr(two, "seen", [])] == left
+    assert [method for method, *_ in one.seen] == ["pre", "post", "periodic"]
+    enabled = [method for option, method in METHODS.items() if option not in disabled]
+    assert [method for method, *_ in getattr(two, "seen", [])] == enabled
 
 
-def test_switches_are_off_by_default(configured):
+def test_hook_methods_are_disabled_by_default(configured):
     for what in (RECORDER, UPSTREAM):
         woven = woven_in(configured(f"[alpha]\nhook_drivers = {what}\n"))
-        assert acted(woven) == [[]]
+        assert methods_run(woven) == [[]]
         assert aspects.tick(woven, CONTEXT, []) is False
 
 
@@ -184,7 +186,7 @@ def test_names_types_and_defaults_of_the_options_are_those_of_manila(configured)
 def test_hooks_know_host_and_backend(configured):
     file = configured(f"[alpha]\nhook_drivers = {RECORDER}\nenable_pre_hooks = True\n")
     woven = woven_in(file)
-    assert acted(woven) == [["pre"]]
+    assert methods_run(woven) == [["pre"]]
     (hook,) = aspects.weaving(woven).hooks
     assert hook.host == "node1@alpha"
     ((_, operation),) = hook.seen
@@ -192,16 +194,16 @@ def test_hooks_know_host_and_backend(configured):
     assert (operation.backend, operation.host) == ("alpha", "node1@alpha")
 
 
-def test_who_weaves_says_what_context_there_is_without_one(configured):
+def test_tick_without_a_context_uses_the_given_factory(configured):
     file = configured(section_with([RECORDER], "enable_periodic_hooks = True\n"))
-    driver, asked = recording.Driver(), []
-    driver.get_periodic_hook_data = lambda context, shares: asked.append(context)
+    driver, contexts = recording.Driver(), []
+    driver.get_periodic_hook_data = lambda context, shares: contexts.append(context)
     section = aspects.BackendSection(file.conf, "alpha")
     woven = aspects.weave_from_config(
         driver, section, "node1@alpha", new_context=lambda: "of the service"
     )
     aspects.tick(woven, None, [])
-    assert asked == ["of the service"]
+    assert contexts == ["of the service"]
 
 
 def test_hook_methods_weaves_further_methods(configured):
@@ -230,19 +232,19 @@ def test_hook_methods_weaves_further_methods(configured):
         "[alpha]\n",
         "[alpha]\nhook_drivers =\n",
         "[alpha]\nenable_pre_hooks = True\n",
-        # Only a backend section can name the hooks of a backend.
+        # hook_drivers of [DEFAULT] does not apply to backends.
         f"[DEFAULT]\nhook_drivers = {RECORDER}\n[alpha]\n",
         f"[beta]\nhook_drivers = {RECORDER}\n[alpha]\n",
     ],
 )
-def test_section_without_hooks_gets_its_driver_back(configured, text):
+def test_driver_of_a_section_without_hooks_is_not_woven(configured, text):
     driver = recording.Driver()
-    got = woven_in(configured(text), driver=driver)
-    assert got is driver
-    assert not aspects.is_woven(got)
+    result = woven_in(configured(text), driver=driver)
+    assert result is driver
+    assert not aspects.is_woven(result)
 
 
-def test_default_can_be_a_backend_section(configured):
+def test_default_can_be_the_backend_section(configured):
     file = configured(
         f"""
         [DEFAULT]
@@ -252,7 +254,7 @@ def test_default_can_be_a_backend_section(configured):
         enable_pre_hooks = False
         """
     )
-    assert acted(woven_in(file, None)) == [["pre"], []]
+    assert methods_run(woven_in(file, None)) == [["pre"], []]
 
 
 def test_weaving_a_woven_driver_raises(configured):
@@ -262,7 +264,7 @@ def test_weaving_a_woven_driver_raises(configured):
         woven_in(file, driver=woven)
 
 
-def test_backends_do_not_see_each_others_hooks_or_options(configured):
+def test_hooks_and_options_of_two_backends_are_independent(configured):
     text = f"""
         [alpha]
         hook_drivers = one={RECORDER}
@@ -279,22 +281,22 @@ def test_backends_do_not_see_each_others_hooks_or_options(configured):
         """
     file = configured(text)
     alpha, beta = woven_in(file, "alpha"), woven_in(file, "beta")
-    assert acted(alpha) == [["pre"]]
-    assert acted(beta) == [["post"], ["post"]]
+    assert methods_run(alpha) == [["pre"]]
+    assert methods_run(beta) == [["post"], ["post"]]
     (a,), (b, upstream) = aspects.weaving(alpha).hooks, aspects.weaving(beta).hooks
     assert a is not b
-    acted(alpha)
+    methods_run(alpha)
     a.seen, b.seen, upstream.seen = [], [], []
     alpha.create_share(CONTEXT, {})
     assert (len(a.seen), b.seen, upstream.seen) == (1, [], [])
     assert [h.get_config_option("color") for h in (a, b)] == ["red", "blue"]
     assert [h.get_config_option("depth") for h in (a, b)] == [10, 3]
     file.mutate(text.replace("enable_post_hooks = True", "enable_post_hooks = False"))
-    assert acted(alpha) == [["pre"]]
-    assert acted(beta) == [[], []]
+    assert methods_run(alpha) == [["pre"]]
+    assert methods_run(beta) == [[], []]
 
 
-def test_wrong_backend_does_not_hinder_another(configured):
+def test_error_in_one_backend_does_not_affect_another(configured):
     file = configured(
         f"""
         [alpha]
@@ -306,4 +308,4 @@ def test_wrong_backend_does_not_hinder_another(configured):
         """
     )
     assert problems_in(file)
-    assert acted(woven_in(file, "beta")) == [["pre"]]
+    assert methods_run(woven_in(file, "beta")) == [["pre"]]

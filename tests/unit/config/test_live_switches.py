@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Switches follow the file: a reload, calls in flight, bad edits."""
+"""Hot reload of switches: effects, calls in flight, invalid edits."""
 
 import gc
 import logging
@@ -14,12 +14,12 @@ from tests.support.entries import recording
 
 from .common import (
     CONTEXT,
+    ENABLED,
     FIXTURES,
     KINDS,
-    ON,
     RECORDER,
     UPSTREAM,
-    acted,
+    methods_run,
     section_with,
     seen_at_each_line,
     woven_in,
@@ -28,35 +28,35 @@ from .common import (
 
 @KINDS
 @pytest.mark.parametrize("section", ["DEFAULT", "alpha"])
-def test_switches_follow_the_file(configured, entries, section):
+def test_switches_change_on_a_reload(configured, entries, section):
     file = configured(section_with(entries))
     woven = woven_in(file)
-    assert acted(woven) == [[]] * len(entries)
+    assert methods_run(woven) == [[]] * len(entries)
     for options, expected in [
-        (ON, ["pre", "post"]),
+        (ENABLED, ["pre", "post"]),
         ("enable_pre_hooks = True\n", ["pre"]),
         ("enable_post_hooks = True\n", ["post"]),
         ("", []),
-        (ON, ["pre", "post"]),
-        (ON.replace("True", "False"), []),
+        (ENABLED, ["pre", "post"]),
+        (ENABLED.replace("True", "False"), []),
     ]:
         file.mutate(section_with(entries, options, section))
-        assert acted(woven) == [expected] * len(entries)
+        assert methods_run(woven) == [expected] * len(entries)
 
 
 @KINDS
-def test_switches_of_one_instance_follow_the_file(configured, entries):
-    file = configured(section_with(entries, ON))
+def test_switches_of_one_instance_change_on_a_reload(configured, entries):
+    file = configured(section_with(entries, ENABLED))
     woven = woven_in(file)
-    off = ON.replace("True", "False")
-    file.mutate(section_with(entries, ON) + f"[alpha:a]\n{off}")
-    assert acted(woven) == [[]] + [["pre", "post"]] * (len(entries) - 1)
-    file.mutate(section_with(entries, off) + f"[alpha:a]\n{ON}")
-    assert acted(woven) == [["pre", "post"]] + [[]] * (len(entries) - 1)
+    disabled = ENABLED.replace("True", "False")
+    file.mutate(section_with(entries, ENABLED) + f"[alpha:a]\n{disabled}")
+    assert methods_run(woven) == [[]] + [["pre", "post"]] * (len(entries) - 1)
+    file.mutate(section_with(entries, disabled) + f"[alpha:a]\n{ENABLED}")
+    assert methods_run(woven) == [["pre", "post"]] + [[]] * (len(entries) - 1)
 
 
 @pytest.mark.parametrize("what", [RECORDER, UPSTREAM])
-def test_periodic_switch_follows_the_file(configured, what):
+def test_periodic_switch_changes_on_a_reload(configured, what):
     file = configured(section_with([what]))
     woven = woven_in(file)
     assert aspects.tick(woven, CONTEXT, []) is False
@@ -68,22 +68,22 @@ def test_periodic_switch_follows_the_file(configured, what):
     assert aspects.tick(woven, CONTEXT, []) is False
 
 
-@pytest.mark.parametrize("action", ["pre", "post"])
-def test_suppression_follows_the_file(configured, action):
-    options = f"enable_{action}_hooks = True\nfailing = True\n"
+@pytest.mark.parametrize("method", ["pre", "post"])
+def test_suppression_of_errors_changes_on_a_reload(configured, method):
+    options = f"enable_{method}_hooks = True\nfailing = True\n"
     file = configured(section_with([RECORDER], options))
     woven = woven_in(file)
-    with pytest.raises(OSError, match=f"{action} of a failed"):
+    with pytest.raises(OSError, match=f"{method} of a failed"):
         woven.create_share(CONTEXT, {})
-    suppressed = f"{options}suppress_{action}_hooks_errors = True\n"
+    suppressed = f"{options}suppress_{method}_hooks_errors = True\n"
     file.mutate(section_with([RECORDER], suppressed))
     assert woven.create_share(CONTEXT, {}) == "export"
     file.mutate(section_with([RECORDER], options))
-    with pytest.raises(OSError, match=f"{action} of a failed"):
+    with pytest.raises(OSError, match=f"{method} of a failed"):
         woven.create_share(CONTEXT, {})
 
 
-def test_suppression_of_upstreams_hooks_follows_the_file(configured):
+def test_suppression_of_errors_changes_on_a_reload_for_hooks_of_manila(configured):
     class Failing(recording.Upstream):
         fails_in = "pre"
 
@@ -104,39 +104,41 @@ def test_suppression_of_upstreams_hooks_follows_the_file(configured):
 
 @KINDS
 @pytest.mark.parametrize("to", ["on", "off"])
-def test_call_in_flight_is_not_touched(configured, entries, to):
-    before, after = ("", ON) if to == "on" else (ON, "")
+def test_call_in_flight_completes_with_the_switches_it_began_with(
+    configured, entries, to
+):
+    before, after = ("", ENABLED) if to == "on" else (ENABLED, "")
     file = configured(section_with(entries, before))
     woven = woven_in(file)
     woven.during = lambda: file.mutate(section_with(entries, after))
-    # As the call began, so it ends.
-    assert acted(woven) == [["pre", "post"] if to == "off" else []] * len(entries)
+    # The reload during this call affects the next call only.
+    assert methods_run(woven) == [["pre", "post"] if to == "off" else []] * len(entries)
     woven.during = lambda: None
-    assert acted(woven) == [["pre", "post"] if to == "on" else []] * len(entries)
+    assert methods_run(woven) == [["pre", "post"] if to == "on" else []] * len(entries)
 
 
 @KINDS
-def test_call_in_flight_in_another_thread_is_not_touched(configured, entries):
-    file = configured(section_with(entries, ON))
-    arrived, goes_on = threading.Event(), threading.Event()
+def test_call_in_flight_in_another_thread_keeps_its_switches(configured, entries):
+    file = configured(section_with(entries, ENABLED))
+    arrived, released = threading.Event(), threading.Event()
 
     def during():
         arrived.set()
-        assert goes_on.wait(10)
+        assert released.wait(10)
 
     woven = woven_in(file, driver=recording.Driver(during))
-    got = []
-    thread = threading.Thread(target=lambda: got.extend(acted(woven)))
+    result = []
+    thread = threading.Thread(target=lambda: result.extend(methods_run(woven)))
     thread.start()
     assert arrived.wait(10)
     file.mutate(section_with(entries, ""))
-    goes_on.set()
+    released.set()
     thread.join(10)
-    assert got == [["pre", "post"]] * len(entries)
+    assert result == [["pre", "post"]] * len(entries)
 
 
 @pytest.mark.parametrize("to", [True, False])
-def test_suppression_of_a_call_in_flight_is_not_touched(configured, to):
+def test_call_in_flight_keeps_its_suppression_of_errors(configured, to):
     options = "enable_post_hooks = True\nfailing = True\nsuppress_post_hooks_errors = "
     file = configured(section_with([RECORDER], f"{options}{not to}\n"))
     woven = woven_in(file)
@@ -152,7 +154,7 @@ def test_suppression_of_a_call_in_flight_is_not_touched(configured, to):
 @pytest.mark.slow
 @KINDS
 def test_chain_is_replaced_as_a_whole(configured, entries):
-    file = configured(section_with(entries, ON))
+    file = configured(section_with(entries, ENABLED))
     woven = woven_in(file)
     after = section_with(entries, "enable_post_hooks = False\n")
     seen = seen_at_each_line(file, woven, after)
@@ -161,7 +163,7 @@ def test_chain_is_replaced_as_a_whole(configured, entries):
     assert seen == [old] * seen.count(old) + [new] * seen.count(new)
 
 
-BAD_EDITS = [
+INVALID_EDITS = [
     ("alpha", "enable_pre_hooks = maybe", "maybe"),
     ("alpha:a", "suppress_post_hooks_errors = 7up", "7up"),
     ("DEFAULT", "enable_post_hooks = perhaps", "perhaps"),
@@ -171,18 +173,18 @@ BAD_EDITS = [
 
 
 @KINDS
-@pytest.mark.parametrize(("section", "line", "value"), BAD_EDITS)
-def test_bad_edit_leaves_the_old_chain_going(
+@pytest.mark.parametrize(("section", "line", "value"), INVALID_EDITS)
+def test_invalid_edit_keeps_the_old_chain(
     configured, caplog, entries, section, line, value
 ):
-    file = configured(section_with(entries, ON))
+    file = configured(section_with(entries, ENABLED))
     woven = woven_in(file)
     expected = [["pre", "post"]] * len(entries)
     good = "suppress_pre_hooks_errors = True\nenable_periodic_hooks = True\n"
     with caplog.at_level(logging.ERROR):
         file.mutate(f"{section_with(entries, good)}[{section}]\n{line}\n")
-    assert acted(woven) == expected
-    # Nothing of a bad edit is taken over, not even what is right in it.
+    assert methods_run(woven) == expected
+    # The valid lines of an invalid edit are not applied either.
     assert aspects.tick(woven, CONTEXT, []) is False
     hooks = aspects.weaving(woven).hooks
     assert not any(hook.suppress_pre_hooks_errors for hook in hooks)
@@ -191,22 +193,22 @@ def test_bad_edit_leaves_the_old_chain_going(
     assert any(
         f"[{section}]" in text and option in text and value in text for text in logged
     )
-    # And the next good one is followed again.
+    # The next valid edit is applied.
     file.mutate(section_with(entries, "enable_pre_hooks = True\n"))
-    assert acted(woven) == [["pre"]] * len(entries)
+    assert methods_run(woven) == [["pre"]] * len(entries)
 
 
-def test_bad_edit_of_a_hooks_own_option_does_not_break_calls(configured, caplog):
-    options = f"{ON}failing = False\n"
+def test_invalid_edit_of_a_hooks_own_option_does_not_break_calls(configured, caplog):
+    options = f"{ENABLED}failing = False\n"
     file = configured(section_with([RECORDER], options))
     woven = woven_in(file)
     with caplog.at_level(logging.ERROR):
-        file.mutate(section_with([RECORDER], f"{ON}failing = perhaps\n"))
+        file.mutate(section_with([RECORDER], f"{ENABLED}failing = perhaps\n"))
     assert any("failing = perhaps" in r.getMessage() for r in caplog.records)
-    assert acted(woven) == [["pre", "post"]]
+    assert methods_run(woven) == [["pre", "post"]]
 
 
-def test_bad_edit_of_a_secret_is_logged_without_it(configured, caplog):
+def test_invalid_edit_of_a_secret_is_logged_without_its_value(configured, caplog):
     class Guarded(recording.Recorder):
         options = (cfg.IntOpt("pin", default=0, secret=True, mutable=True),)
 
@@ -216,39 +218,37 @@ def test_bad_edit_of_a_secret_is_logged_without_it(configured, caplog):
     recording.Guarded = Guarded
     try:
         entry = f"{FIXTURES}.recording:Guarded"
-        file = configured(section_with([entry], f"{ON}pin = 1234\n"))
+        file = configured(section_with([entry], f"{ENABLED}pin = 1234\n"))
         woven = woven_in(file)
     finally:
         del recording.Guarded
     with caplog.at_level(logging.DEBUG, "aspects"):
-        file.mutate(section_with([entry], f"{ON}pin = hunter2\n"))
+        file.mutate(section_with([entry], f"{ENABLED}pin = hunter2\n"))
     assert "hunter2" not in "".join(
         r.getMessage() for r in caplog.records if r.name.startswith("aspects")
     )
-    assert acted(woven) == [["pre", "post"]]
+    assert methods_run(woven) == [["pre", "post"]]
 
 
 @pytest.mark.parametrize("mutable", [True, False])
-def test_option_that_no_section_had_before_is_followed(
-    configured, monkeypatch, mutable
-):
+def test_option_of_a_newly_defined_class_is_reloaded(configured, monkeypatch, mutable):
     class Fresh(recording.Recorder):
         rack = cfg.IntOpt("rack", default=1, mutable=mutable)
         options = (*recording.Recorder.options, rack)
 
     monkeypatch.setattr(recording, "Fresh", Fresh, raising=False)
     entry = f"{FIXTURES}.recording:Fresh"
-    file = configured(section_with([entry], f"{ON}rack = 2\n"))
+    file = configured(section_with([entry], f"{ENABLED}rack = 2\n"))
     woven = woven_in(file)
     (before,) = aspects.weaving(woven).hooks
-    file.mutate(section_with([entry], f"{ON}rack = 3\n"))
+    file.mutate(section_with([entry], f"{ENABLED}rack = 3\n"))
     (after,) = aspects.weaving(woven).hooks
     assert (after is before) == mutable
     assert after.get_config_option("rack") == 3
 
 
 def test_options_do_not_keep_a_driver_alive(configured):
-    file = configured(section_with([RECORDER, UPSTREAM], ON))
+    file = configured(section_with([RECORDER, UPSTREAM], ENABLED))
     driver = recording.Driver()
     alive = weakref.ref(driver)
     woven = woven_in(file, driver=driver)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The order of look-up of an option."""
+"""Look-up order of options."""
 
 import copy
 import itertools
@@ -10,7 +10,7 @@ from oslo_config import cfg
 import aspects
 from tests.support.entries import recording
 
-from .common import FIXTURES, RECORDER, acted, hooks_in, woven_in
+from .common import FIXTURES, RECORDER, hooks_in, methods_run, woven_in
 
 SECTIONS = ("alpha:one", "alpha", "DEFAULT")
 PLACES = [
@@ -22,13 +22,15 @@ def text_of(entry, option, values):
     lines = {section: [f"{option} = {value}"] for section, value in values.items()}
     lines.setdefault("alpha", []).append(f"hook_drivers = one={entry}")
     return "\n".join(
-        f"[{section}]\n" + "\n".join(each) for section, each in lines.items()
+        f"[{section}]\n" + "\n".join(own) for section, own in lines.items()
     )
 
 
 @pytest.mark.parametrize("places", PLACES, ids="+".join)
 @pytest.mark.parametrize("what", ["Recorder", "HandMade"])
-def test_own_option_is_looked_up_in_order(configured, places, what):
+def test_option_of_a_hook_has_the_value_of_the_nearest_section(
+    configured, places, what
+):
     values = {section: SECTIONS.index(section) + 10 for section in places}
     entry = f"{FIXTURES}.recording:{what}"
     file = configured(text_of(entry, "depth", values))
@@ -42,9 +44,8 @@ def test_own_option_is_looked_up_in_order(configured, places, what):
 @pytest.mark.parametrize("places", PLACES, ids="+".join)
 @pytest.mark.parametrize("what", ["Recorder", "Upstream"])
 @pytest.mark.parametrize("first", [True, False])
-def test_common_option_is_looked_up_in_order(configured, places, what, first):
-    # Each place says the opposite of the next: a default or a false value that
-    # is set explicitly counts as much as any.
+def test_switch_has_the_value_of_the_nearest_section(configured, places, what, first):
+    # The values alternate, so that both True and False override the next section.
     values = {section: first ^ bool(i % 2) for i, section in enumerate(places)}
     entry = f"{FIXTURES}.recording:{what}"
     file = configured(text_of(entry, "enable_post_hooks", values))
@@ -52,11 +53,11 @@ def test_common_option_is_looked_up_in_order(configured, places, what, first):
     expected = first if places else False
     (hook,) = aspects.weaving(woven).hooks
     assert hook.post_hooks_enabled is expected
-    assert acted(woven) == [["post"] if expected else []]
+    assert methods_run(woven) == [["post"] if expected else []]
 
 
 @pytest.mark.parametrize("places", PLACES, ids="+".join)
-def test_order_of_look_up_after_a_mutation(configured, places):
+def test_reload_uses_the_same_look_up_order(configured, places):
     file = configured(f"[alpha]\nhook_drivers = one={RECORDER}\n")
     (hook,) = hooks_in(file)
     values = dict(zip(places, ("red", "green", "blue")))
@@ -74,7 +75,7 @@ def test_option_of_the_service_is_looked_up_in_the_same_order(configured):
     assert hook.get_config_option("state_path") == "/var/lib"
 
 
-def test_explicit_default_is_no_default(configured):
+def test_value_equal_to_the_default_overrides_another_section(configured):
     file = configured(
         f"""
         [alpha]
@@ -88,7 +89,7 @@ def test_explicit_default_is_no_default(configured):
     assert hook.get_config_option("depth") == 3
 
 
-def test_default_of_an_option_is_that_of_the_hook(configured):
+def test_each_hook_has_the_defaults_of_its_class(configured):
     file = configured(
         f"""
         [alpha]
@@ -100,7 +101,7 @@ def test_default_of_an_option_is_that_of_the_hook(configured):
     assert two.get_config_option("color") == "teal"
 
 
-def test_attribute_that_is_no_option_is_the_sections(configured):
+def test_other_attributes_are_those_of_the_backend_section(configured):
     class Labeled(aspects.BackendSection):
         label = "of the service"
 
@@ -117,7 +118,7 @@ def test_attribute_that_is_no_option_is_the_sections(configured):
 
 
 @pytest.mark.parametrize("group", ["alpha", None])
-def test_section_that_an_option_has_its_value_from(configured, monkeypatch, group):
+def test_where_returns_the_section_of_the_current_value(configured, monkeypatch, group):
     own, section = f"{group or 'DEFAULT'}:one", group or "DEFAULT"
     text = f"[{section}]\nhook_drivers = one={RECORDER}\n"
     file = configured(f"{text}depth = 4\n[{own}]\ncolor = red\n")
@@ -128,15 +129,15 @@ def test_section_that_an_option_has_its_value_from(configured, monkeypatch, grou
         section,
         section,
     ]
-    # An edit that is refused changes nothing.
-    file.mutate(f"{text}depth = 4\n[{own}]\ndepth = deep\ncolor = $nobody\n")
+    # A rejected edit changes nothing.
+    file.mutate(f"{text}depth = 4\n[{own}]\ndepth = deep\ncolor = $unknown\n")
     assert [where(name) for name in ("color", "depth")] == [own, section]
     file.mutate(f"{text}depth = 4\n")
     monkeypatch.setenv(f"OS_{own.upper()}__DEPTH", "deep")
     assert where("depth") == section
 
 
-def test_option_with_a_dash_in_its_name(configured):
+def test_option_with_a_dash_in_its_name_is_found(configured):
     file = configured(
         f"[alpha]\nhook_drivers = one={RECORDER}\n[alpha:one]\nqueue_size = 9\n"
     )
@@ -146,8 +147,8 @@ def test_option_with_a_dash_in_its_name(configured):
     assert hook.get_config_option("queue_size") == 9
 
 
-def test_option_set_by_the_service_itself(configured):
-    # As a test, or another project's start-up code, does.
+def test_override_by_the_service_is_the_value(configured):
+    # Tests, and the start-up code of other services, override options.
     file = configured(f"[alpha]\nhook_drivers = {RECORDER}\n")
     hooks_in(file)
     file.conf.set_override("color", "pink", group="alpha")

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The look-up order, compared with a model of it on random configurations.
+"""Compare the look-up order with a model, on random configurations.
 
-:class:`Model` is the documented order in plain words; of oslo.config it uses the types
-alone.
+:class:`Model` implements the documented order. It uses only the types of oslo.config.
 """
 
 from __future__ import annotations
@@ -31,8 +30,8 @@ File = dict[str, dict[str, str]]
 SERVICE = {"alpha": {"pool": "p1"}, "DEFAULT": {"pool": "p0", "state": "/var"}}
 
 
-class Wrong(Exception):
-    """A value cannot be read."""
+class InvalidValueError(Exception):
+    """Raised for a value that is not valid."""
 
 
 class Model:
@@ -52,55 +51,55 @@ class Model:
         self.reading: list[str] = []
 
     def value(self, name: str, sections: Iterable[str] = ()) -> Any:
-        """Return the value of an option: the nearest one, or else its default."""
+        """Return the nearest value of an option, or else its default."""
         option = self.options[name]
         for section in sections or self.sections:
             text = self.text(option, section)
             if text is not None:
                 value = self.converted(option, text)
                 if value != value or (value is None and option.default is not None):
-                    raise Wrong(name)
+                    raise InvalidValueError(name)
                 return value
         return (
             None if option.default is None else self.converted(option, option.default)
         )
 
     def text(self, option: cfg.Opt, section: str) -> Any:
-        """Return the text in one section; the environment goes before the files."""
+        """Return the text in one section; the environment overrides the files."""
         variable = f"OS_{section}__{option.name}".upper()
         if variable in self.environment:
             return self.environment[variable]
         names = [(section, option.name)]
         for old in option.deprecated_opts:
             place = old.group or section
-            # One in a section of its own counts as one of the last section.
+            # A name in another section has the precedence of the last section.
             if place == section or section == "DEFAULT":
                 names.append((place, old.name))
-        every: list[str] = []
+        texts: list[str] = []
         for file in reversed(self.files):
             for place, name in names:
                 if name in file.get(place, {}):
-                    every.insert(0, file[place][name])
-        if not every:
+                    texts.insert(0, file[place][name])
+        if not texts:
             return None
-        return every if option.multi else every[-1]
+        return texts if option.multi else texts[-1]
 
     def converted(self, option: cfg.Opt, text: Any) -> Any:
-        """Return the value that a text means."""
+        """Convert a text to the type of an option."""
         text = self.substituted(text)
         try:
             if option.multi:
-                return [option.type(each) for each in text]
+                return [option.type(item) for item in text]
             return option.type(text)
         except ValueError:
-            raise Wrong(option.name) from None
+            raise InvalidValueError(option.name) from None
 
     def substituted(self, text: Any) -> Any:
         """Replace each $name, ${name} and $section.name; $$ and \\$ are a $."""
         if isinstance(text, list):
-            return [self.substituted(each) for each in text]
+            return [self.substituted(item) for item in text]
         if isinstance(text, dict):
-            return {key: self.substituted(each) for key, each in text.items()}
+            return {key: self.substituted(item) for key, item in text.items()}
         if not isinstance(text, str):
             return text
         name = r"[_a-z][._a-z0-9]*"
@@ -116,10 +115,10 @@ class Model:
         )
 
     def referred(self, reference: str) -> str:
-        """Return the value for a reference: the hook's own, or else the service's."""
+        """Return the value of the hook's option, or else of the service's option."""
         section, _, name = reference.rpartition(".")
         if reference in self.reading:
-            raise Wrong(reference)
+            raise InvalidValueError(reference)
         self.reading.append(reference)
         try:
             if name in self.options and section in ("", *self.sections):
@@ -127,20 +126,20 @@ class Model:
                 return "" if value is None else str(value)
         finally:
             self.reading.remove(reference)
-        for each in [section] if section else ["alpha", "DEFAULT"]:
-            if name in SERVICE.get(each, {}):
-                return SERVICE[each][name]
-        raise Wrong(reference)
+        for place in [section] if section else ["alpha", "DEFAULT"]:
+            if name in SERVICE.get(place, {}):
+                return SERVICE[place][name]
+        raise InvalidValueError(reference)
 
     def values(self) -> tuple[dict[str, Any], set[str]]:
-        """Return the values of all options, and those that cannot be read."""
-        values, wrong = {}, set()
+        """Return all valid values, and the names of the options with invalid ones."""
+        values, invalid = {}, set()
         for name in self.options:
             try:
                 values[name] = self.value(name)
-            except Wrong:
-                wrong.add(name)
-        return values, wrong
+            except InvalidValueError:
+                invalid.add(name)
+        return values, invalid
 
 
 # -- random configurations -------------------------------------------------------
@@ -148,7 +147,7 @@ class Model:
 NAMES = ("one", "two", "three")
 OLD_NAMES = ("old_one", "old_two", "old_three")
 
-#: Texts that suit most options, and others; the former more often.
+#: Texts that are valid for most options, which are drawn more often, and other texts.
 PLAIN = ["1", "0", "1", "0", "on", "$$", "$state", "$pool"]
 ODD = [
     *("17", "2.5", "word", "x, y", "", "-1", "nan", "$one", "$two", "${one}, z"),
@@ -198,7 +197,7 @@ environments = st.dictionaries(variables, texts, max_size=1)
 
 
 def write(directory: Path, files: list[File]) -> None:
-    """Write the files, with two hooks in the first."""
+    """Write the files, with the two hooks in the first file."""
     hooks = {"hook_drivers": f"ops={__name__}:Ops, day={__name__}:Day"}
     first, *rest = files
     first = {**first, "alpha": {**hooks, **first.get("alpha", {})}}
@@ -213,7 +212,7 @@ def write(directory: Path, files: list[File]) -> None:
 
 
 def registered(directory: Path) -> cfg.ConfigOpts:
-    """Return what the service has read."""
+    """Return the options of a service that has read the files."""
     conf = cfg.ConfigOpts()
     paths = [str(directory / f"{number}.conf") for number in range(2)]
     conf([], default_config_files=paths, default_config_dirs=[])
@@ -226,7 +225,7 @@ def registered(directory: Path) -> cfg.ConfigOpts:
 
 @pytest.fixture(autouse=True)
 def _no_hooks_left() -> Iterator[None]:
-    """Take away the hook classes of the last example."""
+    """Remove the hook classes of the last example."""
     yield
     for name in ("Ops", "Day"):
         vars(sys.modules[__name__]).pop(name, None)
@@ -236,8 +235,8 @@ configurations = st.tuples(
     hook_options, hook_options, two_files, two_files, environments
 )
 
-#: Hypothesis need not make failures small: that takes it long here.
-QUICKLY = settings(
+#: Without shrinking of failures, which takes too long here.
+WITHOUT_SHRINKING = settings(
     deadline=None,
     database=None,
     derandomize=True,
@@ -247,22 +246,22 @@ QUICKLY = settings(
 
 
 def check(configuration: tuple[Any, ...]) -> None:
-    """Compare the values of two hooks with the model, at first and after an edit.
+    """Compare the values of two hooks with the model, before and after an edit.
 
     :raises AssertionError: if they differ
     """
-    *of_hooks, first, then, environment = configuration
+    *of_hooks, first, edited, environment = configuration
     declared = dict(zip(("ops", "day"), of_hooks))
     for name, options in declared.items():
         cls = type(name.title(), (Recorder,), {"options": options})
         vars(sys.modules[__name__])[cls.__name__] = cls
 
     def of_model(files: list[File]) -> tuple[list[dict[str, Any]], list[set[str]]]:
-        models = [Model(*each, files, environment) for each in declared.items()]
-        values, wrong = zip(*(model.values() for model in models))
+        models = [Model(*hook, files, environment) for hook in declared.items()]
+        values, invalid = zip(*(model.values() for model in models))
         return list(values), [
             {name, *(old.name for old in model.options[name].deprecated_opts)}
-            for model, names in zip(models, wrong)
+            for model, names in zip(models, invalid)
             for name in names
         ]
 
@@ -280,26 +279,26 @@ def check(configuration: tuple[Any, ...]) -> None:
         write(directory, first)
         conf = registered(directory)
         section = aspects.BackendSection(conf, "alpha")
-        values, wrong = of_model(first)
-        if wrong:
-            event("refused")
-            with pytest.raises(aspects.HookConfigError) as refused:
+        values, invalid = of_model(first)
+        if invalid:
+            event("rejected")
+            with pytest.raises(aspects.HookConfigError) as rejected:
                 aspects.weave_from_config(Driver(), section, "node1@alpha")
-            # Each is named, by any of its names, and nothing else is.
-            named = {problem.option for problem in refused.value.problems}
-            assert all(named & names for names in wrong)
-            assert named <= set().union(*wrong)
+            # The problems name each invalid option, by any of its names, and no others.
+            reported = {problem.option for problem in rejected.value.problems}
+            assert all(reported & names for names in invalid)
+            assert reported <= set().union(*invalid)
             return
         woven = aspects.weave_from_config(Driver(), section, "node1@alpha")
         assert of_driver(woven) == values
-        write(directory, then)
+        write(directory, edited)
         conf.mutate_config_files()
-        new_values, wrong = of_model(then)
-        event("edit refused" if wrong else "edit followed")
-        assert of_driver(woven) == (values if wrong else new_values)
+        new_values, invalid = of_model(edited)
+        event("edit rejected" if invalid else "edit applied")
+        assert of_driver(woven) == (values if invalid else new_values)
 
 
-@settings(QUICKLY, max_examples=100)
+@settings(WITHOUT_SHRINKING, max_examples=100)
 @given(configurations)
 def test_values_are_those_of_the_model(configuration: tuple[Any, ...]) -> None:
     check(configuration)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``hook_operations``, ``hook_enforcement``, and hooks that a reload keeps."""
+"""Plans of a section: operations, enforcement, and hooks that a reload keeps."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ OPTION = cfg.StrOpt("h", default="x")
         ("", ["*"]),
     ],
 )
-def test_operations_of_a_hook(backend, text, operations):
-    (hook,) = backend(OPTION, alpha=text).weave()
+def test_operations_of_a_hook_are_the_configured_list(new_backend, text, operations):
+    (hook,) = new_backend(OPTION, alpha=text).weave()
     assert hook.hook_operations == operations
 
 
@@ -40,19 +40,19 @@ def test_operations_of_a_hook(backend, text, operations):
     ("pattern", "advice"),
     [
         ("!destroy_*", ""),
-        ("!extend_shar", "write !extend_share"),
-        ("!delete_share", "write !delete_share_instance"),
-        ("!creat_* extend_share", "write !creat_*, extend_share"),
-        ("!!delete_*", "write !delete_*"),
+        ("!extend_shar", "did you mean !extend_share?"),
+        ("!delete_share", "did you mean !delete_share_instance?"),
+        ("!creat_* extend_share", "did you mean !creat_*, extend_share?"),
+        ("!!delete_*", "did you mean !delete_*?"),
         ("!", ""),
     ],
 )
-def test_exclusion_of_an_unknown_operation(backend, pattern, advice):
-    made = backend(OPTION, alpha=f"hook_operations = *, {pattern}")
-    (problem,) = made.problems()
+def test_exclusion_of_an_unknown_operation_is_reported(new_backend, pattern, advice):
+    backend = new_backend(OPTION, alpha=f"hook_operations = *, {pattern}")
+    (problem,) = backend.problems()
     assert problem == (
         *("alpha", "hook_operations", pattern),
-        "unknown operation: no operation matches",
+        "no operation matches",
         advice,
     )
 
@@ -60,29 +60,29 @@ def test_exclusion_of_an_unknown_operation(backend, pattern, advice):
 # -- hook_enforcement ------------------------------------------------------------
 
 
-def test_enforcement_follows_the_file(backend):
-    made = backend(OPTION)
-    (hook,) = made.weave()
+def test_enforcement_changes_on_a_reload(new_backend):
+    backend = new_backend(OPTION)
+    (hook,) = backend.weave()
     assert hook.hook_enforcement == "deny"
-    made.edit(sections="[alpha:ops]\nhook_enforcement = warn")
-    assert made.hooks == [hook]
+    backend.edit(sections="[alpha:ops]\nhook_enforcement = warn")
+    assert backend.hooks == [hook]
     assert hook.hook_enforcement == "warn"
-    made.edit()
+    backend.edit()
     assert hook.hook_enforcement == "deny"
 
 
-def test_enforcement_that_there_is_not(backend):
-    (problem,) = backend(OPTION, alpha="hook_enforcement = allow").problems()
+def test_unknown_enforcement_is_reported(new_backend):
+    (problem,) = new_backend(OPTION, alpha="hook_enforcement = allow").problems()
     assert problem[:3] == ("alpha", "hook_enforcement", "allow")
 
 
-def test_every_switch_is_the_value_of_a_mutable_option(backend):
-    made = backend(OPTION)
-    made.classes.append(Upstream)
+def test_every_switch_is_the_value_of_a_mutable_option(new_backend):
+    backend = new_backend(OPTION)
+    backend.classes.append(Upstream)
     support.Upstream = Upstream
     try:
-        made.file.mutate(made.text())
-        hooks = made.weave()
+        backend.file.mutate(backend.text())
+        hooks = backend.weave()
     finally:
         del support.Upstream
     assert [type(hook).__name__ for hook in hooks] == ["Ops", "Upstream"]
@@ -93,7 +93,7 @@ def test_every_switch_is_the_value_of_a_mutable_option(backend):
             assert section.options[option].mutable
 
 
-def test_help_of_the_options_of_every_hook_is_there():
+def test_each_instance_option_has_help():
     for option in instance_options:
         assert option.help.endswith(".")
     (enforcement,) = (o for o in instance_options if o.name == "hook_enforcement")
@@ -104,19 +104,19 @@ def test_help_of_the_options_of_every_hook_is_there():
 
 
 @pytest.fixture
-def checked(backend, monkeypatch, capsys):
-    """Return what ``manila-aspects check`` says of a backend."""
+def checked(new_backend, monkeypatch, capsys):
+    """Return a function that runs ``manila-aspects check`` and returns its output."""
 
     def run(*options, operations="*", alpha="", sections="", format="json"):
         driver = "tests.support.entries.recording.Driver"
-        made = backend(
+        backend = new_backend(
             *options,
             alpha=f"share_driver = {driver}\nhook_operations = {operations}\n{alpha}",
             sections="[DEFAULT]\nenabled_share_backends = alpha\nhost = node1\n"
             f"share_manager = aspects.manila.ShareManager\n{sections}",
         )
         monkeypatch.setattr(cfg, "CONF", cfg.ConfigOpts())
-        monkeypatch.chdir(made.file.path.parent)
+        monkeypatch.chdir(backend.file.path.parent)
         monkeypatch.syspath_prepend(Path(__file__).parents[3])
         cli.main(["check", "--config-file", "service.conf", "--format", format])
         out = capsys.readouterr().out
@@ -126,14 +126,14 @@ def checked(backend, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("text", ["", "!create_*", "*, !extend_share", "create_*"])
-def test_check_shows_the_operations_as_they_are(checked, text):
-    told = checked(OPTION, operations=text, alpha="enable_pre_hooks = True")
-    assert told["problems"] == told["warnings"] == []
-    (hook,) = told["backends"][0]["chain"]
-    assert hook["operations"] == [each for each in text.split(", ") if each]
+def test_check_shows_the_operations_as_configured(checked, text):
+    report = checked(OPTION, operations=text, alpha="enable_pre_hooks = True")
+    assert report["problems"] == report["warnings"] == []
+    (hook,) = report["backends"][0]["chain"]
+    assert hook["operations"] == [pattern for pattern in text.split(", ") if pattern]
 
 
-def test_check_shows_that_a_hook_is_for_no_operation(checked):
+def test_check_shows_that_a_hook_has_no_operations(checked):
     out = checked(OPTION, operations="", format="text")
     (line,) = (line for line in out.splitlines() if " inline " in line)
     assert line.split()[-2:] == ["inline", "none"]
@@ -146,14 +146,16 @@ def test_check_shows_where_a_value_is_set(checked, monkeypatch):
         cfg.StrOpt("h_via", default="x"),
         cfg.StrOpt("h_key", secret=True),
     ]
-    told = checked(
+    report = checked(
         options,
         alpha="enable_pre_hooks = True\nurl = here",
         sections="h_key = hunter2-Zq9\n[alpha:ops]\nh_via = <$h_key>",
     )
-    assert told["problems"] == []
-    (hook,) = told["backends"][0]["chain"]
-    assert {each["option"]: tuple(each.values())[1:] for each in hook["settings"]} == {
+    assert report["problems"] == []
+    (hook,) = report["backends"][0]["chain"]
+    assert {
+        setting["option"]: tuple(setting.values())[1:] for setting in hook["settings"]
+    } == {
         "enable_pre_hooks": ("True", "alpha", "service.conf:5"),
         "hook_operations": ("*", "alpha", "service.conf:4"),
         "hook_enforcement": ("warn", "alpha", "OS_ALPHA__HOOK_ENFORCEMENT"),
@@ -166,72 +168,72 @@ def test_check_shows_where_a_value_is_set(checked, monkeypatch):
 # -- a reload --------------------------------------------------------------------
 
 
-def test_instance_is_recreated_when_what_an_option_refers_to_changes(backend):
+def test_instance_is_recreated_when_a_referenced_option_changes(new_backend):
     options = [cfg.StrOpt("h", default="$base/x"), cfg.StrOpt("base", mutable=True)]
-    made = backend(options, alpha="base = a")
-    (before,) = made.weave()
-    made.edit(alpha="base = b")
-    (after,) = made.hooks
+    backend = new_backend(options, alpha="base = a")
+    (before,) = backend.weave()
+    backend.edit(alpha="base = b")
+    (after,) = backend.hooks
     assert after is not before
-    assert (made.values("h"), made.values("base")) == (["b/x"], ["b"])
+    assert (backend.values("h"), backend.values("base")) == (["b/x"], ["b"])
 
 
-def test_kept_instance_has_all_new_values_or_none(backend):
+def test_kept_instance_has_all_new_values_or_none(new_backend):
     options = [cfg.StrOpt("h", mutable=True), cfg.IntOpt("h_size", mutable=True)]
-    made = backend(options, alpha="h = a\nh_size = 1")
-    (hook,) = made.weave()
-    made.edit(alpha="h = b\nh_size = big")
-    assert (made.values("h"), made.values("h_size")) == (["a"], [1])
-    # An option that is added now has the value that the others have theirs with.
+    backend = new_backend(options, alpha="h = a\nh_size = 1")
+    (hook,) = backend.weave()
+    backend.edit(alpha="h = b\nh_size = big")
+    assert (backend.values("h"), backend.values("h_size")) == (["a"], [1])
+    # An option that is added now is read from the configuration in effect.
     more = cfg.StrOpt("h_more", default="$h", mutable=True)
     hook.configuration.append_config_values([more])
-    assert made.values("h_more") == ["a"]
-    made.edit(alpha="h = b\nh_size = 2")
-    assert made.hooks == [hook]
-    assert [made.values(name) for name in ("h", "h_size", "h_more")] == [
+    assert backend.values("h_more") == ["a"]
+    backend.edit(alpha="h = b\nh_size = 2")
+    assert backend.hooks == [hook]
+    assert [backend.values(name) for name in ("h", "h_size", "h_more")] == [
         *(["b"], [2], ["b"])
     ]
     where = hook.configuration.origin
     assert (where("h").text, where("h_more")) == ("b", None)
-    # And one that is added later, with those of the last edit.
+    # An option that is added after an edit is read from the edited file.
     hook.configuration.append_config_values([cfg.StrOpt("h_last", default="<$h>")])
-    assert made.values("h_last") == ["<b>"]
+    assert backend.values("h_last") == ["<b>"]
 
 
-def test_ticks_follow_the_file(backend):
-    made = backend(OPTION, alpha="periodic_hooks_ticks = 2")
-    made.weave()
-    assert aspects.weaving(made.woven).periodic_hooks_ticks == 2
-    made.edit(alpha="periodic_hooks_ticks = 3")
-    assert aspects.weaving(made.woven).periodic_hooks_ticks == 3
+def test_periodic_hooks_ticks_changes_on_a_reload(new_backend):
+    backend = new_backend(OPTION, alpha="periodic_hooks_ticks = 2")
+    backend.weave()
+    assert aspects.weaving(backend.woven).periodic_hooks_ticks == 2
+    backend.edit(alpha="periodic_hooks_ticks = 3")
+    assert aspects.weaving(backend.woven).periodic_hooks_ticks == 3
 
 
-def test_kept_instance_forgets_what_was_secret(backend, caplog):
+def test_reload_does_not_log_an_option_that_refers_to_a_secret(new_backend, caplog):
     options = [cfg.StrOpt("h", mutable=True), cfg.StrOpt("h_key", secret=True)]
-    made = backend(options, alpha="h_key = hunter2-Zq9\nh = <$h_key>")
-    (hook,) = made.weave()
+    backend = new_backend(options, alpha="h_key = hunter2-Zq9\nh = <$h_key>")
+    (hook,) = backend.weave()
     assert hook.configuration.options["h"].secret
     with caplog.at_level(logging.DEBUG):
-        made.edit(alpha="h_key = hunter2-Zq9\nh = <$h_key> b")
-    assert made.hooks == [hook]
+        backend.edit(alpha="h_key = hunter2-Zq9\nh = <$h_key> b")
+    assert backend.hooks == [hook]
     assert hook.configuration.options["h"].secret
     assert "-Zq9" not in caplog.text
 
 
-def test_reload_reports_errors_in_one_line_each(backend, caplog):
-    made = backend([OPTION, cfg.IntOpt("h_size")])
-    made.weave()
+def test_reload_logs_each_error_in_one_line(new_backend, caplog):
+    backend = new_backend([OPTION, cfg.IntOpt("h_size")])
+    backend.weave()
     with caplog.at_level(logging.ERROR):
-        made.edit(alpha="h_size = a\n  b\nhook_enforcement = no")
+        backend.edit(alpha="h_size = a\n  b\nhook_enforcement = no")
     assert [r.getMessage().partition(": ")[2] for r in caplog.records] == [
         "[alpha] hook_enforcement = no: Valid values are [deny, warn], but found 'no'",
         "[alpha] h_size = a b: invalid literal for int() with base 10: 'a\\nb'",
     ]
 
 
-def test_driver_without_hooks_follows_no_file(backend):
-    made = backend(alpha="")
-    section = aspects.BackendSection(made.conf, "alpha")
+def test_driver_without_hooks_ignores_a_reload(new_backend):
+    backend = new_backend(alpha="")
+    section = aspects.BackendSection(backend.conf, "alpha")
     driver = object()
     assert aspects.weave_from_config(driver, section, "node1@alpha") is driver
-    made.edit(alpha="periodic_hooks_ticks = wrong")
+    backend.edit(alpha="periodic_hooks_ticks = wrong")

@@ -14,16 +14,16 @@ STATE = cfg.StrOpt("state_path", default="/var/lib/manila")
 
 
 def path(default: Any = "$h_base/log") -> list[cfg.Opt]:
-    """Return an option that refers to another one, which is declared after it."""
+    """Return an option that refers to another option, which is declared after it."""
     return [cfg.StrOpt("h_log", default=default), cfg.StrOpt("h_base", default="/a")]
 
 
-def test_default_refers_to_an_option_of_the_service(backend):
-    made = backend(cfg.StrOpt("h_log", default="$state_path/h.log"))
-    made.conf.register_opt(STATE)
-    made.weave()
-    assert made.values("h_log") == ["/var/lib/manila/h.log"]
-    assert made.conf.alpha.h_log == "/var/lib/manila/h.log"
+def test_default_refers_to_an_option_of_the_service(new_backend):
+    backend = new_backend(cfg.StrOpt("h_log", default="$state_path/h.log"))
+    backend.conf.register_opt(STATE)
+    backend.weave()
+    assert backend.values("h_log") == ["/var/lib/manila/h.log"]
+    assert backend.conf.alpha.h_log == "/var/lib/manila/h.log"
 
 
 @pytest.mark.parametrize(
@@ -34,41 +34,43 @@ def test_default_refers_to_an_option_of_the_service(backend):
         ("[DEFAULT]\nh_base = /d", "", "/d/log"),
         ("[DEFAULT]\nh_base = /d", "h_base = /b", "/b/log"),
         ("[alpha:ops]\nh_base = /c", "h_base = /b", "/c/log"),
-        # Wherever the value itself is.
+        # The section of the referring value does not matter.
         ("[alpha:ops]\nh_base = /c", "h_log = ${h_base}.x", "/c.x"),
         ("[DEFAULT]\nh_log = $h_base/x\n[alpha:ops]\nh_base = /c", "", "/c/x"),
         ("[alpha:ops]\nh_log = $h_base/x", "h_base = /b", "/b/x"),
-        # Of one section alone.
+        # $section.name refers to one section alone.
         ("[alpha:ops]\nh_base = $alpha.h_base/ops", "h_base = /b", "/b/ops/log"),
         ("[alpha:ops]\nh_base = $alpha.h_base/ops\n[DEFAULT]\nh_base = /d", "", None),
     ],
 )
-def test_own_option_has_the_value_that_the_hook_gets(backend, sections, alpha, value):
-    made = backend(path(), sections=sections, alpha=alpha)
-    made.weave()
-    # oslo.config has the default of [alpha] there, not the value of [DEFAULT].
-    assert made.values("h_log") == [value or "/a/ops/log"]
+def test_reference_to_an_option_of_the_hook_has_the_value_that_the_hook_gets(
+    new_backend, sections, alpha, value
+):
+    backend = new_backend(path(), sections=sections, alpha=alpha)
+    backend.weave()
+    # $alpha.h_base is the default if [alpha] does not set it, even if [DEFAULT] does.
+    assert backend.values("h_log") == [value or "/a/ops/log"]
 
 
-def test_option_of_the_service_is_that_of_the_backend(backend):
-    made = backend(
+def test_option_of_the_service_is_read_from_the_backend_section_first(new_backend):
+    backend = new_backend(
         path("$pool, $zone"),
         sections="[DEFAULT]\npool = p0\nzone = z0",
         alpha="pool = p1",
     )
     for group in (None, "alpha"):
-        made.conf.register_opt(cfg.StrOpt("pool", default="p"), group=group)
-    made.conf.register_opt(cfg.StrOpt("zone"))
-    made.weave()
-    assert made.values("h_log") == ["p1, z0"]
-    assert made.conf.alpha.h_log == "p1, z0"
+        backend.conf.register_opt(cfg.StrOpt("pool", default="p"), group=group)
+    backend.conf.register_opt(cfg.StrOpt("zone"))
+    backend.weave()
+    assert backend.values("h_log") == ["p1, z0"]
+    assert backend.conf.alpha.h_log == "p1, z0"
 
 
-def test_option_of_another_section_of_the_service(backend):
-    made = backend(path("$database.url"), sections="[database]\nurl = here")
-    made.conf.register_opt(cfg.StrOpt("url"), group="database")
-    made.weave()
-    assert made.values("h_log") == ["here"]
+def test_option_of_another_section_can_be_referred_to(new_backend):
+    backend = new_backend(path("$database.url"), sections="[database]\nurl = here")
+    backend.conf.register_opt(cfg.StrOpt("url"), group="database")
+    backend.weave()
+    assert backend.values("h_log") == ["here"]
 
 
 @pytest.mark.parametrize(
@@ -83,11 +85,11 @@ def test_option_of_another_section_of_the_service(backend):
         ("$h_none", ""),
     ],
 )
-def test_escapes_are_those_of_oslo_config(backend, text, value):
+def test_escapes_are_those_of_oslo_config(new_backend, text, value):
     options = [*path(), cfg.StrOpt("h_none")]
-    made = backend(options, alpha=f"h_log = {text}")
-    made.weave()
-    assert made.values("h_log") == [value] == [made.conf.alpha.h_log]
+    backend = new_backend(options, alpha=f"h_log = {text}")
+    backend.weave()
+    assert backend.values("h_log") == [value] == [backend.conf.alpha.h_log]
 
 
 @pytest.mark.parametrize(
@@ -104,14 +106,16 @@ def test_escapes_are_those_of_oslo_config(backend, text, value):
         (cfg.BoolOpt("h"), "h = $h_size", None),
     ],
 )
-def test_any_kind_of_option_can_refer_to_another(backend, option, line, value):
-    made = backend([option, *path(), cfg.IntOpt("h_size", default=4)], alpha=line)
+def test_any_kind_of_option_can_refer_to_another(new_backend, option, line, value):
+    backend = new_backend(
+        [option, *path(), cfg.IntOpt("h_size", default=4)], alpha=line
+    )
     if value is None:
-        (problem,) = made.problems()
+        (problem,) = backend.problems()
         assert problem == ("alpha", "h", "$h_size", "Unexpected boolean value '4'", "")
         return
-    made.weave()
-    assert made.values("h") == [value] == [made.conf.alpha.h]
+    backend.weave()
+    assert backend.values("h") == [value] == [backend.conf.alpha.h]
 
 
 @pytest.mark.parametrize(
@@ -127,86 +131,88 @@ def test_any_kind_of_option_can_refer_to_another(backend, option, line, value):
         ("", "h_log = $broken", "alpha", "$broken", "broken: invalid literal for int"),
     ],
 )
-def test_reference_that_leads_nowhere(backend, sections, line, section, text, cause):
-    made = backend(path(), sections=sections, alpha=line)
-    made.conf.register_opt(cfg.StrOpt("looping", default="$looping"))
-    made.conf.register_opt(cfg.IntOpt("broken", default="$state_path"))
-    made.conf.register_opt(STATE)
-    (problem,) = made.problems()
+def test_invalid_reference_is_reported(
+    new_backend, sections, line, section, text, cause
+):
+    backend = new_backend(path(), sections=sections, alpha=line)
+    backend.conf.register_opt(cfg.StrOpt("looping", default="$looping"))
+    backend.conf.register_opt(cfg.IntOpt("broken", default="$state_path"))
+    backend.conf.register_opt(STATE)
+    (problem,) = backend.problems()
     assert problem[:3] == (section, "h_log", text)
     assert problem.cause.startswith(cause) or cause in problem.cause
 
 
-def test_two_options_that_refer_to_each_other_are_both_reported(backend):
-    made = backend(path(), sections="[alpha:ops]\nh_base = $h_log", alpha="")
-    assert [str(problem) for problem in made.problems()] == [
+def test_two_options_that_refer_to_each_other_are_both_reported(new_backend):
+    backend = new_backend(path(), sections="[alpha:ops]\nh_base = $h_log", alpha="")
+    assert [str(problem) for problem in backend.problems()] == [
         "[alpha] h_log = $h_base/log: circular reference (the default)",
         "[alpha:ops] h_base = $h_log: circular reference",
     ]
 
 
-def test_default_that_leads_nowhere_is_a_problem_of_the_backend(backend):
-    made = backend(cfg.StrOpt("h_log", default="$none/h.log"))
-    assert [str(problem) for problem in made.problems()] == [
+def test_invalid_reference_in_a_default_is_reported_for_the_backend(new_backend):
+    backend = new_backend(cfg.StrOpt("h_log", default="$none/h.log"))
+    assert [str(problem) for problem in backend.problems()] == [
         "[alpha] h_log = $none/h.log: no such option none in group [DEFAULT] "
         "(the default)"
     ]
-    # Where it is set, the default is not read.
-    made.file.mutate(made.text(alpha="h_log = /h.log"))
-    made.weave()
-    assert made.values("h_log") == ["/h.log"]
+    # The default of an option that is set is not read.
+    backend.file.mutate(backend.text(alpha="h_log = /h.log"))
+    backend.weave()
+    assert backend.values("h_log") == ["/h.log"]
 
 
-def test_constructor_that_uses_such_a_default_is_no_second_problem(backend):
-    made = backend(cfg.StrOpt("h_log", default="$none/h.log"))
-    (cls,) = made.classes
+def test_constructor_that_uses_an_invalid_default_adds_no_second_problem(new_backend):
+    backend = new_backend(cfg.StrOpt("h_log", default="$none/h.log"))
+    (cls,) = backend.classes
 
     def __init__(hook: Any, configuration: Any, host: str | None) -> None:
         super(cls, hook).__init__(configuration, host)
         hook.directory = hook.get_config_option("h_log").rpartition("/")[0]
 
     cls.__init__ = __init__
-    assert [problem.option for problem in made.problems()] == ["h_log"]
+    assert [problem.option for problem in backend.problems()] == ["h_log"]
 
 
-def test_default_that_leads_nowhere_in_a_section_that_is_default(backend):
-    made = backend(cfg.StrOpt("h_log", default="$none"))
-    made.file.mutate(made.text().replace("[alpha]", "[DEFAULT]"))
-    section = aspects.BackendSection(made.conf, None)
+def test_invalid_reference_in_a_default_is_reported_for_section_default(new_backend):
+    backend = new_backend(cfg.StrOpt("h_log", default="$none"))
+    backend.file.mutate(backend.text().replace("[alpha]", "[DEFAULT]"))
+    section = aspects.BackendSection(backend.conf, None)
     with pytest.raises(aspects.HookConfigError, match=r"^\[DEFAULT\] h_log = \$none: "):
         aspects.weave_from_config(object(), section, "node1")
 
 
-def test_error_names_the_option_that_is_referred_to(backend):
+def test_error_names_the_referenced_option(new_backend):
     options = [cfg.StrOpt("h_log"), cfg.IntOpt("h_size")]
-    made = backend(options, alpha="h_log = x$h_size\nh_size = big")
-    assert [str(problem) for problem in made.problems()] == [
+    backend = new_backend(options, alpha="h_log = x$h_size\nh_size = big")
+    assert [str(problem) for problem in backend.problems()] == [
         "[alpha] h_log = x$h_size: h_size: invalid literal for int() with base 10: "
         "'big'",
         "[alpha] h_size = big: invalid literal for int() with base 10: 'big'",
     ]
 
 
-def test_chain_of_references_is_followed_to_its_end(backend):
+def test_each_option_in_a_chain_of_invalid_references_is_reported_once(new_backend):
     names = [f"h_{number}" for number in range(30)]
     options = [
         cfg.StrOpt(name, default=f"${following}$none")
         for name, following in zip(names, [*names[1:], "none"])
     ]
-    (problem, *others) = backend(options).problems()
+    (problem, *others) = new_backend(options).problems()
     assert len(others) == len(names) - 1
-    # Each once: not each way to it, of which there are two to the 30.
+    # The look-up stops at the first error: there are 2 ** 30 paths of references.
     assert problem.cause.startswith("h_1: h_2: h_3: ")
 
 
-def test_switches_can_refer_to_the_hooks_own_options(backend):
-    made = backend(
+def test_switches_can_refer_to_options_of_the_hook(new_backend):
+    backend = new_backend(
         cfg.BoolOpt("h_active", default=True),
         alpha="enable_pre_hooks = $h_active\nhook_operations = $h_which",
         sections="[DEFAULT]\nh_which = create_*",
     )
-    made.conf.register_opt(cfg.StrOpt("h_which"))
-    (hook,) = made.weave()
+    backend.conf.register_opt(cfg.StrOpt("h_which"))
+    (hook,) = backend.weave()
     assert hook.pre_hooks_enabled is True
     assert hook.hook_operations == ["create_*"]
 
@@ -221,17 +227,19 @@ def test_switches_can_refer_to_the_hooks_own_options(backend):
         ("pool = 2", "", 2),
         ("", "[DEFAULT]\npool = 3", 3),
         ("pool = 2", "[DEFAULT]\npool = 3", 2),
-        # That of [DEFAULT] cannot be read, and [alpha] has its default.
+        # The value of [DEFAULT] is not valid, so the default of [alpha] applies.
         ("", "[DEFAULT]\npool = deep", 1),
         ("", "[DEFAULT]\npool = $pool", 1),
     ],
 )
-def test_option_of_the_service_that_a_hook_reads(backend, alpha, sections, value):
-    made = backend(path(), alpha=alpha, sections=sections)
-    made.conf.register_opt(cfg.IntOpt("pool", default=1), group="alpha")
-    made.conf.register_opt(cfg.IntOpt("pool", default=0))
-    made.conf.register_opt(cfg.StrOpt("zone", default="z"))
-    made.weave()
-    assert made.values("pool") == [value]
-    assert made.values("zone") == ["z"]
-    assert made.values("nobody_has_this") == [None]
+def test_undeclared_option_has_the_value_of_the_service(
+    new_backend, alpha, sections, value
+):
+    backend = new_backend(path(), alpha=alpha, sections=sections)
+    backend.conf.register_opt(cfg.IntOpt("pool", default=1), group="alpha")
+    backend.conf.register_opt(cfg.IntOpt("pool", default=0))
+    backend.conf.register_opt(cfg.StrOpt("zone", default="z"))
+    backend.weave()
+    assert backend.values("pool") == [value]
+    assert backend.values("zone") == ["z"]
+    assert backend.values("unknown_option") == [None]

@@ -1,65 +1,75 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Options whose names somebody else has registered too."""
+"""Options that Manila registers under the same names."""
 
 import pytest
 from oslo_config import cfg
 
-from .common import FIXTURES, RECORDER, UPSTREAM, _in, acted, hooks_in, woven_in
+from .common import (
+    FIXTURES,
+    RECORDER,
+    UPSTREAM,
+    hooks_in,
+    methods_run,
+    text_with,
+    woven_in,
+)
 
-THEIRS = [
-    cfg.BoolOpt("enable_pre_hooks", default=False, help="Theirs."),
-    cfg.BoolOpt("enable_post_hooks", default=False, help="Theirs."),
-    cfg.BoolOpt("enable_periodic_hooks", default=False, help="Theirs."),
-    cfg.BoolOpt("suppress_pre_hooks_errors", default=False, help="Theirs."),
-    cfg.BoolOpt("suppress_post_hooks_errors", default=False, help="Theirs."),
-    cfg.FloatOpt("periodic_hooks_interval", default=300.0, help="Theirs."),
-    cfg.ListOpt("hook_drivers", default=[], help="Theirs."),
+MANILA_OPTIONS = [
+    cfg.BoolOpt("enable_pre_hooks", default=False, help="Of Manila."),
+    cfg.BoolOpt("enable_post_hooks", default=False, help="Of Manila."),
+    cfg.BoolOpt("enable_periodic_hooks", default=False, help="Of Manila."),
+    cfg.BoolOpt("suppress_pre_hooks_errors", default=False, help="Of Manila."),
+    cfg.BoolOpt("suppress_post_hooks_errors", default=False, help="Of Manila."),
+    cfg.FloatOpt("periodic_hooks_interval", default=300.0, help="Of Manila."),
+    cfg.ListOpt("hook_drivers", default=[], help="Of Manila."),
 ]
 
 
 @pytest.mark.parametrize("what", [RECORDER, UPSTREAM])
 @pytest.mark.parametrize("group", [None, "alpha", "alpha:a"])
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_somebody_elses_options_of_these_names(configured, what, group, when):
+def test_switches_work_beside_options_of_manila(configured, what, group, when):
     section = group or "DEFAULT"
-    file = configured(_in(section, what, "enable_pre_hooks = True\n"))
+    file = configured(text_with(section, what, "enable_pre_hooks = True\n"))
     if when == "before":
-        file.conf.register_opts(THEIRS, group=group)
+        file.conf.register_opts(MANILA_OPTIONS, group=group)
     woven = woven_in(file)
     if when == "after":
-        file.conf.register_opts(THEIRS, group=group)
-    assert acted(woven) == [["pre"]]
-    # A second backend's hooks come upon the options of the first.
-    assert acted(woven_in(file)) == [["pre"]]
+        file.conf.register_opts(MANILA_OPTIONS, group=group)
+    assert methods_run(woven) == [["pre"]]
+    # The options of the first backend are registered when the second one is woven.
+    assert methods_run(woven_in(file)) == [["pre"]]
 
 
 @pytest.mark.parametrize("what", [RECORDER, UPSTREAM])
 @pytest.mark.parametrize("group", [None, "alpha", "alpha:a"])
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_switches_follow_despite_somebody_elses_options(configured, what, group, when):
+def test_switches_change_on_a_reload_beside_options_of_manila(
+    configured, what, group, when
+):
     section = group or "DEFAULT"
-    file = configured(_in(section, what, "enable_pre_hooks = True\n"))
+    file = configured(text_with(section, what, "enable_pre_hooks = True\n"))
     if when == "before":
-        file.conf.register_opts(THEIRS, group=group)
+        file.conf.register_opts(MANILA_OPTIONS, group=group)
     woven = woven_in(file)
     if when == "after":
-        file.conf.register_opts(THEIRS, group=group)
-    assert acted(woven) == [["pre"]]
-    file.mutate(_in(section, what, "enable_post_hooks = True\n"))
-    assert acted(woven) == [["post"]]
+        file.conf.register_opts(MANILA_OPTIONS, group=group)
+    assert methods_run(woven) == [["pre"]]
+    file.mutate(text_with(section, what, "enable_post_hooks = True\n"))
+    assert methods_run(woven) == [["post"]]
 
 
-def test_somebody_elses_options_are_read_by_them_as_ever(configured):
+def test_manila_still_reads_its_own_options(configured):
     file = configured(
         f"[DEFAULT]\nenable_pre_hooks = True\n[alpha]\nhook_drivers = {RECORDER}\n"
     )
-    file.conf.register_opts(THEIRS)
+    file.conf.register_opts(MANILA_OPTIONS)
     woven_in(file)
     assert file.conf.enable_pre_hooks is True
     assert file.conf.periodic_hooks_interval == 300.0
 
 
-def test_two_hooks_with_unequal_options_of_one_name(configured):
+def test_two_hooks_can_have_unequal_options_of_one_name(configured):
     file = configured(
         f"""
         [alpha]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sections of Manila's and Cinder's own, which are always of the global ``CONF``."""
+"""Manila's and Cinder's configuration objects, which read the global ``CONF``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.entries.recording import Driver
 
 
 class Configuration:
-    """As Manila's own of this name."""
+    """A copy of Manila's ``Configuration``."""
 
     def __init__(self, group: str) -> None:
         self.config_group = group
@@ -33,29 +33,31 @@ class Configuration:
 
 
 @pytest.fixture
-def manilas(backend, monkeypatch):
+def under_manila(new_backend, monkeypatch):
+    """Return a function that weaves the hooks of a backend as under Manila."""
+
     def weave(*options, **of_file):
-        made = backend(*options, **of_file)
-        monkeypatch.setattr(cfg, "CONF", made.conf)
-        # As Manila has registered them by then.
-        made.conf.register_opt(cfg.StrOpt("share_backend_name"), group="alpha")
-        made.conf.register_opt(cfg.BoolOpt("enable_pre_hooks", default=False))
-        made.conf.register_opt(cfg.StrOpt("h"), group="beta")
+        backend = new_backend(*options, **of_file)
+        monkeypatch.setattr(cfg, "CONF", backend.conf)
+        # Manila registers its options before it creates the driver.
+        backend.conf.register_opt(cfg.StrOpt("share_backend_name"), group="alpha")
+        backend.conf.register_opt(cfg.BoolOpt("enable_pre_hooks", default=False))
+        backend.conf.register_opt(cfg.StrOpt("h"), group="beta")
         section = Configuration("alpha")
-        made.woven = aspects.weave_from_config(Driver(), section, "node1@alpha")
-        return made
+        backend.woven = aspects.weave_from_config(Driver(), section, "node1@alpha")
+        return backend
 
     return weave
 
 
-def test_manila_is_left_with_its_own_options(manilas):
-    made = manilas(cfg.StrOpt("h_url", default="x"), alpha="h_url = y")
-    assert made.values("h_url") == ["y"]
+def test_options_of_hooks_are_not_registered_with_manila(under_manila):
+    backend = under_manila(cfg.StrOpt("h_url", default="x"), alpha="h_url = y")
+    assert backend.values("h_url") == ["y"]
     at_start = {"hook_methods", "periodic_hooks_interval"}
-    assert set(made.conf.alpha) == {"share_backend_name", *at_start}
-    assert set(made.conf["alpha:ops"]) == {"periodic_hooks_interval"}
-    # Its drivers can have an option of that name.
-    made.conf.register_opt(cfg.IntOpt("h_url", default=1), group="alpha")
+    assert set(backend.conf.alpha) == {"share_backend_name", *at_start}
+    assert set(backend.conf["alpha:ops"]) == {"periodic_hooks_interval"}
+    # A driver can register an option of the same name.
+    backend.conf.register_opt(cfg.IntOpt("h_url", default=1), group="alpha")
 
 
 @pytest.mark.parametrize(
@@ -66,53 +68,53 @@ def test_manila_is_left_with_its_own_options(manilas):
         {"sections": "[alpha:ops]\nh = $alpha.share_backend_name\n[alpha:day]\nh = x"},
     ],
 )
-def test_what_a_hook_reads_is_not_in_the_way_of_manilas_log(manilas, caplog, of_file):
+def test_manila_can_log_its_options_whatever_hooks_read(under_manila, caplog, of_file):
     of_file["alpha"] = of_file.get("alpha", "") + "\nshare_backend_name = 7"
-    made = manilas(cfg.IntOpt("h"), cfg.StrOpt("h"), **of_file)
-    assert made.values("h")[0] in (5, 7)
-    made.edit(**of_file | {"alpha": "hook_dispatch = off"})
+    backend = under_manila(cfg.IntOpt("h"), cfg.StrOpt("h"), **of_file)
+    assert backend.values("h")[0] in (5, 7)
+    backend.edit(**of_file | {"alpha": "hook_dispatch = off"})
     with caplog.at_level(logging.DEBUG):
-        made.conf.log_opt_values(logging.getLogger("manila"), logging.DEBUG)
+        backend.conf.log_opt_values(logging.getLogger("manila"), logging.DEBUG)
     assert "alpha.share_backend_name" in caplog.text
 
 
-def test_switch_in_default_is_followed_without_a_warning(manilas, caplog):
-    made = manilas(cfg.StrOpt("h"))
+def test_switch_in_default_is_reloaded_without_a_warning(under_manila, caplog):
+    backend = under_manila(cfg.StrOpt("h"))
     with caplog.at_level(logging.WARNING):
-        made.edit(sections="[DEFAULT]\nenable_pre_hooks = True")
-    assert made.hooks[0].pre_hooks_enabled is True
+        backend.edit(sections="[DEFAULT]\nenable_pre_hooks = True")
+    assert backend.hooks[0].pre_hooks_enabled is True
     assert caplog.text == ""
 
 
-def test_change_that_waits_for_a_restart_is_a_warning(manilas, caplog):
-    made = manilas(cfg.StrOpt("h"))
+def test_change_that_needs_a_restart_is_logged_as_a_warning(under_manila, caplog):
+    backend = under_manila(cfg.StrOpt("h"))
     with caplog.at_level(logging.DEBUG):
-        made.edit(alpha="hook_methods = $none\nh = y")
-        made.conf.log_opt_values(logging.getLogger("manila"), logging.DEBUG)
+        backend.edit(alpha="hook_methods = $none\nh = y")
+        backend.conf.log_opt_values(logging.getLogger("manila"), logging.DEBUG)
     (warning,) = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
     assert warning == "Ignoring change to immutable option alpha.hook_methods"
-    assert made.values("h") == ["y"]
+    assert backend.values("h") == ["y"]
 
 
-def test_reference_to_an_option_of_manila(manilas):
-    made = manilas(
+def test_option_of_a_hook_can_refer_to_an_option_of_manila(under_manila):
+    backend = under_manila(
         cfg.StrOpt("h", default="$share_backend_name/$hook_dispatch"),
         alpha="share_backend_name = lvm",
     )
-    assert made.values("h") == ["lvm/inline"]
+    assert backend.values("h") == ["lvm/inline"]
 
 
 @pytest.mark.parametrize(
     ("text", "value"),
     [
-        # The hook's own option, which is registered nowhere.
+        # An option of the hook, which is not registered with Manila.
         ("$alpha.h/ops", "x/ops"),
         ("${DEFAULT.h}/ops", "y/ops"),
-        # Another backend's, of the same name.
+        # An option of another backend with the same name.
         ("$beta.h/ops", "z/ops"),
     ],
 )
-def test_reference_to_the_option_of_one_section(manilas, text, value):
+def test_option_can_refer_to_an_option_of_one_section(under_manila, text, value):
     sections = f"[DEFAULT]\nh = y\n[beta]\nh = z\n[alpha:ops]\nh = {text}"
-    made = manilas(cfg.StrOpt("h"), alpha="h = x", sections=sections)
-    assert made.values("h") == [value]
+    backend = under_manila(cfg.StrOpt("h"), alpha="h = x", sections=sections)
+    assert backend.values("h") == [value]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What several tests of the dispatch use."""
+"""Helpers shared by the tests of the dispatch."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ KINDS = [Recorder, PlainRecorder, UpstreamRecorder]
 def deferred(
     hook: Any, size: int = 1000, timeout: float = 1.0, drain: float = 10.0
 ) -> Any:
-    """Give a hook a dispatcher, as ``hook_dispatch = background`` does."""
+    """Set the dispatcher that ``hook_dispatch = background`` sets."""
     name = f"{hook.instance_name} of alpha"
     hook.dispatcher = aspects.Background(name, size, timeout, drain)
     return hook
 
 
 def held(gate: threading.Event, *more: Any, **options: Any) -> Any:
-    """Return a hook whose post action waits at a gate."""
+    """Return a hook whose post method waits at a gate."""
     enabled = options.pop("enabled", ["post"])
     answers = {key: options.pop(key) for key in ("error", "pre") if key in options}
     hook = Recorder(

@@ -18,7 +18,7 @@ def way(request: pytest.FixtureRequest) -> Way:
 
 @pytest.fixture
 def gate() -> Iterator[threading.Event]:
-    """What an action waits at; it is open at the end."""
+    """Return a gate that methods wait at; it opens at the end of the test."""
     event = threading.Event()
     yield event
     event.set()

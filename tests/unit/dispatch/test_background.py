@@ -13,27 +13,27 @@ import pytest
 import aspects
 from tests.support.drivers import Driver
 from tests.support.hooks import (
+    HookCall,
     Recorder,
-    Seen,
     UpstreamRecorder,
-    actions_of,
+    methods_of,
 )
 from tests.support.wait import wait_for
 from tests.support.ways import Way
 
 from .common import CONTEXT, KINDS, deferred, fails, held
 
-# A queue that nobody empties is to be seen soon.
+# Detects a queue that is never drained.
 pytestmark = pytest.mark.timeout(60)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_pre_actions_are_in_the_callers_thread_and_endings_in_another(
+def test_pre_methods_run_in_the_callers_thread_and_completions_in_another(
     way: Way, kind: Any
 ) -> None:
     threads: list[tuple[str, Any]] = []
 
-    def note(seen: Seen) -> None:
+    def note(seen: HookCall) -> None:
         threads.append((seen.kind, threading.current_thread()))
 
     answers = {"pre": note, "post": note, "error": note}
@@ -42,18 +42,20 @@ def test_pre_actions_are_in_the_callers_thread_and_endings_in_another(
     with pytest.raises(RuntimeError):
         way.call(way.driver([hook], fails), CONTEXT, "share")
     hook.dispatcher.stop()
-    endings = ["post"] if kind is UpstreamRecorder else ["post", "error"]
-    assert sorted(action for action, _ in threads) == sorted(["pre", "pre", *endings])
+    completions = ["post"] if kind is UpstreamRecorder else ["post", "error"]
+    assert sorted(method for method, _ in threads) == sorted(
+        ["pre", "pre", *completions]
+    )
     here = threading.current_thread()
-    assert {each for action, each in threads if action == "pre"} == {here}
-    (there,) = {each for action, each in threads if action != "pre"}
+    assert {thread for kind, thread in threads if kind == "pre"} == {here}
+    (there,) = {thread for kind, thread in threads if kind != "pre"}
     assert there is not here
 
 
-def test_actions_are_done_one_after_the_other_as_they_came(way: Way) -> None:
+def test_deferred_methods_run_one_after_the_other_in_order(way: Way) -> None:
     running: list[int] = []
 
-    def alone(seen: Seen) -> None:
+    def alone(seen: HookCall) -> None:
         running.append(1)
         time.sleep(0.0005)
         assert len(running) == 1
@@ -81,10 +83,10 @@ def test_the_caller_does_not_wait(way: Way, gate: threading.Event) -> None:
     assert len(hook.trace) <= 1
     gate.set()
     hook.dispatcher.stop()
-    assert actions_of(hook.trace) == ["slow.post", "slow.error"]
+    assert methods_of(hook.trace) == ["slow.post", "slow.error"]
 
 
-def test_an_ending_gets_what_it_would_get_inline(way: Way) -> None:
+def test_a_deferred_completion_gets_the_same_arguments_as_inline(way: Way) -> None:
     inline = Recorder("inline", pre="data")
     there = deferred(Recorder("there", pre="data"))
     outcomes: list[Any] = ["result", RuntimeError("no such pool")]
@@ -105,26 +107,26 @@ def test_an_ending_gets_what_it_would_get_inline(way: Way) -> None:
     ]
 
 
-def test_a_slow_hook_does_not_hinder_another(gate: threading.Event) -> None:
+def test_a_slow_hook_does_not_delay_another(gate: threading.Event) -> None:
     slow, quick = held(gate), deferred(Recorder("quick", enabled=["post"]))
     driver = aspects.weave(Driver(), [slow, quick])
     for number in range(5):
         driver.create_share(CONTEXT, number)
-    wait_for(lambda: len(quick.trace) == 5, "the other hook's actions")
+    wait_for(lambda: len(quick.trace) == 5, "the other hook's methods")
     assert len(slow.trace) == 1
 
 
-def test_a_veto_is_still_the_callers(way: Way) -> None:
+def test_a_veto_still_reaches_the_caller(way: Way) -> None:
     hook = deferred(Recorder("hook", pre=aspects.Veto("no")))
     before = deferred(Recorder("before"))
     with pytest.raises(aspects.Veto):
         way.call(way.driver([before, hook]), CONTEXT, "share")
     before.dispatcher.stop()
-    assert actions_of(before.trace) == ["before.pre", "before.error"]
+    assert methods_of(before.trace) == ["before.pre", "before.error"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_periodic_actions_are_in_the_background_too(
+def test_periodic_methods_run_in_the_background_too(
     kind: Any, gate: threading.Event
 ) -> None:
     hook = deferred(
@@ -142,14 +144,14 @@ def test_periodic_actions_are_in_the_background_too(
 
 
 @pytest.mark.parametrize("kinds", [(), ("periodic",), ("post",), ("error", "periodic")])
-def test_a_class_says_which_actions_are_deferred(kinds: tuple[str, ...]) -> None:
+def test_a_class_chooses_the_deferred_methods(kinds: tuple[str, ...]) -> None:
     class Choosy(Recorder):
-        deferred_actions = kinds
+        deferred_methods = kinds
 
     here = threading.current_thread()
     inline: list[str] = []
 
-    def note(seen: Seen) -> None:
+    def note(seen: HookCall) -> None:
         if threading.current_thread() is here:
             inline.append(seen.kind)
 
@@ -168,7 +170,7 @@ def test_a_class_says_which_actions_are_deferred(kinds: tuple[str, ...]) -> None
 WHO: contextvars.ContextVar[str] = contextvars.ContextVar("who")
 
 
-def test_an_action_has_the_context_variables_of_its_caller() -> None:
+def test_a_deferred_method_has_the_context_variables_of_its_caller() -> None:
     seen: list[str] = []
     hook = deferred(
         Recorder("hook", enabled=["post"], post=lambda _: seen.append(WHO.get("?")))
@@ -186,7 +188,7 @@ def test_an_action_has_the_context_variables_of_its_caller() -> None:
     assert seen == ["ann", "bob", "?"]
 
 
-def test_calls_of_many_threads_keep_the_order_of_each() -> None:
+def test_calls_of_many_threads_keep_the_order_within_each_thread() -> None:
     hook = deferred(Recorder("hook", enabled=["post"]), size=7, timeout=30)
     driver = aspects.weave(Driver(), [hook])
     together = threading.Barrier(8)
@@ -205,5 +207,5 @@ def test_calls_of_many_threads_keep_the_order_of_each() -> None:
     done = [seen.args[0] for seen in hook.trace]
     assert len(done) == 8 * 40
     for name in range(8):
-        assert [n for each, n in done if each == name] == list(range(40))
+        assert [n for thread, n in done if thread == name] == list(range(40))
     assert hook.dispatcher.dropped == 0

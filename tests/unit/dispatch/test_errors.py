@@ -14,23 +14,23 @@ import aspects
 from tests.support.drivers import Driver
 from tests.support.hooks import (
     NOT_SUPPRESSED,
+    HookCall,
     PlainRecorder,
     Recorder,
-    Seen,
 )
 from tests.support.ways import Way
 
 from .common import CONTEXT, KINDS, deferred, fails
 
-# A queue that nobody empties is to be seen soon.
+# Detects a queue that is never drained.
 pytestmark = pytest.mark.timeout(60)
 
 
-def secrets_in(action: str) -> Callable[[Seen], None]:
-    """Return an action that fails, and repeats what it knows in its error."""
+def secrets_in(method: str) -> Callable[[HookCall], None]:
+    """Return a method that fails, with secrets of the call in its error."""
 
-    def answer(seen: Seen) -> None:
-        raise OSError(f"tried t0ken-Zq9 and k3y-Zq9 and p4ss-Zq9, {action}")
+    def answer(seen: HookCall) -> None:
+        raise OSError(f"tried t0ken-Zq9 and k3y-Zq9 and p4ss-Zq9, {method}")
 
     return answer
 
@@ -44,41 +44,41 @@ class Guarded(Driver):
 
 @pytest.mark.parametrize("by", ["position", "keyword"])
 @pytest.mark.parametrize(
-    ("kind", "action"),
+    ("kind", "method"),
     [
         *((kind, "post") for kind in KINDS),
-        # Upstream's hooks have no error action.
+        # Upstream's hooks have no error method.
         (Recorder, "error"),
         (PlainRecorder, "error"),
     ],
 )
-def test_an_error_is_logged_without_secrets_and_is_not_the_callers(
-    by: str, kind: Any, action: str, caplog: pytest.LogCaptureFixture
+def test_a_background_error_is_logged_without_secrets_and_does_not_reach_the_caller(
+    by: str, kind: Any, method: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    answers: Any = {action: secrets_in(action)}
+    answers: Any = {method: secrets_in(method)}
     hook = deferred(kind("quota of ops", enabled=["post"], **answers))
-    body = fails if action == "error" else None
+    body = fails if method == "error" else None
     driver = aspects.weave(
         Guarded(body), [hook], "alpha", "node1", hook_methods=["set_secrets"]
     )
-    given = {"share": 1, "rule": {"access_key": "k3y-Zq9"}, "new_password": "p4ss-Zq9"}
+    named = {"share": 1, "rule": {"access_key": "k3y-Zq9"}, "new_password": "p4ss-Zq9"}
     try:
         if by == "position":
-            driver.set_secrets(CONTEXT, *given.values())
+            driver.set_secrets(CONTEXT, *named.values())
         else:
-            driver.set_secrets(CONTEXT, **given)
+            driver.set_secrets(CONTEXT, **named)
     except RuntimeError:
-        assert action == "error"
+        assert method == "error"
     hook.dispatcher.stop()
     (record,) = [r for r in caplog.records if r.name.startswith("aspects")]
     assert record.levelno >= logging.WARNING
     message = record.getMessage()
-    for part in ("quota of ops", "alpha", "set_secrets", action, "OSError", "tried"):
+    for part in ("quota of ops", "alpha", "set_secrets", method, "OSError", "tried"):
         assert part in message
     assert "Zq9" not in message
 
 
-def test_an_error_of_a_periodic_action_is_logged_without_the_token(
+def test_an_error_of_a_periodic_method_is_logged_without_the_token(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     hook = deferred(
@@ -92,12 +92,12 @@ def test_an_error_of_a_periodic_action_is_logged_without_the_token(
 
 
 @pytest.mark.parametrize("kind", [ValueError, *NOT_SUPPRESSED])
-def test_nothing_that_is_raised_ends_the_thread(
+def test_no_exception_ends_the_background_thread(
     kind: type[BaseException], caplog: pytest.LogCaptureFixture
 ) -> None:
     threads = set()
 
-    def answer(seen: Seen) -> None:
+    def answer(seen: HookCall) -> None:
         threads.add(threading.current_thread())
         if seen.args == (1,):
             raise kind("once")
@@ -112,7 +112,7 @@ def test_nothing_that_is_raised_ends_the_thread(
     assert f"{kind.__name__}: once" in caplog.text
 
 
-def test_results_cannot_be_updated_and_that_is_told(
+def test_updated_results_in_the_background_are_logged_and_ignored(
     way: Way, caplog: pytest.LogCaptureFixture
 ) -> None:
     after = Recorder("after")

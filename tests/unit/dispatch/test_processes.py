@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The end of a process, forks and eventlet."""
+"""The dispatch at the exit of a process, after a fork and with eventlet."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-# A queue that nobody empties is to be seen soon.
+# Detects a queue that is never drained.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
 
 
@@ -38,7 +38,7 @@ EVENTLET = "import eventlet; eventlet.monkey_patch()\n"
 
 @pytest.fixture(params=["", EVENTLET], ids=["threads", "eventlet"])
 def run(request: pytest.FixtureRequest) -> Callable[..., list[str]]:
-    """Return what runs a script to its end and returns what it printed."""
+    """Return a function that runs a script and returns the lines that it printed."""
 
     def run_(script: str, timeout: float = 30) -> list[str]:
         text = request.param + SCRIPT + textwrap.dedent(script)
@@ -56,8 +56,8 @@ def run(request: pytest.FixtureRequest) -> Callable[..., list[str]]:
     return run_
 
 
-def test_the_end_of_each_process_waits_for_what_is_in_its_queue(run: Any) -> None:
-    said = run(
+def test_each_process_drains_its_queue_at_exit(run: Any) -> None:
+    printed = run(
         """
         def slowly(seen):
             time.sleep(0.01)
@@ -72,24 +72,24 @@ def test_the_end_of_each_process_waits_for_what_is_in_its_queue(run: Any) -> Non
             driver.create_share(None, number)
         """
     )
-    assert said == [
+    assert printed == [
         f"{name} did {number}" for name in ("child", "parent") for number in range(10)
     ]
 
 
-def test_the_end_of_the_interpreter_waits_so_long_and_no_longer(run: Any) -> None:
-    said = run(
+def test_the_interpreter_waits_for_the_drain_time_only(run: Any) -> None:
+    printed = run(
         """
         driver = woven(drain=0.2, post=lambda seen: time.sleep(1000))
         driver.create_share(None, 1)
         """,
         timeout=10,
     )
-    assert "Abandoned a method of hook hook of alpha" in said[-1]
+    assert "Abandoned a method of hook hook of alpha" in printed[-1]
 
 
-def test_after_a_fork_each_process_does_its_own(run: Any) -> None:
-    said = run(
+def test_after_a_fork_each_process_runs_its_own_methods(run: Any) -> None:
+    printed = run(
         """
         open_ = threading.Event()
 
@@ -108,14 +108,14 @@ def test_after_a_fork_each_process_does_its_own(run: Any) -> None:
             for number in (3, 4):
                 driver.create_share(None, number)
             aspects.weaving(driver).stop()
-            # As the processes of a service end.
+            # The processes of a service exit like this.
             os._exit(0)
         os.waitpid(child, 0)
         open_.set()
         driver.create_share(None, 5)
         """
     )
-    assert said == [
+    assert printed == [
         "child did 3",
         "child did 4",
         "parent did 1",
@@ -124,8 +124,8 @@ def test_after_a_fork_each_process_does_its_own(run: Any) -> None:
     ]
 
 
-def test_on_eventlet_as_on_threads(run: Any) -> None:
-    said = run(
+def test_eventlet_and_threads_give_the_same_results(run: Any) -> None:
+    printed = run(
         """
         go = threading.Event()
         here = threading.get_ident()
@@ -161,12 +161,12 @@ def test_on_eventlet_as_on_threads(run: Any) -> None:
             thread.join()
         aspects.weaving(driver).stop()
         say(len(done), [
-            [number for (each, number), _ in done if each == name] == list(range(20))
+            [n for (thread, n), _ in done if thread == name] == list(range(20))
             for name in range(5)
         ])
         """
     )
-    assert [line for line in said if not line.startswith("Dropped")] == [
+    assert [line for line in printed if not line.startswith("Dropped")] == [
         "waited True []",
         "dropped 1",
         "stopped [(0, True), (1, True)]",
@@ -175,8 +175,8 @@ def test_on_eventlet_as_on_threads(run: Any) -> None:
 
 
 @pytest.mark.parametrize("run", [EVENTLET], ids=["eventlet"], indirect=True)
-def test_with_eventlet_it_is_a_green_thread(run: Any) -> None:
-    said = run(
+def test_with_eventlet_methods_run_in_a_green_thread(run: Any) -> None:
+    printed = run(
         """
         native = eventlet.patcher.original("threading")
         there = []
@@ -186,4 +186,4 @@ def test_with_eventlet_it_is_a_green_thread(run: Any) -> None:
         say(there == [native.get_ident()])
         """
     )
-    assert said == ["True"]
+    assert printed == ["True"]

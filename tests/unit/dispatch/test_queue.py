@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A full queue, and the end of one."""
+"""A full queue, and the stop of a queue."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.wait import wait_for
 
 from .common import CONTEXT, deferred, held
 
-# A queue that nobody empties is to be seen soon.
+# Detects a queue that is never drained.
 pytestmark = pytest.mark.timeout(60)
 
 
@@ -37,7 +37,7 @@ def filled(gate: threading.Event, size: int, timeout: float) -> tuple[Any, Any]:
 @pytest.mark.slow
 @pytest.mark.parametrize("timeout", [0, 0.3])
 @pytest.mark.parametrize("size", [1, 3])
-def test_a_caller_waits_so_long_and_then_the_action_is_dropped(
+def test_a_method_is_dropped_after_its_caller_has_waited_for_the_timeout(
     gate: threading.Event,
     size: int,
     timeout: float,
@@ -61,7 +61,9 @@ def test_a_caller_waits_so_long_and_then_the_action_is_dropped(
     assert [seen.args for seen in hook.trace] == [(number,) for number in range(size)]
 
 
-def test_a_caller_goes_on_as_soon_as_there_is_room(gate: threading.Event) -> None:
+def test_a_caller_stops_waiting_as_soon_as_the_queue_has_capacity(
+    gate: threading.Event,
+) -> None:
     driver, hook = filled(gate, 2, 50)
     gate.set()
     driver.create_share(CONTEXT, 2)
@@ -70,20 +72,20 @@ def test_a_caller_goes_on_as_soon_as_there_is_room(gate: threading.Event) -> Non
     assert hook.dispatcher.dropped == 0
 
 
-def test_a_queue_that_was_full_takes_actions_again(gate: threading.Event) -> None:
+def test_a_queue_that_was_full_accepts_methods_again(gate: threading.Event) -> None:
     driver, hook = filled(gate, 1, 0)
     driver.create_share(CONTEXT, "too many")
     gate.set()
-    wait_for(lambda: hook.trace, "the action that was in the queue")
+    wait_for(lambda: hook.trace, "the method that was in the queue")
 
     def taken() -> bool:
         driver.create_share(CONTEXT, "again")
         return any(seen.args == ("again",) for seen in hook.trace)
 
-    wait_for(taken, "room in the queue")
+    wait_for(taken, "capacity in the queue")
 
 
-def test_what_waits_or_runs_is_pending(gate: threading.Event) -> None:
+def test_waiting_and_running_methods_are_pending(gate: threading.Event) -> None:
     hook = held(gate)
     driver = aspects.weave(Driver(), [hook])
     assert hook.dispatcher.pending() == 0
@@ -95,7 +97,7 @@ def test_what_waits_or_runs_is_pending(gate: threading.Event) -> None:
     assert hook.dispatcher.pending() == 0
 
 
-def test_stop_waits_for_what_is_in_the_queue() -> None:
+def test_stop_drains_the_queue() -> None:
     hook = deferred(Recorder("hook", enabled=["post"], post=lambda _: time.sleep(0.01)))
     driver = aspects.weave(Driver(), [hook])
     for number in range(20):
@@ -105,7 +107,7 @@ def test_stop_waits_for_what_is_in_the_queue() -> None:
     assert hook.dispatcher.dropped == 0
 
 
-def test_what_is_put_while_it_stops_is_done_after_the_rest(
+def test_a_method_that_is_enqueued_during_a_stop_runs_last(
     gate: threading.Event,
 ) -> None:
     hook = held(gate)
@@ -114,7 +116,7 @@ def test_what_is_put_while_it_stops_is_done_after_the_rest(
         driver.create_share(CONTEXT, number)
     stopping = threading.Thread(target=hook.dispatcher.stop)
     stopping.start()
-    # Room is not what it waits for: it takes none from a call that comes late.
+    # stop() takes no capacity, so a late call can still enqueue its method.
     time.sleep(0.1)
     driver.create_share(CONTEXT, 3)
     gate.set()
@@ -124,27 +126,27 @@ def test_what_is_put_while_it_stops_is_done_after_the_rest(
     assert hook.dispatcher.dropped == 0
 
 
-def test_what_waits_for_room_while_it_stops_is_done_nevertheless(
+def test_a_method_that_waits_for_capacity_during_a_stop_still_runs(
     gate: threading.Event,
 ) -> None:
     hook = held(gate, 1, 30, 0)
     driver = aspects.weave(Driver(), [hook])
     driver.create_share(CONTEXT, 0)
-    wait_for(lambda: hook.trace, "the first action")
+    wait_for(lambda: hook.trace, "the first method")
     late = threading.Thread(target=driver.create_share, args=(CONTEXT, 1))
     late.start()
     time.sleep(0.1)
     hook.dispatcher.stop()
-    # The first one runs still: it is neither dropped nor waited for.
+    # The first method still runs: it is not dropped, and stop() did not wait for it.
     assert hook.dispatcher.dropped == 0
     gate.set()
     late.join(10)
-    wait_for(lambda: len(hook.trace) == 2, "the late action")
+    wait_for(lambda: len(hook.trace) == 2, "the late method")
     assert [seen.args for seen in hook.trace] == [(0,), (1,)]
 
 
 @pytest.mark.slow
-def test_stop_waits_so_long_and_what_is_left_is_dropped(
+def test_stop_drops_the_methods_that_are_left_after_the_drain_time(
     gate: threading.Event, caplog: pytest.LogCaptureFixture
 ) -> None:
     before = set(threading.enumerate())
@@ -152,7 +154,7 @@ def test_stop_waits_so_long_and_what_is_left_is_dropped(
     driver = aspects.weave(Driver(), [hook])
     for number in range(4):
         driver.create_share(CONTEXT, number)
-    wait_for(lambda: hook.trace, "the first action")
+    wait_for(lambda: hook.trace, "the first method")
     began = time.monotonic()
     aspects.weaving(driver).stop()
     assert time.monotonic() - began >= 0.2
@@ -160,7 +162,7 @@ def test_stop_waits_so_long_and_what_is_left_is_dropped(
     (record,) = [r for r in caplog.records if "Dropped" in r.getMessage()]
     for part in ("Dropped 3 ", "slow of alpha", "0.2 s", "so far: 3"):
         assert part in record.getMessage()
-    # What was counted as dropped is not done later on.
+    # A dropped method never runs.
     gate.set()
     wait_for(lambda: set(threading.enumerate()) <= before, "the end of the thread")
     assert [seen.args for seen in hook.trace] == [(0,)]
@@ -168,23 +170,25 @@ def test_stop_waits_so_long_and_what_is_left_is_dropped(
 
 
 @pytest.mark.parametrize("gone", [True, False])
-def test_it_can_be_used_again_after_a_stop(gate: threading.Event, gone: bool) -> None:
+def test_a_queue_can_be_used_again_after_a_stop(
+    gate: threading.Event, gone: bool
+) -> None:
     hook = held(gate, 2, 5, 10 if gone else 0)
     driver = aspects.weave(Driver(), [hook])
     if gone:
         gate.set()
     driver.create_share(CONTEXT, 1)
-    wait_for(lambda: hook.trace, "the first action")
+    wait_for(lambda: hook.trace, "the first method")
     aspects.weaving(driver).stop()
     gate.set()
-    # All the room there is, and one that waits.
+    # Two methods fill the queue, and one waits for capacity.
     for number in (2, 3, 4):
         driver.create_share(CONTEXT, number)
-    wait_for(lambda: len(hook.trace) == 4, "the actions after the stop")
-    wait_for(lambda: hook.dispatcher.pending() == 0, "the end of the last action")
+    wait_for(lambda: len(hook.trace) == 4, "the methods after the stop")
+    wait_for(lambda: hook.dispatcher.pending() == 0, "the end of the last method")
 
 
-def test_stopping_what_does_not_run_does_nothing(
+def test_stopping_a_queue_that_does_not_run_does_nothing(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     hook = deferred(Recorder("hook", enabled=["post"]))
@@ -198,7 +202,7 @@ def test_stopping_what_does_not_run_does_nothing(
 
 
 @pytest.mark.slow
-def test_no_thread_before_the_first_action() -> None:
+def test_no_thread_runs_before_the_first_method() -> None:
     before = set(threading.enumerate())
     hook = deferred(Recorder("hook", enabled=["post"]))
     driver = aspects.weave(Driver(), [hook])
@@ -210,21 +214,23 @@ def test_no_thread_before_the_first_action() -> None:
 
 
 @pytest.mark.slow
-def test_a_hook_dies_with_its_driver_and_its_thread_with_it() -> None:
+def test_a_hook_and_its_thread_are_freed_with_the_driver() -> None:
     before = set(threading.enumerate())
     hook = deferred(Recorder("hook", enabled=["post"]))
     inner = Driver()
     driver = aspects.weave(inner, [hook])
     driver.create_share(CONTEXT, 1)
     trace = hook.trace
-    wait_for(lambda: trace, "the action")
+    wait_for(lambda: trace, "the method")
     assert set(threading.enumerate()) - before
-    references = [weakref.ref(each) for each in (inner, hook, hook.dispatcher, driver)]
+    references = [
+        weakref.ref(thing) for thing in (inner, hook, hook.dispatcher, driver)
+    ]
     gc.disable()
     try:
         del hook, inner, driver
-        # No cycle: nothing has to be looked for.
-        wait_for(lambda: not any(each() for each in references), "the end of all")
+        # There is no reference cycle, so the objects are freed without gc.
+        wait_for(lambda: not any(ref() for ref in references), "the end of all")
     finally:
         gc.enable()
     gc.collect()
@@ -232,7 +238,7 @@ def test_a_hook_dies_with_its_driver_and_its_thread_with_it() -> None:
 
 
 @pytest.mark.slow
-def test_what_is_in_the_queue_is_done_for_a_driver_that_is_gone(
+def test_queued_methods_run_after_the_driver_was_freed(
     gate: threading.Event,
 ) -> None:
     hook = held(gate)
@@ -243,5 +249,5 @@ def test_what_is_in_the_queue_is_done_for_a_driver_that_is_gone(
     del hook, driver
     gc.collect()
     gate.set()
-    wait_for(lambda: len(trace) == 3, "the actions in the queue")
+    wait_for(lambda: len(trace) == 3, "the methods in the queue")
     wait_for(lambda: gc.collect() is not None and reference() is None, "the hook's end")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is mounted where: the rules, the commands, the options of the program.
+"""The automount program: access rules, commands and options.
 
 Real mounts, and the notifications, are in the functional tests.
 """
@@ -28,7 +28,7 @@ def rule(to="10.0.0.7", level="rw", kind="ip"):
     return {"access_type": kind, "access_to": to, "access_level": level}
 
 
-def told(operation="allow_access", method="update_access", **rules):
+def data_of(operation="allow_access", method="update_access", **rules):
     return {
         "operation": operation,
         "method": method,
@@ -38,7 +38,7 @@ def told(operation="allow_access", method="update_access", **rules):
     }
 
 
-# Who has access
+# The access of a host
 
 
 @pytest.mark.parametrize(
@@ -60,8 +60,8 @@ def told(operation="allow_access", method="update_access", **rules):
         (None, "ip", ""),
     ],
 )
-def test_who_a_rule_is_for(to, kind, level):
-    data = told(access_rules=[rule(to, kind=kind)])
+def test_rule_matches_addresses_networks_and_users(to, kind, level):
+    data = data_of(access_rules=[rule(to, kind=kind)])
     assert automount.access_of_host(data, HOST) == level
 
 
@@ -69,8 +69,8 @@ def test_who_a_rule_is_for(to, kind, level):
     ("levels", "level"),
     [(["ro"], "ro"), (["ro", "rw"], "rw"), (["rw", "ro"], "rw"), ([], "")],
 )
-def test_the_most_that_is_allowed(levels, level):
-    data = told(access_rules=[rule(level=each) for each in levels])
+def test_highest_of_several_access_levels_counts(levels, level):
+    data = data_of(access_rules=[rule(level=one) for one in levels])
     assert automount.access_of_host(data, HOST) == level
 
 
@@ -80,20 +80,20 @@ OTHER = rule("10.0.0.8")
 @pytest.mark.parametrize(
     ("data", "level"),
     [
-        # update_access tells what is in force then, however it came to that.
-        (told(access_rules=[rule()], add_rules=[rule()]), "rw"),
-        (told(access_rules=[rule(), OTHER], add_rules=[OTHER]), "rw"),
-        (told("deny_access", access_rules=[OTHER], delete_rules=[rule()]), ""),
-        (told("deny_access", access_rules=[rule()], delete_rules=[rule()]), "rw"),
-        (told("deny_access", delete_rules=[OTHER]), ""),
-        (told("update_access", access_rules=[rule(level="ro")]), "ro"),
-        (told("update_access"), ""),
-        # Of drivers that have no update_access, only one rule is known.
-        (told(method="allow_access", add_rules=[rule()]), "rw"),
-        (told(method="allow_access", add_rules=[OTHER]), None),
-        (told("deny_access", "deny_access", delete_rules=[rule()]), ""),
-        (told("deny_access", "deny_access", delete_rules=[OTHER]), None),
-        (told("delete_share_instance", "delete_share"), ""),
+        # update_access has all rules in force after the call.
+        (data_of(access_rules=[rule()], add_rules=[rule()]), "rw"),
+        (data_of(access_rules=[rule(), OTHER], add_rules=[OTHER]), "rw"),
+        (data_of("deny_access", access_rules=[OTHER], delete_rules=[rule()]), ""),
+        (data_of("deny_access", access_rules=[rule()], delete_rules=[rule()]), "rw"),
+        (data_of("deny_access", delete_rules=[OTHER]), ""),
+        (data_of("update_access", access_rules=[rule(level="ro")]), "ro"),
+        (data_of("update_access"), ""),
+        # Without update_access, a call has one rule.
+        (data_of(method="allow_access", add_rules=[rule()]), "rw"),
+        (data_of(method="allow_access", add_rules=[OTHER]), None),
+        (data_of("deny_access", "deny_access", delete_rules=[rule()]), ""),
+        (data_of("deny_access", "deny_access", delete_rules=[OTHER]), None),
+        (data_of("delete_share_instance", "delete_share"), ""),
     ],
 )
 def test_access_after_a_call(data, level):
@@ -110,16 +110,16 @@ def test_access_after_a_call(data, level):
         ("deny_access", (rule(),), ""),
     ],
 )
-def test_access_by_the_events_themselves(method, rules, level):
+def test_access_after_a_call_of_a_woven_driver(method, rules, level):
     seen = []
 
-    class Look(aspects.HookBase):
+    class Spy(aspects.HookBase):
         def _execute_pre_hook(self, context, func_name, *args, **kwargs):
             seen.append(event.data_of(context, func_name, args, kwargs))
 
         _execute_post_hook = _execute_periodic_hook = _execute_pre_hook
 
-    hook = Look(None, "node1")
+    hook = Spy(None, "node1")
     hook.pre_hooks_enabled = True
     driver = aspects.weave(FakeDriver(), [hook], "alpha", "node1")
     share = {"id": "i1", "share_id": "s1", "export_locations": [{"path": "h:/s1"}]}
@@ -129,10 +129,10 @@ def test_access_by_the_events_themselves(method, rules, level):
     assert automount.access_of_host(data, HOST) == level
 
 
-# What is mounted
+# The table of mounts
 
 
-def test_what_is_mounted(tmp_path):
+def test_only_mount_points_are_mounted(tmp_path):
     assert automount.mounted(Path("/proc")) in ("rw", "ro")
     assert automount.mounted(tmp_path) == ""
     assert automount.mounted(tmp_path / "missing") == ""
@@ -140,7 +140,7 @@ def test_what_is_mounted(tmp_path):
 
 @pytest.fixture
 def table(monkeypatch, tmp_path):
-    """Return what sets the kernel's table of mounts; it is empty at first."""
+    """Return a function that sets the kernel's table of mounts, initially empty."""
     file = tmp_path / "mountinfo"
     real = open
 
@@ -161,7 +161,7 @@ def table(monkeypatch, tmp_path):
     return write
 
 
-def test_names_as_the_kernel_writes_them(table):
+def test_escaped_paths_in_the_table_are_found(table):
     table((r"/a\040b\134c", "ro,noatime"), ("/a", "rw"), ("/ro", "rw"))
     assert automount.mounted(Path(r"/a b\c")) == "ro"
     assert automount.mounted(Path("/a")) == "rw"
@@ -169,17 +169,17 @@ def test_names_as_the_kernel_writes_them(table):
     assert automount.mounted(Path("/a b")) == ""
 
 
-def test_the_last_one_is_on_top(table):
+def test_last_of_several_mounts_on_a_directory_counts(table):
     table(("/a", "ro"), ("/a", "rw"))
     assert automount.mounted(Path("/a")) == "rw"
 
 
-# What is done
+# Mounting and unmounting
 
 
 @pytest.fixture
 def commands(tmp_path, monkeypatch):
-    """Return the commands that were run, and what makes them fail."""
+    """Return the script to run, the commands seen, and a file that makes it fail."""
     log = tmp_path / "commands"
     log.touch()
     script = tmp_path / "run"
@@ -212,8 +212,8 @@ def mounts(tmp_path, table, commands):
 
 
 @pytest.mark.parametrize("level", ["rw", "ro"])
-def test_mount(mounts, commands, level):
-    mounts.follow(told(access_rules=[rule(level=level)]))
+def test_share_is_mounted_with_the_access_level(mounts, commands, level):
+    mounts.update(data_of(access_rules=[rule(level=level)]))
     target = mounts.root / "s1"
     expected = ["mount", "10.0.0.10:/s1", str(target), "-o", f"{level},nodev"]
     assert commands.seen() == [expected]
@@ -221,7 +221,7 @@ def test_mount(mounts, commands, level):
 
 
 @pytest.mark.parametrize(
-    ("now", "wanted", "run"),
+    ("current", "wanted", "run"),
     [
         ("rw", "rw", []),
         ("ro", "ro", []),
@@ -232,91 +232,93 @@ def test_mount(mounts, commands, level):
         ("rw", None, []),
     ],
 )
-def test_only_what_is_not_so_already(mounts, commands, table, now, wanted, run):
-    if now:
-        table((mounts.root / "s1", now))
+def test_only_a_change_of_access_runs_commands(
+    mounts, commands, table, current, wanted, run
+):
+    if current:
+        table((mounts.root / "s1", current))
     rules = {"access_rules": [rule(level=wanted)] if wanted else []}
     method = "update_access"
     if wanted is None:
         method, rules = "allow_access", {"add_rules": [OTHER]}
-    mounts.follow(told(method=method, **rules))
+    mounts.update(data_of(method=method, **rules))
     assert [command[0] for command in commands.seen()] == run
 
 
-def test_directory_of_what_is_unmounted(mounts, table):
+def test_empty_mount_point_is_removed_after_unmounting(mounts, table):
     target = mounts.root / "s1"
     for content, left in ((False, False), (True, True)):
         target.mkdir(parents=True, exist_ok=True)
         if content:
             (target / "file").touch()
         table((target, "rw"))
-        mounts.follow(told("delete_share_instance", "delete_share"))
+        mounts.update(data_of("delete_share_instance", "delete_share"))
         assert target.exists() is left
 
 
-def test_words_are_not_for_a_shell(mounts, commands):
-    data = told(access_rules=[rule()])
+def test_no_shell_expands_the_export_location(mounts, commands):
+    data = data_of(access_rules=[rule()])
     data["export_locations"] = ["h:/a b; $(touch c) {target}"]
-    mounts.follow(data)
+    mounts.update(data)
     assert commands.seen()[0][1] == "h:/a b; $(touch c) {target}"
 
 
 @pytest.mark.parametrize(
     "share", ["../etc", "a/b", "", ".", "..", "-o", "a b", "a\n", "/etc", None]
 )
-def test_odd_id(mounts, commands, share):
-    for data in (told(access_rules=[rule()]), told("delete_share_instance", "x")):
-        with pytest.raises(ValueError, match="odd"):
-            mounts.follow(data | {"share_id": share or ""})
+def test_unsafe_share_id_is_rejected(mounts, commands, share):
+    for data in (data_of(access_rules=[rule()]), data_of("delete_share_instance", "x")):
+        with pytest.raises(ValueError, match="unsafe share ID"):
+            mounts.update(data | {"share_id": share or ""})
     assert commands.seen() == []
 
 
 @pytest.mark.parametrize("source", ["-oexec", "", "a\nb", "a\0b", None])
-def test_odd_source(mounts, commands, source):
-    data = told(access_rules=[rule()])
+def test_unsafe_export_location_is_rejected(mounts, commands, source):
+    data = data_of(access_rules=[rule()])
     data["export_locations"] = [] if source is None else [source, "h:/good"]
-    with pytest.raises(ValueError, match="odd"):
-        mounts.follow(data)
+    with pytest.raises(ValueError, match="unsafe export location"):
+        mounts.update(data)
     assert commands.seen() == []
     assert not mounts.root.exists()
 
 
-def test_command_that_fails(mounts, commands):
+def test_failing_command_is_tried_several_times(mounts, commands):
     commands.fail.touch()
     with pytest.raises(OSError, match="status 1"):
-        mounts.follow(told(access_rules=[rule()]))
+        mounts.update(data_of(access_rules=[rule()]))
     assert len(commands.seen()) == automount.ATTEMPTS
-    # Nobody is to write into it as if it were the share.
+    # Without the directory, nothing can be written to it instead of the share.
     assert not (mounts.root / "s1").exists()
     commands.fail.unlink()
-    mounts.follow(told(access_rules=[rule()]))
+    mounts.update(data_of(access_rules=[rule()]))
     assert len(commands.seen()) == automount.ATTEMPTS + 1
 
 
-def test_command_that_hangs(tmp_path, table, monkeypatch):
+def test_hanging_command_times_out(tmp_path, table, monkeypatch):
     monkeypatch.setattr(automount, "TIMEOUT", 0.05)
     monkeypatch.setattr(automount, "PAUSE", 0)
     mount = f"{sys.executable} -c 'import time; time.sleep(60)' {MOUNT}"
     mounts = automount.Mounts(tmp_path / "mounts", HOST, mount, "umount {target}")
-    with pytest.raises(TimeoutError, match="not done"):
-        mounts.follow(told(access_rules=[rule()]))
+    with pytest.raises(TimeoutError, match="timed out"):
+        mounts.update(data_of(access_rules=[rule()]))
 
 
-def test_command_that_is_missing(tmp_path, table, monkeypatch):
+def test_missing_command_is_an_error(tmp_path, table, monkeypatch):
     monkeypatch.setattr(automount, "PAUSE", 0)
     mounts = automount.Mounts(
         tmp_path / "mounts", HOST, f"/no/such/{MOUNT}", "umount {target}"
     )
     with pytest.raises(FileNotFoundError):
-        mounts.follow(told(access_rules=[rule()]))
+        mounts.update(data_of(access_rules=[rule()]))
 
 
-def test_dry_run(tmp_path, table, capsys):
+def test_dry_run_prints_the_commands(tmp_path, table, capsys):
     root = tmp_path / "the mounts"
     mounts = automount.Mounts(root, HOST, MOUNT, "umount {target}", dry_run=True)
-    mounts.follow(told(access_rules=[rule()]))
+    mounts.update(data_of(access_rules=[rule()]))
     table((str(root / "s1").replace(" ", r"\040"), "rw"))
-    mounts.follow(told("delete_share_instance", "delete_share"))
+    mounts.update(data_of("delete_share_instance", "delete_share"))
     printed = [shlex.split(line) for line in capsys.readouterr().out.splitlines()]
     target = str(root / "s1")
     assert printed == [
@@ -326,15 +328,15 @@ def test_dry_run(tmp_path, table, capsys):
     assert not root.exists()
 
 
-def test_root_with_a_link_in_it(tmp_path, table, commands):
+def test_symbolic_links_in_the_root_are_resolved(tmp_path, table, commands):
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real")
     mounts = automount.Mounts(
         tmp_path / "link", HOST, f"{commands.run} {MOUNT}", "umount {target}"
     )
-    # As the kernel names it.
+    # The kernel's table has paths without symbolic links.
     table((tmp_path / "real" / "s1", "rw"))
-    mounts.follow(told(access_rules=[rule()]))
+    mounts.update(data_of(access_rules=[rule()]))
     assert commands.seen() == []
 
 
@@ -361,20 +363,20 @@ def notified(mounts):
         "compute.instance.create.end",
     ],
 )
-def test_other_notifications(notified, commands, kind):
-    notified(kind, told(access_rules=[rule()]))
+def test_other_notifications_are_ignored(notified, commands, kind):
+    notified(kind, data_of(access_rules=[rule()]))
     assert commands.seen() == []
 
 
-def test_notification_that_cannot_be_followed(notified, commands, caplog):
+def test_notification_that_fails_is_logged_without_secrets(notified, commands, caplog):
     commands.fail.touch()
-    for data in ({}, told(access_rules=[{}]), told(access_rules=[rule()])):
+    for data in ({}, data_of(access_rules=[{}]), data_of(access_rules=[rule()])):
         caplog.clear()
         notified("share.allow_access.end", data)
-        assert "m1 was not followed" in caplog.text
+        assert "Failed to handle notification m1" in caplog.text
         assert SECRET not in caplog.text
     commands.fail.unlink()
-    notified("share.allow_access.end", told(access_rules=[rule()]))
+    notified("share.allow_access.end", data_of(access_rules=[rule()]))
     assert (commands.seen()[-1])[0] == "mount"
 
 
@@ -402,17 +404,17 @@ GOOD = {"--address": "10.0.0.7", "--root": "/shares", "--transport-url": "fake:/
         ({"--config-file": "/no/such/file"}, "/no/such/file"),
     ],
 )
-def test_wrong_option(capsys, options, cause):
+def test_invalid_option_is_one_line_without_secrets(capsys, options, cause):
     arguments = [f"{name}={value}" for name, value in (GOOD | options).items() if value]
     assert automount.main(arguments) == 1
-    told = capsys.readouterr().err
-    assert told.startswith("manila-aspects-automount: ")
-    assert cause in told
-    assert told.count("\n") == 1
-    assert SECRET not in told
+    stderr = capsys.readouterr().err
+    assert stderr.startswith("manila-aspects-automount: ")
+    assert cause in stderr
+    assert stderr.count("\n") == 1
+    assert SECRET not in stderr
 
 
-def test_defaults_of_the_hook():
+def test_hook_has_a_default_topic_of_its_own():
     defaults = {
         option.dest: option.default for option in automount.AutomountHook.options
     }

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the hooks that deliver events have in common."""
+"""Tests of the base class of the hooks that deliver events."""
 
 import shutil
 import subprocess
@@ -15,8 +15,8 @@ import aspects
 from aspects.testing import FakeDriver
 from hooks.events import delivery, errors
 from tests.support.config import ConfigFile
-from tests.support.drivers import create_unless_it_fails
-from tests.support.threads import in_a_thread
+from tests.support.drivers import create_or_fail
+from tests.support.threads import run_in_thread
 from tests.support.wait import wait_for
 
 pytestmark = pytest.mark.timeout(60)
@@ -25,7 +25,7 @@ SHARE = {"id": "i1", "share_id": "s1"}
 
 
 class DeliveringHook(delivery.DeliveryHook):
-    """A hook that delivers to a list, and fails as it is told to."""
+    """A hook that delivers to a list, or raises the error that a test sets."""
 
     def __init__(self, configuration, host):
         super().__init__(configuration, host)
@@ -40,44 +40,44 @@ class DeliveringHook(delivery.DeliveryHook):
         self.threads.add(threading.current_thread())
 
     @property
-    def told(self):
-        return [each["type"].rpartition("share.")[2] for each in self.events]
+    def types(self):
+        return [event["type"].rpartition("share.")[2] for event in self.events]
 
 
-WHAT = f"{__name__}:DeliveringHook"
+ENTRY = f"{__name__}:DeliveringHook"
 
 
 @pytest.fixture
 def weave(tmp_path):
-    """Return what weaves a driver with the hook, and starts it."""
+    """Return a function that weaves a driver with the hook, and starts it."""
     started = []
 
     def woven(options="", head=""):
         text = (
-            f"[DEFAULT]\n{head}\n[alpha]\nhook_drivers = ops={WHAT}\n"
+            f"[DEFAULT]\n{head}\n[alpha]\nhook_drivers = ops={ENTRY}\n"
             f"enable_pre_hooks = True\nenable_post_hooks = True\n"
             f"enable_periodic_hooks = True\n{options}\n"
         )
         conf = ConfigFile(tmp_path / "service.conf", text).conf
-        # As Manila's service has it.
+        # Manila's service registers this option.
         conf.register_opts([cfg.StrOpt("state_path")])
         section = aspects.BackendSection(conf, "alpha")
-        plain = FakeDriver(create_share=create_unless_it_fails)
+        plain = FakeDriver(create_share=create_or_fail)
         driver = aspects.weave_from_config(plain, section, "node1@alpha")
-        about = aspects.weaving(driver)
-        about.start()
-        started.append(about)
-        return driver, about.hooks[0]
+        weaving = aspects.weaving(driver)
+        weaving.start()
+        started.append(weaving)
+        return driver, weaving.hooks[0]
 
     yield woven
-    for about in started:
-        about.hooks[0].error = None
-        about.stop()
+    for weaving in started:
+        weaving.hooks[0].error = None
+        weaving.stop()
 
 
 @pytest.fixture
 def context():
-    return in_a_thread(oslo_context.RequestContext, request_id="req-1")
+    return run_in_thread(oslo_context.RequestContext, request_id="req-1")
 
 
 @pytest.fixture(params=["inline", "background", "durable"])
@@ -85,21 +85,21 @@ def dispatch(request, tmp_path):
     return f"hook_dispatch = {request.param}\nhook_outbox_path = {tmp_path}/outbox"
 
 
-def test_each_phase_is_delivered_whatever_the_dispatch(weave, dispatch, context):
+def test_every_dispatch_delivers_each_phase_of_a_call(weave, dispatch, context):
     driver, hook = weave(dispatch)
     assert driver.create_share(context, SHARE) == "export"
     with pytest.raises(LookupError):
         driver.create_share(context, {**SHARE, "fails": True})
     aspects.tick(driver, context, [{"id": "i1"}])
     aspects.weaving(driver).stop()
-    assert hook.told == [
+    assert hook.types == [
         "create_share_instance.start",
         "create_share_instance.end",
         "create_share_instance.start",
         "create_share_instance.error",
         "periodic",
     ]
-    start, end, _, error, periodic = (each["data"] for each in hook.events)
+    start, end, _, error, periodic = (event["data"] for event in hook.events)
     assert "duration" not in start
     assert end["duration"] >= 0
     assert (error["outcome"], error["error"]) == ("failure", "no such pool")
@@ -107,7 +107,7 @@ def test_each_phase_is_delivered_whatever_the_dispatch(weave, dispatch, context)
     assert periodic["backend"] == "alpha"
 
 
-def test_only_inline_is_in_the_callers_thread(weave, dispatch, context):
+def test_only_inline_delivers_in_the_callers_thread(weave, dispatch, context):
     driver, hook = weave(dispatch)
     driver.create_share(context, SHARE)
     aspects.weaving(driver).stop()
@@ -116,7 +116,7 @@ def test_only_inline_is_in_the_callers_thread(weave, dispatch, context):
     assert (thread is threading.current_thread()) == inline
 
 
-def test_an_event_is_made_when_the_call_is(weave, context, tmp_path):
+def test_an_event_has_the_state_at_the_time_of_the_call(weave, context, tmp_path):
     driver, hook = weave(f"hook_dispatch = durable\nhook_outbox_path = {tmp_path}")
     hook.error = ConnectionError("refused")
     share = dict(SHARE)
@@ -124,24 +124,28 @@ def test_an_event_is_made_when_the_call_is(weave, context, tmp_path):
     share["share_id"] = "another"
     hook.error = None
     aspects.weaving(driver).stop()
-    assert {each["data"]["share_id"] for each in hook.events} == {"s1"}
+    assert {event["data"]["share_id"] for event in hook.events} == {"s1"}
 
 
-def test_inline_the_caller_gets_the_error(weave, context):
+def test_an_inline_failure_reaches_the_caller(weave, context):
     driver, hook = weave()
     hook.error = ConnectionError("refused")
     with pytest.raises(ConnectionError):
         driver.create_share(context, SHARE)
 
 
-@pytest.mark.parametrize("way", ["background", "durable"])
-def test_off_the_callers_thread_it_does_not(weave, context, tmp_path, way):
-    driver, hook = weave(f"hook_dispatch = {way}\nhook_outbox_path = {tmp_path}")
+@pytest.mark.parametrize("dispatch", ["background", "durable"])
+def test_a_deferred_failure_does_not_reach_the_caller(
+    weave, context, tmp_path, dispatch
+):
+    driver, hook = weave(f"hook_dispatch = {dispatch}\nhook_outbox_path = {tmp_path}")
     hook.error = ConnectionError("refused")
     assert driver.create_share(context, SHARE) == "export"
 
 
-def test_durable_what_was_not_delivered_is_after_a_restart(weave, context, tmp_path):
+def test_undelivered_durable_events_are_delivered_after_a_restart(
+    weave, context, tmp_path
+):
     options = f"hook_dispatch = durable\nhook_outbox_path = {tmp_path}\n"
     driver, hook = weave(f"{options}hook_drain_timeout = 0")
     hook.error = ConnectionError("refused")
@@ -151,7 +155,7 @@ def test_durable_what_was_not_delivered_is_after_a_restart(weave, context, tmp_p
     wait_for(lambda: len(after.events) == 2, "both are delivered", 20)
 
 
-def test_no_error_of_the_outbox_is_lost(weave, context, tmp_path):
+def test_an_error_of_the_outbox_reaches_the_caller(weave, context, tmp_path):
     driver, hook = weave(
         f"hook_dispatch = durable\nhook_outbox_path = {tmp_path}/outbox"
     )
@@ -162,18 +166,18 @@ def test_no_error_of_the_outbox_is_lost(weave, context, tmp_path):
         driver.create_share(context, SHARE)
 
 
-def test_counts(weave, context, tmp_path):
+def test_the_counts_include_those_of_the_outbox(weave, context, tmp_path):
     driver, hook = weave(f"hook_dispatch = durable\nhook_outbox_path = {tmp_path}")
     hook.error = errors.RejectedError("never")
     driver.create_share(context, SHARE)
-    wait_for(lambda: hook.counts()["refused"] == 2, "both are refused", 20)
+    wait_for(lambda: hook.counts()["rejected"] == 2, "both are rejected", 20)
     hook.error = ConnectionError("refused")
     driver.create_share(context, SHARE)
     assert hook.counts()["pending"] == 2
     hook.error = None
     wait_for(lambda: not hook.counts()["pending"], "both are delivered", 20)
     assert hook.counts()["delivered"] == 2
-    # What cannot be known is left out.
+    # Without a readable file, the number of pending events is left out.
     aspects.weaving(driver).stop()
     shutil.rmtree(tmp_path / "alpha.ops")
     (tmp_path / "alpha.ops" / "events.sqlite").mkdir(parents=True)
@@ -182,47 +186,48 @@ def test_counts(weave, context, tmp_path):
     assert counts["delivered"] == 2
 
 
-# Where the events are
+# The directory of the events
 
 
-def test_by_default_in_the_state_path(weave, tmp_path, context):
+def test_the_outbox_is_in_the_state_path_by_default(weave, tmp_path, context):
     driver, _ = weave("hook_dispatch = durable", f"state_path = {tmp_path}/state")
     driver.create_share(context, SHARE)
     assert (tmp_path / "state/manila-aspects/alpha.ops/events.sqlite").exists()
 
 
-def test_each_instance_has_a_directory_of_its_own(weave, tmp_path):
-    # Also where the option is set for all of them.
+def test_each_instance_has_its_own_directory(weave, tmp_path):
+    # The two instances share hook_outbox_path.
     text = (
-        f"hook_drivers = a={WHAT}, b={WHAT}\nhook_dispatch = durable\n"
+        f"hook_drivers = a={ENTRY}, b={ENTRY}\nhook_dispatch = durable\n"
         f"hook_outbox_path = {tmp_path}/outbox"
     )
     weave(text.replace("hook_drivers", "enable_pre_hooks = True\nhook_drivers"))
-    directories = sorted(each.name for each in (tmp_path / "outbox").iterdir())
+    directories = sorted(path.name for path in (tmp_path / "outbox").iterdir())
     assert directories == ["alpha.a", "alpha.b"]
 
 
-def problem(weave, options):
+def cause_of(weave, options):
+    """Return the cause of the only problem of a configuration."""
     with pytest.raises(aspects.HookConfigError) as caught:
         weave(options)
     (found,) = caught.value.problems
     return found.cause
 
 
-def test_nowhere_to_keep_events(weave):
-    assert "hook_outbox_path is not set" in problem(weave, "hook_dispatch = durable")
+def test_durable_without_a_path_is_a_configuration_error(weave):
+    assert "hook_outbox_path is not set" in cause_of(weave, "hook_dispatch = durable")
 
 
-def test_a_path_that_cannot_be_used(weave, tmp_path):
+def test_a_path_below_a_file_is_a_configuration_error(weave, tmp_path):
     (tmp_path / "file").write_text("")
     path = tmp_path / "file" / "outbox"
-    cause = problem(weave, f"hook_dispatch = durable\nhook_outbox_path = {path}")
+    cause = cause_of(weave, f"hook_dispatch = durable\nhook_outbox_path = {path}")
     assert f"hook_outbox_path {path}: {tmp_path}/file is not a directory" in cause
 
 
-def test_no_directory_is_made_before_the_start(tmp_path):
+def test_weaving_does_not_create_the_directory(tmp_path):
     text = (
-        f"[alpha]\nhook_drivers = {WHAT}\nhook_dispatch = durable\n"
+        f"[alpha]\nhook_drivers = {ENTRY}\nhook_dispatch = durable\n"
         f"hook_outbox_path = {tmp_path}/outbox\n"
     )
     conf = ConfigFile(tmp_path / "service.conf", text).conf
@@ -231,7 +236,7 @@ def test_no_directory_is_made_before_the_start(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_library_that_durable_needs(tmp_path):
+def test_durable_without_its_library_is_a_configuration_error(tmp_path):
     code = """
         import sys
         sys.modules["persistqueue"] = None
@@ -249,7 +254,7 @@ def test_the_library_that_durable_needs(tmp_path):
     """
     file = tmp_path / "service.conf"
     file.write_text(
-        f"[alpha]\nhook_drivers = {WHAT}\nhook_dispatch = durable\n"
+        f"[alpha]\nhook_drivers = {ENTRY}\nhook_dispatch = durable\n"
         f"hook_outbox_path = {tmp_path}\n"
     )
     ran = subprocess.run(

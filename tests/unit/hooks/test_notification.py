@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The notification hook: what it sends, and what it refuses to work with.
+"""Tests of the notification hook's messages and options.
 
-The messages go through oslo.messaging's transport within a process; those to a
-real broker are in the functional tests.
+The messages go through oslo.messaging's transport within one process. The functional
+tests use a real broker.
 """
 
 import socket
@@ -47,7 +47,7 @@ def configured(tmp_path):
 
 @pytest.fixture
 def hook(configured):
-    """Return what makes a hook; its broker is within this process by default."""
+    """Return a function that creates a hook, by default with an in-process broker."""
 
     def make(*lines, url="fake://", host="node1@alpha"):
         lines = [f"notification_transport_url = {url}", *lines] if url else lines
@@ -93,7 +93,7 @@ def topic():
 
 @pytest.fixture(scope="module")
 def listener(topic):
-    # It takes a second to stop.
+    # One listener for the module, since it takes a second to stop.
     inbox = Inbox(topic)
     inbox.listener.start()
     yield inbox
@@ -107,7 +107,7 @@ def inbox(listener):
     return listener
 
 
-def test_message_of_a_call(hook, topic, inbox):
+def test_a_call_is_a_message_with_its_event(hook, topic, inbox):
     sent = end()
     hook(f"notification_topics = {topic}").deliver(sent)
     ((priority, context, publisher, kind, payload, metadata),) = inbox.wait(1)
@@ -121,37 +121,37 @@ def test_message_of_a_call(hook, topic, inbox):
 
 
 @pytest.mark.parametrize(
-    ("what", "priority", "kind"),
+    ("phase", "priority", "kind"),
     [
         ("start", "info", "share.create_snapshot.start"),
         ("error", "error", "share.create_snapshot.error"),
         ("periodic", "info", "share.periodic"),
     ],
 )
-def test_message_of_other_events(hook, topic, inbox, what, priority, kind):
-    if what == "periodic":
+def test_the_phase_decides_priority_and_type(hook, topic, inbox, phase, priority, kind):
+    if phase == "periodic":
         sent = event.periodic_event_of(CONTEXT, [{"id": "i1"}], "alpha", "node1")
     else:
-        error = OSError("no") if what == "error" else None
+        error = OSError("no") if phase == "error" else None
         data = event.data_of(CONTEXT, OPERATION, (), {}, error)
-        sent = event.event_of(what, data)
+        sent = event.event_of(phase, data)
     hook(f"notification_topics = {topic}").deliver(sent)
     (message,) = inbox.wait(1)
     assert (message[0], message[3], message[4]) == (priority, kind, sent)
 
 
-def test_time_without_a_fraction(hook, topic, inbox):
+def test_a_time_without_a_fraction_is_sent_unchanged(hook, topic, inbox):
     sent = end() | {"time": "2026-01-02T03:04:05+00:00"}
     hook(f"notification_topics = {topic}").deliver(sent)
     assert inbox.wait(1)[0][5]["timestamp"] == "2026-01-02 03:04:05"
 
 
-def test_without_a_host(hook, topic, inbox):
+def test_the_publisher_is_share_without_a_host(hook, topic, inbox):
     hook(f"notification_topics = {topic}", host=None).deliver(end())
     assert inbox.wait(1)[0][2] == "share"
 
 
-def test_topics_follow_the_file(configured, topic, inbox):
+def test_the_topics_are_mutable(configured, topic, inbox):
     text = "notification_transport_url = fake://\nnotification_topics = none, {}\n"
     file = configured(text.format("other"))
     made = NotificationHook(aspects.BackendSection(file.conf, "alpha"), "node1")
@@ -159,20 +159,20 @@ def test_topics_follow_the_file(configured, topic, inbox):
     file.mutate(f"[alpha]\n{text.format(topic)}")
     made.deliver(second := end())
     assert inbox.wait(1)[0][4] == second
-    # One that is empty by now is told, and is not as if it had been sent.
+    # An option that has become empty raises; the event must not count as sent.
     file.mutate("[alpha]\nnotification_transport_url = fake://\nnotification_topics =")
     with pytest.raises(ValueError, match="notification_topics"):
         made.deliver(end())
 
 
 @pytest.mark.parametrize("section", ["DEFAULT", "oslo_messaging_notifications"])
-def test_broker_of_the_service(hook, topic, inbox, section):
+def test_the_brokers_url_defaults_to_that_of_the_service(hook, topic, inbox, section):
     lines = [f"notification_topics = {topic}", f"[{section}]", "transport_url = fake:"]
     hook(*lines, url=None).deliver(end())
     inbox.wait(1)
 
 
-# A broker that does not answer
+# A broker that does not respond
 
 
 @pytest.fixture
@@ -189,7 +189,7 @@ def silent(listening):
 
 
 def accepted(listening):
-    """Return how many connections are made now."""
+    """Return the number of waiting connections, 0 or 1."""
     listening.setblocking(False)
     try:
         listening.accept()[0].close()
@@ -198,7 +198,7 @@ def accepted(listening):
     return 1
 
 
-def test_broker_that_is_down(hook):
+def test_each_delivery_to_a_broker_that_is_down_fails(hook):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         made = hook(url=f"rabbit://127.0.0.1:{unused.getsockname()[1]}/")
@@ -208,19 +208,19 @@ def test_broker_that_is_down(hook):
 
 
 @pytest.mark.slow
-def test_broker_that_is_silent(hook, silent):
+def test_a_silent_broker_fails_in_time_and_uses_one_thread(hook, silent):
     made = hook("notification_timeout = 0.2", url=silent)
     threads = set(threading.enumerate())
-    for cause in ("did not confirm", "before it", "before it"):
+    for cause in ("did not confirm", "previous message", "previous message"):
         with pytest.raises(TimeoutError, match=cause) as error:
             made.deliver(end())
         assert SECRET not in str(error.value)
-    # They do not pile up behind the one that is stuck.
+    # No further threads wait behind the one that is stuck.
     assert len(set(threading.enumerate()) - threads) == 1
     made.stop()
 
 
-def test_nothing_is_opened_before_the_first_event(hook, listening, silent):
+def test_the_first_event_opens_the_connection(hook, listening, silent):
     threads = set(threading.enumerate())
     made = hook("notification_timeout = 0.2", url=silent)
     made.start()
@@ -233,7 +233,7 @@ def test_nothing_is_opened_before_the_first_event(hook, listening, silent):
     assert accepted(listening)
 
 
-# Queues that the broker forgets
+# Queues that are lost when the broker restarts
 
 
 @pytest.mark.parametrize(
@@ -246,32 +246,34 @@ def test_nothing_is_opened_before_the_first_event(hook, listening, silent):
     ],
     ids=["neither", "durable", "quorum", "url"],
 )
-def test_durable_events_in_queues_that_are_not(
+def test_durable_delivery_to_transient_queues_logs_a_warning(
     configured, tmp_path, silent, caplog, lines, query, warned
 ):
     file = configured(
-        "hook_drivers = tell=notification",
+        "hook_drivers = ops=notification",
         "hook_dispatch = durable",
         f"hook_outbox_path = {tmp_path / 'outbox'}",
         f"notification_transport_url = {silent}{query}",
         *lines,
     )
     section = aspects.BackendSection(file.conf, "alpha")
-    about = aspects.weaving(aspects.weave_from_config(FakeDriver(), section, "node1"))
-    about.start()
-    about.stop()
-    told = [r for r in caplog.records if "amqp_durable_queues" in r.getMessage()]
-    assert len(told) == warned
-    assert all("Hook tell" in record.getMessage() for record in told)
+    weaving = aspects.weaving(aspects.weave_from_config(FakeDriver(), section, "node1"))
+    weaving.start()
+    weaving.stop()
+    warnings = [r for r in caplog.records if "amqp_durable_queues" in r.getMessage()]
+    assert len(warnings) == warned
+    assert all("Hook ops" in record.getMessage() for record in warnings)
     assert SECRET not in caplog.text
 
 
 @pytest.mark.parametrize("url", ["kafka://h:9092/", "fake://"])
-def test_durable_is_refused_where_nobody_knows_what_arrives(configured, tmp_path, url):
+def test_durable_with_a_driver_without_confirmations_is_a_configuration_error(
+    configured, tmp_path, url
+):
     if url.startswith("kafka"):
         need_module("confluent_kafka", "oslo.messaging[kafka]")
     file = configured(
-        "hook_drivers = tell=notification",
+        "hook_drivers = ops=notification",
         "hook_dispatch = durable",
         f"hook_outbox_path = {tmp_path / 'outbox'}",
         f"notification_transport_url = {url}",
@@ -282,16 +284,16 @@ def test_durable_is_refused_where_nobody_knows_what_arrives(configured, tmp_path
     (problem,) = caught.value.problems
     driver = url.partition(":")[0]
     assert f"hook_dispatch = durable: the driver {driver} of oslo" in str(problem)
-    assert "does not tell" in str(problem)
+    assert "does not confirm messages" in str(problem)
 
 
-def test_no_such_warning_where_events_are_not_durable(hook, silent, caplog):
+def test_inline_delivery_to_transient_queues_logs_no_warning(hook, silent, caplog):
     made = hook(url=silent)
     made.start()
     assert "amqp_durable_queues" not in caplog.text
 
 
-def test_driver_whose_library_is_not_there(hook, monkeypatch):
+def test_a_missing_library_of_a_driver_is_named(hook, monkeypatch):
     monkeypatch.setitem(sys.modules, "confluent_kafka", None)
     monkeypatch.delitem(sys.modules, "oslo_messaging._drivers.impl_kafka", False)
     with pytest.raises(ValueError, match="needs the module confluent_kafka") as caught:
@@ -313,12 +315,12 @@ def test_driver_whose_library_is_not_there(hook, monkeypatch):
             "transport_url",
             "not valid",
         ),
-        ("notification_topics =", "notification_topics", "none"),
+        ("notification_topics =", "notification_topics", "at least one topic"),
         ("notification_timeout = 0", "notification_timeout", "0.1"),
         ("notification_timeout = soon", "notification_timeout", "soon"),
     ],
 )
-def test_wrong_option_is_one_line(configured, line, option, cause):
+def test_an_invalid_option_is_one_line_without_secrets(configured, line, option, cause):
     file = configured("hook_drivers = notification", line)
     section = aspects.BackendSection(file.conf, "alpha")
     with pytest.raises(aspects.HookConfigError) as caught:

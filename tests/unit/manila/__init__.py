@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is for Manila alone; without it there is nothing to test."""
+"""Tests of ``aspects.manila``, which are skipped without Manila."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a report tells of a woven driver."""
+"""The status report of a woven driver."""
 
 import json
 
@@ -15,7 +15,7 @@ from aspects.manila.report import report
 HERE = "tests.support.entries.recording"
 
 
-def test_each_hook_in_order_with_what_it_does(tmp_path):
+def test_a_report_shows_each_hook_in_order_with_its_settings_and_counters(tmp_path):
     file = ConfigFile(
         tmp_path / "service.conf",
         f"""
@@ -37,21 +37,21 @@ def test_each_hook_in_order_with_what_it_does(tmp_path):
     woven = aspects.weave_from_config(Driver(), section, "node1@alpha")
     woven.create_share(object(), {})
     aspects.tick(woven, None, [])
-    told = report(aspects.weaving(woven))
-    chain = told.pop("chain")
-    assert told == {"host": "node1@alpha", "ticks": 1, "periodic_hooks_ticks": 2}
+    status = report(aspects.weaving(woven))
+    chain = status.pop("chain")
+    assert status == {"host": "node1@alpha", "ticks": 1, "periodic_hooks_ticks": 2}
     assert list(chain) == ["1. first", "2. Upstream"]
     assert chain == {
         "1. first": {
             "class": f"{HERE}:Recorder",
-            "on": "pre, periodic",
+            "enabled": "pre, periodic",
             "operations": "create_*, *_access",
             "dispatch": "background",
             "counts": {"suppressed": 1, "slow": 0, "skipped": 0, "dropped": 0},
         },
         "2. Upstream": {
             "class": f"{HERE}:Upstream",
-            "on": "post, periodic",
+            "enabled": "post, periodic",
             "operations": "*",
             "dispatch": "inline",
             "counts": {"suppressed": 0, "slow": 0, "skipped": 0, "dropped": 0},

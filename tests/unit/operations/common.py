@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What several tests of operations use."""
+"""Helpers shared by the tests of operations."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ CONTEXT = object()
 
 
 def driver_with(*names: str) -> Any:
-    """Return a plain object that has these methods."""
+    """Return a plain object with these methods."""
 
     def method(self: Any, context: Any, *args: Any, **kwargs: Any) -> str:
         return "result"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The operations of ``update_access``, which its rules decide."""
+"""The operations of ``update_access``, which depend on its rules."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from .common import CONTEXT, AccessDriver
     ],
 )
 @pytest.mark.parametrize("by", ["position", "keyword"])
-def test_update_access_is_what_its_rules_say(
+def test_the_rules_determine_the_operation_of_update_access(
     hook: Recorder, add: Any, delete: Any, update: Any, operation: str, by: str
 ) -> None:
     woven = aspects.weave(AccessDriver(), [hook], "alpha", "node@alpha")
@@ -67,7 +67,7 @@ def test_update_access_of_a_driver_without_update_rules(hook: Recorder) -> None:
     assert {seen.func_name for seen in hook.trace} == {"deny_access"}
 
 
-def test_a_call_has_one_operation_whatever_the_driver_does_to_the_rules(
+def test_a_call_keeps_its_operation_when_the_driver_changes_the_rules(
     hook: Recorder,
 ) -> None:
     class Emptying(AccessDriver):
@@ -79,7 +79,7 @@ def test_a_call_has_one_operation_whatever_the_driver_does_to_the_rules(
     assert [seen.func_name for seen in hook.trace] == ["allow_access"] * 2
 
 
-def test_one_hook_may_veto_access_alone() -> None:
+def test_a_hook_can_veto_only_the_access_that_it_selects() -> None:
     def refuse(seen: Any) -> None:
         if seen.func_name == "allow_access":
             raise aspects.Veto("no access")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is read out of Manila's source: nothing that is called on a driver is missed."""
+"""The reader of Manila's source finds everything that Manila does with a driver."""
 
 from __future__ import annotations
 
@@ -57,7 +57,9 @@ def package(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_what_is_called_on_a_driver_and_when(package: Path) -> None:
+def test_the_reader_finds_driver_methods_and_when_they_are_called(
+    package: Path,
+) -> None:
     assert read(package) == {
         "attributes": [
             *("create_share", "do_setup", "ensure_share", "get_pool"),
@@ -91,7 +93,7 @@ def test_what_is_called_on_a_driver_and_when(package: Path) -> None:
         ),
     ],
 )
-def test_no_way_to_call_a_driver_is_missed(
+def test_the_reader_finds_every_way_to_use_a_driver(
     package: Path, file: str, code: str, attributes: set[str], passed: list[str]
 ) -> None:
     before = read(package)
@@ -100,5 +102,5 @@ def test_no_way_to_call_a_driver_is_missed(
     after = read(package)
     assert set(after["attributes"]) - set(before["attributes"]) == attributes
     assert set(after["passed"]) - set(before["passed"]) == {
-        f"{file}: {each}" for each in passed
+        f"{file}: {expression}" for expression in passed
     }

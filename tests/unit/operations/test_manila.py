@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Requested and routine operations, and the operations beside Manila's source."""
+"""Requested and routine operations, compared with the source of Manila."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import runpy
 import pytest
 
 import aspects
-from aspects.operations import METHODS, OPERATIONS, ROUTINE
+from aspects.operations import METHODS, OPERATIONS, ROUTINE_OPERATIONS
 from tests.support.hooks import Recorder
 from tests.support.manager_source import releases
 from tests.support.pages import DOCS
 
 from .common import CONTEXT, AccessDriver, driver_with
 
-#: Routine operations that Manila also runs because somebody asks for it.
+#: Routine operations that Manila also runs on request -> who requests them.
 ALSO_REQUESTED = {
     "publish_service_capabilities": "a scheduler that has started asks for it",
     "update_share_replica": "the API resynchronizes a replica",
@@ -46,7 +46,7 @@ def test_a_hook_sees_whether_a_call_was_requested(
     assert [seen.func_name.requested for seen in hook.trace] == [requested] * 2
 
 
-def test_access_is_requested_whatever_the_rules(hook: Recorder) -> None:
+def test_every_operation_of_update_access_is_requested(hook: Recorder) -> None:
     woven = aspects.weave(AccessDriver(), [hook])
     for add, delete in ((["a"], []), ([], ["d"]), (["a"], ["d"])):
         woven.update_access(CONTEXT, "share", [], add, delete)
@@ -61,10 +61,10 @@ def test_a_tick_is_routine() -> None:
 RELEASES = releases()
 
 
-#: What Manila looks up on a driver beside the methods of operations.
+#: Other driver attributes that Manila reads or calls -> why they change nothing.
 CHANGES_NOTHING = {
     "__class__": "for its name",
-    "_stats": "what get_share_stats returned last",
+    "_stats": "the last result of get_share_stats",
     "admin_network_api": "the network plugin",
     "check_for_setup_error": "a check",
     "check_update_share_server_network_allocations": "a check",
@@ -77,7 +77,7 @@ CHANGES_NOTHING = {
     "driver_handles_share_servers": "a capability",
     "encryption_support": "a capability",
     "get_admin_network_allocations_number": "reads a number",
-    "get_backend_info": "reads what may have changed since the last start",
+    "get_backend_info": "reads settings that may have changed since the last start",
     "get_network_allocations_number": "reads a number",
     "get_optional_share_creation_data": "reads metadata of a new share",
     "get_periodic_hook_data": "the data of a tick",
@@ -96,11 +96,11 @@ CHANGES_NOTHING = {
     "security_service_update_support": "a capability",
     "service_instance_manager": "an object of the generic driver",
     "share_replicas_migration_support": "a capability",
-    "update_share_usage_size": "reads how much of the shares is used",
+    "update_share_usage_size": "reads the used size of shares",
 }
 
 
-#: Where Manila hands on the driver as a whole, or what has the same name.
+#: Expressions in which Manila passes the driver itself, or another driver.
 PASSED = {
     "quota.py: self._driver_cls = CONF.quota.driver",
     "share/access.py: self.driver = driver",
@@ -119,7 +119,7 @@ def test_every_supported_release_of_manila_was_read() -> None:
 
 
 @pytest.mark.parametrize("release", RELEASES)
-def test_what_manila_calls_on_a_driver_is_an_operation_or_changes_nothing(
+def test_every_driver_method_that_manila_calls_is_an_operation_or_changes_nothing(
     release: str,
 ) -> None:
     source = RELEASES[release]
@@ -128,22 +128,22 @@ def test_what_manila_calls_on_a_driver_is_an_operation_or_changes_nothing(
 
 
 @pytest.mark.parametrize("release", RELEASES)
-def test_what_manila_has_hooks_for_is_an_operation(release: str) -> None:
+def test_every_method_that_manila_hooks_is_an_operation(release: str) -> None:
     assert len(RELEASES[release]["hooked"]) == 29
     assert set(RELEASES[release]["hooked"]) <= OPERATIONS.keys()
 
 
 @pytest.mark.parametrize("release", RELEASES)
-def test_what_manila_runs_by_itself_alone_is_routine(release: str) -> None:
+def test_every_method_that_only_manila_itself_runs_is_routine(release: str) -> None:
     by_itself = {
         METHODS[method]
         for method in RELEASES[release]["by_itself"]
         if method in METHODS
     }
-    assert by_itself == ROUTINE - {"periodic"} - ALSO_REQUESTED.keys()
+    assert by_itself == ROUTINE_OPERATIONS - {"periodic"} - ALSO_REQUESTED.keys()
 
 
-def test_every_driver_method_of_an_operation_is_one_that_manila_calls() -> None:
+def test_manila_calls_every_driver_method_of_an_operation() -> None:
     called = {name for source in RELEASES.values() for name in source["attributes"]}
     for operation, methods in OPERATIONS.items():
         assert set(methods) <= called
@@ -174,7 +174,7 @@ def test_the_documentation_has_a_table_of_the_operations() -> None:
             [
                 operation,
                 ", ".join((operation, *methods)),
-                "routine" if operation in ROUTINE else "requested",
+                "routine" if operation in ROUTINE_OPERATIONS else "requested",
                 f"{names[majors[0]]} to {names[23]}",
             ]
         )

@@ -41,13 +41,13 @@ def test_an_operation_carries_method_backend_and_host(hook: Recorder) -> None:
     assert operation.host == "node@alpha"
 
 
-def test_an_operation_without_backend_and_host_has_none(hook: Recorder) -> None:
+def test_an_operation_may_have_no_backend_and_host(hook: Recorder) -> None:
     aspects.weave(Driver(), [hook]).create_share(CONTEXT, "share")
     assert hook.trace[0].func_name.backend is None
     assert hook.trace[0].func_name.host is None
 
 
-def test_two_backends_of_one_class_have_operations_of_their_own() -> None:
+def test_two_backends_of_one_class_have_separate_operations() -> None:
     hooks = Recorder(), Recorder()
     for hook, backend in zip(hooks, ("alpha", "beta")):
         woven = aspects.weave(Driver(), [hook], backend, f"node@{backend}")
@@ -58,7 +58,7 @@ def test_two_backends_of_one_class_have_operations_of_their_own() -> None:
 
 
 @pytest.mark.parametrize("driver", [Driver, CoroutineDriver])
-def test_an_operation_is_made_once_per_woven_method(
+def test_an_operation_is_created_once_per_woven_method(
     hook: Recorder, driver: Any
 ) -> None:
     woven = aspects.weave(driver(), [hook])
@@ -90,7 +90,7 @@ def test_an_operation_is_made_once_per_woven_method(
         ("do_setup", (CONTEXT,), {}, {}),
     ],
 )
-def test_arguments_are_those_of_the_call_by_parameter_name_without_the_context(
+def test_arguments_has_the_calls_arguments_by_name_without_the_context(
     hook: Recorder, method: str, args: Any, kwargs: Any, arguments: Any
 ) -> None:
     getattr(aspects.weave(Shapes(), [hook]), method)(*args, **kwargs)
@@ -100,7 +100,7 @@ def test_arguments_are_those_of_the_call_by_parameter_name_without_the_context(
         assert type(got) is dict
 
 
-def test_arguments_of_a_call_that_does_not_fit_are_still_told(hook: Recorder) -> None:
+def test_arguments_includes_those_that_do_not_fit_the_signature(hook: Recorder) -> None:
     woven = aspects.weave(Shapes(), [hook])
     with pytest.raises(TypeError):
         woven.extend_share(1, 2, 3, other=4)
@@ -140,16 +140,16 @@ def test_a_decorated_method_has_the_signature_of_what_it_wraps(hook: Recorder) -
     assert seen.func_name.arguments(seen.args, seen.kwargs) == {"share": 1}
 
 
-def passing_on(self: Any, *args: Any, **kwargs: Any) -> None: ...
+def delegate(self: Any, *args: Any, **kwargs: Any) -> None: ...
 
 
-class PassesOn(Shapes):
-    """As the GlusterFS drivers: the names of the arguments are the base class's."""
+class Delegating(Shapes):
+    """A driver like GlusterFS's, whose base class has the names of the parameters."""
 
     def create_share(self, *args: Any, **kwargs: Any) -> None: ...
 
-    # As those of Tegile's: a decorator has put something else there.
-    extend_share = passing_on  # type: ignore[assignment]
+    # Tegile's methods have a decorator with such a signature.
+    extend_share = delegate  # type: ignore[assignment]
 
     def shrink_share(self, *args: Any, **kwargs: Any) -> None: ...
 
@@ -160,20 +160,20 @@ class PassesOn(Shapes):
         (lambda d: d.create_share(CONTEXT, "share", "server"), CONTEXT, ("share",)),
         (lambda d: d.create_share(CONTEXT, share="share"), CONTEXT, ("share",)),
         (lambda d: d.extend_share("share", 2), None, ("share", "new_size")),
-        # Nobody says what these are.
+        # No base class has shrink_share, so the names are unknown.
         (lambda d: d.shrink_share("share", 1), None, ("args",)),
     ],
 )
-def test_a_method_that_passes_on_what_it_gets_has_the_names_of_its_base_class(
+def test_a_delegating_method_has_the_parameter_names_of_its_base_class(
     hook: Recorder, call: Any, context: Any, arguments: tuple[str, ...]
 ) -> None:
-    call(aspects.weave(PassesOn(), [hook]))
+    call(aspects.weave(Delegating(), [hook]))
     for seen in hook.trace:
         if context is not None:
             assert seen.context is context
         assert context not in seen.args
-        told = seen.func_name.arguments(seen.args, seen.kwargs)
-        assert set(arguments) <= set(told) <= {*arguments, "share_server"}
+        names = set(seen.func_name.arguments(seen.args, seen.kwargs))
+        assert set(arguments) <= names <= {*arguments, "share_server"}
 
 
 def test_arguments_change_neither_the_hooks_nor_the_callers(hook: Recorder) -> None:
@@ -183,7 +183,7 @@ def test_arguments_change_neither_the_hooks_nor_the_callers(hook: Recorder) -> N
     assert seen.kwargs == {"share": 1}
 
 
-def test_drivers_of_one_class_with_other_methods_have_operations_of_their_own() -> None:
+def test_a_driver_with_its_own_method_has_its_own_operations() -> None:
     def delete_share(share: Any, force: bool, context: Any) -> None: ...
 
     hook, driver = Recorder(), Driver()
@@ -204,7 +204,7 @@ def test_operations_cannot_be_changed() -> None:
         operations["helper"] = "helper"  # type: ignore[index]
 
 
-def test_all_operations_but_those_of_access_are_those_of_every_call() -> None:
+def test_only_update_access_has_operations_that_depend_on_the_call() -> None:
     woven = aspects.weave(driver_with(*METHODS), [])
     for method, operation in aspects.weaving(woven).operations.items():
         if method != "update_access":

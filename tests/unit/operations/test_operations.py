@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which driver methods are which operations."""
+"""The mapping of driver methods to operations."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_the_first_twenty_operations_are_the_documented_ones() -> None:
 
 
 @pytest.mark.parametrize(("method", "operation"), PAIRS)
-def test_a_driver_method_is_its_operation(
+def test_a_driver_method_has_its_operation(
     hook: Recorder, method: str, operation: str
 ) -> None:
     woven = aspects.weave(driver_with(method), [hook])
@@ -147,7 +147,7 @@ def test_a_driver_may_have_both_an_operations_own_name_and_a_method_behind_it(
         "update_share_usage_size",
     ],
 )
-def test_other_driver_methods_are_no_operations(hook: Recorder, name: str) -> None:
+def test_other_driver_methods_are_not_operations(hook: Recorder, name: str) -> None:
     woven = aspects.weave(driver_with(name), [hook])
     getattr(woven, name)(CONTEXT)
     assert hook.trace == []

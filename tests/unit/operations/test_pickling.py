@@ -43,9 +43,7 @@ def fields(operation: Any) -> tuple[Any, ...]:
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 @pytest.mark.parametrize("driver", [Odd(), Shapes(), driver_with(*METHODS)])
-def test_an_operation_that_was_pickled_knows_the_same(
-    driver: Any, protocol: int
-) -> None:
+def test_a_pickled_operation_keeps_its_attributes(driver: Any, protocol: int) -> None:
     woven = aspects.weave(
         driver, [], "alpha", "node@alpha", new_context=lambda: "of the service"
     )
@@ -59,7 +57,7 @@ def test_an_operation_that_was_pickled_knows_the_same(
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-def test_an_operation_of_access_that_was_pickled_still_follows_the_rules(
+def test_a_pickled_access_operation_still_depends_on_the_rules(
     protocol: int,
 ) -> None:
     woven = aspects.weave(AccessDriver(), [], "alpha", "node@alpha")

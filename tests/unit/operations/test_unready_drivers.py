@@ -16,7 +16,7 @@ from .common import CONTEXT, Shapes
 
 
 class Connects:
-    """A driver that has its methods from a client, once it is set up."""
+    """A driver that gets its methods from a client when it is set up."""
 
     def __init__(self, error: Exception) -> None:
         self.error = error
@@ -56,7 +56,7 @@ ERRORS = [RuntimeError("not before do_setup"), AttributeError("client"), KeyErro
         ("create_snapshot", (CONTEXT, 1), {"snapshots": (1,)}),
     ],
 )
-def test_a_method_that_is_there_after_do_setup_is_an_operation_then(
+def test_a_method_that_do_setup_creates_becomes_an_operation(
     hook: Recorder, error: Exception, method: str, args: Any, arguments: Any
 ) -> None:
     woven = aspects.weave(Connects(error), [hook], "alpha", "node@alpha")
@@ -83,7 +83,7 @@ def test_properties_are_not_evaluated_to_weave_a_driver() -> None:
     assert not {"create_share", "delete_share"} & set(driver.looked_up)
 
 
-def test_what_one_driver_has_after_do_setup_is_no_other_drivers(
+def test_a_method_that_do_setup_creates_is_not_shared_with_other_drivers(
     hook: Recorder,
 ) -> None:
     one, two = (aspects.weave(Connects(ERRORS[0]), [hook]) for _ in range(2))
@@ -94,7 +94,7 @@ def test_what_one_driver_has_after_do_setup_is_no_other_drivers(
 
 
 class Unready:
-    """What stands in place of a method and may be called, but not looked at."""
+    """A callable that raises an error when its attributes are read."""
 
     def __call__(self, context: Any, share: Any) -> str:
         return "result"
@@ -103,7 +103,7 @@ class Unready:
         raise RuntimeError("not before do_setup")
 
 
-def test_a_driver_whose_methods_raise_when_they_are_looked_at_is_woven() -> None:
+def test_a_driver_whose_methods_raise_when_inspected_can_be_woven() -> None:
     class Raises:
         create_share = Unready()
         __slots__ = ()

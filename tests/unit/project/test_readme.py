@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the README says is so."""
+"""Test the commands and the code of the README."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def hook_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.delitem(__import__("sys").modules, "my_hooks")
 
 
-def test_the_hook_forbids_deletes_while_the_file_is_there(hook_class: Any) -> None:
+def test_the_hook_forbids_deletes_while_the_file_exists(hook_class: Any) -> None:
     FreezeHook, freeze = hook_class
     names: dict[str, Any] = {
         "FreezeHook": FreezeHook,
@@ -84,7 +84,7 @@ def test_the_hook_forbids_deletes_while_the_file_is_there(hook_class: Any) -> No
         woven.delete_share(None, "share")
 
 
-def test_the_section_weaves(hook_class: Any, tmp_path: Path) -> None:
+def test_the_configuration_weaves_both_hooks(hook_class: Any, tmp_path: Path) -> None:
     _, freeze = hook_class
     log = tmp_path / "audit.log"
     file = tmp_path / "manila.conf"
@@ -94,9 +94,12 @@ def test_the_section_weaves(hook_class: Any, tmp_path: Path) -> None:
     conf(["--config-file", str(file)], default_config_files=[], default_config_dirs=[])
     configuration = aspects.BackendSection(conf, "alpha")
     woven = aspects.weave_from_config(fake_driver(), configuration, "node1@alpha")
-    audit, freezes = aspects.weaving(woven).hooks
+    audit, freeze_hook = aspects.weaving(woven).hooks
     assert isinstance(audit, hooks.audit.AuditHook)
-    assert (audit.suppress_post_hooks_errors, freezes.suppress_post_hooks_errors) == (
+    assert (
+        audit.suppress_post_hooks_errors,
+        freeze_hook.suppress_post_hooks_errors,
+    ) == (
         True,
         False,
     )

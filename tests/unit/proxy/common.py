@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What several tests of the proxy use."""
+"""Helpers shared by the tests of the proxy."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any
 from unittest import mock
 
 from tests.support.drivers import Driver
-from tests.support.hooks import Recorder, actions_of
+from tests.support.hooks import Recorder, methods_of
 
 CONTEXT = object()
 
 
 def is_intercepted(woven: Any, hook: Recorder, method: str = "create_share") -> bool:
-    """Tell whether a call of a method now is one join point of the hook."""
+    """Return whether a call of a method runs the hook once."""
     hook.trace.clear()
     getattr(woven, method)(CONTEXT, "share")
-    return actions_of(hook.trace) == ["hook.pre", "hook.post"]
+    return methods_of(hook.trace) == ["hook.pre", "hook.post"]
 
 
 def other(context: Any, share: Any) -> str:
@@ -25,7 +25,7 @@ def other(context: Any, share: Any) -> str:
 
 
 class Callable_:
-    """A callable object with attributes and an equality of its own."""
+    """A callable object with attributes and its own equality."""
 
     label = "callable"
 
@@ -33,7 +33,7 @@ class Callable_:
         self.number = number
 
     def __call__(self, context: Any, share: Any) -> Any:
-        """Call it."""
+        """Return the number."""
         return self.number
 
     def __eq__(self, value: object) -> bool:
@@ -43,7 +43,7 @@ class Callable_:
 
 
 def with_attributes(context: Any, share: Any = 1, *, flag: bool = False) -> Any:
-    """Have attributes."""
+    """Return the share; the function has an attribute."""
     return share
 
 
@@ -55,12 +55,12 @@ class Kinds(Driver):
 
     @staticmethod
     def delete_share(context: Any, share: Any) -> Any:  # type: ignore[override]
-        """Be static."""
+        """Return the share; a static method."""
         return share
 
     @classmethod
     def extend_share(cls, context: Any, share: Any) -> Any:  # type: ignore[override]
-        """Be of the class."""
+        """Return the share; a class method."""
         return share
 
     shrink_share = functools.partialmethod(Driver.create_share, share_server=1)
@@ -72,7 +72,7 @@ class Kinds(Driver):
 
     @functools.lru_cache  # noqa: B019 (one instance of the module's life)
     def manage_existing(self, context: Any, share: Any) -> Any:
-        """Be cached."""
+        """Return the share; a cached method."""
         return share
 
     allow_access = Callable_  # a class
@@ -87,7 +87,7 @@ class Kinds(Driver):
 
 
 class Rich(Driver):
-    """A rich driver."""
+    """A driver with attributes of many kinds."""
 
     constant = "class"
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Drivers of many kinds, whose classes use one feature of Python each."""
+"""Drivers of many kinds; each class uses one feature of Python."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class Wide:
 
 
 class Dynamic:
-    """Makes its attributes up."""
+    """A driver that computes its attributes."""
 
     def __getattr__(self, name: str) -> Any:
         if name in ("create_share", "get_pool"):
@@ -103,7 +103,7 @@ class Dynamic:
 
 
 class Intercepting(Plain):
-    """Has a say in how its attributes are read, set and deleted."""
+    """A driver that intercepts access to its attributes."""
 
     def __getattribute__(self, name: str) -> Any:
         return 5 if name == "counted" else super().__getattribute__(name)
@@ -121,7 +121,7 @@ class Intercepting(Plain):
 
 
 class Broken(Plain):
-    """Has properties that raise."""
+    """A driver with properties that raise errors."""
 
     @property
     def pools(self) -> Any:  # type: ignore[override]
@@ -156,7 +156,7 @@ class Listed(collections.UserList[int]):
 
 
 class Indexed:
-    """A sequence by its length and its items alone."""
+    """A sequence with only a length and items."""
 
     def __len__(self) -> int:
         return 3
@@ -185,7 +185,7 @@ class Iterating:
 
 
 class Asynchronous:
-    """Is awaited, entered and iterated."""
+    """A driver that can be awaited, entered and iterated asynchronously."""
 
     def __await__(self) -> Any:
         yield from ()
@@ -212,7 +212,7 @@ class Asynchronous:
 
 
 class Called:
-    """Is called."""
+    """A callable driver."""
 
     def __call__(self, value: Any = 1, *, factor: int = 2) -> Any:
         """Return the product."""
@@ -233,7 +233,7 @@ class Managed:
 
 
 class Number:
-    """Computes, in place too."""
+    """A number, with in-place operators."""
 
     def __init__(self, value: int = 7) -> None:
         self.value = value
@@ -309,7 +309,7 @@ class Described:
 
 
 class Textual:
-    """Is converted to text, bytes and a path."""
+    """A driver that can be converted to text, bytes and a path."""
 
     def __str__(self) -> str:
         return "text"
@@ -331,7 +331,7 @@ class Textual:
 
 
 class Meta(type):
-    """A metaclass with instances, a length and attributes of its own."""
+    """A metaclass that defines instances, a length and attributes."""
 
     label = "of the metaclass"
 
@@ -376,7 +376,7 @@ class OfType(typing.Generic[T]):
 
 
 class Stated(Plain):
-    """Says what its state is; part of it cannot be pickled."""
+    """A driver with ``__getstate__``, because a part of it cannot be pickled."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -390,7 +390,7 @@ class Stated(Plain):
 
 
 class Reduced(Plain):
-    """Says how it is made."""
+    """A driver with ``__reduce__``."""
 
     def __init__(self, made: str = "first") -> None:
         super().__init__()
@@ -401,7 +401,7 @@ class Reduced(Plain):
 
 
 class NewArgs(Plain):
-    """Is made with arguments."""
+    """A driver with ``__getnewargs__``."""
 
     made: str
 
@@ -418,7 +418,7 @@ class NewArgs(Plain):
 
 
 class Registered(Plain):
-    """Is known to copyreg."""
+    """A driver with a reducer in ``copyreg``."""
 
     def __init__(self, made: str = "first") -> None:
         super().__init__()
@@ -429,7 +429,7 @@ copyreg.pickle(Registered, lambda driver: (Registered, ("by copyreg",)))
 
 
 class Locked(Plain):
-    """Cannot be pickled."""
+    """A driver that cannot be pickled."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -437,7 +437,7 @@ class Locked(Plain):
 
 
 class Cyclic(Plain):
-    """Has a helper that refers to it."""
+    """A driver with a helper that refers to it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -451,7 +451,7 @@ class Helper:
 
 
 class Copied(Plain):
-    """Says how it is copied."""
+    """A driver with ``__copy__`` and ``__deepcopy__``."""
 
     how = "not"
 
@@ -466,7 +466,7 @@ class Copied(Plain):
         return made
 
 
-#: What makes a driver of each kind.
+#: Name of a kind -> a function that returns a driver of it.
 KINDS: dict[str, Callable[[], Any]] = {
     **{
         cls.__name__: cls

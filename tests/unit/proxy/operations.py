@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Operations of Python on a driver, to be compared with those on a woven one."""
+"""Python operations, to compare their outcomes on a driver and on a woven driver."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def _reflected(name: str, other: Any) -> Operation:
 
 
 class Reflecting:
-    """Takes part in any addition."""
+    """An operand that can be added to any object."""
 
     def __radd__(self, other: Any) -> str:
         return "reflected"
@@ -201,7 +201,7 @@ def async_exit_stack(obj: Any) -> Any:
 @operation
 def async_for(obj: Any) -> Any:
     async def iterate() -> Any:
-        return [each async for each in obj]
+        return [item async for item in obj]
 
     return asyncio.run(iterate())
 
@@ -216,7 +216,7 @@ def await_statement(obj: Any) -> Any:
 
 @operation
 def for_statement(obj: Any) -> Any:
-    return list(itertools.islice((each for each in obj), 5))
+    return list(itertools.islice((item for item in obj), 5))
 
 
 @operation
@@ -358,7 +358,7 @@ _add(
     own_type_name=lambda o: (type(o).__name__, type(o).__module__, type(o).__doc__),
     type_=lambda o: type(o) is o.__class__,
     type_subclass=lambda o: issubclass(type(o), o.__class__),
-    mro=lambda o: [each.__name__ for each in type(o).__mro__],
+    mro=lambda o: [cls.__name__ for cls in type(o).__mro__],
     new_of_its_class=lambda o: o.__class__().__class__.__name__,
     unbound_method=lambda o: o.__class__.create_share(o, CONTEXT, "share"),
     unbound_of_type=lambda o: type(o).create_share(o, CONTEXT, "share"),
@@ -474,7 +474,7 @@ _add(
     dataclass_replace_wrong=lambda o: dataclasses.replace(o, doubled=5),
     dataclass_type=lambda o: [field.name for field in dataclasses.fields(type(o))],
     sorted_with_others=lambda o: [
-        each is o for each in sorted([o.__class__(), o, o.__class__()])
+        item is o for item in sorted([o.__class__(), o, o.__class__()])
     ],
     equal_to_a_new_one=lambda o: o == o.__class__(),
     a_new_one_equal=lambda o: o.__class__() == o,
@@ -590,7 +590,7 @@ def patch_object_autospec(obj: Any) -> Any:
 @operation
 def patch_object_missing(obj: Any) -> Any:
     with mock.patch.object(obj, "delete_share"):
-        """It is refused."""
+        """Do nothing; the patch is rejected."""
 
 
 @operation

@@ -24,7 +24,7 @@ from tests.support.hooks import Recorder
 from .common import CONTEXT, Rich, is_intercepted
 
 
-def test_it_is_an_instance_of_the_drivers_classes(pair: Any) -> None:
+def test_a_woven_driver_is_an_instance_of_the_drivers_classes(pair: Any) -> None:
     _, woven = pair
     assert isinstance(woven, Rich)
     assert isinstance(woven, Driver)
@@ -49,7 +49,7 @@ def test_it_is_an_instance_of_the_drivers_classes(pair: Any) -> None:
     ],
 )
 @pytest.mark.parametrize("cls", [Rich, dict, list], ids=lambda cls: cls.__name__)
-def test_it_is_an_instance_of_the_same_abstract_classes(
+def test_a_woven_driver_is_an_instance_of_the_same_abstract_classes(
     abstract: Any, cls: Any
 ) -> None:
     driver = type("Own", (cls,), {})()
@@ -57,7 +57,7 @@ def test_it_is_an_instance_of_the_same_abstract_classes(
     assert isinstance(woven, abstract) == isinstance(driver, abstract)
 
 
-def test_a_registered_abstract_class_knows_it() -> None:
+def test_a_woven_driver_is_a_virtual_subclass_instance_like_its_driver() -> None:
     class Abstract(abc.ABC):  # noqa: B024
         pass
 
@@ -65,7 +65,7 @@ def test_a_registered_abstract_class_knows_it() -> None:
     assert isinstance(aspects.weave(Rich(), []), Abstract)
 
 
-def test_single_dispatch_takes_it_for_the_driver(pair: Any) -> None:
+def test_single_dispatch_treats_a_woven_driver_as_the_driver(pair: Any) -> None:
     @functools.singledispatch
     def name(obj: Any) -> str:
         return "any"
@@ -74,7 +74,7 @@ def test_single_dispatch_takes_it_for_the_driver(pair: Any) -> None:
     assert name(pair[1]) == "driver"
 
 
-def test_a_structural_pattern_matches_it(pair: Any) -> None:
+def test_a_structural_pattern_matches_a_woven_driver(pair: Any) -> None:
     match pair[1]:
         case Rich(size=1, constant=constant):
             assert constant == "class"
@@ -110,38 +110,38 @@ class Indexed:
 
 
 @pytest.mark.parametrize("cls", [Iterated, Indexed, Driver])
-@pytest.mark.parametrize("question", [list, reversed, lambda each: "b" in each])
-def test_what_python_does_without_a_special_method_it_does_with_the_proxy(
-    cls: Any, question: Any
+@pytest.mark.parametrize("function", [list, reversed, lambda driver: "b" in driver])
+def test_a_missing_special_method_has_the_same_fallback_on_the_proxy(
+    cls: Any, function: Any
 ) -> None:
-    def answer(driver: Any) -> Any:
+    def outcome(driver: Any) -> Any:
         try:
-            told = question(driver)
-            return told if isinstance(told, bool) else list(told)
+            result = function(driver)
+            return result if isinstance(result, bool) else list(result)
         except TypeError:
             return TypeError
 
-    # A class of its own, of which nothing is known yet.
+    # A new class, so that its proxy class is generated here.
     driver = type(cls.__name__, (cls,), {})()
-    assert answer(aspects.weave(driver, [])) == answer(driver)
+    assert outcome(aspects.weave(driver, [])) == outcome(driver)
 
 
-def test_one_name_is_no_list_of_methods() -> None:
-    with pytest.raises(TypeError, match="one name, not several"):
+def test_hook_methods_rejects_a_string() -> None:
+    with pytest.raises(TypeError, match="expected several names, got"):
         aspects.weave(Driver(), [], hook_methods="helper")
 
 
-def test_a_chain_that_is_replaced_while_a_method_is_woven_is_nobody_elses(
+def test_a_method_is_woven_with_the_right_chain_during_a_replace(
     hook: Recorder,
 ) -> None:
     driver = Driver()
     woven, other = aspects.weave(driver, [hook]), aspects.weave(driver, [Recorder("b")])
-    about = aspects.weaving(woven)
+    weaving = aspects.weaving(woven)
     replacing = threading.Event()
 
     def replace() -> None:
         while not replacing.is_set():
-            about.replace((hook,), lambda: None)
+            weaving.replace((hook,), lambda: None)
 
     thread = threading.Thread(target=replace)
     thread.start()
@@ -200,7 +200,7 @@ def test_attributes_are_read_set_and_deleted_on_the_driver(pair: Any) -> None:
         del woven.initialized
 
 
-def test_attributes_that_are_new_after_weaving_are_the_drivers(pair: Any) -> None:
+def test_attributes_set_after_weaving_are_the_drivers(pair: Any) -> None:
     driver, woven = pair
     woven.new = 1
     assert vars(driver)["new"] == 1
@@ -208,7 +208,7 @@ def test_attributes_that_are_new_after_weaving_are_the_drivers(pair: Any) -> Non
     assert woven.newer == 2
     del woven.newer
     assert not hasattr(driver, "newer")
-    # Those of one driver are not those of another of its class.
+    # Another driver of the class does not have them.
     assert not hasattr(aspects.weave(Rich(), []), "new")
 
 
@@ -241,14 +241,14 @@ def test_properties_are_the_drivers(pair: Any) -> None:
     assert woven.once is driver.once
 
 
-def test_its_own_state_lies_under_self(pair: Any) -> None:
+def test_the_proxys_own_state_has_names_under_self(pair: Any) -> None:
     driver, woven = pair
     woven._self_note = 1
     assert woven._self_note == 1
     assert not hasattr(driver, "_self_note")
 
 
-def test_a_drivers_attribute_of_such_a_name_is_not_set_through_the_proxy() -> None:
+def test_an_attribute_under_self_is_not_set_on_the_driver() -> None:
     driver = type("Own", (Driver,), {"_self_note": "the driver's"})()
     woven = aspects.weave(driver, [])
     assert woven._self_note == "the driver's"
@@ -256,7 +256,7 @@ def test_a_drivers_attribute_of_such_a_name_is_not_set_through_the_proxy() -> No
     assert (woven._self_note, driver._self_note) == (1, "the driver's")
 
 
-def test_a_weak_reference_can_be_made_to_it(pair: Any) -> None:
+def test_a_woven_driver_can_be_weakly_referenced(pair: Any) -> None:
     _, woven = pair
     reference = weakref.ref(woven)
     assert reference() is woven
@@ -264,7 +264,7 @@ def test_a_weak_reference_can_be_made_to_it(pair: Any) -> None:
 
 
 @pytest.mark.parametrize("copying", [copy.copy, copy.deepcopy])
-def test_a_copy_is_woven_and_its_driver_a_copy(
+def test_a_copy_is_woven_around_a_copy_of_the_driver(
     hook: Recorder, copying: Callable[..., Any]
 ) -> None:
     driver = Rich()
@@ -297,14 +297,14 @@ def test_a_copy_is_woven_and_its_driver_a_copy(
     assert hook.trace[0].context == "of the service"
 
 
-def test_a_deep_copy_of_what_holds_it_twice_holds_its_copy_twice() -> None:
+def test_a_deep_copy_of_a_list_with_it_twice_has_one_copy_twice() -> None:
     woven = aspects.weave(Rich(), [])
     one, two = copy.deepcopy([woven, woven])
     assert one is two
     assert aspects.unweave(one) is not aspects.unweave(woven)
 
 
-def test_a_deep_copy_of_a_driver_and_what_is_woven_around_it_is_of_one_driver() -> None:
+def test_a_deep_copy_of_a_driver_and_its_woven_driver_keeps_them_together() -> None:
     driver = Rich()
     woven = aspects.weave(driver, [Recorder()])
     inner, outer, method = copy.deepcopy([driver, woven, woven.create_share])
@@ -312,9 +312,9 @@ def test_a_deep_copy_of_a_driver_and_what_is_woven_around_it_is_of_one_driver() 
     assert method.__self__ is inner
 
 
-def test_a_descriptor_of_the_class_is_asked_for_the_driver() -> None:
+def test_a_descriptor_of_the_class_gets_the_driver() -> None:
     class Upper:
-        """Keeps what is set in capital letters, under a name of its own."""
+        """A descriptor that stores a value in capital letters under another name."""
 
         def __get__(self, driver: Any, owner: type) -> Any:
             return self if driver is None else driver.kept

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A woven dataclass passes for the dataclass."""
+"""A woven dataclass behaves like the dataclass."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import aspects
-from tests.support.hooks import Recorder, actions_of
+from tests.support.hooks import Recorder, methods_of
 
 from .kinds import Data, Frozen
 
@@ -28,24 +28,24 @@ def woven(hook: Recorder) -> Any:
     return aspects.weave(Data(name="alpha", size=2), [hook])
 
 
-def test_the_functions_of_dataclasses_take_it(woven: Any) -> None:
+def test_the_functions_of_dataclasses_accept_a_woven_dataclass(woven: Any) -> None:
     assert dataclasses.is_dataclass(woven)
     assert dataclasses.fields(woven) == dataclasses.fields(Data)
     assert dataclasses.asdict(woven) == dataclasses.asdict(aspects.unweave(woven))
     assert dataclasses.astuple(woven) == ("alpha", 2, ["pool"], 4, None)
 
 
-def test_a_field_that_holds_it_is_converted_too(woven: Any) -> None:
+def test_a_field_with_a_woven_dataclass_is_converted_too(woven: Any) -> None:
     held = dataclasses.asdict(Data(parent=woven))
     assert held["parent"] == dataclasses.asdict(woven)
     assert type(held["parent"]) is dict
 
 
-def test_a_driver_that_is_not_a_dataclass_is_not_one_woven() -> None:
+def test_a_woven_driver_is_a_dataclass_only_if_its_driver_is() -> None:
     assert not dataclasses.is_dataclass(aspects.weave(Recorder(), []))
 
 
-def test_a_replaced_one_is_a_new_driver_that_is_not_woven(
+def test_replace_creates_a_new_driver_that_is_not_woven(
     woven: Any, hook: Recorder
 ) -> None:
     made = dataclasses.replace(woven, size=5)
@@ -63,7 +63,7 @@ def test_copy_replace_does_the_same_as_dataclasses_replace(woven: Any) -> None:
     assert made.doubled == 10
 
 
-def test_it_is_matched_by_position(woven: Any) -> None:
+def test_a_woven_dataclass_matches_a_positional_pattern(woven: Any) -> None:
     match woven:
         case Data(name, size):
             assert (name, size) == ("alpha", 2)
@@ -71,7 +71,7 @@ def test_it_is_matched_by_position(woven: Any) -> None:
             pytest.fail("no match")
 
 
-def test_it_is_ordered_and_equal_as_its_fields(woven: Any) -> None:
+def test_a_woven_dataclass_compares_by_its_fields(woven: Any) -> None:
     assert woven == Data(name="alpha", size=2)
     assert Data(name="alpha", size=2) == woven
     assert woven == aspects.weave(Data(name="alpha", size=2), [])
@@ -80,7 +80,7 @@ def test_it_is_ordered_and_equal_as_its_fields(woven: Any) -> None:
         hash(woven)
 
 
-def test_a_frozen_one_stays_frozen(hook: Recorder) -> None:
+def test_a_woven_frozen_dataclass_is_frozen(hook: Recorder) -> None:
     woven = aspects.weave(Frozen(), [hook])
     with pytest.raises(dataclasses.FrozenInstanceError, match="'size'"):
         woven.size = 5
@@ -90,6 +90,8 @@ def test_a_frozen_one_stays_frozen(hook: Recorder) -> None:
     assert hash(woven) == hash(Frozen())
 
 
-def test_its_methods_are_intercepted(woven: Any, hook: Recorder) -> None:
+def test_the_methods_of_a_woven_dataclass_are_intercepted(
+    woven: Any, hook: Recorder
+) -> None:
     assert woven.create_share(CONTEXT, "share") == "share"
-    assert actions_of(hook.trace) == ["hook.pre", "hook.post"]
+    assert methods_of(hook.trace) == ["hook.pre", "hook.post"]

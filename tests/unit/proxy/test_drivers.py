@@ -19,15 +19,15 @@ from tests.support.hooks import Recorder
 from .common import CONTEXT, is_intercepted, other
 
 
-def test_a_driver_that_is_a_context_manager_is_one_woven(hook: Recorder) -> None:
+def test_a_woven_context_manager_is_a_context_manager(hook: Recorder) -> None:
     class Managed(Driver):
         seen: tuple[Any, ...] = ()
 
         def __enter__(self) -> Managed:
             return self
 
-        def __exit__(self, *given: Any) -> bool:
-            self.seen = given
+        def __exit__(self, *raised: Any) -> bool:
+            self.seen = raised
             return True
 
     driver = Managed()
@@ -40,12 +40,12 @@ def test_a_driver_that_is_a_context_manager_is_one_woven(hook: Recorder) -> None
         assert stack.enter_context(woven) == driver
 
 
-def test_a_driver_that_is_an_async_context_manager_is_one_woven() -> None:
+def test_a_woven_async_context_manager_is_an_async_context_manager() -> None:
     class Managed(Driver):
         async def __aenter__(self) -> str:
             return "entered"
 
-        async def __aexit__(self, *given: Any) -> bool:
+        async def __aexit__(self, *raised: Any) -> bool:
             return True
 
     async def main() -> None:
@@ -57,7 +57,7 @@ def test_a_driver_that_is_an_async_context_manager_is_one_woven() -> None:
         main().send(None)
 
 
-def test_a_driver_that_is_callable_is_callable_woven(hook: Recorder) -> None:
+def test_a_woven_callable_driver_is_callable(hook: Recorder) -> None:
     class Called(Driver):
         def __call__(self, *args: Any, **kwargs: Any) -> Any:
             return args, kwargs
@@ -67,13 +67,13 @@ def test_a_driver_that_is_callable_is_callable_woven(hook: Recorder) -> None:
     assert hook.trace == []
 
 
-def test_a_driver_that_is_not_callable_is_not_callable_woven(pair: Any) -> None:
+def test_a_woven_driver_that_is_not_callable_is_not_callable(pair: Any) -> None:
     assert not callable(pair[1])
     with pytest.raises(TypeError, match="not callable"):
         pair[1]()
 
 
-def test_a_driver_that_is_a_collection_is_one_woven() -> None:
+def test_a_woven_collection_is_a_collection() -> None:
     driver = type("Own", (dict,), {})(a=1)
     woven = aspects.weave(driver, [])
     woven["b"] = 2
@@ -88,7 +88,7 @@ def test_a_driver_that_is_a_collection_is_one_woven() -> None:
     assert not woven
 
 
-def test_a_driver_that_is_an_iterator_is_one_woven() -> None:
+def test_a_woven_iterator_is_an_iterator() -> None:
     class Counting:
         n = 0
 
@@ -107,12 +107,12 @@ def test_a_driver_that_is_an_iterator_is_one_woven() -> None:
 
 
 @pytest.mark.parametrize("function", [iter, len, next, list])
-def test_what_a_driver_cannot_do_it_cannot_do_woven(
+def test_a_woven_driver_raises_the_same_errors_as_its_driver(
     pair: Any, function: Callable[..., Any]
 ) -> None:
-    for each in pair:
+    for driver in pair:
         with pytest.raises(TypeError):
-            function(each)
+            function(driver)
 
 
 def test_a_driver_with_slots_can_be_woven(hook: Recorder) -> None:
@@ -131,14 +131,14 @@ def test_a_driver_with_slots_can_be_woven(hook: Recorder) -> None:
     del woven.size
     assert not hasattr(driver, "size")
     assert not hasattr(woven, "__dict__")
-    for each in (driver, woven):
+    for target in (driver, woven):
         with pytest.raises(AttributeError):
-            each.other = 1
+            target.other = 1
         with pytest.raises(AttributeError):
-            each.create_share = other
+            target.create_share = other
 
 
-def test_a_driver_that_makes_its_methods_up_can_be_woven(hook: Recorder) -> None:
+def test_a_driver_that_computes_its_methods_can_be_woven(hook: Recorder) -> None:
     class Dynamic:
         asked: list[str]
 
@@ -193,7 +193,7 @@ def test_a_driver_with_getattribute_can_be_woven(hook: Recorder) -> None:
     assert is_intercepted(woven, hook)
 
 
-def test_a_driver_with_an_equality_of_its_own_keeps_it(hook: Recorder) -> None:
+def test_a_driver_with_its_own_equality_keeps_it(hook: Recorder) -> None:
     class Equal(Driver):
         def __init__(self, key: int) -> None:
             super().__init__()
@@ -224,7 +224,7 @@ def test_a_driver_with_an_equality_of_its_own_keeps_it(hook: Recorder) -> None:
     assert is_intercepted(woven, hook)
 
 
-def test_a_false_driver_is_false_woven() -> None:
+def test_a_falsy_driver_is_falsy_when_woven() -> None:
     class Empty(Driver):
         def __bool__(self) -> bool:
             return False
@@ -233,7 +233,7 @@ def test_a_false_driver_is_false_woven() -> None:
     assert aspects.weave(Driver(), [])
 
 
-def test_a_woven_driver_of_a_class_of_many_can_be_told_by_its_attributes() -> None:
+def test_woven_drivers_of_one_class_have_separate_attributes() -> None:
     class Many:
         def __init__(self, **attributes: Any) -> None:
             vars(self).update(attributes)
@@ -247,13 +247,13 @@ def test_a_woven_driver_of_a_class_of_many_can_be_told_by_its_attributes() -> No
 
 
 def test_drivers_of_one_class_have_one_proxy_class() -> None:
-    # To make one takes long, and what is made again and again adds up.
+    # Generating a class is slow, and many classes would fill the memory.
     cls = type("Own", (Driver,), {})
     kinds = {type(aspects.weave(cls(), [])) for _ in range(3)}
     assert len(kinds) == 1
 
 
-def test_a_class_lives_no_longer_for_having_been_woven(hook: Recorder) -> None:
+def test_weaving_keeps_no_driver_class_alive(hook: Recorder) -> None:
     cls = type("Own", (Driver,), {})
     aspects.weave(cls(), [hook]).create_share(CONTEXT, "share")
     reference = weakref.ref(cls)
@@ -282,7 +282,7 @@ class Entered(Driver):
 
 
 @pytest.mark.parametrize("other", [None, "something else"])
-def test_a_with_statement_gives_the_woven_driver(hook: Recorder, other: Any) -> None:
+def test_a_with_statement_returns_the_woven_driver(hook: Recorder, other: Any) -> None:
     woven = aspects.weave(Entered(other), [hook])
 
     async def enter() -> Any:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Methods of all kinds, and the woven methods that pass for them."""
+"""Woven methods behave like the driver's methods, of all kinds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 
 import aspects
 from tests.support.drivers import Driver
-from tests.support.hooks import Recorder, actions_of
+from tests.support.hooks import Recorder, methods_of
 
 from .common import CONTEXT, Kinds, with_attributes
 
@@ -43,18 +43,18 @@ def test_a_method_of_any_kind_is_intercepted(
     args = (CONTEXT,) if name == "allow_access" else (CONTEXT, "share")
     expected = getattr(kinds, name)(*args)
     assert getattr(woven, name)(*args) == expected
-    assert actions_of(hook.trace) == ["hook.pre", "hook.post"]
+    assert methods_of(hook.trace) == ["hook.pre", "hook.post"]
 
 
 @pytest.mark.parametrize("enabled", [["pre"], []])
 @pytest.mark.parametrize("name", [*KINDS, "delete_replica"])
-def test_a_method_handed_out_passes_for_the_drivers(
+def test_a_woven_method_is_indistinguishable_from_the_drivers(
     kinds: Kinds, name: str, enabled: list[str]
 ) -> None:
     method = getattr(kinds, name)
     woven = getattr(aspects.weave(kinds, [Recorder(enabled=enabled)]), name)
     assert inspect.signature(woven) == inspect.signature(method)
-    if name != "shrink_share":  # a new partial each time, not equal to the last
+    if name != "shrink_share":  # each access creates a partial, equal to no other
         assert woven == method
         assert method == woven
         assert not woven != method  # noqa: SIM202 (both operators are asked)
@@ -115,19 +115,19 @@ def test_a_partial_of_a_woven_method_is_intercepted(hook: Recorder) -> None:
     woven = aspects.weave(Driver(), [hook])
     partial = functools.partial(woven.create_share, CONTEXT)
     assert partial("share") == "result"
-    assert actions_of(hook.trace) == ["hook.pre", "hook.post"]
+    assert methods_of(hook.trace) == ["hook.pre", "hook.post"]
     assert operator.methodcaller("create_share", CONTEXT, "share")(woven) == "result"
     assert len(hook.trace) == 4
 
 
-def test_a_method_that_is_a_partial_is_one(kinds: Kinds) -> None:
+def test_a_woven_partial_is_a_partial(kinds: Kinds) -> None:
     method = aspects.weave(kinds, [Recorder()]).unmanage
     assert isinstance(method, functools.partial)
     assert method.func is with_attributes
     assert method.keywords == {"flag": True}
 
 
-def test_a_method_may_be_false(hook: Recorder) -> None:
+def test_a_method_may_be_falsy(hook: Recorder) -> None:
     class Queue(list):  # type: ignore[type-arg]
         def __call__(self, share: Any, context: Any) -> str:
             return "result"
@@ -140,7 +140,7 @@ def test_a_method_may_be_false(hook: Recorder) -> None:
     assert [seen.context for seen in hook.trace] == [CONTEXT, CONTEXT]
 
 
-def test_methods_can_be_keys_and_members(hook: Recorder) -> None:
+def test_woven_methods_can_be_dict_keys_and_list_members(hook: Recorder) -> None:
     driver = Driver()
     woven = aspects.weave(driver, [hook])
     assert {driver.create_share: 1}[woven.create_share] == 1
@@ -169,7 +169,7 @@ def test_a_coroutine_method_is_a_coroutine_function(hook: Recorder) -> None:
     coroutine.close()
 
 
-def test_a_mock_may_stand_for_the_whole_driver(hook: Recorder) -> None:
+def test_a_mock_of_a_driver_can_be_woven(hook: Recorder) -> None:
     driver = mock.MagicMock(spec=Driver)
     woven = aspects.weave(driver, [hook])
     assert isinstance(woven, Driver)
@@ -182,23 +182,23 @@ def test_a_mock_may_stand_for_the_whole_driver(hook: Recorder) -> None:
 
 def test_a_woven_driver_may_be_the_spec_of_a_mock(hook: Recorder) -> None:
     woven = aspects.weave(Driver(), [hook])
-    stand_in = mock.create_autospec(woven)
-    stand_in.create_share(CONTEXT, "share")
+    spec_mock = mock.create_autospec(woven)
+    spec_mock.create_share(CONTEXT, "share")
     with pytest.raises(TypeError):
-        stand_in.create_share(1, 2, 3, 4, 5)
+        spec_mock.create_share(1, 2, 3, 4, 5)
     with pytest.raises(AttributeError):
-        stand_in.no_such
+        spec_mock.no_such
 
 
-def test_a_partial_of_a_woven_driver_has_it_as_its_argument() -> None:
+def test_a_woven_driver_can_be_an_argument_of_a_partial() -> None:
     driver = Driver()
     woven = aspects.weave(driver, [])
     assert functools.partial(isinstance, woven)(Driver)
     assert functools.partial(getattr, woven)("create_share") == driver.create_share
 
 
-def test_a_mock_of_a_method_is_no_coroutine() -> None:
-    # Its flags are a mock as well, of which any seems to be set.
+def test_a_mock_of_a_method_is_not_a_coroutine_function() -> None:
+    # Its flags are a mock too, in which every bit seems to be set.
     driver = mock.create_autospec(Driver, instance=True)
     driver.create_share.return_value = "export"
     hook = Recorder("hook")

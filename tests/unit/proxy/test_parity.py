@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Any operation on a woven driver has the outcome that it has on the driver."""
+"""Any Python operation has the same outcome on a woven driver as on its driver."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ from tests.support.hooks import Recorder
 from .kinds import KINDS
 from .operations import OPERATIONS, READS
 
-#: The operations with another outcome, by the reason, which is a limitation that the
-#: documentation lists.
+#: Limitation from the documentation -> operations with another outcome because of it.
 DIFFERENT = {
     "type() returns the proxy's class": {
         *("type_", "type_subclass", "mro", "unbound_of_type", "dataclass_type"),
@@ -47,17 +46,17 @@ DIFFERENT = {
     },
 }
 
-#: Those of some releases of Python and of wrapt alone.
+#: Operations with another outcome in some releases of Python or wrapt only.
 SOMETIMES = {
-    # Python 3.10 looks for a missing __enter__ by itself, and raises an AttributeError.
+    # Python 3.10 looks up a missing __enter__ itself, and raises AttributeError.
     *("with_statement", "async_with", "exit_stack", "async_exit_stack"),
-    # Later ones read off the class which methods are coroutine functions.
+    # Later releases look for coroutine functions in the class.
     "mock_spec",
-    # wrapt before 2.1
+    # For wrapt before 2.1.
     *("bytes()", "round_to_digits", "ceil", "floor"),
 }
 
-#: The operations that raise the same error in other words.
+#: The operations that raise the same error with another text.
 OTHER_WORDS = {
     *("len()", "aiter()", "contains 0", "contains 'a'", "contains None"),
     *("index_of_list", "square_root", "percent_mapping", "subclass_of_it", "unpacking"),
@@ -73,25 +72,25 @@ def without_addresses(text: str) -> str:
 
 
 def shown(value: Any, obj: Any, driver: Any, depth: int = 0) -> Any:
-    """Return a value in a form that can be compared, without addresses."""
+    """Return a value without addresses, so that it can be compared."""
     if value is obj:
         return "itself"
     if value is driver:
         return "the driver"
     if type(value) in (list, tuple) and depth < 4:
-        return [shown(each, obj, driver, depth + 1) for each in value]
+        return [shown(item, obj, driver, depth + 1) for item in value]
     text = value if isinstance(value, str) else repr(value)
     return value.__class__.__name__, without_addresses(text)
 
 
-#: Special attributes that a woven driver has, whatever the driver has.
+#: Special attributes of every woven driver.
 OF_EVERY_PROXY = {"__wrapped__", *dir(WovenDriver)}
 
 LACKING = ("raised", AttributeError)
 
 
 def outcome(operation: Any, obj: Any, driver: Any) -> tuple[Any, ...]:
-    """Return what an operation returns or raises."""
+    """Return the result or the exception of an operation."""
     try:
         return "returned", shown(operation(obj), obj, driver)
     except Exception as error:
@@ -100,7 +99,7 @@ def outcome(operation: Any, obj: Any, driver: Any) -> tuple[Any, ...]:
 
 @functools.cache
 def differences(kind: str, enabled: tuple[str, ...]) -> dict[str, tuple[Any, Any]]:
-    """Return the operations with different outcomes: on a driver, on a woven one."""
+    """Return operation -> its outcomes on a driver and a woven driver, if different."""
     found = {}
     for name, operation in OPERATIONS.items():
         driver = KINDS[kind]()
@@ -117,7 +116,7 @@ def differences(kind: str, enabled: tuple[str, ...]) -> dict[str, tuple[Any, Any
 
 
 def is_known(name: str, expected: Any, got: Any) -> bool:
-    """Return whether a difference is one of those above."""
+    """Return whether a difference is listed above."""
     if any(name in names for names in [*DIFFERENT.values(), SOMETIMES]):
         return True
     in_other_words = expected[:2] == got[:2] == ("raised", expected[1])
@@ -127,7 +126,7 @@ def is_known(name: str, expected: Any, got: Any) -> bool:
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("enabled", [("pre", "post"), ()], ids=["hooks", "disabled"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_operation_has_the_outcome_that_it_has_on_the_driver(
+def test_an_operation_has_the_same_outcome_as_on_the_driver(
     kind: str, enabled: tuple[str, ...]
 ) -> None:
     unknown = {
@@ -139,7 +138,7 @@ def test_an_operation_has_the_outcome_that_it_has_on_the_driver(
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_the_list_of_differences_has_no_operation_without_one() -> None:
+def test_every_listed_difference_exists() -> None:
     found = {name for kind in KINDS for name in differences(kind, ("pre", "post"))}
     assert set().union(*DIFFERENT.values()) - found == set()
     assert OTHER_WORDS - found == set()

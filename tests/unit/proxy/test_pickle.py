@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A pickle of a woven driver is one of the driver."""
+"""A pickle of a woven driver loads as the plain driver."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import aspects
-from tests.support.hooks import Recorder, actions_of
+from tests.support.hooks import Recorder, methods_of
 
 from .kinds import Cyclic, Data, Locked, Plain, Registered, Stated
 
@@ -28,7 +28,7 @@ def hook() -> Recorder:
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_what_is_loaded_is_the_plain_driver(hook: Recorder, protocol: int) -> None:
+def test_a_pickle_loads_the_plain_driver(hook: Recorder, protocol: int) -> None:
     loaded = pickle.loads(pickle.dumps(aspects.weave(Data(), [hook]), protocol))
     assert type(loaded) is Data
     assert loaded == Data()
@@ -36,7 +36,7 @@ def test_what_is_loaded_is_the_plain_driver(hook: Recorder, protocol: int) -> No
     assert hook.trace == []
 
 
-def test_a_driver_and_what_is_woven_around_it_are_one_when_loaded() -> None:
+def test_a_driver_and_its_woven_driver_load_as_one_object() -> None:
     driver = Plain()
     woven = aspects.weave(driver, [])
     one, two = pickle.loads(pickle.dumps([woven, driver]))
@@ -44,7 +44,7 @@ def test_a_driver_and_what_is_woven_around_it_are_one_when_loaded() -> None:
 
 
 @pytest.mark.parametrize("first", ["woven", "driver"])
-def test_a_driver_that_holds_its_woven_self_holds_itself_when_loaded(
+def test_a_driver_that_refers_to_its_woven_driver_loads_with_a_reference_to_itself(
     first: str,
 ) -> None:
     driver = Cyclic()
@@ -57,7 +57,7 @@ def test_a_driver_that_holds_its_woven_self_holds_itself_when_loaded(
     assert loaded.helper.method.__self__ is loaded
 
 
-def test_the_state_is_the_one_that_the_driver_gives() -> None:
+def test_the_pickled_state_is_the_drivers_own() -> None:
     loaded = pickle.loads(pickle.dumps(aspects.weave(Stated(), [])))
     assert (loaded.kept, loaded.lock) == (1, "new")
 
@@ -81,7 +81,7 @@ def test_a_driver_that_cannot_be_pickled_raises_its_own_error(hook: Recorder) ->
     assert str(caught.value) == str(expected.value)
 
 
-def test_loading_needs_nothing_of_this_package(hook: Recorder) -> None:
+def test_loading_a_pickle_does_not_need_this_package(hook: Recorder) -> None:
     driver = types.SimpleNamespace(create_share=len)
     woven = aspects.weave(driver, [hook])
     for pickled in (pickle.dumps(woven), pickle.dumps(woven.create_share)):
@@ -89,10 +89,12 @@ def test_loading_needs_nothing_of_this_package(hook: Recorder) -> None:
         assert b"hook" not in pickled
 
 
-def test_a_woven_method_is_the_plain_drivers_when_loaded(hook: Recorder) -> None:
+def test_a_pickled_woven_method_loads_as_the_plain_drivers_method(
+    hook: Recorder,
+) -> None:
     method = aspects.weave(Data(), [hook]).create_share
     method(CONTEXT, "share")
-    assert actions_of(hook.trace) == ["hook.pre", "hook.post"]
+    assert methods_of(hook.trace) == ["hook.pre", "hook.post"]
     loaded = pickle.loads(pickle.dumps(method))
     assert type(loaded) is types.MethodType
     assert type(loaded.__self__) is Data

@@ -11,8 +11,8 @@ import pytest
 
 import aspects
 from tests.support.drivers import Driver
-from tests.support.hooks import Recorder, actions_of
-from tests.support.threads import in_a_thread
+from tests.support.hooks import Recorder, methods_of
+from tests.support.threads import run_in_thread
 
 from .common import CONTEXT, is_intercepted, other
 
@@ -75,13 +75,15 @@ def test_a_method_replaced_before_weaving_is_woven(
     assert is_intercepted(woven, hook)
 
 
-def test_replacing_a_method_of_one_driver_leaves_others_alone(hook: Recorder) -> None:
+def test_replacing_a_method_of_one_driver_does_not_change_others(
+    hook: Recorder,
+) -> None:
     one, two = (aspects.weave(Driver(), [hook]) for _ in range(2))
     one.create_share = other
     assert two.create_share(CONTEXT, "share") == "result"
 
 
-def test_a_method_deleted_through_the_proxy_is_the_classs_again(
+def test_deleting_a_method_through_the_proxy_restores_the_classs_method(
     hook: Recorder,
 ) -> None:
     driver = Driver()
@@ -95,7 +97,7 @@ def test_a_method_deleted_through_the_proxy_is_the_classs_again(
         del woven.create_share
 
 
-def test_a_method_deleted_from_the_class_is_gone(hook: Recorder) -> None:
+def test_a_method_deleted_from_the_class_raises_attribute_error(hook: Recorder) -> None:
     class Own(Driver):
         def create_snapshot(self, context: Any, snapshot: Any) -> None: ...
 
@@ -120,11 +122,11 @@ def test_a_method_added_after_weaving_is_woven(hook: Recorder, through: bool) ->
     assert (operation.backend, operation.host) == ("alpha", "node@alpha")
     assert hook.trace[0].context is CONTEXT
     hook.trace.clear()
-    in_a_thread(woven.create_snapshot, None, "snapshot")
+    run_in_thread(woven.create_snapshot, None, "snapshot")
     assert hook.trace[0].context == "of the service"
 
 
-def test_a_method_replaced_by_what_is_not_callable_passes_through(
+def test_a_method_replaced_by_a_value_passes_through(
     hook: Recorder,
 ) -> None:
     woven = aspects.weave(Driver(), [hook])
@@ -137,12 +139,12 @@ def test_a_method_replaced_by_what_is_not_callable_passes_through(
     assert is_intercepted(woven, hook)
 
 
-def test_a_method_put_back_through_the_proxy_is_woven_once(hook: Recorder) -> None:
+def test_a_method_assigned_back_through_the_proxy_is_woven_once(hook: Recorder) -> None:
     driver = type("Own", (Driver,), {})()
     woven = aspects.weave(driver, [hook])
     woven.create_share = woven.create_share
     assert is_intercepted(woven, hook)
-    # The driver's own calls stay its own.
+    # The driver's calls of itself are not intercepted.
     hook.trace.clear()
     driver.create_share(CONTEXT, "share")
     assert hook.trace == []
@@ -167,7 +169,7 @@ def test_monkeypatch_through_the_proxy_restores_the_method(
 
 @pytest.mark.parametrize("through", ["proxy", "driver", "class"])
 @pytest.mark.parametrize("autospec", [None, True])
-def test_mock_patch_object_works_on_all(
+def test_mock_patch_object_works_on_woven_methods(
     hook: Recorder, through: str, autospec: Any
 ) -> None:
     class Own(Driver):
@@ -180,8 +182,8 @@ def test_mock_patch_object_works_on_all(
     with mock.patch.object(target, "create_share", autospec=autospec) as method:
         method.return_value = "patched"
         assert woven.create_share(CONTEXT, share="share") == "patched"
-        given = (driver,) if autospec and through == "class" else ()
-        method.assert_called_once_with(*given, CONTEXT, share="share")
+        leading = (driver,) if autospec and through == "class" else ()
+        method.assert_called_once_with(*leading, CONTEXT, share="share")
         woven.create_share.assert_called_once()
         assert is_intercepted(woven, hook)
     assert woven.create_share(CONTEXT, "share") == "result"
@@ -189,7 +191,7 @@ def test_mock_patch_object_works_on_all(
     assert vars(driver) == before
 
 
-def test_mock_patch_object_works_on_what_passes_through(hook: Recorder) -> None:
+def test_mock_patch_object_works_on_other_methods(hook: Recorder) -> None:
     driver = Driver()
     woven = aspects.weave(driver, [hook])
     with mock.patch.object(woven, "helper", return_value="patched"):
@@ -214,12 +216,12 @@ def test_a_woven_method_of_another_driver_keeps_its_own_hooks() -> None:
         (woven if through else driver).create_share = backing.create_share
         inner.trace.clear()
         assert is_intercepted(woven, outer)
-        assert actions_of(inner.trace) == ["inner.pre", "inner.post"]
+        assert methods_of(inner.trace) == ["inner.pre", "inner.post"]
 
 
-def test_a_method_put_on_the_driver_itself_is_woven_once(hook: Recorder) -> None:
+def test_a_woven_method_that_is_set_on_the_driver_is_woven_once(hook: Recorder) -> None:
     driver = Driver()
     woven = aspects.weave(driver, [hook])
     driver.create_share = woven.create_share
     assert woven.create_share(CONTEXT, "share") == "result"
-    assert actions_of(hook.trace) == ["hook.pre", "hook.post"]
+    assert methods_of(hook.trace) == ["hook.pre", "hook.post"]

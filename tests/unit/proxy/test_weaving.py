@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``weave``, ``unweave``, ``is_woven``, ``weaving``, and what is intercepted."""
+"""``weave``, ``unweave``, ``is_woven``, ``weaving``, and the intercepted methods."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 
 import aspects
 from tests.support.drivers import Driver
-from tests.support.hooks import PlainRecorder, Recorder, actions_of
-from tests.support.threads import in_a_thread
+from tests.support.hooks import PlainRecorder, Recorder, methods_of
+from tests.support.threads import run_in_thread
 
 from .common import CONTEXT, is_intercepted
 
@@ -26,7 +26,7 @@ def test_hooks_may_be_any_iterable(make: Callable[..., Any], hook: Recorder) -> 
     assert is_intercepted(woven, hook)
 
 
-def test_the_chain_is_a_tuple_that_the_givers_list_does_not_change(
+def test_changing_the_callers_list_does_not_change_the_chain(
     hook: Recorder,
 ) -> None:
     hooks = [hook]
@@ -36,14 +36,14 @@ def test_the_chain_is_a_tuple_that_the_givers_list_does_not_change(
     assert is_intercepted(woven, hook)
 
 
-def test_hooks_may_be_none_at_all() -> None:
+def test_a_driver_may_be_woven_without_hooks() -> None:
     woven = aspects.weave(Driver(), [])
     assert aspects.is_woven(woven)
     assert aspects.weaving(woven).hooks == ()
     assert woven.create_share(CONTEXT, "share") == "result"
 
 
-def test_weaving_leaves_the_driver_as_it_is(hook: Recorder) -> None:
+def test_weaving_does_not_change_the_driver(hook: Recorder) -> None:
     driver = Driver()
     before = dict(vars(driver)), dict(vars(Driver))
     woven = aspects.weave(driver, [hook])
@@ -54,7 +54,7 @@ def test_weaving_leaves_the_driver_as_it_is(hook: Recorder) -> None:
     assert hook.trace == []
 
 
-def test_is_woven_tells_woven_drivers_from_all_else(hook: Recorder) -> None:
+def test_is_woven_is_true_only_for_woven_drivers(hook: Recorder) -> None:
     driver = Driver()
     woven = aspects.weave(driver, [hook])
     assert aspects.is_woven(woven)
@@ -62,7 +62,7 @@ def test_is_woven_tells_woven_drivers_from_all_else(hook: Recorder) -> None:
         assert not aspects.is_woven(other)
 
 
-def test_unweave_gives_the_driver_back(hook: Recorder) -> None:
+def test_unweave_returns_the_driver(hook: Recorder) -> None:
     driver = Driver()
     woven = aspects.weave(driver, [hook])
     assert aspects.unweave(woven) is driver
@@ -70,7 +70,9 @@ def test_unweave_gives_the_driver_back(hook: Recorder) -> None:
 
 
 @pytest.mark.parametrize("function", [aspects.unweave, aspects.weaving])
-def test_what_is_not_woven_has_no_weaving(function: Callable[..., Any]) -> None:
+def test_an_object_that_is_not_woven_raises_type_error(
+    function: Callable[..., Any],
+) -> None:
     with pytest.raises(TypeError, match="not a woven driver"):
         function(Driver())
 
@@ -78,21 +80,21 @@ def test_what_is_not_woven_has_no_weaving(function: Callable[..., Any]) -> None:
 def test_weaving_a_woven_driver_raises_already_woven(hook: Recorder) -> None:
     woven = aspects.weave(Driver(), [])
     with pytest.raises(
-        aspects.AlreadyWoven, match=r"Driver object .* is woven already"
+        aspects.AlreadyWoven, match=r"Driver object .* is already woven"
     ):
         aspects.weave(woven, [hook])
     assert issubclass(aspects.AlreadyWoven, TypeError)
-    # Unwoven, it may be woven again.
+    # An unwoven driver can be woven again.
     assert is_intercepted(aspects.weave(aspects.unweave(woven), [hook]), hook)
 
 
 @pytest.mark.parametrize("wrong", [None, "audit", object(), Driver()])
-def test_what_is_not_a_hook_is_refused(wrong: Any) -> None:
+def test_weave_rejects_what_is_not_a_hook(wrong: Any) -> None:
     with pytest.raises(TypeError, match="not a hook"):
         aspects.weave(Driver(), [Recorder(), wrong])
 
 
-def test_weaving_tells_hooks_operations_and_ticks(hook: Recorder) -> None:
+def test_weaving_returns_hooks_operations_and_ticks(hook: Recorder) -> None:
     other = PlainRecorder()
     weaving = aspects.weaving(aspects.weave(Driver(), [hook, other]))
     assert isinstance(weaving, aspects.Weaving)
@@ -106,13 +108,13 @@ def test_weaving_tells_hooks_operations_and_ticks(hook: Recorder) -> None:
     }
 
 
-def test_who_weaves_says_what_context_a_call_without_one_has(hook: Recorder) -> None:
+def test_new_context_makes_the_context_of_a_call_without_one(hook: Recorder) -> None:
     woven = aspects.weave(Driver(), [hook], new_context=lambda: "of the service")
-    in_a_thread(woven.extend_share, "share", 2)
+    run_in_thread(woven.extend_share, "share", 2)
     assert [seen.context for seen in hook.trace] == ["of the service"] * 2
 
 
-def test_two_woven_drivers_do_not_see_each_others_hooks() -> None:
+def test_two_woven_drivers_have_separate_hooks() -> None:
     one, two = Recorder("hook"), Recorder("hook")
     driver = Driver()
     woven = [aspects.weave(driver, [one]), aspects.weave(driver, [two])]
@@ -122,7 +124,7 @@ def test_two_woven_drivers_do_not_see_each_others_hooks() -> None:
     assert len(one.trace) == 2
 
 
-def test_what_is_no_operation_passes_straight_through(hook: Recorder) -> None:
+def test_a_method_that_is_not_an_operation_passes_through(hook: Recorder) -> None:
     driver = Driver(lambda *args: args)
     woven = aspects.weave(driver, [hook])
     assert woven.helper(1, 2) == (1, 2)
@@ -149,7 +151,9 @@ def test_an_attribute_of_an_operations_name_that_is_not_callable_passes_through(
     assert dict(aspects.weaving(woven).operations) == {}
 
 
-def test_a_method_that_the_driver_has_not_is_missing(hook: Recorder) -> None:
+def test_a_method_that_the_driver_does_not_have_raises_attribute_error(
+    hook: Recorder,
+) -> None:
     woven = aspects.weave(Driver(), [hook])
     assert not hasattr(woven, "create_snapshot")
     assert getattr(woven, "create_snapshot", "default") == "default"
@@ -159,7 +163,7 @@ def test_a_method_that_the_driver_has_not_is_missing(hook: Recorder) -> None:
         woven.no_such
 
 
-def test_what_a_driver_calls_on_itself_is_not_intercepted(hook: Recorder) -> None:
+def test_a_drivers_calls_of_itself_are_not_intercepted(hook: Recorder) -> None:
     class Calling(Driver):
         def create_share(self, context: Any, share: Any) -> Any:  # type: ignore[override]
             assert not aspects.is_woven(self)
@@ -184,11 +188,11 @@ def test_the_self_of_a_method_is_the_driver(hook: Recorder) -> None:
     assert woven.helper.__self__ is driver
 
 
-def test_one_callers_call_is_one_join_point(hook: Recorder) -> None:
+def test_a_call_is_one_join_point(hook: Recorder) -> None:
     woven = aspects.weave(Driver(), [hook])
     for _ in range(3):
         woven.create_share(CONTEXT, "share")
-    assert actions_of(hook.trace) == ["hook.pre", "hook.post"] * 3
+    assert methods_of(hook.trace) == ["hook.pre", "hook.post"] * 3
 
 
 def test_further_methods_are_woven_under_their_own_names(hook: Recorder) -> None:
@@ -199,14 +203,16 @@ def test_further_methods_are_woven_under_their_own_names(hook: Recorder) -> None
     assert hook.trace[0].func_name == "helper"
     assert is_intercepted(woven, hook, "create_share")
     assert not hasattr(woven, "not_there")
-    # Nor are they those of another woven driver of this class.
+    # Another woven driver of this class does not get the further methods.
     plain = aspects.weave(driver, [hook])
     hook.trace.clear()
     plain.helper()
     assert hook.trace == []
 
 
-def test_a_method_is_the_drivers_own_while_no_action_is_on(hook: Recorder) -> None:
+def test_a_woven_driver_returns_the_plain_method_while_all_hooks_are_disabled(
+    hook: Recorder,
+) -> None:
     woven = aspects.weave(Driver(), [hook])
     hook.pre_hooks_enabled = hook.post_hooks_enabled = False
     assert type(woven.create_share) is types.MethodType

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What several tests of hot reload use."""
+"""Helpers of the hot reload tests."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import aspects
 
 HERE = __name__
 CONTEXT = object()
-#: What was done, in order, by all hooks of a test.
+#: The event and the hook instance of each thing that a hook of a test did, in order.
 done: list[tuple[str, str]] = []
 
 
-class Told(aspects.HookBase):
-    """Tells what it does, under the name of its instance."""
+class LoggingHook(aspects.HookBase):
+    """Append what it does, and the name of its instance, to :data:`done`."""
 
     options = (
         cfg.IntOpt("limit", default=1, min=0, mutable=True),
@@ -30,33 +30,33 @@ class Told(aspects.HookBase):
             raise ValueError("limit: 13 is unlucky")
         self.address = self.get_config_option("address")
 
-    def tell(self, what: str) -> None:
-        done.append((what, self.instance_name))
+    def log(self, event: str) -> None:
+        done.append((event, self.instance_name))
 
     def start(self) -> None:
-        self.tell("start")
+        self.log("start")
 
     def stop(self) -> None:
-        self.tell("stop")
+        self.log("stop")
 
     def _execute_pre_hook(self, context, func_name, *args, **kwargs):
-        self.tell("pre")
+        self.log("pre")
 
     def _execute_post_hook(self, context, func_name, data, results, *args, **kwargs):
-        self.tell("post")
+        self.log("post")
 
     def _execute_periodic_hook(self, context, periodic_hook_data, *args, **kwargs):
-        self.tell("periodic")
+        self.log("periodic")
 
     @contextlib.contextmanager
     def observe(self, observed):
         if observed.kind == "driver":
-            self.tell("driver")
+            self.log("driver")
         yield
 
 
-class OfUpstream:
-    """As a hook of Manila's own: its switches are plain attributes."""
+class ManilaHook:
+    """A hook like Manila's own: its switches are plain attributes."""
 
     pre_hooks_enabled = post_hooks_enabled = True
     periodic_hooks_enabled = False
@@ -72,16 +72,21 @@ class OfUpstream:
 
 
 def text(entries: str, *lines: str) -> str:
-    """Return a file whose backend has these hooks, all of class Told."""
-    drivers = ", ".join(f"{name}={HERE}:Told" for name in entries)
+    """Return the text of a file with the hooks of a backend, of class LoggingHook.
+
+    :param entries: the names of the hooks, one letter each
+    :param lines: further lines of the file
+    """
+    drivers = ", ".join(f"{name}={HERE}:LoggingHook" for name in entries)
     more = "\n".join(lines)
-    on = "enable_pre_hooks = True\nenable_post_hooks = True\n"
-    return f"[alpha]\nhook_drivers = {drivers}\n{on}{more}\n"
+    switches = "enable_pre_hooks = True\nenable_post_hooks = True\n"
+    return f"[alpha]\nhook_drivers = {drivers}\n{switches}{more}\n"
 
 
 def names(woven: Any) -> str:
+    """Return the names of the hooks of a driver, one letter each."""
     return "".join(hook.instance_name for hook in aspects.weaving(woven).hooks)
 
 
-class Other(Told):
+class Other(LoggingHook):
     pass

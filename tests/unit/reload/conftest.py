@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fixtures of the tests of hot reload."""
+"""Fixtures of the hot reload tests."""
 
 from __future__ import annotations
 
@@ -34,5 +34,5 @@ def woven(file):
     aspects.weaving(woven).start()
     done.clear()
     yield woven
-    # Waits for hooks that are left out and have a call to end.
+    # This waits for removed hooks whose calls have not finished.
     aspects.weaving(woven).stop()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hooks that an edit leaves out stop after their last call."""
+"""Hooks that a reload removes stop after their last call."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ import aspects
 from tests.support.entries.recording import Driver
 from tests.support.wait import wait_for_stops
 
-from .common import CONTEXT, HERE, OfUpstream, done, names, text
+from .common import CONTEXT, HERE, ManilaHook, done, names, text
 
 
-def test_hooks_left_out_are_stopped_after_their_last_ending(file, woven):
-    inside, go_on = threading.Event(), threading.Event()
+def test_removed_hooks_stop_after_their_last_completion(file, woven):
+    inside, released = threading.Event(), threading.Event()
 
     def create_share(context: Any, share: Any) -> None:
         inside.set()
-        assert go_on.wait(10)
+        assert released.wait(10)
 
     woven.create_share = create_share
     caller = threading.Thread(target=woven.create_share, args=(CONTEXT, {}))
@@ -30,37 +30,37 @@ def test_hooks_left_out_are_stopped_after_their_last_ending(file, woven):
     done.clear()
     file.mutate(text("c"))
     file.mutate(text("d"))
-    # Not c, which no call has.
+    # No call uses c, so it stops at once.
     assert done == [("start", "c"), ("start", "d"), ("stop", "c")]
     done.clear()
-    go_on.set()
+    released.set()
     caller.join(10)
-    # The end of the process waits for it. Its own hooks stop beside those.
+    # Stopping the driver waits for the removed hooks, and stops the current one.
     aspects.weaving(woven).stop()
-    assert [each for each in done if each != ("stop", "d")] == [
+    assert [event for event in done if event != ("stop", "d")] == [
         *[("post", "a"), ("post", "b"), ("stop", "b"), ("stop", "a")],
     ]
     assert ("stop", "d") in done
 
 
 class Calls:
-    """Calls that are in the driver until each is let go on."""
+    """Calls that wait in the driver method until each is released."""
 
     def __init__(self, woven: Any) -> None:
         self._woven = woven
         self._inside = threading.Semaphore(0)
-        self._go_on: list[threading.Event] = []
+        self._released: list[threading.Event] = []
         self._callers: list[threading.Thread] = []
         woven.create_share = self._create_share
 
     def _create_share(self, context: Any, share: int) -> None:
         self._inside.release()
-        assert self._go_on[share].wait(10)
+        assert self._released[share].wait(10)
 
     def begin(self) -> None:
-        """Begin a call, and return when it is in the driver."""
+        """Begin a call, and return when it is in the driver method."""
         number = len(self._callers)
-        self._go_on.append(threading.Event())
+        self._released.append(threading.Event())
         caller = threading.Thread(
             target=self._woven.create_share, args=(CONTEXT, number)
         )
@@ -69,12 +69,12 @@ class Calls:
         assert self._inside.acquire(timeout=10)
 
     def end(self, number: int) -> None:
-        """End a call, and return when it has."""
-        self._go_on[number].set()
+        """Release a call, and return when it has ended."""
+        self._released[number].set()
         self._callers[number].join(10)
 
 
-def test_nor_before_a_call_that_began_before_the_edit_before_that(file, woven):
+def test_removed_hooks_wait_for_a_call_that_began_two_edits_ago(file, woven):
     calls = Calls(woven)
     calls.begin()
     file.mutate(text("ab", "enable_error_hooks = False"))
@@ -86,12 +86,12 @@ def test_nor_before_a_call_that_began_before_the_edit_before_that(file, woven):
     assert done == [("post", "a"), ("post", "b"), ("stop", "b"), ("stop", "a")]
 
 
-def test_nor_before_the_end_of_a_tick(file, woven):
-    inside, go_on = threading.Event(), threading.Event()
+def test_removed_hooks_wait_for_a_tick_in_flight(file, woven):
+    inside, released = threading.Event(), threading.Event()
 
     def share_instances() -> list[Any]:
         inside.set()
-        assert go_on.wait(10)
+        assert released.wait(10)
         return []
 
     file.mutate(text("ab", "enable_periodic_hooks = True"))
@@ -103,7 +103,7 @@ def test_nor_before_the_end_of_a_tick(file, woven):
     done.clear()
     file.mutate(text(""))
     assert not _stopped_soon()
-    go_on.set()
+    released.set()
     ticking.join(10)
     aspects.weaving(woven).stop()
     assert done == [
@@ -111,11 +111,13 @@ def test_nor_before_the_end_of_a_tick(file, woven):
     ]
 
 
-@pytest.mark.parametrize("upstreams", [False, True])
-def test_the_end_waits_for_the_endings_of_calls_in_flight(file, woven, upstreams):
-    if upstreams:
+@pytest.mark.parametrize("with_manila_hook", [False, True])
+def test_stop_waits_for_the_completions_of_calls_in_flight(
+    file, woven, with_manila_hook
+):
+    if with_manila_hook:
         file.mutate(
-            text("ab").replace("drivers = ", f"drivers = u={HERE}:OfUpstream, ")
+            text("ab").replace("drivers = ", f"drivers = u={HERE}:ManilaHook, ")
         )
     calls = Calls(woven)
     calls.begin()
@@ -123,7 +125,7 @@ def test_the_end_waits_for_the_endings_of_calls_in_flight(file, woven, upstreams
     stopping = threading.Thread(target=aspects.weaving(woven).stop)
     stopping.start()
     assert not _stopped_soon()
-    # Not for those that begin meanwhile, of which there is no end.
+    # It does not wait for calls that begin later; otherwise it might wait forever.
     calls.begin()
     done.clear()
     calls.end(0)
@@ -132,20 +134,20 @@ def test_the_end_waits_for_the_endings_of_calls_in_flight(file, woven, upstreams
     calls.end(1)
 
 
-def test_so_they_are_where_a_hook_of_upstreams_is_in_the_chain(file, woven):
-    def with_upstreams(entries: str) -> str:
-        return text(entries).replace("drivers = ", f"drivers = u={HERE}:OfUpstream, ")
+def test_removed_hooks_wait_for_their_calls_beside_a_hook_of_manila(file, woven):
+    def with_manila_hook(entries: str) -> str:
+        return text(entries).replace("drivers = ", f"drivers = u={HERE}:ManilaHook, ")
 
-    file.mutate(with_upstreams("ab"))
+    file.mutate(with_manila_hook("ab"))
     calls = Calls(woven)
     calls.begin()
     calls.begin()
     done.clear()
-    file.mutate(with_upstreams("").replace("Upstream, ", "Upstream"))
+    file.mutate(with_manila_hook("").replace("Hook, ", "Hook"))
     calls.end(1)
     assert done == [("post", "a"), ("post", "b")]
     done.clear()
-    # The first one has them still.
+    # The first call still uses them.
     assert not _stopped_soon()
     calls.end(0)
     aspects.weaving(woven).stop()
@@ -153,16 +155,16 @@ def test_so_they_are_where_a_hook_of_upstreams_is_in_the_chain(file, woven):
 
 
 def _stopped_soon() -> bool:
-    """Return whether hooks are stopped, or being stopped, now."""
+    """Return whether a hook has stopped, after all pending stops are done."""
     wait_for_stops()
-    return any(action == "stop" for action, _ in done)
+    return any(event == "stop" for event, _ in done)
 
 
-def test_calls_of_another_driver_do_not_keep_them_from_being_stopped(file, woven):
+def test_removed_hooks_do_not_wait_for_calls_of_another_driver(file, woven):
     section = aspects.BackendSection(file.conf, "alpha")
     other = aspects.weave_from_config(Driver(), section, "node1@alpha")
-    upstreams = OfUpstream(None, None)
-    calls = Calls(aspects.weave(Driver(), [upstreams, *aspects.weaving(other).hooks]))
+    hooks = [ManilaHook(None, None), *aspects.weaving(other).hooks]
+    calls = Calls(aspects.weave(Driver(), hooks))
     calls.begin()
     done.clear()
     file.mutate(text("b"))
@@ -170,7 +172,7 @@ def test_calls_of_another_driver_do_not_keep_them_from_being_stopped(file, woven
     calls.end(0)
 
 
-def test_who_keeps_an_error_does_not_keep_hooks_from_being_stopped(file, woven):
+def test_reference_to_an_error_does_not_delay_the_stop_of_hooks(file, woven):
     def create_share(context: Any, share: Any) -> None:
         raise LookupError("no pool")
 
@@ -183,16 +185,16 @@ def test_who_keeps_an_error_does_not_keep_hooks_from_being_stopped(file, woven):
     assert kept.value.__traceback__
 
 
-@pytest.mark.parametrize("left_out", [True, False])
-def test_a_call_that_does_not_end_hinders_the_end_of_the_process_no_longer_than_that(
-    file, woven, left_out, monkeypatch
+@pytest.mark.parametrize("removed", [True, False])
+def test_stop_waits_for_a_call_that_does_not_end_up_to_the_drain_timeout(
+    file, woven, removed, monkeypatch
 ):
     monkeypatch.setattr(sys.modules["aspects.weaving"], "DRAIN_TIMEOUT", 0.01)
-    inside, go_on, stopped = (threading.Event() for _ in range(3))
+    inside, released, stopped = (threading.Event() for _ in range(3))
 
     def create_share(context: Any, share: Any) -> None:
         inside.set()
-        assert go_on.wait(10)
+        assert released.wait(10)
 
     def stop() -> None:
         aspects.weaving(woven).stop()
@@ -204,7 +206,7 @@ def test_a_call_that_does_not_end_hinders_the_end_of_the_process_no_longer_than_
     stopping = threading.Thread(target=stop)
     caller.start()
     assert inside.wait(10)
-    if left_out:
+    if removed:
         file.mutate(text("b"))
     waiting = set(threading.enumerate()) - before - {caller}
     # No thread waits for the call.
@@ -213,20 +215,20 @@ def test_a_call_that_does_not_end_hinders_the_end_of_the_process_no_longer_than_
     try:
         assert stopped.wait(5)
     finally:
-        go_on.set()
+        released.set()
         caller.join(10)
         stopping.join(10)
         for thread in waiting:
             thread.join(10)
-    # The process ends: hooks flush what they have, also one that an edit left out.
-    assert sorted(each for each in done if each[0] == "stop") == [
+    # All hooks stop before the process exits, including one that an edit has removed.
+    assert sorted(event for event in done if event[0] == "stop") == [
         ("stop", "a"),
         ("stop", "b"),
     ]
     assert done[-1] == ("post", "b")
 
 
-def test_hooks_that_were_never_started_are_not_by_an_edit(file):
+def test_reload_does_not_start_hooks_of_a_driver_that_was_not_started(file):
     section = aspects.BackendSection(file.conf, "alpha")
     woven = aspects.weave_from_config(Driver(), section, "node1@alpha")
     file.mutate(text("c"))
@@ -234,7 +236,7 @@ def test_hooks_that_were_never_started_are_not_by_an_edit(file):
     assert done == []
 
 
-def test_hooks_that_were_stopped_are_not_started_by_an_edit(file, woven):
+def test_reload_does_not_start_hooks_of_a_stopped_driver(file, woven):
     aspects.weaving(woven).stop()
     done.clear()
     file.mutate(text("ac"))

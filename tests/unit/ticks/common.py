@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What several tests of the ticks use."""
+"""Helpers shared by the tests of ticks."""
 
 import aspects
 

@@ -27,7 +27,7 @@ def woven_in(file, group="alpha", driver=None):
     return aspects.weave_from_config(driver, section, f"node1@{group}")
 
 
-def test_backends_keep_their_own_time(configured):
+def test_each_backend_counts_its_own_ticks(configured):
     file = configured(
         f"""
         [DEFAULT]
@@ -57,7 +57,7 @@ def test_backends_keep_their_own_time(configured):
             assert hook.seen == [("periodic", name)] * ran[name].count(True)
 
 
-def test_ticks_are_an_option_of_the_backend_alone(configured):
+def test_only_the_backend_section_sets_periodic_hooks_ticks(configured):
     file = configured(
         f"""
         [DEFAULT]
@@ -72,20 +72,20 @@ def test_ticks_are_an_option_of_the_backend_alone(configured):
     assert ticks_of(woven_in(file), 2) == [True, True]
 
 
-def test_ticks_follow_the_file(configured):
+def test_periodic_hooks_ticks_follow_the_file(configured):
     text = f"[alpha]\nhook_drivers = {RECORDER}\nenable_periodic_hooks = True\n"
     file = configured(f"{text}periodic_hooks_ticks = 3\n")
     woven = woven_in(file)
     assert ticks_of(woven, 3) == [False, False, True]
     file.mutate(f"{text}periodic_hooks_ticks = 2\n")
-    # The count goes on: the fourth tick is the next.
+    # The count continues: the next tick is the fourth.
     assert ticks_of(woven, 3) == [True, False, True]
     file.mutate(text)
     assert ticks_of(woven, 2) == [True, True]
     assert aspects.weaving(woven).ticks == 8
 
 
-def test_ticks_of_another_backend_do_not_follow(configured):
+def test_a_change_for_one_backend_does_not_change_the_ticks_of_another(configured):
     text = f"""
         [DEFAULT]
         enable_periodic_hooks = True
@@ -104,10 +104,12 @@ def test_ticks_of_another_backend_do_not_follow(configured):
 
 
 @pytest.mark.parametrize(
-    "what", [RECORDER, f"{recording.__name__}:FailsInPeriodic"], ids=("ours", "theirs")
+    "what",
+    [RECORDER, f"{recording.__name__}:FailsInPeriodic"],
+    ids=("aspects", "upstream"),
 )
 @pytest.mark.parametrize("after", ["start-up", "mutation"])
-def test_suppression_follows_the_file(configured, what, after):
+def test_suppression_of_periodic_errors_follows_the_file(configured, what, after):
     plain = f"""
         [alpha]
         hook_drivers = {what}, b={UPSTREAM}
@@ -130,7 +132,7 @@ def test_suppression_follows_the_file(configured, what, after):
     assert aspects.weaving(woven).hooks[1].seen == [("periodic", [])]
 
 
-def test_tick_in_flight_ends_with_the_hooks_it_began_with(configured):
+def test_a_tick_in_flight_keeps_the_hooks_that_it_began_with(configured):
     text = f"""
         [alpha]
         hook_drivers = a={RECORDER}, b={RECORDER}, c={UPSTREAM}

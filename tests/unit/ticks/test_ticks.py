@@ -9,13 +9,13 @@ from oslo_context import context as oslo_context
 
 import aspects
 from tests.support.entries import recording
-from tests.support.threads import in_a_thread
+from tests.support.threads import run_in_thread
 
 from .common import CONTEXT, SHARES, ticks_of
 
 
 class Hook(aspects.HookBase):
-    """A hook that is on a tick what it is told to be."""
+    """A hook that records its periodic runs, and may fail."""
 
     def __init__(self, name="hook", order=None, fails=None, on=True, suppress=False):
         self.instance_name = name
@@ -26,12 +26,12 @@ class Hook(aspects.HookBase):
         self.suppress_periodic_hooks_errors = suppress
 
     def _execute_pre_hook(self, context, func_name, *args, **kwargs):
-        raise AssertionError("a tick has no pre action")
+        raise AssertionError("a tick has no pre method")
 
     def _execute_post_hook(
         self, context, func_name, pre_hook_data, driver_action_results, *args, **kwargs
     ):
-        raise AssertionError("a tick has no post action")
+        raise AssertionError("a tick has no post method")
 
     def _execute_periodic_hook(self, context, periodic_hook_data, *args, **kwargs):
         assert (args, kwargs) == ((), {})
@@ -42,7 +42,7 @@ class Hook(aspects.HookBase):
 
 
 class UpstreamLike:
-    """Plain attributes, no attribute for the switch that is new."""
+    """A hook of Manila's contract, without a switch to suppress periodic errors."""
 
     def __init__(self, fails=None):
         self.seen = []
@@ -57,14 +57,14 @@ class UpstreamLike:
         raise AssertionError
 
     def _execute_periodic_hook(self, *args, context, periodic_hook_data, **kwargs):
-        # Keyword-only, which upstream does not forbid.
+        # Upstream allows keyword-only parameters.
         self.seen.append((context, periodic_hook_data))
         if self.fails:
             raise self.fails
 
 
 class Asked:
-    """A driver with data of its own for the periodic hooks."""
+    """A driver that implements ``get_periodic_hook_data``."""
 
     def __init__(self):
         self.asked = []
@@ -74,7 +74,7 @@ class Asked:
         return {"asked": len(self.asked)}
 
 
-def test_runs_on_every_tick_by_default():
+def test_periodic_hooks_run_on_every_tick_by_default():
     hook = Hook()
     woven = aspects.weave(object(), [hook])
     assert ticks_of(woven, 3) == [True, True, True]
@@ -82,18 +82,18 @@ def test_runs_on_every_tick_by_default():
 
 
 @pytest.mark.parametrize("every", [1, 2, 3, 5])
-def test_runs_on_every_nth_tick(every):
+def test_periodic_hooks_run_on_every_nth_tick(every):
     hook, driver = Hook(), Asked()
     woven = aspects.weave(driver, [hook], periodic_hooks_ticks=every)
     ran = ticks_of(woven, 11)
-    # The Nth, the 2Nth, and so on: not the first.
+    # Hooks run on tick N, 2N and so on, not on the first.
     assert ran == [number % every == 0 for number in range(1, 12)]
     assert len(hook.seen) == ran.count(True)
-    # A driver's answer may be dear: it is not asked in vain.
+    # The driver's answer may be expensive, so other ticks do not ask for it.
     assert len(driver.asked) == ran.count(True)
 
 
-def test_answer_is_a_bool():
+def test_tick_returns_a_bool():
     woven = aspects.weave(object(), [Hook()], periodic_hooks_ticks=2)
     assert [aspects.tick(woven, CONTEXT, []) for _ in range(2)] == [False, True]
     assert type(aspects.tick(woven, CONTEXT, [])) is bool
@@ -107,7 +107,7 @@ def test_ticks_are_counted():
         assert aspects.weaving(woven).ticks == number
 
 
-def test_ticks_are_counted_while_nothing_is_on():
+def test_ticks_are_counted_while_all_hooks_are_disabled():
     hook, driver = Hook(on=False), Asked()
     woven = aspects.weave(driver, [hook], periodic_hooks_ticks=2)
     assert ticks_of(woven, 3) == [False] * 3
@@ -117,14 +117,14 @@ def test_ticks_are_counted_while_nothing_is_on():
     assert ticks_of(woven, 1) == [True]
 
 
-def test_no_hooks_nothing_runs():
+def test_tick_returns_false_without_hooks():
     driver = Asked()
     woven = aspects.weave(driver, [])
     assert ticks_of(woven, 2) == [False, False]
     assert driver.asked == []
 
 
-def test_driver_is_asked_once_and_every_hook_gets_the_answer():
+def test_the_driver_is_called_once_and_every_hook_gets_its_answer():
     order = []
     hooks = [Hook("b", order), UpstreamLike(), Hook("a", order), Hook("c", on=False)]
     driver = Asked()
@@ -138,7 +138,7 @@ def test_driver_is_asked_once_and_every_hook_gets_the_answer():
     assert order == ["b", "a"]
 
 
-def test_driver_without_that_method_has_the_share_instances_given():
+def test_hooks_get_the_share_instances_if_the_driver_has_no_such_method():
     hooks = [Hook(), UpstreamLike()]
     woven = aspects.weave(object(), hooks)
     assert ticks_of(woven, 1) == [True]
@@ -147,7 +147,7 @@ def test_driver_without_that_method_has_the_share_instances_given():
         assert hook.seen[0][1] is SHARES
 
 
-def test_answer_none_of_a_driver_is_an_answer():
+def test_hooks_get_none_if_the_driver_returns_none():
     class Silent:
         def get_periodic_hook_data(self, context, share_instances):
             return None
@@ -157,7 +157,7 @@ def test_answer_none_of_a_driver_is_an_answer():
     assert hook.seen == [(CONTEXT, None)]
 
 
-def test_asking_the_driver_is_no_join_point():
+def test_get_periodic_hook_data_is_not_a_join_point():
     class Strict(Hook):
         pre_hooks_enabled = post_hooks_enabled = True
 
@@ -168,7 +168,7 @@ def test_asking_the_driver_is_no_join_point():
     assert len(driver.asked) == 1
 
 
-def test_error_of_the_driver_reaches_the_service():
+def test_an_error_of_the_driver_reaches_the_caller_of_tick():
     class Broken:
         def get_periodic_hook_data(self, context, share_instances):
             raise OSError("no data")
@@ -181,7 +181,7 @@ def test_error_of_the_driver_reaches_the_service():
     assert aspects.weaving(woven).ticks == 1
 
 
-def test_method_that_the_driver_gets_later_is_asked():
+def test_get_periodic_hook_data_may_be_added_after_weaving():
     hook, driver = Hook(), Asked()
     driver.get_periodic_hook_data = lambda context, share_instances: "mine"
     woven = aspects.weave(driver, [hook])
@@ -191,17 +191,17 @@ def test_method_that_the_driver_gets_later_is_asked():
     assert [data for _, data in hook.seen] == ["mine", {"asked": 1}]
 
 
-def test_no_context_is_an_admin_context():
+def test_a_tick_without_a_context_has_an_admin_context():
     hook, driver = Hook(), Asked()
     woven = aspects.weave(driver, [hook])
-    in_a_thread(aspects.tick, woven, None, SHARES)
+    run_in_thread(aspects.tick, woven, None, SHARES)
     ((context, _),) = hook.seen
     assert isinstance(context, oslo_context.RequestContext)
     assert context.is_admin
     assert driver.asked[0][0] is context
 
 
-def test_hook_that_is_not_suppressed_ends_the_tick():
+def test_an_error_that_is_not_suppressed_ends_the_tick():
     error = OSError("broken")
     hooks = [Hook(), Hook(fails=error), Hook()]
     woven = aspects.weave(object(), hooks)
@@ -209,14 +209,14 @@ def test_hook_that_is_not_suppressed_ends_the_tick():
         aspects.tick(woven, CONTEXT, SHARES)
     assert caught.value is error
     assert [len(hook.seen) for hook in hooks] == [1, 1, 0]
-    # It counts, and the next tick comes.
+    # The tick is counted, and the next one runs.
     assert aspects.weaving(woven).ticks == 1
     hooks[1].fails = None
     assert ticks_of(woven, 1) == [True]
     assert [len(hook.seen) for hook in hooks] == [2, 2, 1]
 
 
-def test_suppressed_error_is_logged_and_the_next_hook_runs(caplog):
+def test_a_suppressed_error_is_logged_and_the_next_hook_runs(caplog):
     hooks = [Hook("meter", fails=OSError("broken"), suppress=True), Hook()]
     woven = aspects.weave(object(), hooks, "alpha", "node1@alpha")
     with caplog.at_level(logging.WARNING):
@@ -227,45 +227,45 @@ def test_suppressed_error_is_logged_and_the_next_hook_runs(caplog):
         assert part in record.getMessage()
 
 
-def test_dispatcher_is_told_whose_tick_it_is():
+def test_a_dispatcher_gets_the_operation_of_the_tick():
     class Dispatcher:
-        told = []
+        received = []
 
-        def put(self, hook, kind, operation, action, /, *args, **kwargs):
-            self.told.append((hook, kind, operation, args))
+        def put(self, hook, kind, operation, method, /, *args, **kwargs):
+            self.received.append((hook, kind, operation, args))
 
     hook = Hook()
     hook.dispatcher = Dispatcher()
     woven = aspects.weave(object(), [hook], "alpha", "node1@alpha")
     aspects.tick(woven, CONTEXT, SHARES)
-    (told,) = Dispatcher.told
-    assert told == (hook, "periodic", "periodic", (CONTEXT, SHARES))
-    operation = told[2]
+    (call,) = Dispatcher.received
+    assert call == (hook, "periodic", "periodic", (CONTEXT, SHARES))
+    operation = call[2]
     assert (operation.backend, operation.host) == ("alpha", "node1@alpha")
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit()])
-def test_what_is_no_exception_is_not_suppressed(error):
+def test_a_base_exception_on_a_tick_is_not_suppressed(error):
     hooks = [Hook(fails=error, suppress=True), Hook()]
     with pytest.raises(type(error)):
         aspects.tick(aspects.weave(object(), hooks), CONTEXT, SHARES)
     assert hooks[1].seen == []
 
 
-def test_other_suppressions_are_of_other_actions():
+def test_other_suppression_switches_do_not_apply_to_ticks():
     hook = Hook(fails=OSError("broken"))
     hook.suppress_pre_hooks_errors = hook.suppress_post_hooks_errors = True
     with pytest.raises(OSError, match="broken"):
         aspects.tick(aspects.weave(object(), [hook]), CONTEXT, SHARES)
 
 
-def test_error_of_an_upstream_hook_that_has_no_such_switch_is_not_suppressed():
+def test_errors_of_an_upstream_hook_without_the_switch_are_not_suppressed():
     hook = UpstreamLike(fails=OSError("broken"))
     with pytest.raises(OSError, match="broken"):
         aspects.tick(aspects.weave(object(), [hook]), CONTEXT, SHARES)
 
 
-def test_count_is_per_woven_driver():
+def test_each_woven_driver_counts_its_own_ticks():
     driver, hooks = object(), [Hook(), Hook()]
     one = aspects.weave(driver, hooks[:1], "one", periodic_hooks_ticks=2)
     two = aspects.weave(driver, hooks[1:], "two", periodic_hooks_ticks=3)
@@ -280,7 +280,7 @@ def test_count_is_per_woven_driver():
     assert [len(hook.seen) for hook in hooks] == [3, 2]
 
 
-def test_driver_that_is_not_woven_has_no_ticks():
+def test_tick_raises_type_error_for_a_driver_that_is_not_woven():
     with pytest.raises(TypeError):
         aspects.tick(object(), CONTEXT, [])
 
@@ -306,7 +306,7 @@ def test_threads_do_not_lose_ticks():
 
 
 class Interrupted:
-    """A number at whose every addition another thread has its turn."""
+    """A number that runs another thread during each addition."""
 
     def __init__(self, value, turn):
         self.value, self.turn = value, turn
@@ -320,8 +320,8 @@ class Interrupted:
         return self.value % other
 
 
-def test_tick_is_counted_in_one_go():
-    # The threads above may happen not to meet; here they must.
+def test_a_tick_is_counted_atomically():
+    # Two threads count at the same time, which the test with many does not guarantee.
     woven = aspects.weave(object(), [Hook(on=False)])
     threads = []
 
@@ -332,14 +332,14 @@ def test_tick_is_counted_in_one_go():
             other.start()
             other.join(0.2)
 
-    about = aspects.weaving(woven)
-    about.ticks = Interrupted(0, turn)
+    weaving = aspects.weaving(woven)
+    weaving.ticks = Interrupted(0, turn)
     aspects.tick(woven, CONTEXT, [])
     threads[0].join(10)
-    assert about.ticks.value == 2
+    assert weaving.ticks.value == 2
 
 
-def test_share_instances_are_fetched_for_a_tick_that_hooks_run_on_alone():
+def test_share_instances_are_fetched_only_if_periodic_hooks_run():
     fetched = []
 
     def fetch():
@@ -358,12 +358,12 @@ def test_share_instances_are_fetched_for_a_tick_that_hooks_run_on_alone():
     assert hook.seen == [(CONTEXT, SHARES)] * 2
 
 
-def test_a_tick_in_none_is_refused():
-    with pytest.raises(ValueError, match="periodic_hooks_ticks = 0"):
+def test_periodic_hooks_ticks_below_one_are_rejected():
+    with pytest.raises(ValueError, match="periodic_hooks_ticks: expected at least 1"):
         aspects.weave(recording.Driver(), [], periodic_hooks_ticks=0)
 
 
-def test_a_suppressed_error_is_told_as_that_of_a_tick(caplog):
+def test_the_log_of_a_suppressed_error_names_the_tick(caplog):
     hook = Hook("ops", fails=OSError("down"), suppress=True)
     woven = aspects.weave(recording.Driver(), [hook], "alpha")
     with caplog.at_level(logging.WARNING):

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The audit hook."""
+"""Tests of the audit hook."""

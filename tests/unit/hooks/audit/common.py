@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What several tests of the audit hook use."""
+"""Helpers of the tests of the audit hook."""
 
 import json
 
@@ -13,8 +13,8 @@ SECRET = "hunter2-Zq9"
 SHARE = {"id": "i1", "share_id": "s1"}
 
 
-class Next(aspects.HookBase):
-    """A hook after the audit hook that fails where it is told to."""
+class NextHook(aspects.HookBase):
+    """A hook after the audit hook that raises an error in one of its methods."""
 
     def __init__(self, fails_in, error, suppress=False):
         self.fails_in = fails_in
@@ -42,7 +42,8 @@ def lines_in(path):
     return [json.loads(line) for line in text.splitlines()]
 
 
-def wrong(tmp_path, line):
+def problem_of(tmp_path, line):
+    """Return the only problem of an audit hook with a wrong option."""
     text = f"[alpha]\nhook_drivers = log=audit\n{line}\n"
     file = ConfigFile(tmp_path / "service.conf", text)
     section = aspects.BackendSection(file.conf, "alpha")

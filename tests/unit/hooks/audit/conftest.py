@@ -9,14 +9,14 @@ from hooks import audit
 from tests.support.clock import Clock
 from tests.support.config import ConfigFile
 from tests.support.drivers import BusyDriver
-from tests.support.threads import in_a_thread
+from tests.support.threads import run_in_thread
 
 from .common import SECRET
 
 
 @pytest.fixture
 def context():
-    return in_a_thread(
+    return run_in_thread(
         oslo_context.RequestContext,
         user_id="u1",
         project_id="p1",
@@ -50,7 +50,7 @@ def configured(tmp_path, path):
 
 @pytest.fixture
 def woven(configured):
-    """Return what weaves a driver with the audit hook, and maybe others."""
+    """Return a function that weaves a driver with the audit hook and other hooks."""
 
     def weave(driver=None, *others, file=None):
         section = aspects.BackendSection((file or configured()).conf, "alpha")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lines as CADF events."""
+"""Tests of audit lines in CADF format."""
 
 import datetime
 import inspect
@@ -13,11 +13,11 @@ import aspects
 from aspects.operations import METHODS
 from hooks import audit
 from tests.support.drivers import BusyDriver
-from tests.support.threads import in_a_thread
+from tests.support.threads import run_in_thread
 
-from .common import ON, SECRET, SHARE, Next, lines_in, wrong
+from .common import ON, SECRET, SHARE, NextHook, lines_in, problem_of
 
-# A lock that nobody gives back is to be seen soon.
+# A lock that is never released must fail a test soon.
 pytestmark = pytest.mark.timeout(60)
 
 
@@ -26,7 +26,7 @@ USER, PROJECT, SHARE_ID, OTHER_ID = (uuid.UUID(int=n).hex for n in range(1, 5))
 
 @pytest.fixture
 def cadf(configured):
-    """Return what weaves a driver with an audit hook that writes CADF."""
+    """Return a function that weaves a driver with an audit hook that writes CADF."""
     pytest.importorskip("pycadf")
 
     def weave(driver=None, *others):
@@ -42,7 +42,7 @@ def cadf(configured):
 
 @pytest.fixture
 def request_context():
-    return in_a_thread(
+    return run_in_thread(
         oslo_context.RequestContext,
         user_id=USER,
         project_id=PROJECT,
@@ -51,8 +51,8 @@ def request_context():
     )
 
 
-def valid(line):
-    """Have pycadf make an event of a line, and return the line."""
+def validated(line):
+    """Check that pycadf makes the same event of a line, and return the line."""
     from pycadf import attachment, event, reason, resource
 
     parts = dict(line)
@@ -67,19 +67,19 @@ def valid(line):
     if "reason" in parts:
         parts["reason"] = reason.Reason(**parts["reason"])
         assert parts["reason"].is_valid()
-    made = event.Event(**parts)
-    for each in attachments:
-        made.add_attachment(attachment.Attachment(**each))
-    assert made.is_valid()
-    assert made.as_dict() == line
+    parsed = event.Event(**parts)
+    for fields in attachments:
+        parsed.add_attachment(attachment.Attachment(**fields))
+    assert parsed.is_valid()
+    assert parsed.as_dict() == line
     return line
 
 
-def test_cadf_of_a_success(cadf, path, request_context):
+def test_a_successful_call_is_a_cadf_event(cadf, path, request_context):
     before = datetime.datetime.now(datetime.timezone.utc)
     share = {"id": OTHER_ID, "share_id": SHARE_ID}
     cadf().create_share(request_context, share)
-    (line,) = map(valid, lines_in(path))
+    (line,) = map(validated, lines_in(path))
     assert before <= datetime.datetime.fromisoformat(line["eventTime"])
     assert line["eventType"] == "activity"
     assert line["action"] == "create"
@@ -111,11 +111,13 @@ def test_cadf_of_a_success(cadf, path, request_context):
     ("error", "outcome"),
     [(LookupError("no such pool"), "failure"), (aspects.Veto("no"), "veto")],
 )
-def test_cadf_of_a_failure(cadf, path, request_context, error, outcome):
-    others = [Next("pre", error)]
+def test_a_failure_and_a_veto_have_a_reason_in_cadf(
+    cadf, path, request_context, error, outcome
+):
+    others = [NextHook("pre", error)]
     with pytest.raises(type(error)):
         cadf(None, *others).create_share(request_context, {"id": SHARE_ID})
-    (line,) = map(valid, lines_in(path))
+    (line,) = map(validated, lines_in(path))
     assert line["outcome"] == "failure"
     assert line["reason"] == {
         "reasonType": f"org.openstack.manila.{outcome}",
@@ -168,7 +170,7 @@ SNAPSHOT = {"id": OTHER_ID, "snapshot_id": OTHER_ID, "share_id": SHARE_ID}
         ("further", [], "unknown", "service/storage/share", None),
     ],
 )
-def test_cadf_of_each_operation(
+def test_the_operation_decides_action_and_target_in_cadf(
     configured, path, request_context, method, arguments, action, kind, target
 ):
     pytest.importorskip("pycadf")
@@ -181,13 +183,13 @@ def test_cadf_of_each_operation(
     section = aspects.BackendSection(configured(options).conf, "alpha")
     driver = aspects.weave_from_config(Whole(), section, "node1@alpha")
     function = getattr(driver, method)
-    given = {"context": request_context} if "context" in names_of(function) else {}
-    function(*given.values(), *arguments)
-    (line,) = map(valid, lines_in(path))
+    has_context = "context" in names_of(function)
+    function(*([request_context, *arguments] if has_context else arguments))
+    (line,) = map(validated, lines_in(path))
     assert (line["action"], line["target"]["typeURI"]) == (action, kind)
     assert line["target"]["id"] == (target or line["observer"]["id"])
-    if not given:
-        # What the service does by itself.
+    if not has_context:
+        # Without a context, the service acts by itself.
         assert line["initiator"]["id"] == line["observer"]["id"]
 
 
@@ -195,26 +197,26 @@ def names_of(function):
     return inspect.signature(function).parameters
 
 
-def test_every_operation_has_an_action_of_cadf():
+def test_every_operation_has_a_cadf_action():
     cadf_module = pytest.importorskip("hooks.events.cadf")
     data = {"time": "2026-01-01T00:00:00+00:00", "host": None, "backend": "alpha"}
     data |= dict.fromkeys(("request_id", "project_id", "user_id"))
     for operation in METHODS.values():
-        told = cadf_module.event_of(
+        event = cadf_module.event_of(
             {**data, "operation": operation, "outcome": "success"}
         )
-        assert valid(told)["action"] != "unknown", operation
+        assert validated(event)["action"] != "unknown", operation
 
 
-def test_cadf_of_one_host_has_one_observer(cadf, path, request_context):
+def test_all_cadf_events_of_a_host_have_the_same_observer(cadf, path, request_context):
     for driver in (cadf(), cadf()):
         driver.create_share(request_context, {"id": SHARE_ID})
-    one, two = map(valid, lines_in(path))
+    one, two = map(validated, lines_in(path))
     assert one["observer"] == two["observer"]
     assert one["id"] != two["id"]
 
 
-def test_format_follows_the_file(configured, path, context):
+def test_the_format_is_mutable(configured, path, context):
     pytest.importorskip("pycadf")
     file = configured()
     section = aspects.BackendSection(file.conf, "alpha")
@@ -226,16 +228,18 @@ def test_format_follows_the_file(configured, path, context):
     assert ["typeURI" in line for line in lines_in(path)] == [False, True, False]
 
 
-def test_cadf_without_its_library(tmp_path, monkeypatch):
+def test_cadf_without_pycadf_is_a_configuration_error(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pycadf", None)
     monkeypatch.delitem(sys.modules, "hooks.events.cadf", raising=False)
-    problem = wrong(tmp_path, f"audit_log_path = {tmp_path}/a.log\naudit_format = cadf")
+    problem = problem_of(
+        tmp_path, f"audit_log_path = {tmp_path}/a.log\naudit_format = cadf"
+    )
     for part in ("audit_format = cadf", "pycadf", "manila-aspects[audit]"):
         assert part in problem.cause
     assert "Traceback" not in problem.cause
 
 
-def test_the_library_of_cadf_is_only_needed_for_it(configured, path, monkeypatch):
+def test_json_does_not_need_pycadf(configured, path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pycadf", None)
     monkeypatch.delitem(sys.modules, "hooks.events.cadf", raising=False)
     section = aspects.BackendSection(configured().conf, "alpha")
@@ -243,6 +247,6 @@ def test_the_library_of_cadf_is_only_needed_for_it(configured, path, monkeypatch
     assert len(lines_in(path)) == 1
 
 
-def test_wrong_format(tmp_path):
+def test_an_unknown_format_is_a_configuration_error(tmp_path):
     lines = f"audit_log_path = {tmp_path}/a.log\naudit_format = xml"
-    assert wrong(tmp_path, lines)[:3] == ("alpha", "audit_format", "xml")
+    assert problem_of(tmp_path, lines)[:3] == ("alpha", "audit_format", "xml")

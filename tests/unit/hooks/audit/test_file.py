@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The file that the audit hook writes, also from threads and processes."""
+"""Tests of the file that the audit hook writes, from threads and processes too."""
 
 import datetime
 import os
@@ -16,22 +16,22 @@ from hooks import audit
 from tests.support.config import ConfigFile
 from tests.support.drivers import BusyDriver
 
-from .common import ON, SHARE, lines_in, wrong
+from .common import ON, SHARE, lines_in, problem_of
 
-# A lock that nobody gives back is to be seen soon.
+# A lock that is never released must fail a test soon.
 pytestmark = pytest.mark.timeout(60)
 
 
-def test_threads_write_whole_lines(woven, path, context):
+def test_lines_of_several_threads_do_not_mix(woven, path, context):
     driver = woven()
     together = threading.Barrier(8)
 
-    def many(name):
+    def create_50_shares(name):
         together.wait(10)
         for number in range(50):
             driver.create_share(context, {"id": f"{name}-{number}"})
 
-    run_threads(many)
+    run_threads(create_50_shares)
     ids = [line["share_id"] for line in lines_in(path)]
     assert sorted(ids) == sorted(f"{t}-{n}" for t in range(8) for n in range(50))
 
@@ -44,9 +44,9 @@ def run_threads(target):
         thread.join(30)
 
 
-def test_write_that_the_system_cuts_short(woven, path, context, monkeypatch):
-    # As it may on a disk that is nearly full, or for a signal. The line is to
-    # be whole all the same, and no other thread's line is to be within it.
+def test_a_line_is_whole_after_short_writes(woven, path, context, monkeypatch):
+    # A nearly full disk or a signal may cut a write short. No line of another thread
+    # may get between the parts.
     driver = woven()
     write = os.write
 
@@ -57,11 +57,11 @@ def test_write_that_the_system_cuts_short(woven, path, context, monkeypatch):
 
     monkeypatch.setattr(os, "write", short)
 
-    def some(name):
+    def create_3_shares(name):
         for number in range(3):
             driver.create_share(context, {"id": f"{name}-{number}"})
 
-    run_threads(some)
+    run_threads(create_3_shares)
     ids = [line["share_id"] for line in lines_in(path)]
     assert sorted(ids) == sorted(f"{t}-{n}" for t in range(8) for n in range(3))
 
@@ -76,14 +76,14 @@ path, name = sys.argv[1:]
 hook = make_hook(audit.AuditHook, audit_log_path=path)
 driver = aspects.weave(FakeDriver(), [hook], "alpha")
 write = os.write
-# In pieces, so that processes that do not wait for each other are seen to.
+# Writes in pieces, which mix if the processes do not lock the file.
 os.write = lambda file, data: write(file, data[:100])
 
-def many(thread):
+def create_25_shares(thread):
     for number in range(25):
         driver.create_share(None, {"id": f"{name}-{thread}-{number}"})
 
-threads = [threading.Thread(target=many, args=(t,)) for t in range(2)]
+threads = [threading.Thread(target=create_25_shares, args=(t,)) for t in range(2)]
 print("ready", flush=True)
 sys.stdin.readline()
 for thread in threads: thread.start()
@@ -92,7 +92,7 @@ for thread in threads: thread.join()
 
 
 @pytest.mark.slow
-def test_processes_write_whole_lines(path):
+def test_lines_of_several_processes_do_not_mix(path):
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", PROCESS, str(path), str(name)],
@@ -119,7 +119,7 @@ def test_processes_write_whole_lines(path):
     )
 
 
-def test_rotation_needs_no_signal(woven, path, context):
+def test_log_rotation_needs_no_signal(woven, path, context):
     driver = woven()
     driver.create_share(context, {"id": "1"})
     rotated = path.rename(path.with_suffix(".1"))
@@ -128,7 +128,7 @@ def test_rotation_needs_no_signal(woven, path, context):
     assert [line["share_id"] for line in lines_in(path)] == ["2"]
 
 
-def test_no_file_stays_open(woven, path, context):
+def test_the_file_is_closed_after_each_line(woven, path, context):
     driver = woven()
     count = len(os.listdir("/proc/self/fd"))
     for _ in range(20):
@@ -136,12 +136,12 @@ def test_no_file_stays_open(woven, path, context):
     assert len(os.listdir("/proc/self/fd")) <= count
 
 
-def test_file_is_not_for_everybody(woven, path, context):
+def test_other_users_cannot_read_the_file(woven, path, context):
     woven().create_share(context, SHARE)
     assert not path.stat().st_mode & 0o007
 
 
-def test_path_follows_the_file(configured, path, context):
+def test_the_path_is_mutable(configured, path, context):
     file = configured()
     section = aspects.BackendSection(file.conf, "alpha")
     driver = aspects.weave_from_config(BusyDriver(), section, "node1@alpha")
@@ -153,7 +153,7 @@ def test_path_follows_the_file(configured, path, context):
     assert [line["share_id"] for line in lines_in(other)] == ["2"]
 
 
-def test_each_instance_has_a_path_of_its_own(tmp_path, context):
+def test_each_instance_may_have_its_own_path(tmp_path, context):
     text = "\n".join(
         [
             "[DEFAULT]",
@@ -174,22 +174,24 @@ def test_each_instance_has_a_path_of_its_own(tmp_path, context):
 
 
 @pytest.mark.parametrize("line", ["", "audit_log_path =", "[DEFAULT]\nverbose = 1"])
-def test_path_that_is_not_set(tmp_path, line):
-    problem = wrong(tmp_path, line)
+def test_a_missing_path_is_a_configuration_error(tmp_path, line):
+    problem = problem_of(tmp_path, line)
     assert "audit_log_path" in f"{problem.option} {problem.cause}"
     assert "not set" in problem.cause
 
 
 @pytest.mark.parametrize("where", ["missing/audit.log", "", "service.conf/audit.log"])
-def test_path_that_cannot_be_written(tmp_path, where):
+def test_a_path_that_cannot_be_written_is_a_configuration_error(tmp_path, where):
     path = f"{tmp_path}/{where}"
-    problem = wrong(tmp_path, f"audit_log_path = {path}")
+    problem = problem_of(tmp_path, f"audit_log_path = {path}")
     assert path in f"{problem.value} {problem.cause}"
     assert "Error" in problem.cause
 
 
-def test_file_without_permission(tmp_path, path, monkeypatch):
-    # Not with the file's mode, which does not stop root.
+def test_a_file_without_write_permission_fails_the_constructor(
+    tmp_path, path, monkeypatch
+):
+    # The mode of the file would not stop root.
     def denied(*args, **kwargs):
         raise PermissionError(13, "Permission denied", str(path))
 
@@ -202,31 +204,33 @@ def test_file_without_permission(tmp_path, path, monkeypatch):
         audit.AuditHook(section, "node1@alpha")
 
 
-def test_directory_without_permission(configured, path, monkeypatch):
+def test_a_directory_without_write_permission_fails_the_constructor(
+    configured, path, monkeypatch
+):
     section = aspects.BackendSection(configured().conf, "alpha")
     monkeypatch.setattr(os, "access", lambda *args: False)
     with pytest.raises(PermissionError, match=r"audit\.log"):
         audit.AuditHook(section, "node1@alpha")
 
 
-@pytest.mark.parametrize("there", [True, False])
-def test_nothing_is_written_before_the_first_line(woven, path, context, there):
-    if there:
+@pytest.mark.parametrize("exists", [True, False])
+def test_the_file_is_not_touched_before_the_first_line(woven, path, context, exists):
+    if exists:
         path.write_text("old\n")
         os.utime(path, (1, 1))
     driver = woven()
-    about = aspects.weaving(driver)
-    about.start()
-    about.stop()
-    if there:
+    weaving = aspects.weaving(driver)
+    weaving.start()
+    weaving.stop()
+    if exists:
         assert (path.read_text(), path.stat().st_mtime) == ("old\n", 1)
-    assert path.exists() == there
-    about.start()
+    assert path.exists() == exists
+    weaving.start()
     driver.create_share(context, SHARE)
-    assert len(path.read_text().splitlines()) == 1 + there
+    assert len(path.read_text().splitlines()) == 1 + exists
 
 
-def test_path_may_be_relative(tmp_path, path, context, monkeypatch):
+def test_the_path_may_be_relative(tmp_path, path, context, monkeypatch):
     monkeypatch.chdir(tmp_path)
     text = "[alpha]\nhook_drivers = audit\naudit_log_path = audit.log\n"
     file = ConfigFile(tmp_path / "service.conf", f"{text}enable_post_hooks = True\n")
@@ -236,7 +240,7 @@ def test_path_may_be_relative(tmp_path, path, context, monkeypatch):
     assert len(lines_in(path)) == 1
 
 
-def test_a_line_of_the_background_tells_of_the_callers_moment(
+def test_a_line_in_the_background_has_the_time_of_the_call(
     configured, path, context, clock
 ):
     file = configured(f"{ON}hook_dispatch = background\n")
@@ -245,7 +249,7 @@ def test_a_line_of_the_background_tells_of_the_callers_moment(
     driver = aspects.weave_from_config(plain, section, "node1@alpha")
     (hook,) = aspects.weaving(driver).hooks
     gate = threading.Event()
-    # What is before the lines in the queue.
+    # The lines wait in the queue behind this.
     hook.dispatcher.put(hook, "post", "any", lambda _: gate.wait(30), None)
     for number in range(5):
         driver.create_share(context, {"id": str(number)})
@@ -261,9 +265,7 @@ def test_a_line_of_the_background_tells_of_the_callers_moment(
         assert datetime.datetime.fromisoformat(line["time"]) <= ended
 
 
-def test_a_line_of_the_background_that_cannot_be_written_is_logged(
-    configured, path, context, caplog
-):
+def test_a_failed_write_in_the_background_is_logged(configured, path, context, caplog):
     file = configured(f"{ON}hook_dispatch = background\n")
     section = aspects.BackendSection(file.conf, "alpha")
     driver = aspects.weave_from_config(BusyDriver(), section, "node1@alpha")

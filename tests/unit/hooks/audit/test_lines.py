@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One JSON line for each completion of a call."""
+"""Tests of the JSON line of each completed call."""
 
 import datetime
 
@@ -9,9 +9,9 @@ from oslo_context import context as oslo_context
 import aspects
 from tests.support.drivers import BusyDriver
 
-from .common import SECRET, SHARE, Next, lines_in
+from .common import SECRET, SHARE, NextHook, lines_in
 
-# A lock that nobody gives back is to be seen soon.
+# A lock that is never released must fail a test soon.
 pytestmark = pytest.mark.timeout(60)
 
 
@@ -29,7 +29,7 @@ FIELDS = {
 }
 
 
-def test_success(woven, path, context, clock):
+def test_a_successful_call_is_one_line(woven, path, context, clock):
     before = datetime.datetime.now(datetime.timezone.utc)
     woven(BusyDriver(lambda: clock.advance(1.5))).create_share(context, SHARE)
     (line,) = lines_in(path)
@@ -51,7 +51,7 @@ def test_success(woven, path, context, clock):
     }
 
 
-def test_failure_of_the_driver(woven, path, context):
+def test_a_failure_of_the_driver_is_one_line_with_the_error(woven, path, context):
     with pytest.raises(LookupError):
         woven(BusyDriver(LookupError("no such pool"))).create_share(context, SHARE)
     (line,) = lines_in(path)
@@ -75,9 +75,11 @@ def test_failure_of_the_driver(woven, path, context):
         ("post", LookupError("over quota"), "success"),
     ],
 )
-def test_ending_by_a_later_hook(woven, path, context, where, error, outcome):
+def test_the_outcome_includes_errors_of_later_pre_methods(
+    woven, path, context, where, error, outcome
+):
     with pytest.raises(type(error)):
-        woven(None, Next(where, error)).create_share(context, SHARE)
+        woven(None, NextHook(where, error)).create_share(context, SHARE)
     (line,) = lines_in(path)
     assert line["outcome"] == outcome
     if outcome != "success":
@@ -86,22 +88,26 @@ def test_ending_by_a_later_hook(woven, path, context, where, error, outcome):
 
 
 @pytest.mark.parametrize("where", ["pre", "post"])
-def test_suppressed_error_of_a_later_hook_is_no_failure(woven, path, context, where):
-    woven(None, Next(where, OSError("no"), True)).create_share(context, SHARE)
+def test_a_suppressed_error_of_a_later_hook_is_not_a_failure(
+    woven, path, context, where
+):
+    woven(None, NextHook(where, OSError("no"), True)).create_share(context, SHARE)
     (line,) = lines_in(path)
     assert line["outcome"] == "success"
 
 
-def test_what_is_no_exception_is_told_too(woven, path, context):
+def test_a_keyboard_interrupt_is_a_failure(woven, path, context):
     with pytest.raises(KeyboardInterrupt):
         woven(BusyDriver(KeyboardInterrupt())).create_share(context, SHARE)
     (line,) = lines_in(path)
     assert (line["outcome"], line["error_type"]) == ("failure", "KeyboardInterrupt")
 
 
-def test_a_line_for_each_join_point(woven, path, context, monkeypatch):
+def test_each_driver_method_makes_a_line_with_its_ids(
+    woven, path, context, monkeypatch
+):
     driver = woven()
-    # A call without a context has the current one.
+    # A driver method without a context parameter gets the current context.
     monkeypatch.setattr(oslo_context, "get_current", lambda: context)
     snapshot = {"id": "n1i", "snapshot_id": "n1", "share_id": "s0"}
     replica = {"id": "r1", "share_id": "s1"}
@@ -111,7 +117,7 @@ def test_a_line_for_each_join_point(woven, path, context, monkeypatch):
     driver.update_access(context, SHARE, [rule], [rule], [])
     driver.create_replica(context, [replica], replica, [rule], [])
     driver.get_share_stats(True)
-    told = [
+    found = [
         {
             name: value
             for name, value in line.items()
@@ -119,16 +125,16 @@ def test_a_line_for_each_join_point(woven, path, context, monkeypatch):
         }
         for line in lines_in(path)
     ]
-    who = {"request_id": "req-1", "project_id": "p1", "user_id": "u1"}
+    origin = {"request_id": "req-1", "project_id": "p1", "user_id": "u1"}
     ids = {"share_id": "s1", "share_instance_id": "i1"}
-    assert told == [
-        who
+    assert found == [
+        origin
         | {
             "operation": "create_share_instance",
             "method": "create_share",
             "share_id": "s1",
         },
-        who
+        origin
         | ids
         | {
             "operation": "create_share_instance",
@@ -136,44 +142,44 @@ def test_a_line_for_each_join_point(woven, path, context, monkeypatch):
             "snapshot_id": "n1",
             "snapshot_instance_id": "n1i",
         },
-        who | ids | {"operation": "allow_access", "method": "update_access"},
-        who
+        origin | ids | {"operation": "allow_access", "method": "update_access"},
+        origin
         | {
             "operation": "create_share_replica",
             "method": "create_replica",
             "share_id": "s1",
             "replica_id": "r1",
         },
-        who
+        origin
         | {"operation": "publish_service_capabilities", "method": "get_share_stats"},
     ]
 
 
-def test_duration_is_unknown_without_pre_actions(configured, woven, path, context):
+def test_the_duration_is_null_without_pre_hooks(configured, woven, path, context):
     woven(file=configured("enable_post_hooks = True\n")).create_share(context, SHARE)
     (line,) = lines_in(path)
     assert line["duration"] is None
 
 
-def test_no_endings_no_lines(configured, woven, path, context):
+def test_there_are_no_lines_without_post_hooks(configured, woven, path, context):
     driver = woven(file=configured("enable_pre_hooks = True\n"))
     driver.create_share(context, SHARE)
     assert not path.exists()
 
 
-def test_a_tick_is_no_join_point(configured, woven, path, context):
+def test_a_tick_makes_no_line(configured, woven, path, context):
     driver = woven(file=configured("enable_periodic_hooks = True\n"))
     assert aspects.tick(driver, context, [SHARE]) is True
     assert not path.exists()
 
 
-def test_lines_are_appended_to_what_is_there(woven, path, context):
+def test_lines_are_appended_to_an_existing_file(woven, path, context):
     path.write_text('{"old": true}\n')
     woven().create_share(context, SHARE)
     assert [line.get("old") for line in lines_in(path)] == [True, None]
 
 
-def test_text_of_several_lines_is_one_line(woven, path, context):
+def test_an_error_text_with_line_breaks_is_one_line(woven, path, context):
     text = "first\nsecond\r\u2028third é"
     with pytest.raises(OSError, match="first"):
         woven(BusyDriver(OSError(text))).create_share(context, SHARE)

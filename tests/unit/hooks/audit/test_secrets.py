@@ -1,21 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""No secret is ever in a line."""
+"""Tests that audit lines contain no secrets."""
 
 import pytest
 from oslo_context import context as oslo_context
 
 import aspects
 from tests.support.drivers import BusyDriver
-from tests.support.threads import in_a_thread
+from tests.support.threads import run_in_thread
 
-from .common import ON, SECRET, SHARE, Next, lines_in
+from .common import ON, SECRET, SHARE, NextHook, lines_in
 
-# A lock that nobody gives back is to be seen soon.
+# A lock that is never released must fail a test soon.
 pytestmark = pytest.mark.timeout(60)
 
 
 class Model:
-    """An object-style model: attributes, and to_dict()."""
+    """A model with attributes and to_dict(), like those of Manila's database."""
 
     def __init__(self, **columns):
         vars(self).update(columns)
@@ -26,19 +26,19 @@ class Model:
 
 @pytest.mark.parametrize("kind", [dict, Model])
 @pytest.mark.parametrize("where", ["args", "kwargs"])
-@pytest.mark.parametrize("ending", ["success", "failure", "veto", "post"])
+@pytest.mark.parametrize("outcome", ["success", "failure", "veto", "post"])
 @pytest.mark.parametrize("format_", ["json", "cadf"])
-def test_no_secret_is_ever_in_a_line(
-    configured, woven, path, monkeypatch, kind, where, ending, format_
+def test_no_secret_of_a_call_is_in_a_line(
+    configured, woven, path, monkeypatch, kind, where, outcome, format_
 ):
     secrets = {
         name: f"{SECRET}-{name}"
         for name in ("token", "rule", "server", "service", "nested", "text")
     }
-    context = in_a_thread(
+    context = run_in_thread(
         oslo_context.RequestContext, auth_token=secrets["token"], request_id="req-1"
     )
-    # That of a call that has none.
+    # A call without a context gets this one.
     monkeypatch.setattr(oslo_context, "get_current", lambda: context)
     server = kind(
         id="v1",
@@ -49,9 +49,9 @@ def test_no_secret_is_ever_in_a_line(
     rules = [kind(access_to="joe", access_type="cephx", access_key=secrets["rule"])]
     text = f"tried {' and '.join(secrets.values())}"
     text = text.replace(secrets["text"], f"password={secrets['text']}")
-    error = {"veto": aspects.Veto}.get(ending, OSError)(text)
-    others = [Next({"veto": "pre"}.get(ending, ending), error)]
-    inner = BusyDriver(error if ending == "failure" else None)
+    error = {"veto": aspects.Veto}.get(outcome, OSError)(text)
+    others = [NextHook({"veto": "pre"}.get(outcome, outcome), error)]
+    inner = BusyDriver(error if outcome == "failure" else None)
     driver = woven(inner, *others, file=configured(f"{ON}audit_format = {format_}\n"))
     calls = [
         ("update_access", (SHARE, rules, rules, []), ("share", *RULES)),
@@ -85,7 +85,7 @@ KNOWN = {
 
 
 def text_of(text, secrets, method):
-    """Leave in an error's text the secrets of the call that raises it."""
+    """Remove from an error's text the secrets that its call does not have."""
     for name, secret in secrets.items():
         if name not in KNOWN[method] and name != "text":
             text = text.replace(secret, "nothing")
@@ -99,7 +99,7 @@ def call(method, *args, **kwargs):
         return
 
 
-def test_values_of_the_call_are_not_in_a_line(woven, path, context):
+def test_a_line_has_only_the_ids_of_a_share(woven, path, context):
     share = SHARE | {"name": "payroll", "access_key": SECRET}
     woven().create_share(context, share)
     text = path.read_text()

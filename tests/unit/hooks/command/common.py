@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What several tests of the command hook use."""
+"""Data shared by the tests of the command hook."""
 
 SECRET = "hunter2-Zq9"
 SHARE = {"id": "i1", "share_id": "s1"}

@@ -7,14 +7,14 @@ from oslo_context import context as oslo_context
 import aspects
 from tests.support.config import ConfigFile
 from tests.support.drivers import BusyDriver
-from tests.support.threads import in_a_thread
+from tests.support.threads import run_in_thread
 
 from .common import ALL, SECRET
 
 
 @pytest.fixture
 def context():
-    return in_a_thread(
+    return run_in_thread(
         oslo_context.RequestContext,
         user_id="u1",
         project_id="p1",
@@ -25,7 +25,7 @@ def context():
 
 @pytest.fixture
 def program(tmp_path):
-    """Return what writes a program and returns its path."""
+    """Return a function that writes a program and returns its path."""
 
     def write(text, name="program", start="#!/bin/sh\n"):
         path = tmp_path / name
@@ -38,7 +38,10 @@ def program(tmp_path):
 
 @pytest.fixture
 def woven(tmp_path):
-    """Return what weaves a driver with the hook; it has the file it is made of."""
+    """Return a function that weaves a driver with the hook.
+
+    Its ``_self_file`` is the configuration file.
+    """
 
     def weave(path, options="", driver=None, switches=ALL):
         text = f"[alpha]\nhook_drivers = own=command\ncommand = {path}\n"

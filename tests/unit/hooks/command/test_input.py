@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the program gets: the event, its environment, its path."""
+"""The input of the program: the event, its environment and its path."""
 
 import datetime
 import json
@@ -14,15 +14,15 @@ from tests.support.drivers import BusyDriver
 
 from .common import SECRET, SHARE
 
-# A program that nobody waits for is to be seen soon.
+# A test that hangs on a program fails early.
 pytestmark = pytest.mark.timeout(60)
 
 
-#: Writes down what it gets, one file for each run.
+#: Records its input and environment, in one file a run.
 RECORDER = """
 import json, os, sys
 opened = [name for name in os.listdir("/proc/self/fd") if int(name) > 2]
-told = {
+record = {
     "arguments": sys.argv[1:],
     "event": json.load(sys.stdin),
     "environment": dict(os.environ),
@@ -32,13 +32,13 @@ told = {
 }
 directory = os.environ["DIRECTORY"]
 with open(f"{directory}/{len(os.listdir(directory))}.json", "w") as file:
-    json.dump(told, file)
+    json.dump(record, file)
 """
 
 
 @pytest.fixture
 def recorded(tmp_path, program):
-    """The path of a program that records, the options for it, and the records."""
+    """Return the path of a recording program, its options, and its records."""
     directory = tmp_path / "runs"
     directory.mkdir()
     path = program(RECORDER, "recorder", "#!/usr/bin/env python3\n")
@@ -50,7 +50,7 @@ def recorded(tmp_path, program):
     return path, f"command_environment = DIRECTORY={directory}\n", records
 
 
-def test_each_action_runs_it_with_its_event(woven, recorded, context):
+def test_each_hook_method_runs_the_program_with_its_event(woven, recorded, context):
     path, options, records = recorded
     woven(f"{path} 'two words' $$HOME `id`", options).create_share(context, SHARE)
     driver = woven(path, options, BusyDriver(OSError("no space")))
@@ -58,10 +58,10 @@ def test_each_action_runs_it_with_its_event(woven, recorded, context):
         driver.create_share(context, SHARE)
     aspects.tick(driver, context, [SHARE])
     pre, post, _, error, periodic = records()
-    # No shell had a look at them, and oslo.config has two dollars for one.
+    # No shell expanded the arguments; oslo.config turned $$ into $.
     assert pre["arguments"] == ["two words", "$HOME", "`id`"]
     prefix = "org.openstack.manila.share."
-    assert [each["event"]["type"] for each in (pre, post, error, periodic)] == [
+    assert [run["event"]["type"] for run in (pre, post, error, periodic)] == [
         f"{prefix}create_share_instance.start",
         f"{prefix}create_share_instance.end",
         f"{prefix}create_share_instance.error",
@@ -76,19 +76,19 @@ def test_each_action_runs_it_with_its_event(woven, recorded, context):
     assert periodic["event"]["data"]["share_instance_ids"] == ["i1"]
 
 
-def test_in_the_background_it_is_told_of_the_moment(
+def test_event_in_the_background_is_made_during_the_call(
     woven, program, recorded, context, tmp_path, monkeypatch
 ):
     clock = Clock()
     monkeypatch.setattr("hooks.events.hook.time", clock)
     path, options, records = recorded
     waits = program(
-        f'[ "$MANILA_ASPECTS_PHASE" = pre ] || until [ -e {tmp_path}/go ]\n'
+        f'[ "$MANILA_ASPECTS_HOOK_METHOD" = pre ] || until [ -e {tmp_path}/go ]\n'
         f"do sleep 0.05; done\nexec {path}\n"
     )
     driver = woven(waits, f"{options}hook_dispatch = background\n")
     share = dict(SHARE)
-    # By the driver's end, and on a tick.
+    # A call that returns, a call that raises, and a tick.
     driver.create_share(context, share)
     with pytest.raises(TypeError):
         driver.create_share(context, share, None, "one too many")
@@ -98,24 +98,24 @@ def test_in_the_background_it_is_told_of_the_moment(
     clock.advance(60)
     (tmp_path / "go").touch()
     aspects.weaving(driver).stop()
-    told = [each["event"] for each in records()]
-    assert [each["type"].rpartition(".")[2] for each in told] == [
+    events = [run["event"] for run in records()]
+    assert [event["type"].rpartition(".")[2] for event in events] == [
         *("start", "start", "end", "error", "periodic")
     ]
-    for each in told:
-        assert datetime.datetime.fromisoformat(each["time"]) < returned
-        assert each["data"].get("duration", 0) == 0
-        assert "changed later" not in json.dumps(each)
-    assert told[2]["data"]["share_id"] == "s1"
-    # A decision was waited for.
+    for event in events:
+        assert datetime.datetime.fromisoformat(event["time"]) < returned
+        assert event["data"].get("duration", 0) == 0
+        assert "changed later" not in json.dumps(event)
+    assert events[2]["data"]["share_id"] == "s1"
+    # The driver ran after the pre method's program had allowed the call.
     assert len(driver.calls) == 1
 
 
-def test_in_the_background_its_failure_is_logged_without_secrets(
+def test_failure_in_the_background_is_logged_without_secrets(
     woven, program, context, caplog
 ):
     path = program(
-        '[ "$MANILA_ASPECTS_PHASE" = pre ] && exit 0\n'
+        '[ "$MANILA_ASPECTS_HOOK_METHOD" = pre ] && exit 0\n'
         f'echo "{SECRET} k-e-y" >&2; exit 3\n'
     )
     driver = woven(path, "hook_dispatch = background\n")
@@ -129,7 +129,7 @@ def test_in_the_background_its_failure_is_logged_without_secrets(
     assert SECRET not in caplog.text
 
 
-def test_environment_is_small_and_tells_of_the_action(
+def test_environment_has_only_the_documented_variables(
     woven, recorded, context, monkeypatch
 ):
     path, options, records = recorded
@@ -163,20 +163,21 @@ def test_environment_is_small_and_tells_of_the_action(
         "MANILA_ASPECTS_OPERATION": "",
         "MANILA_ASPECTS_METHOD": "",
     }
-    for run, phase, expected in [
+    for run, kind, expected in [
         (pre, "pre", common),
         (post, "post", common),
         (periodic, "periodic", of_periodic),
     ]:
         assert run["environment"] == {
             **expected,
-            "MANILA_ASPECTS_PHASE": phase,
+            "MANILA_ASPECTS_HOOK_METHOD": kind,
             "MANILA_ASPECTS_EVENT_ID": run["event"]["id"],
         }
 
 
-def test_it_is_alone(woven, recorded, context):
-    """In a directory, a session and with files that are not the service's."""
+def test_directory_session_and_open_files_are_not_those_of_the_service(
+    woven, recorded, context
+):
     path, options, records = recorded
     reader, writer = os.pipe()
     os.set_inheritable(writer, True)
@@ -191,7 +192,7 @@ def test_it_is_alone(woven, recorded, context):
         assert run["files"] == []
 
 
-def test_path_may_be_another(woven, program, context, tmp_path):
+def test_command_environment_may_set_path(woven, program, context, tmp_path):
     path = program(f"touch {tmp_path}/ran\n", "by-name")
     driver = woven(
         "by-name", f"command_environment = PATH={path.parent}:{command.PATH}\n"
@@ -200,7 +201,7 @@ def test_path_may_be_another(woven, program, context, tmp_path):
     assert (tmp_path / "ran").exists()
 
 
-def test_no_secret_of_the_call_is_given_to_it(woven, recorded, context):
+def test_program_gets_no_secret_of_the_call(woven, recorded, context):
     path, options, records = recorded
     rules = [{"access_to": "joe", "access_type": "cephx", "access_key": SECRET}]
     woven(path, options).update_access(context, SHARE, rules, rules, [])

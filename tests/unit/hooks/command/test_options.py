@@ -12,25 +12,28 @@ from tests.support.drivers import BusyDriver
 
 from .common import SECRET, SHARE
 
-# A program that nobody waits for is to be seen soon.
+# A test that hangs on a program fails early.
 pytestmark = pytest.mark.timeout(60)
 
 
 @pytest.mark.parametrize(
     ("options", "cause"),
     [
-        ("command =", "command is not set"),
-        ("command = /nowhere/program", "'/nowhere/program' is not there"),
-        ("command = no-such-program-x", "'no-such-program-x' is not there"),
-        ("command = {directory}", "is not there, or not executable"),
-        ("command = {directory}/plain", "is not there, or not executable"),
-        ("command = sub/program", "write an absolute path"),
+        ("command =", "command: required option is not set"),
+        ("command = /nowhere/program", "'/nowhere/program' does not exist"),
+        ("command = no-such-program-x", "'no-such-program-x' does not exist"),
+        ("command = {directory}", "does not exist or is not executable"),
+        ("command = {directory}/plain", "does not exist or is not executable"),
+        ("command = sub/program", "relative path; write an absolute path"),
         ("command = /bin/sh 'x", "command = /bin/sh 'x: No closing quotation"),
         ("command = /bin/sh\ncommand_timeout = 0", "greater than or equal to 0.1"),
-        ("command = /bin/sh\ncommand_environment = A=1, 2B=x", "'2B' is not a name"),
+        (
+            "command = /bin/sh\ncommand_environment = A=1, 2B=x",
+            "'2B' is not a variable name",
+        ),
     ],
 )
-def test_what_is_wrong_is_told_at_the_start(tmp_path, options, cause):
+def test_invalid_option_is_reported_at_start_up(tmp_path, options, cause):
     (tmp_path / "plain").write_text("#!/bin/sh\n")
     assert not (tmp_path / "plain").stat().st_mode & stat.S_IXUSR
     text = f"[alpha]\nhook_drivers = command\n{options.format(directory=tmp_path)}\n"
@@ -44,7 +47,7 @@ def test_what_is_wrong_is_told_at_the_start(tmp_path, options, cause):
     assert cause in str(problem)
 
 
-def test_secret_in_the_environment_option_is_not_told(tmp_path):
+def test_error_about_the_environment_option_does_not_show_its_values(tmp_path):
     text = "[alpha]\nhook_drivers = command\ncommand = /bin/sh\n"
     text += f"command_environment = TO KEN={SECRET}\n"
     file = ConfigFile(tmp_path / "service.conf", text)
@@ -52,12 +55,12 @@ def test_secret_in_the_environment_option_is_not_told(tmp_path):
         aspects.weave_from_config(
             BusyDriver(), aspects.BackendSection(file.conf, "alpha"), "node1@alpha"
         )
-    assert "'TO KEN' is not a name" in str(caught.value)
+    assert "'TO KEN' is not a variable name" in str(caught.value)
     assert SECRET not in str(caught.value)
 
 
 def test_environment_option_is_not_in_the_log_of_options(woven, program, caplog):
-    """As Manila writes it when it starts with ``debug = True``, and at a reload."""
+    """Manila logs all options when it starts with ``debug = True``, and at a reload."""
     driver = woven(program(""), f"command_environment = TOKEN={SECRET}\n")
     file = driver._self_file
     with caplog.at_level(logging.DEBUG):
@@ -69,7 +72,7 @@ def test_environment_option_is_not_in_the_log_of_options(woven, program, caplog)
     assert SECRET not in caplog.text
 
 
-def test_making_the_hook_runs_nothing(woven, program, tmp_path):
+def test_weaving_does_not_run_the_program(woven, program, tmp_path):
     woven(program(f"touch {tmp_path}/ran\n"))
     assert not (tmp_path / "ran").exists()
 
@@ -85,17 +88,17 @@ def test_options_follow_the_file(woven, program, context, tmp_path):
         driver.create_share(context, SHARE)
 
 
-def test_program_that_is_gone_is_an_error(woven, program, context):
+def test_program_that_was_removed_is_an_error(woven, program, context):
     path = program("exit 0\n")
     driver = woven(path)
     path.unlink()
-    with pytest.raises(ValueError, match="is not there"):
+    with pytest.raises(ValueError, match="does not exist"):
         driver.create_share(context, SHARE)
     assert len(driver.calls) == 0
 
 
 def test_program_that_cannot_be_run_is_an_error(woven, program, context):
-    """It is executable, and nothing that the system could execute."""
+    """The file is executable, but not in a format that the system can run."""
     driver = woven(program("\0nothing", start=""))
     with pytest.raises(OSError, match="Exec format error"):
         driver.create_share(context, SHARE)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What comes of the program's status and output."""
+"""The effects of the program's exit status and output."""
 
 import signal
 
@@ -11,11 +11,11 @@ from tests.support.drivers import BusyDriver
 
 from .common import SECRET, SHARE
 
-# A program that nobody waits for is to be seen soon.
+# A test that hangs on a program fails early.
 pytestmark = pytest.mark.timeout(60)
 
 
-def test_status_of_a_pre_action_is_a_decision(woven, program, context):
+def test_exit_status_of_a_pre_method_is_a_veto(woven, program, context):
     path = program("echo noise; echo quota is used up >&2; exit 3\n")
     driver = woven(path, "suppress_pre_hooks_errors = True\n")
     with pytest.raises(aspects.Veto) as caught:
@@ -24,40 +24,42 @@ def test_status_of_a_pre_action_is_a_decision(woven, program, context):
     assert len(driver.calls) == 0
 
 
-def test_veto_without_a_word(woven, program, context):
+def test_reason_of_a_veto_without_output_is_the_exit_status(woven, program, context):
     with pytest.raises(aspects.Veto) as caught:
         woven(program("exit 1\n")).create_share(context, SHARE)
     assert str(caught.value) == "program: exit status 1"
 
 
-AFTER = '[ "$MANILA_ASPECTS_PHASE" = pre ] && exit 0; echo no >&2; exit 4\n'
+FAILS_AFTER_PRE = (
+    '[ "$MANILA_ASPECTS_HOOK_METHOD" = pre ] && exit 0; echo no >&2; exit 4\n'
+)
 
 
-def test_status_of_a_post_action_is_an_error(woven, program, context):
-    path = program(AFTER)
+def test_exit_status_of_a_post_method_is_an_error(woven, program, context):
+    path = program(FAILS_AFTER_PRE)
     with pytest.raises(command.CommandError) as caught:
         woven(path).create_share(context, SHARE)
     assert str(caught.value) == "program: exit status 4: no"
     woven(path, "suppress_post_hooks_errors = True\n").create_share(context, SHARE)
 
 
-def test_status_of_a_periodic_action_is_an_error(woven, program, context):
-    path = program(AFTER)
+def test_exit_status_of_a_periodic_method_is_an_error(woven, program, context):
+    path = program(FAILS_AFTER_PRE)
     with pytest.raises(command.CommandError):
         aspects.tick(woven(path), context, [])
     aspects.tick(woven(path, "suppress_periodic_hooks_errors = True\n"), context, [])
 
 
-def test_status_of_an_error_action_is_logged(woven, program, context, caplog):
-    driver = woven(program(AFTER), driver=BusyDriver(OSError("no space")))
+def test_exit_status_of_an_error_method_is_logged(woven, program, context, caplog):
+    driver = woven(program(FAILS_AFTER_PRE), driver=BusyDriver(OSError("no space")))
     with pytest.raises(OSError, match="no space"):
         driver.create_share(context, SHARE)
     assert "CommandError: program: exit status 4: no" in caplog.text
 
 
 @pytest.mark.parametrize("suppress", [False, True])
-def test_program_that_dies_is_no_decision(woven, program, context, suppress):
-    path = program('[ "$MANILA_ASPECTS_PHASE" = pre ] || exit 0; kill -SEGV $$\n')
+def test_program_that_a_signal_kills_is_an_error(woven, program, context, suppress):
+    path = program('[ "$MANILA_ASPECTS_HOOK_METHOD" = pre ] || exit 0; kill -SEGV $$\n')
     driver = woven(path, f"suppress_pre_hooks_errors = {suppress}\n")
     if suppress:
         driver.create_share(context, SHARE)
@@ -68,9 +70,10 @@ def test_program_that_dies_is_no_decision(woven, program, context, suppress):
 
 
 @pytest.mark.parametrize("suppress", [False, True])
-def test_program_that_takes_too_long_is_no_decision(woven, program, context, suppress):
+def test_program_that_times_out_is_an_error(woven, program, context, suppress):
     path = program(
-        '[ "$MANILA_ASPECTS_PHASE" = pre ] || exit 0; echo at it >&2; exec sleep 60\n'
+        '[ "$MANILA_ASPECTS_HOOK_METHOD" = pre ] || exit 0\n'
+        "echo at it >&2\nexec sleep 60\n"
     )
     options = f"suppress_pre_hooks_errors = {suppress}\ncommand_timeout = 0.2\n"
     driver = woven(path, options)
@@ -79,11 +82,13 @@ def test_program_that_takes_too_long_is_no_decision(woven, program, context, sup
     else:
         with pytest.raises(command.CommandError) as caught:
             driver.create_share(context, SHARE)
-        assert str(caught.value) == ("program: killed, since it took over 0.2 s: at it")
+        assert str(caught.value) == (
+            "program: killed after 0.2 s (command_timeout): at it"
+        )
     assert len(driver.calls) == suppress
 
 
-def test_what_it_writes_is_one_short_line(woven, program, context):
+def test_standard_error_becomes_one_short_line(woven, program, context):
     path = program(
         r"printf 'first\n\n\033[31msecond\0\342\200\250third \377 %3000d' 7 >&2"
         "\nexit 1\n"
@@ -95,34 +100,34 @@ def test_what_it_writes_is_one_short_line(woven, program, context):
     path = program("printf '%03000d' 7 >&2\nexit 1\n")
     with pytest.raises(aspects.Veto) as caught:
         woven(path).create_share(context, SHARE)
-    assert str(caught.value).endswith(": " + "0" * command.TOLD)
+    assert str(caught.value).endswith(": " + "0" * command.MAX_REASON)
 
 
-@pytest.mark.parametrize("phase", ["pre", "post", "error", "periodic"])
-def test_no_secret_in_what_it_writes(woven, program, context, caplog, phase):
+@pytest.mark.parametrize("kind", ["pre", "post", "error", "periodic"])
+def test_secrets_are_removed_from_standard_error(woven, program, context, caplog, kind):
     key, variable = "rule-key-x1", "variable-x2"
     path = program(
-        f'[ "$MANILA_ASPECTS_PHASE" = {phase} ] || exit 0\n'
+        f'[ "$MANILA_ASPECTS_HOOK_METHOD" = {kind} ] || exit 0\n'
         f'echo "{SECRET} {key} $API_TOKEN password=plain" >&2; exit 1\n'
     )
     driver = woven(
         path,
         f"command_environment = API_TOKEN={variable}\n",
-        BusyDriver(OSError("failed") if phase == "error" else None),
+        BusyDriver(OSError("failed") if kind == "error" else None),
     )
     rules = [{"access_to": "joe", "access_type": "cephx", "access_key": key}]
     text = ""
     try:
-        if phase == "periodic":
+        if kind == "periodic":
             aspects.tick(driver, context, [])
-        elif phase == "error":
+        elif kind == "error":
             driver.create_share(context, {**SHARE, "access_key": key})
         else:
             driver.update_access(context, SHARE, rules, rules, [])
     except (OSError, aspects.Veto, command.CommandError) as error:
         text = str(error)
     text += caplog.text
-    if phase == "periodic":
+    if kind == "periodic":
         # A tick has no arguments.
         text = text.replace(key, "***")
     assert "exit status 1: *** *** *** password=***" in text
@@ -130,8 +135,8 @@ def test_no_secret_in_what_it_writes(woven, program, context, caplog, phase):
         assert secret not in text
 
 
-def test_no_half_of_a_secret_where_the_rest_is_not_kept(woven, program, context):
-    """What is kept is full of a secret that is cut at its end."""
+def test_a_secret_that_is_cut_is_removed_too(woven, program, context):
+    """The kept part of standard error ends within a secret."""
     key = "abcdefghij" * 30
     path = program(
         f"yes {key} | head -c 1000000 | tr '\\n' ' ' >&2; exit 1\n",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What several tests of events use."""
+"""Helpers of the tests of events."""
 
 import aspects
 from aspects.testing import FakeDriver

@@ -5,14 +5,14 @@ import pytest
 from oslo_context import context as oslo_context
 
 from hooks.events import event
-from tests.support.threads import in_a_thread
+from tests.support.threads import run_in_thread
 
 from .common import operation
 
 
 @pytest.fixture
 def context():
-    return in_a_thread(
+    return run_in_thread(
         oslo_context.RequestContext,
         user_id="u1",
         project_id="p1",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an event says of a call, and that it tells no secrets."""
+"""Tests of the data that an event reports of a call."""
 
 import datetime
 import json
@@ -13,7 +13,7 @@ from tests.support.models import Unloaded, kinds
 from .common import operation
 
 
-def test_fields(context):
+def test_the_data_of_a_call_have_all_fields(context):
     before = datetime.datetime.now(datetime.timezone.utc)
     share = {"id": "i1", "share_id": "s1"}
     data = event.data_of(context, operation(), (share,), {}, None, 1.23456789)
@@ -38,7 +38,7 @@ def test_fields(context):
     json.dumps(data)
 
 
-def test_failure_has_type_and_text(context):
+def test_a_failure_has_the_type_and_text_of_its_error(context):
     error = LookupError("no such pool")
     data = event.data_of(context, operation(), (), {"share": {"id": "s1"}}, error)
     assert data["outcome"] == "failure"
@@ -47,12 +47,12 @@ def test_failure_has_type_and_text(context):
     assert data["duration"] is None
 
 
-def test_success_has_no_error(context):
+def test_a_success_has_no_error_fields(context):
     data = event.data_of(context, operation(), ({"id": "s1"},), {})
     assert not {"error", "error_type"} & set(data)
 
 
-def test_context_without_request(context):
+def test_the_ids_of_a_context_without_a_request_are_null(context):
     data = event.data_of(object(), operation("get_share_stats"), (), {"refresh": True})
     assert data["request_id"] is data["project_id"] is data["user_id"] is None
     assert not [name for name in data if name.endswith("_id") and data[name]]
@@ -72,7 +72,7 @@ class Quota(aspects.Veto):
         (KeyboardInterrupt(), "failure"),
     ],
 )
-def test_outcome(error, outcome):
+def test_the_error_decides_the_outcome(error, outcome):
     assert event.outcome_of(error) == outcome
 
 
@@ -135,29 +135,29 @@ def test_outcome(error, outcome):
         ("share", None, {}),
     ],
 )
-def test_ids(kind, argument, columns, ids):
+def test_the_argument_decides_which_ids_are_reported(kind, argument, columns, ids):
     value = None if columns is None else kind(**columns)
     assert event.ids_of({argument: value}) == ids
 
 
 @kinds
-def test_ids_of_snapshots_in_a_list(kind):
+def test_a_list_of_snapshots_has_the_id_of_their_snapshot(kind):
     snapshots = [kind(id="n1i", snapshot_id="n1"), kind(id="n2i", snapshot_id="n1")]
     assert event.ids_of({"replica_snapshots": snapshots})["snapshot_id"] == "n1"
     assert event.ids_of({"replica_snapshots": []}) == {}
 
 
 @pytest.mark.parametrize("value", [Unloaded(id="s1"), "text", 3, object(), b"", [[]]])
-def test_ids_of_something_odd_are_none(value):
+def test_arguments_without_ids_report_none(value):
     assert event.ids_of({"share": value, "snapshot": value, "replica": value}) == {}
 
 
-def test_ids_of_a_share_and_a_snapshot():
+def test_a_share_from_a_snapshot_has_the_id_of_the_new_share():
     arguments = {
         "share": {"id": "i2", "share_id": "s2"},
         "snapshot": {"id": "n1i", "snapshot_id": "n1", "share_id": "s1"},
     }
-    # The share that is made, not the one that the snapshot is of.
+    # share_id is that of the new share, not that of the snapshot's share.
     assert event.ids_of(arguments) == {
         "share_id": "s2",
         "share_instance_id": "i2",
@@ -167,7 +167,7 @@ def test_ids_of_a_share_and_a_snapshot():
 
 
 @pytest.mark.parametrize("by_name", [True, False])
-def test_ids_are_found_by_parameter_not_by_place(context, by_name):
+def test_ids_are_found_by_parameter_name(context, by_name):
     replica = {"id": "r1", "share_id": "s1"}
     args = ([replica], replica, [])
     kwargs = {}

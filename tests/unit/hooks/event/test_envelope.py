@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An event's identity, subject and source."""
+"""Tests of the CloudEvents attributes of an event."""
 
 import json
 import urllib.parse
@@ -14,11 +14,11 @@ from .common import RULE, operation
 
 
 @pytest.mark.parametrize("phase", [event.START, event.END, event.ERROR])
-def test_event_of(data, phase):
-    told = event.event_of(phase, data)
-    assert told.pop("data") is data
-    uuid.UUID(told.pop("id"))
-    assert told == {
+def test_an_event_has_the_attributes_of_cloudevents(data, phase):
+    made = event.event_of(phase, data)
+    assert made.pop("data") is data
+    uuid.UUID(made.pop("id"))
+    assert made == {
         "specversion": "1.0",
         "source": "/manila/node1%40alpha",
         "type": f"org.openstack.manila.share.create_share_instance.{phase}",
@@ -26,10 +26,10 @@ def test_event_of(data, phase):
         "datacontenttype": "application/json",
         "subject": "s1",
     }
-    json.dumps(told)
+    json.dumps(made)
 
 
-def test_each_event_has_an_id_of_its_own(data):
+def test_each_event_has_a_new_id(data):
     assert event.event_of("end", data)["id"] != event.event_of("end", data)["id"]
 
 
@@ -42,20 +42,20 @@ def test_each_event_has_an_id_of_its_own(data):
         ("get_share_stats", (), None),
     ],
 )
-def test_subject_of_an_event(context, method, args, subject):
+def test_the_subject_is_the_share_or_else_the_snapshot(context, method, args, subject):
     data = event.data_of(context, operation(method), args, {})
     assert event.event_of("end", data).get("subject") == subject
 
 
 @pytest.mark.parametrize("host", ["node1@alpha", "a b", "é/?#", None, ""])
-def test_source_of_an_event_is_a_uri(data, host):
+def test_the_source_is_a_uri_with_the_host_or_else_the_backend(data, host):
     source = event.event_of("end", {**data, "host": host})["source"]
     path = urllib.parse.urlsplit(source).path
     assert source.isascii()
     assert urllib.parse.unquote(path) == f"/manila/{host or 'alpha'}"
 
 
-def test_event_of_a_failure_has_no_secret(context):
+def test_an_event_of_a_failure_has_no_secrets(context):
     error = OSError("tried t0ken and hunter2-Zq9")
     args = ({"id": "s1"}, [RULE], [RULE], [])
     data = event.data_of(context, operation("update_access"), args, {}, error)
@@ -66,13 +66,13 @@ def test_event_of_a_failure_has_no_secret(context):
 
 
 @kinds
-def test_event_of_a_tick(kind, context):
+def test_an_event_of_a_tick_has_the_ids_of_the_share_instances(kind, context):
     instances = [kind(id="i1", access_key="hunter2"), kind(id="i2"), kind(name="none")]
-    told = event.periodic_event_of(context, instances, "alpha", "node1@alpha")
-    assert told["type"] == "org.openstack.manila.share.periodic"
-    assert told["source"] == "/manila/node1%40alpha"
-    assert told["data"].pop("time") == told["time"]
-    assert told["data"] == {
+    tick = event.periodic_event_of(context, instances, "alpha", "node1@alpha")
+    assert tick["type"] == "org.openstack.manila.share.periodic"
+    assert tick["source"] == "/manila/node1%40alpha"
+    assert tick["data"].pop("time") == tick["time"]
+    assert tick["data"] == {
         "request_id": "req-1",
         "project_id": "p1",
         "user_id": "u1",
@@ -80,11 +80,11 @@ def test_event_of_a_tick(kind, context):
         "host": "node1@alpha",
         "share_instance_ids": ["i1", "i2"],
     }
-    assert "hunter2" not in json.dumps(told)
+    assert "hunter2" not in json.dumps(tick)
 
 
 @pytest.mark.parametrize("hook_data", [None, {"s1": "hunter2"}, "hunter2", object()])
-def test_hook_data_of_a_tick_that_is_no_list_is_not_told(context, hook_data):
-    told = event.periodic_event_of(context, hook_data, "alpha", None)
-    assert "share_instance_ids" not in told["data"]
-    assert "hunter2" not in json.dumps(told)
+def test_periodic_hook_data_other_than_a_list_are_not_reported(context, hook_data):
+    tick = event.periodic_event_of(context, hook_data, "alpha", None)
+    assert "share_instance_ids" not in tick["data"]
+    assert "hunter2" not in json.dumps(tick)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What several tests of the guard hook use."""
+"""Data and helpers shared by the tests of the guard hook."""
 
 import datetime
 
@@ -7,7 +7,7 @@ import aspects
 
 UTC = datetime.timezone.utc
 MINUTE = datetime.timedelta(minutes=1)
-#: Frozen whenever the test runs.
+#: A freeze that is in force whenever the test runs.
 ALWAYS = "* * * * * 90m Europe/Berlin"
 
 
@@ -16,7 +16,7 @@ def share_of(**fields):
 
 
 def vetoed(call, *args, **kwargs):
-    """Return the text of the veto, or None."""
+    """Return the reason of the veto that a call raises; None without a veto."""
     try:
         call(*args, **kwargs)
     except aspects.Veto as veto:

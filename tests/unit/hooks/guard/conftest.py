@@ -7,12 +7,12 @@ from oslo_context import context as oslo_context
 import aspects
 from aspects.testing import FakeDriver
 from tests.support.config import ConfigFile
-from tests.support.threads import in_a_thread
+from tests.support.threads import run_in_thread
 
 
 @pytest.fixture
 def context():
-    return in_a_thread(oslo_context.RequestContext, project_id="p1")
+    return run_in_thread(oslo_context.RequestContext, project_id="p1")
 
 
 @pytest.fixture

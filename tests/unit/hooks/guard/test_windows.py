@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The windows of time of a freeze."""
+"""The periods of a freeze."""
 
 import datetime
 import zoneinfo
@@ -16,7 +16,7 @@ DAY = datetime.timedelta(days=1)
 
 
 def at(text, zone="UTC"):
-    """Return a moment: a time in a zone, or an offset within the text."""
+    """Return a time from text, in a zone unless the text has an offset."""
     moment = datetime.datetime.fromisoformat(text)
     return moment if moment.tzinfo else moment.replace(tzinfo=zoneinfo.ZoneInfo(zone))
 
@@ -42,7 +42,7 @@ def at(text, zone="UTC"):
             "2026-11-23T10:00+01:00",
         ),
         ("0 22 * * fri 60h Europe/Berlin", "2026-11-23T10:00+01:00", None),
-        # An hour is 60 minutes: the clocks are put back in it, or forward.
+        # An hour is 60 minutes, also when clocks are put back or forward.
         (
             "0 22 * * fri 60h Europe/Berlin",
             "2026-10-25T12:00+01:00",
@@ -53,7 +53,7 @@ def at(text, zone="UTC"):
             "2026-03-29T12:00+02:00",
             "2026-03-30T11:00+02:00",
         ),
-        # A time that the clocks skip is when it would have been.
+        # A skipped start time is the instant it would be without the change.
         ("30 2 * * * 10m Europe/Berlin", "2026-03-29T01:35+01:00", None),
         ("30 2 * * * 10m Europe/Berlin", "2026-03-29T03:29+02:00", None),
         (
@@ -61,7 +61,7 @@ def at(text, zone="UTC"):
             "2026-03-29T03:31+02:00",
             "2026-03-29T03:40+02:00",
         ),
-        # One that they show twice is two times.
+        # A start time that occurs twice is two starts.
         (
             "30 2 * * * 10m Europe/Berlin",
             "2026-10-25T02:35+02:00",
@@ -73,7 +73,7 @@ def at(text, zone="UTC"):
             "2026-10-25T02:35+01:00",
             "2026-10-25T02:40+01:00",
         ),
-        # Where the clocks change at midnight, and by half an hour.
+        # Clocks that change at midnight, and by half an hour.
         (
             "*/15 1-3 * * 0 1m Asia/Beirut",
             "2026-03-29T01:15:30+03:00",
@@ -84,9 +84,9 @@ def at(text, zone="UTC"):
             "2026-04-05T01:30:30+10:30",
             "2026-04-05T01:31+10:30",
         ),
-        # Longer than the time between two: the end is that of the last one.
+        # Periods that overlap: the end is that of the last one.
         ("0 0 * * * 2d UTC", "2026-05-05T12:00+00:00", "2026-05-07T00:00+00:00"),
-        # The second Friday of a month, the end of one, and a year of 366 days.
+        # The second Friday of a month, the last day of a month, and a leap day.
         ("0 0 * * 5#2 1d UTC", "2026-11-13T12:00+00:00", "2026-11-14T00:00+00:00"),
         ("0 0 * * 5#2 1d UTC", "2026-11-20T12:00+00:00", None),
         ("0 0 L * * 1d UTC", "2026-02-28T23:00+00:00", "2026-03-01T00:00+00:00"),
@@ -95,12 +95,12 @@ def at(text, zone="UTC"):
         ("0 0 29 2 * 1d UTC", "2026-02-28T23:00+00:00", None),
     ],
 )
-def test_end_of_a_window(window, now, end):
+def test_end_of_the_current_period(window, now, end):
     found = guard.Window.parse(window).end(at(now))
     assert (found and found.isoformat(timespec="minutes")) == end
 
 
-def test_a_long_window_takes_no_longer(monkeypatch):
+def test_search_takes_few_steps_for_a_long_duration(monkeypatch):
     begins = []
 
     class Cron(guard.CronSim):
@@ -116,7 +116,7 @@ def test_a_long_window_takes_no_longer(monkeypatch):
 
 
 class Cron:
-    """A cron expression with numbers alone, read the simple way."""
+    """A simple model of a cron expression that contains only numbers."""
 
     RANGES = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
 
@@ -124,7 +124,7 @@ class Cron:
         fields = text.split()
         sets = [self.read(f, *limits) for f, limits in zip(fields, self.RANGES)]
         self.minutes, self.hours, self.days, self.months, self.weekdays = sets
-        # As Debian's cron: either day is enough, where both are given.
+        # As in Debian's cron, either day is enough where both are restricted.
         self.both = fields[2].startswith("*") or fields[4].startswith("*")
 
     @staticmethod
@@ -149,10 +149,10 @@ class Cron:
 
 
 def walls_at(minute, zone):
-    """Return what a clock on the wall shows at a minute.
+    """Yield the wall time of a minute.
 
-    And what it would show, had it not been put forward within a day, if it never
-    shows that.
+    If clocks were put forward within the last day, also yield the skipped wall time
+    that the minute would have had.
     """
     shown = minute.astimezone(zone)
     yield shown.replace(tzinfo=None)
@@ -165,7 +165,7 @@ def walls_at(minute, zone):
 
 
 def modeled(cron, length, zone, minute):
-    """Return when the window that is open at a minute ends, minute by minute."""
+    """Return the end of the current period, searching minute by minute."""
     for ago in range(length):
         begin = minute - ago * MINUTE
         if any(cron.matches(wall) for wall in walls_at(begin, zone)):
@@ -173,7 +173,7 @@ def modeled(cron, length, zone, minute):
     return None
 
 
-#: Zones, and days on which their clocks are changed.
+#: Time zones, and days on which their clocks change.
 CHANGES = [
     ("Europe/Berlin", "2026-03-29"),
     ("Europe/Berlin", "2026-10-25"),
@@ -204,7 +204,7 @@ CRONS = st.tuples(
     seconds=st.integers(0, 59),
 )
 @example("30 2 * * *", 1, ("Europe/Berlin", "2026-10-25"), 90, 0)
-def test_window_is_as_the_model(cron, length, change, minutes, seconds):
+def test_window_agrees_with_the_model(cron, length, change, minutes, seconds):
     name, day = change
     zone = zoneinfo.ZoneInfo(name)
     minute = at(f"{day}T00:00") + minutes * MINUTE
@@ -223,14 +223,14 @@ def test_window_is_as_the_model(cron, length, change, minutes, seconds):
         ("0 0 1,29 * 0 1d America/Havana", "2026-03-01"),
     ],
 )
-def test_minutes_around_a_change_are_as_the_model(text, first):
+def test_minutes_around_a_clock_change_agree_with_the_model(text, first):
     window = guard.Window.parse(text)
     *fields, _, name = text.split()
     cron, zone = Cron(" ".join(fields)), zoneinfo.ZoneInfo(name)
     first = at(f"{first}T00:00")
     length = int(window.duration / MINUTE)
     end, was_open, edge = None, False, 0
-    # From one length before, to know of what has begun by then.
+    # Begin one duration earlier, to include the periods that have begun before.
     for number in range(-length, 9 * 1440):
         minute = first + number * MINUTE
         if any(cron.matches(wall) for wall in walls_at(minute, zone)):
@@ -238,8 +238,8 @@ def test_minutes_around_a_change_are_as_the_model(text, first):
         is_open = end is not None and minute < end
         if is_open != was_open:
             was_open, edge = is_open, number
-        # Each minute for some time after an edge; of the others the first and the
-        # last of ten, since all edges are on a full ten minutes.
+        # Check each minute for some time after an edge. All edges are multiples of
+        # ten minutes, so the first and the last of each ten are enough elsewhere.
         if number >= 0 and (number - edge < 70 or number % 10 in (0, 9)):
             found = window.end(minute)
             assert (found is not None) == is_open, minute
@@ -249,25 +249,25 @@ def test_minutes_around_a_change_are_as_the_model(text, first):
 @pytest.mark.parametrize(
     ("text", "cause"),
     [
-        ("0 22 * * fri 60h", "write five cron fields, a duration and a time zone"),
-        ("@daily 60h Europe/Berlin", "write five cron fields"),
-        ("0 0 22 * * fri 60h UTC", "write five cron fields"),
+        ("0 22 * * fri 60h", "expected five cron fields, a duration and a time zone"),
+        ("@daily 60h Europe/Berlin", "expected five cron fields"),
+        ("0 0 22 * * fri 60h UTC", "expected five cron fields"),
         ("60 22 * * fri 60h UTC", "cron: Bad minute"),
         ("0 22 * * fry 60h UTC", "cron: Bad day-of-week"),
         ("0 0 31 2 * 60h UTC", "cron: Bad day-of-month"),
-        ("0 22 * * fri 60 UTC", "'60' is no duration"),
-        ("0 22 * * fri 0h UTC", "'0h' is no duration"),
-        ("0 22 * * fri 1h30m UTC", "'1h30m' is no duration"),
-        ("0 22 * * fri -1h UTC", "'-1h' is no duration"),
-        # No calendar goes back so far.
-        ("0 22 * * fri 999999d UTC", "'999999d' is no duration"),
-        ("0 22 * * fri 60h Europe/Berlinn", "no time zone 'Europe/Berlinn'"),
-        ("0 22 * * fri 60h Europe", "no time zone 'Europe'"),
-        ("0 22 * * fri 60h /etc/passwd", "no time zone '/etc/passwd'"),
-        ("0 22 * * fri 60h ../../etc", "no time zone '../../etc'"),
+        ("0 22 * * fri 60 UTC", "'60' is not a duration"),
+        ("0 22 * * fri 0h UTC", "'0h' is not a duration"),
+        ("0 22 * * fri 1h30m UTC", "'1h30m' is not a duration"),
+        ("0 22 * * fri -1h UTC", "'-1h' is not a duration"),
+        # Such a period would begin before year 1.
+        ("0 22 * * fri 999999d UTC", "'999999d' is not a duration"),
+        ("0 22 * * fri 60h Europe/Berlinn", "unknown time zone 'Europe/Berlinn'"),
+        ("0 22 * * fri 60h Europe", "unknown time zone 'Europe'"),
+        ("0 22 * * fri 60h /etc/passwd", "unknown time zone '/etc/passwd'"),
+        ("0 22 * * fri 60h ../../etc", "unknown time zone '../../etc'"),
     ],
 )
-def test_what_is_wrong_with_a_window(text, cause):
+def test_invalid_window_is_an_error_with_its_cause(text, cause):
     with pytest.raises(ValueError, match=r".") as caught:
         guard.Window.parse(text)
     assert cause in str(caught.value)

@@ -1,30 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What several tests of the metrics hook use."""
+"""Data and helpers shared by the tests of the metrics hook."""
 
 import aspects
-from hooks import metrics
+from hooks import metrics as metrics_hook
 from tests.support.config import ConfigFile
 
 SHARE = {"id": "i-4711", "share_id": "s-4711"}
 ON = "enable_post_hooks = True\n"
 
 
-class Figures:
-    """A metrics hook of a backend, and what it says."""
+class Metrics:
+    """A metrics hook of a backend, and its metrics."""
 
     def __init__(self, directory, text=ON, backend="alpha", port=0):
         text = f"[{backend}]\nmetrics_port = {port}\n{text}"
         self.backend = backend
         self.file = ConfigFile(directory / f"{backend}.conf", text)
         section = aspects.BackendSection(self.file.conf, backend)
-        self.hook = metrics.MetricsHook(section, "node1")
+        self.hook = metrics_hook.MetricsHook(section, "node1")
 
     def weave(self, driver, *others, before=()):
         chain = [*before, self.hook, *others]
         return aspects.weave(driver, chain, self.backend, "node1")
 
     def __call__(self, name, **labels):
-        """Return the value of one series; None if there is none."""
+        """Return the value of one series; None if it does not exist."""
         labels = {"backend": self.backend, **labels}
         registry = self.hook.endpoint.registry
         return registry.get_sample_value(f"manila_aspects_{name}", labels)
@@ -33,8 +33,8 @@ class Figures:
         labels = {"operation": operation, "method": method, "outcome": outcome}
         return self("calls_total", **labels)
 
-    def timed(self, hook, action):
-        return self("hook_duration_seconds_count", hook=hook, action=action)
+    def timed(self, hook, kind):
+        return self("hook_duration_seconds_count", hook=hook, hook_method=kind)
 
-    def errors(self, hook, action):
-        return self("hook_errors_total", hook=hook, action=action)
+    def errors(self, hook, kind):
+        return self("hook_errors_total", hook=hook, hook_method=kind)

@@ -9,16 +9,16 @@ from tests.support.clock import Clock
 
 
 @pytest.fixture
-def figures(tmp_path):
-    # Not above: a library that is missing skips the modules of tests alone.
-    from .common import Figures
+def metrics(tmp_path):
+    # Imported here: where the library is missing, only the test modules are skipped.
+    from .common import Metrics
 
-    return Figures(tmp_path)
+    return Metrics(tmp_path)
 
 
 @pytest.fixture
 def clock(monkeypatch):
-    """The clock of all that is timed."""
+    """Return the clock of the durations."""
     clock = Clock()
     monkeypatch.setattr("hooks.metrics.time", clock)
     return clock

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Queues, and where the figures are served."""
+"""The metrics of queues and outboxes, and the HTTP server."""
 
 import gc
 import socket
@@ -16,64 +16,64 @@ from tests.support.config import ConfigFile
 from tests.support.drivers import BusyDriver
 from tests.support.hooks import Recorder
 
-from .common import SHARE, Figures
+from .common import SHARE, Metrics
 
-# A server that does not stop is to be seen soon.
+# A test that hangs on a server fails early.
 pytestmark = pytest.mark.timeout(60)
 
 
 class Queue:
-    """A dispatcher or an outbox."""
+    """A fake of a dispatcher and of an outbox."""
 
-    dropped, delivered, refused = 3, 5, 7
+    dropped, delivered, rejected = 3, 5, 7
 
     def pending(self):
         return 2
 
 
-def test_queues(figures):
+def test_queues_and_outboxes_have_metrics(metrics):
     background, durable = Recorder("background"), Recorder("durable")
     background.dispatcher, durable.outbox = Queue(), Queue()
-    background.deferred_actions = ()
-    figures.weave(BusyDriver(), background, durable, Recorder("inline"))
-    told = {
-        name: [figures(name, hook=hook) for hook in ("background", "durable")]
+    background.deferred_methods = ()
+    metrics.weave(BusyDriver(), background, durable, Recorder("inline"))
+    values = {
+        name: [metrics(name, hook=hook) for hook in ("background", "durable")]
         for name in (
             "hook_queue_pending",
             "hook_queue_dropped_total",
             "hook_outbox_pending",
             "hook_outbox_delivered_total",
-            "hook_outbox_refused_total",
+            "hook_outbox_rejected_total",
         )
     }
-    assert told == {
+    assert values == {
         "hook_queue_pending": [2, None],
         "hook_queue_dropped_total": [3, None],
         "hook_outbox_pending": [None, 2],
         "hook_outbox_delivered_total": [None, 5],
-        "hook_outbox_refused_total": [None, 7],
+        "hook_outbox_rejected_total": [None, 7],
     }
-    assert figures("hook_queue_pending", hook="inline") is None
+    assert metrics("hook_queue_pending", hook="inline") is None
 
 
-def test_an_outbox_that_cannot_be_read_takes_no_other_figure_away(figures, tmp_path):
+def test_unreadable_outbox_does_not_affect_other_metrics(metrics, tmp_path):
     one, other = Recorder("one"), Recorder("other")
     one.outbox, other.outbox = Outbox(tmp_path / "one", print), Queue()
     (tmp_path / "one" / "events.sqlite").mkdir(parents=True)
-    figures.weave(BusyDriver(), one, other)
-    assert figures("hook_outbox_pending", hook="one") is None
-    assert figures("hook_outbox_delivered_total", hook="one") == 0
-    assert figures("hook_outbox_pending", hook="other") == 2
+    metrics.weave(BusyDriver(), one, other)
+    assert metrics("hook_outbox_pending", hook="one") is None
+    assert metrics("hook_outbox_delivered_total", hook="one") == 0
+    assert metrics("hook_outbox_pending", hook="other") == 2
 
 
-def test_queue_of_a_hook_that_has_gone(figures):
+def test_metrics_of_a_freed_hook_disappear(metrics):
     other = Recorder("other")
     other.outbox = Queue()
-    driver = figures.weave(BusyDriver(), other)
-    assert figures("hook_outbox_pending", hook="other") == 2
+    driver = metrics.weave(BusyDriver(), other)
+    assert metrics("hook_outbox_pending", hook="other") == 2
     del driver, other
     gc.collect()
-    assert figures("hook_outbox_pending", hook="other") is None
+    assert metrics("hook_outbox_pending", hook="other") is None
 
 
 def read(port):
@@ -83,10 +83,10 @@ def read(port):
 
 
 @pytest.mark.slow
-def test_life_of_the_server(tmp_path, port):
+def test_server_runs_from_start_to_stop(tmp_path, port):
     before = threading.active_count()
-    figures = Figures(tmp_path, port=port)
-    driver = figures.weave(BusyDriver(), Recorder())
+    metrics = Metrics(tmp_path, port=port)
+    driver = metrics.weave(BusyDriver(), Recorder())
     assert threading.active_count() == before
     with pytest.raises(OSError, match="refused"):
         read(port)
@@ -103,13 +103,13 @@ def test_life_of_the_server(tmp_path, port):
 
 @pytest.mark.slow
 def test_backends_of_one_process_share_a_server(tmp_path, port):
-    alpha = Figures(tmp_path, port=port)
-    beta = Figures(tmp_path, backend="beta", port=port)
-    other = Figures(tmp_path, backend="gamma")
+    alpha = Metrics(tmp_path, port=port)
+    beta = Metrics(tmp_path, backend="beta", port=port)
+    other = Metrics(tmp_path, backend="gamma")
     assert alpha.hook.endpoint is beta.hook.endpoint is not other.hook.endpoint
-    for each in (alpha, beta):
-        each.weave(BusyDriver()).create_share(None, SHARE)
-        each.hook.start()
+    for metrics in (alpha, beta):
+        metrics.weave(BusyDriver()).create_share(None, SHARE)
+        metrics.hook.start()
     alpha.hook.stop()
     page = read(port)
     assert 'calls_total{backend="alpha"' in page
@@ -120,33 +120,35 @@ def test_backends_of_one_process_share_a_server(tmp_path, port):
 
 
 @pytest.mark.slow
-def test_port_in_use(tmp_path, caplog):
+def test_port_in_use_is_logged_and_the_driver_works(tmp_path, caplog):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        figures = Figures(tmp_path, port=port)
-        driver = figures.weave(BusyDriver(lambda: "result"), Recorder("other"))
+        metrics = Metrics(tmp_path, port=port)
+        driver = metrics.weave(BusyDriver(lambda: "result"), Recorder("other"))
         with pytest.raises(OSError, match="in use"):
-            figures.hook.start()
+            metrics.hook.start()
         aspects.weaving(driver).start()
     assert "Failed to start hook" in caplog.text
     assert driver.create_share(None, SHARE) == "result"
-    assert figures.timed("other", "pre") == 1
-    # It is free by now.
-    figures.hook.start()
+    assert metrics.timed("other", "pre") == 1
+    # The port is free now.
+    metrics.hook.start()
     assert "calls_total" in read(port)
-    figures.hook.stop()
+    metrics.hook.stop()
 
 
 @pytest.mark.slow
-def test_any_free_port_is_told(tmp_path, caplog):
+def test_selected_free_port_is_logged(tmp_path, caplog):
     caplog.set_level("INFO")
-    figures = Figures(tmp_path)
-    figures.hook.start()
-    (told,) = [each.args for each in caplog.records if "Metrics" in each.msg]
-    assert "calls_total" in read(told["port"])
-    figures.hook.stop()
+    metrics = Metrics(tmp_path)
+    metrics.hook.start()
+    (fields,) = [
+        record.args for record in caplog.records if "Serving metrics" in record.msg
+    ]
+    assert "calls_total" in read(fields["port"])
+    metrics.hook.stop()
 
 
 @pytest.mark.parametrize(
@@ -158,7 +160,7 @@ def test_any_free_port_is_told(tmp_path, caplog):
         "hook_dispatch = durable",
     ],
 )
-def test_wrong_option(tmp_path, line):
+def test_invalid_option_is_an_error_that_names_it(tmp_path, line):
     file = ConfigFile(tmp_path / "a.conf", f"[alpha]\nhook_drivers = metrics\n{line}\n")
     section = aspects.BackendSection(file.conf, "alpha")
     with pytest.raises(aspects.HookConfigError) as caught:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What several tests of the outbox use."""
+"""Helpers of the tests of the outbox."""
 
 import contextlib
 import sqlite3
@@ -13,12 +13,12 @@ from tests.support.wait import wait_for
 
 
 class Receiver:
-    """Takes events, and fails as it is told to."""
+    """Takes events, and raises the errors that a test sets."""
 
     def __init__(self):
         self.ids = []
         self.attempts = []
-        #: What it raises for the id of an event.
+        #: Event ID -> the error that its delivery raises.
         self.errors = {}
         self.open = threading.Event()
         self.open.set()
@@ -41,11 +41,11 @@ def event(name):
 def ids_in(path, table="queue_waiting"):
     with contextlib.closing(sqlite3.connect(path / FILE)) as connection:
         query = f"SELECT json_extract(CAST(data AS TEXT), '$.id') FROM {table}"
-        return [each for (each,) in connection.execute(f"{query} ORDER BY _id")]
+        return [id_ for (id_,) in connection.execute(f"{query} ORDER BY _id")]
 
 
 def run(code, *args):
-    """Run Python in a process of its own."""
+    """Run Python code in a new process."""
     return subprocess.run(
         [sys.executable, "-W", "ignore", "-c", textwrap.dedent(code), *map(str, args)],
         capture_output=True,

@@ -20,13 +20,13 @@ def path(tmp_path):
 
 @pytest.fixture
 def new(path, receiver):
-    made = []
+    outboxes = []
 
-    def outbox(deliver=receiver):
-        made.append(Outbox(path, deliver))
-        return made[-1]
+    def new_outbox(deliver=receiver):
+        outboxes.append(Outbox(path, deliver))
+        return outboxes[-1]
 
-    yield outbox
+    yield new_outbox
     receiver.open.set()
-    for each in made:
-        each.stop(0)
+    for outbox in outboxes:
+        outbox.stop(0)

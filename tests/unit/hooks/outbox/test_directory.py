@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The directory, start and stop, and the documented commands."""
+"""Tests of the directory, of start and stop, and of the documented commands."""
 
 import contextlib
 import datetime
@@ -21,58 +21,62 @@ from .common import event
 pytestmark = pytest.mark.timeout(60)
 
 
-def test_the_constructor_leaves_the_disk_alone(new, path, tmp_path):
+def test_start_and_not_the_constructor_creates_the_directory(new, path, tmp_path):
     outbox = new()
     assert list(tmp_path.iterdir()) == []
     assert outbox.pending() == 0
     outbox.start()
     assert (path / FILE).exists()
-    # What is told of shares is not for everybody.
+    # Other users must not read who has access to a share.
     assert not path.stat().st_mode & 0o007
 
 
-def test_a_directory_below_a_file(tmp_path, receiver):
+def test_a_directory_below_a_file_is_an_error(tmp_path, receiver):
     file = tmp_path / "file"
     file.write_text("")
     with pytest.raises(NotADirectoryError, match=f"{file} is not a directory"):
         Outbox(file / "alpha.ops", receiver)
 
 
-def test_a_directory_that_cannot_be_made(tmp_path, receiver, monkeypatch):
-    # Not with the directory's mode, which does not stop root.
+def test_a_directory_that_cannot_be_created_is_an_error(
+    tmp_path, receiver, monkeypatch
+):
+    # The mode of the directory would not stop root.
     monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)
     with pytest.raises(PermissionError, match=f"cannot write to {tmp_path}"):
         Outbox(tmp_path / "state" / "alpha.ops", receiver)
 
 
-def broken(path):
-    """Have the file of a path in a way that nobody can read."""
-    for each in path.iterdir():
-        each.unlink()
+def break_file(path):
+    """Replace the database file with a directory, which SQLite cannot read."""
+    for file in path.iterdir():
+        file.unlink()
     (path / FILE).mkdir()
 
 
-def test_how_many_are_pending_is_unknown_in_a_file_that_cannot_be_read(new, path):
+def test_pending_is_none_if_the_file_is_unreadable(new, path):
     path.mkdir(parents=True)
-    (path / FILE).write_text("no database " * 100)
+    (path / FILE).write_text("not a database " * 100)
     assert new().pending() is None
-    broken(path)
+    break_file(path)
     assert new().pending() is None
 
 
 @pytest.mark.slow
-def test_stop_with_a_file_that_cannot_be_read(new, path, receiver, caplog):
+def test_stop_with_an_unreadable_file_logs_an_unknown_number(
+    new, path, receiver, caplog
+):
     receiver.errors["a"] = ConnectionError("refused")
     outbox = new()
     outbox.put(event("a"))
-    wait_for(lambda: receiver.attempts, "it is tried")
-    broken(path)
+    wait_for(lambda: receiver.attempts, "the event is tried")
+    break_file(path)
     outbox.stop(0.2)
-    assert "Unknown how many event(s)" in caplog.text
+    assert "an unknown number of undelivered event(s)" in caplog.text
 
 
 @pytest.mark.slow
-def test_stop_waits_for_what_there_is(new, receiver):
+def test_stop_delivers_pending_events(new, receiver):
     receiver.open.clear()
     outbox = new()
     for name in "abc":
@@ -82,31 +86,33 @@ def test_stop_waits_for_what_there_is(new, receiver):
     assert receiver.ids == ["a", "b", "c"]
 
 
-def test_nothing_stays_open_after_a_stop(new, path, receiver):
+def test_no_file_is_open_after_a_stop(new, path, receiver):
     outbox = new()
     outbox.put(event("a"))
     outbox.stop(20)
-    names = {each.name for each in path.iterdir()}
+    names = {file.name for file in path.iterdir()}
     assert names == {FILE, "lock"}
     open_files = [
         os.path.realpath(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")
     ]
-    assert not [each for each in open_files if each.startswith(str(path))]
+    assert not [name for name in open_files if name.startswith(str(path))]
 
 
-def test_what_is_left_at_a_stop_is_delivered_after_a_start(new, receiver, caplog):
+def test_events_left_at_a_stop_are_delivered_after_the_next_start(
+    new, receiver, caplog
+):
     receiver.errors["a"] = ConnectionError("refused")
     outbox = new()
     outbox.put(event("a"))
     outbox.put(event("b"))
     outbox.stop(0.1)
-    assert "2 event(s)" in caplog.text
+    assert "2 undelivered event(s)" in caplog.text
     receiver.errors.clear()
     outbox.start()
     receiver.wait("a", "b")
 
 
-def test_an_event_after_a_stop_is_delivered(new, receiver):
+def test_put_after_a_stop_starts_delivering_again(new, receiver):
     outbox = new()
     outbox.put(event("a"))
     outbox.stop(20)
@@ -114,7 +120,7 @@ def test_an_event_after_a_stop_is_delivered(new, receiver):
     receiver.wait("a", "b")
 
 
-def test_stop_without_a_start(new, path):
+def test_stop_without_a_start_creates_nothing(new, path):
     new().stop(20)
     assert not path.exists()
 
@@ -125,22 +131,22 @@ def documented_commands():
     return re.findall(pattern, page.read_text("utf-8"), re.M)
 
 
-def test_the_documented_commands(new, path, receiver):
-    count, refused, again = documented_commands()
+def test_the_documented_commands_show_and_retry_dead_letters(new, path, receiver):
+    count, dead_letters, retry = documented_commands()
     receiver.errors["a"] = RejectedError("never")
     receiver.errors["b"] = ConnectionError("down")
     outbox = new()
     for name in "abc":
         outbox.put(event(name))
-    wait_for(lambda: outbox.refused == 1 and outbox.pending() == 2, "b is tried")
+    wait_for(lambda: outbox.rejected == 1 and outbox.pending() == 2, "b is tried")
     with contextlib.closing(sqlite3.connect(path / FILE)) as connection:
-        told, since = connection.execute(count).fetchone()
-        assert told == 2
+        waiting, since = connection.execute(count).fetchone()
+        assert waiting == 2
         assert datetime.date.fromisoformat(since[:10])
-        ((data,),) = connection.execute(refused)
+        ((data,),) = connection.execute(dead_letters)
         assert json.loads(data) == event("a")
         del receiver.errors["a"]
-        connection.executescript(again)
-        assert connection.execute(refused).fetchall() == []
+        connection.executescript(retry)
+        assert connection.execute(dead_letters).fetchall() == []
     del receiver.errors["b"]
     receiver.wait("b", "c", "a")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is put is on disk, whatever becomes of the process."""
+"""Tests that events are on disk, so that no end of the process loses them."""
 
 import contextlib
 import math
@@ -17,36 +17,34 @@ from .common import event, ids_in, run
 pytestmark = pytest.mark.timeout(60)
 
 
-def test_what_is_put_is_on_disk(new, path, receiver):
+def test_an_event_is_on_disk_when_put_returns(new, path, receiver):
     receiver.open.clear()
     outbox = new()
     for name in "ab":
         outbox.put(event(name))
     assert ids_in(path) == ["a", "b"]
-    # Each commit is synced, which is SQLite's default.
+    # 2 is FULL, SQLite's default: each commit waits for the disk.
     with contextlib.closing(sqlite3.connect(path / FILE)) as connection:
         assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
 
 
-def test_the_disk_is_waited_for_by_writes_and_not_by_deletes(
-    new, receiver, monkeypatch
-):
+def test_only_writes_wait_for_the_disk(new, receiver, monkeypatch):
     connect, ran = sqlite3.connect, []
 
     def traced(*args, **kwargs):
         connection = connect(*args, **kwargs)
-        connection.set_trace_callback(lambda told: ran.append((connection, told)))
+        connection.set_trace_callback(lambda sql: ran.append((connection, sql)))
         return connection
 
     def levels(word):
-        made = [connection for connection, statement in ran if word in statement]
+        users = [connection for connection, statement in ran if word in statement]
         query = "PRAGMA synchronous"
-        return {connection.execute(query).fetchone() for connection in made}
+        return {connection.execute(query).fetchone() for connection in users}
 
     monkeypatch.setattr(sqlite3, "connect", traced)
     outbox = new()
     outbox.put(event("a"))
-    wait_for(lambda: levels("DELETE"), "it is delivered and deleted")
+    wait_for(lambda: levels("DELETE"), "the event is delivered and deleted")
     assert levels("INSERT") == {(2,)}
     assert levels("DELETE") == {(1,)}
 
@@ -65,36 +63,36 @@ def test_the_disk_is_waited_for_by_writes_and_not_by_deletes(
         "1e5",
     ],
 )
-def test_an_event_comes_as_it_was_put(new, path, receiver, text):
-    told = {"id": "a", text: [text, {"n": [1, 0.1, 2**70, True, None, [], {}, ""]}]}
-    new().put(told)
+def test_an_event_is_delivered_unchanged(new, path, receiver, text):
+    sent = {"id": "a", text: [text, {"n": [1, 0.1, 2**70, True, None, [], {}, ""]}]}
+    new().put(sent)
     receiver.wait("a")
-    assert receiver.attempts == [told]
+    assert receiver.attempts == [sent]
 
 
-def test_what_is_no_plain_data_fails_alone(new, receiver):
+def test_an_event_that_is_not_plain_data_fails_without_affecting_others(new, receiver):
     outbox = new()
     errors = []
 
-    def puts(told):
+    def puts(data):
         try:
-            outbox.put(told)
+            outbox.put(data)
         except (TypeError, ValueError) as error:
             errors.append(error)
 
-    told = [event("a"), {"id": object()}, event("b"), {"id": math.nan}]
-    threads = [threading.Thread(target=puts, args=(each,)) for each in told]
-    for each in threads:
-        each.start()
-    for each in threads:
-        each.join()
+    events = [event("a"), {"id": object()}, event("b"), {"id": math.nan}]
+    threads = [threading.Thread(target=puts, args=(data,)) for data in events]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     assert len(errors) == 2
     wait_for(lambda: sorted(receiver.ids) == ["a", "b"], "the others are delivered")
 
 
 @pytest.mark.slow
-def test_callers_at_once_share_a_write(new, path, receiver, monkeypatch):
-    """However slow the disk is, nobody waits for more than two writes."""
+def test_concurrent_callers_share_a_write(new, path, receiver, monkeypatch):
+    """A caller waits for two writes at most, even on a slow disk."""
     written = []
     put = SQLiteQueue.put
 
@@ -109,24 +107,22 @@ def test_callers_at_once_share_a_write(new, path, receiver, monkeypatch):
     threads = [
         threading.Thread(target=outbox.put, args=(event(f"{n}"),)) for n in range(20)
     ]
-    for each in threads:
-        each.start()
-    for each in threads:
-        each.join()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     assert sum(written) == 20
     assert len(written) <= 5
     wait_for(lambda: len(set(receiver.ids)) == 20, "all are delivered")
 
 
 @pytest.mark.slow
-def test_a_caller_that_is_killed_does_not_take_others_with_it(
-    new, receiver, monkeypatch
-):
+def test_a_killed_caller_does_not_lose_the_events_of_others(new, receiver, monkeypatch):
     put, written = SQLiteQueue.put, []
 
     def kills_the_second(queue, texts):
         written.append(len(texts))
-        # The first is slow: those after it come together.
+        # The first write is slow, so the other two events share the second one.
         threading.Event().wait(0.5)
         if len(written) == 2:
             raise SystemExit
@@ -138,18 +134,18 @@ def test_a_caller_that_is_killed_does_not_take_others_with_it(
     threads = [
         threading.Thread(target=outbox.put, args=(event(name),)) for name in "abc"
     ]
-    for each in threads:
-        each.start()
-        wait_for(lambda: written, "the first writes")
-    for each in threads:
-        each.join(10)
-        assert not each.is_alive()
+    for thread in threads:
+        thread.start()
+        wait_for(lambda: written, "the first write begins")
+    for thread in threads:
+        thread.join(10)
+        assert not thread.is_alive()
     assert written == [1, 2, 2]
     wait_for(lambda: sorted(receiver.ids) == ["a", "b", "c"], "all are delivered")
 
 
 @pytest.mark.slow
-def test_what_a_killed_process_has_left_is_delivered(new, path, receiver):
+def test_the_events_of_a_killed_process_are_delivered_later(new, path, receiver):
     code = """
         import os, pathlib, sys, threading
         from hooks.events.outbox import Outbox
@@ -168,14 +164,14 @@ def test_what_a_killed_process_has_left_is_delivered(new, path, receiver):
     """
     assert run(code, path).returncode == -9
     waiting = ids_in(path)
-    # Killed before it could note that c was delivered.
+    # The process was killed before it could delete c.
     assert waiting[0] == "c"
     new().start()
     receiver.wait(*waiting)
 
 
 @pytest.mark.slow
-def test_put_fails_on_a_full_disk_and_what_is_on_it_is_delivered(path):
+def test_put_fails_on_a_full_disk_and_earlier_events_are_delivered(path):
     code = """
         import pathlib, resource, sqlite3, sys, threading
         from hooks.events.outbox import Outbox

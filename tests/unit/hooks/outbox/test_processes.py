@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Several processes on one outbox, and eventlet."""
+"""Tests of several processes with one outbox, and of eventlet."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from .common import Receiver, event, run
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
 
 
-def test_of_two_one_delivers_and_the_other_takes_over(new, path):
+def test_one_outbox_delivers_and_a_second_takes_over_when_it_stops(new, path):
     first, second = Receiver(), Receiver()
     one, two = new(first), new(second)
     one.put(event("a"))
@@ -22,8 +22,8 @@ def test_of_two_one_delivers_and_the_other_takes_over(new, path):
     assert first.ids == ["a", "b", "c"]
 
 
-def test_a_child_process_delivers_when_the_parent_is_gone(path, tmp_path):
-    # The parent has it all open when it forks, and is killed.
+def test_a_child_process_delivers_after_its_parent_is_killed(path, tmp_path):
+    # The parent forks with open connections and is then killed.
     code = """
         import os, pathlib, signal, sys, time
         from hooks.events.outbox import Outbox
@@ -37,33 +37,33 @@ def test_a_child_process_delivers_when_the_parent_is_gone(path, tmp_path):
         outbox.put({"id": "a"})
         while outbox.pending():
             time.sleep(0.01)
-        ready, tell = os.pipe()
+        ready, signal_parent = os.pipe()
         killed = os.getpid()
         child = os.fork()
         if child:
-            # What the child puts, the parent delivers.
+            # The parent delivers the child's event while both are alive.
             os.read(ready, 1)
             while outbox.pending():
                 time.sleep(0.01)
             os.kill(os.getpid(), signal.SIGKILL)
         parent = False
         outbox.put({"id": "b"})
-        os.write(tell, b".")
+        os.write(signal_parent, b".")
         while os.getppid() == killed:
             time.sleep(0.01)
         outbox.put({"id": "c"})
         outbox.stop(20)
         os._exit(0)
     """
-    told = tmp_path / "told"
-    ran = run(code, path, told)
+    delivered = tmp_path / "delivered"
+    ran = run(code, path, delivered)
     assert (ran.returncode, ran.stderr) == (-9, "")
-    # It has waited for the child as well, which has its output.
+    # The child has the pipes too, so run() has waited for both processes.
     expected = ["a by parent", "b by parent", "c by child"]
-    assert told.read_text().splitlines() == expected
+    assert delivered.read_text().splitlines() == expected
 
 
-def test_many_processes_that_start_at_once(path, tmp_path):
+def test_processes_that_start_at_once_deliver_each_event_once(path, tmp_path):
     code = """
         import os, pathlib, sys
         from hooks.events.outbox import Outbox
@@ -90,17 +90,17 @@ def test_many_processes_that_start_at_once(path, tmp_path):
         for pid in children:
             os.waitpid(pid, 0)
     """
-    told = tmp_path / "told"
-    ran = run(code, path, told)
+    delivered = tmp_path / "delivered"
+    ran = run(code, path, delivered)
     assert (ran.stdout, ran.stderr) == ("", "")
-    ids = told.read_text().split()
+    ids = delivered.read_text().split()
     assert len(ids) == len(set(ids)) == 80
     for child in range(4):
-        mine = [each for each in ids if each.startswith(f"{child}-")]
-        assert mine == [f"{child}-{n}" for n in range(20)]
+        own = [id_ for id_ in ids if id_.startswith(f"{child}-")]
+        assert own == [f"{child}-{n}" for n in range(20)]
 
 
-def test_under_eventlet(path):
+def test_an_outbox_works_under_eventlet(path):
     code = """
         import eventlet
         eventlet.monkey_patch()
@@ -110,7 +110,7 @@ def test_under_eventlet(path):
         delivered, turns = [], []
 
         def deliver(event):
-            # As a server that takes its time.
+            # A slow server.
             time.sleep(0.02)
             if event["id"] == (0, 0) and len(turns) < 20:
                 raise ConnectionError("refused")
@@ -129,8 +129,8 @@ def test_under_eventlet(path):
                 outbox.put({"id": (thread, n)})
                 eventlet.sleep(0)
 
-        for each in [eventlet.spawn(puts, thread) for thread in range(8)]:
-            each.wait()
+        for caller in [eventlet.spawn(puts, thread) for thread in range(8)]:
+            caller.wait()
         outbox.stop(30)
         print(len(delivered), outbox.pending(), len(turns) > 20)
         for thread in range(8):

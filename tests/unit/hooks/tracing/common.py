@@ -1,23 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What several tests of the tracing hook use."""
+"""Data and helpers shared by the tests of the tracing hook."""
 
 SHARE = {"id": "i1", "share_id": "s1"}
 ON = "enable_pre_hooks = True\nenable_post_hooks = True\n"
 
 
 def tree(spans):
-    """Return the names of spans, each after those above it."""
+    """Return the paths of spans, sorted, as in ``parent / child``."""
     by_id = {span.context.span_id: span for span in spans}
 
     def path(span):
-        above = by_id.get(span.parent.span_id) if span.parent else None
-        return (path(above) if above else ()) + (span.name,)
+        parent = by_id.get(span.parent.span_id) if span.parent else None
+        return (path(parent) if parent else ()) + (span.name,)
 
     return sorted(" / ".join(path(span)) for span in spans)
 
 
 def call(method, *args):
-    """Call a method, whatever it raises."""
+    """Return the result of a method, or the exception that it raises."""
     try:
         return method(*args)
     except BaseException as error:
@@ -25,7 +25,7 @@ def call(method, *args):
 
 
 def fail(error):
-    def during(*given):
+    def during(*args):
         raise error
 
     return during

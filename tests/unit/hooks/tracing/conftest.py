@@ -11,8 +11,8 @@ from .common import ON
 
 @pytest.fixture
 def spans(monkeypatch):
-    """What the hooks have sent, once they have stopped."""
-    # Not above: a library that is missing skips the modules of tests alone.
+    """Return a function that returns the spans sent by the stopped hooks."""
+    # Imported here: where the library is missing, only the test modules are skipped.
     from opentelemetry.sdk.trace.export import in_memory_span_exporter
 
     from hooks import tracing
@@ -25,7 +25,7 @@ def spans(monkeypatch):
 
 
 @pytest.fixture(autouse=True)
-def _nothing_is_left_current():
+def _no_span_stays_current():
     from opentelemetry import trace
 
     assert trace.get_current_span() is trace.INVALID_SPAN
@@ -35,7 +35,7 @@ def _nothing_is_left_current():
 
 @pytest.fixture
 def traced(tmp_path, spans):
-    """Return what weaves a driver with a tracing hook among others."""
+    """Return a function that weaves a driver with a tracing hook and other hooks."""
     from hooks import tracing
 
     hooks = []

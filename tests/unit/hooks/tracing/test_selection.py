@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is traced, and the life of the tracer."""
+"""The operations that are traced, and starting and stopping the hook."""
 
 import threading
 
@@ -24,7 +24,7 @@ SECRET = "hunter2-Zq9"
 @pytest.mark.parametrize(
     "text", ["enable_pre_hooks = True\n", "enable_post_hooks = True\n", ""]
 )
-def test_nothing_begins_that_would_not_end(traced, spans, text):
+def test_nothing_is_traced_without_both_pre_and_post_hooks(traced, spans, text):
     recorder = Recorder()
     hook, driver = traced(BusyDriver(), recorder, text=text)
     driver.create_share(None, SHARE)
@@ -33,7 +33,7 @@ def test_nothing_begins_that_would_not_end(traced, spans, text):
     assert len(recorder.trace) == 2
 
 
-def test_switches_are_followed(traced, spans):
+def test_switches_take_effect_at_once(traced, spans):
     hook, driver = traced(BusyDriver(), Recorder())
     hook.post_hooks_enabled = False
     driver.create_share(None, SHARE)
@@ -45,14 +45,14 @@ def test_switches_are_followed(traced, spans):
     assert tree(spans()) == SUCCESS
 
 
-def test_no_ending_is_skipped(traced, spans, monkeypatch):
-    # As those of other hooks are that fail in a row: its span would stay current.
+def test_circuit_breaker_never_skips_the_completion(traced, spans, monkeypatch):
+    # Without its completion, the span would stay current.
     def data_of(*call):
         if isinstance(call[-1], OSError):
             raise LookupError("no data")
-        return told(*call)
+        return real(*call)
 
-    told = tracing.event.data_of
+    real = tracing.event.data_of
     monkeypatch.setattr(tracing.event, "data_of", data_of)
     plain = BusyDriver()
     plain.delete_share = fail(OSError("no"))
@@ -61,13 +61,13 @@ def test_no_ending_is_skipped(traced, spans, monkeypatch):
     plain.does = lambda: ends.append(call(driver.delete_share, None, SHARE))
     driver.create_share(None, SHARE)
     hook.stop()
-    # And the caller gets the driver's error, not that of telling it.
-    assert [type(each) for each in ends] == [OSError]
-    ended = [each for each in spans() if each.name == "create_share_instance"]
-    assert [each.attributes["manila.outcome"] for each in ended] == ["success"]
+    # The caller gets the driver's error, not the LookupError of the completion.
+    assert [type(error) for error in ends] == [OSError]
+    created = [span for span in spans() if span.name == "create_share_instance"]
+    assert [span.attributes["manila.outcome"] for span in created] == ["success"]
 
 
-def test_operations_are_chosen(traced, spans):
+def test_only_the_operations_of_the_instance_are_traced(traced, spans):
     hook, driver = traced(
         BusyDriver(), Recorder(), text=ON + "hook_operations = allow_access, create_*\n"
     )
@@ -77,14 +77,14 @@ def test_operations_are_chosen(traced, spans):
     driver.update_access(None, SHARE, [], [], rules)
     driver.delete_share(None, SHARE)
     hook.stop()
-    assert {each.name for each in spans() if not each.parent} == {
+    assert {span.name for span in spans() if not span.parent} == {
         "create_share_instance",
         "allow_access",
     }
     assert len(spans()) == 8
 
 
-def test_operation_that_is_not_chosen_in_one_that_is(traced, spans):
+def test_other_operation_within_a_traced_one_is_not_traced(traced, spans):
     plain = BusyDriver()
     hook, driver = traced(plain, Recorder(), text=ON + "hook_operations = create_*\n")
     plain.create_share = lambda context, share: driver.delete_share(context, share)
@@ -93,15 +93,15 @@ def test_operation_that_is_not_chosen_in_one_that_is(traced, spans):
     assert tree(spans()) == SUCCESS
 
 
-def test_call_without_a_context(traced, spans):
+def test_call_without_a_context_is_traced(traced, spans):
     hook, driver = traced(BusyDriver(), Recorder())
     driver.get_share_stats(True)
     hook.stop()
     names = ["", " / get_share_stats", " / hook.post", " / hook.pre"]
-    assert tree(spans()) == [f"publish_service_capabilities{each}" for each in names]
+    assert tree(spans()) == [f"publish_service_capabilities{name}" for name in names]
 
 
-def test_call_that_is_not_sampled(traced, spans, monkeypatch):
+def test_unsampled_call_has_one_current_trace(traced, spans, monkeypatch):
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", "always_off")
     current = []
 
@@ -112,10 +112,10 @@ def test_call_that_is_not_sampled(traced, spans, monkeypatch):
     driver.create_share(None, SHARE)
     hook.stop()
     assert not spans()
-    # What an instrumented driver does is not to be a trace of its own.
-    assert [each.is_valid for each in current] == [True, True]
-    assert len({each.trace_id for each in current}) == 1
-    assert not any(each.trace_flags.sampled for each in current)
+    # Spans of an instrumented driver belong to it, instead of starting a trace.
+    assert [context.is_valid for context in current] == [True, True]
+    assert len({context.trace_id for context in current}) == 1
+    assert not any(context.trace_flags.sampled for context in current)
 
 
 def test_tick_is_not_traced(traced, spans):
@@ -136,12 +136,12 @@ def test_no_secret_is_in_a_span(traced, spans):
     last.answer(pre=OSError(text))
     call(driver.update_access, context, SHARE, rules, rules, [])
     hook.stop()
-    told = [span.to_json() for span in spans()]
-    assert len([each for each in told if "*** and ***" in each]) == 5
-    assert SECRET not in "".join(told)
+    texts = [span.to_json() for span in spans()]
+    assert len([text for text in texts if "*** and ***" in text]) == 5
+    assert SECRET not in "".join(texts)
 
 
-def test_without_a_start(tmp_path, spans):
+def test_hook_that_was_not_started_traces_nothing(tmp_path, spans):
     file = ConfigFile(tmp_path / "service.conf", f"[alpha]\n{ON}")
     hook = tracing.TracingHook(aspects.BackendSection(file.conf, "alpha"), "node1")
     driver = aspects.weave(BusyDriver(), [hook, Recorder()])
@@ -150,7 +150,7 @@ def test_without_a_start(tmp_path, spans):
     assert not spans()
 
 
-def test_again_after_a_stop(traced, spans):
+def test_hook_traces_again_after_a_restart(traced, spans):
     hook, driver = traced(BusyDriver(), Recorder())
     hook.stop()
     driver.create_share(None, SHARE)
@@ -162,7 +162,7 @@ def test_again_after_a_stop(traced, spans):
     assert tree(spans()) == SUCCESS
 
 
-def test_call_that_a_stop_comes_between(traced, spans):
+def test_call_during_a_stop_keeps_only_the_spans_before_it(traced, spans):
     plain = BusyDriver()
     hook, driver = traced(plain, Recorder())
     plain.does = hook.stop
@@ -171,7 +171,7 @@ def test_call_that_a_stop_comes_between(traced, spans):
     assert tree(spans()) == ["hook.pre"]
 
 
-def test_no_thread_is_left(traced):
+def test_no_thread_remains_after_a_stop(traced):
     before = set(threading.enumerate())
     hook, driver = traced(BusyDriver())
     driver.create_share(None, SHARE)
@@ -191,7 +191,7 @@ def test_no_thread_is_left(traced):
         "hook_dispatch = durable",
     ],
 )
-def test_wrong_option(tmp_path, line):
+def test_invalid_option_is_an_error_without_secrets(tmp_path, line):
     file = ConfigFile(tmp_path / "a.conf", f"[alpha]\nhook_drivers = tracing\n{line}\n")
     section = aspects.BackendSection(file.conf, "alpha")
     with pytest.raises(aspects.HookConfigError) as caught:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tree of spans, whatever completes a call."""
+"""The tree of spans of a call, for each way in which it completes."""
 
 import asyncio
 import threading
@@ -42,12 +42,12 @@ FAILURE = [
         (SystemExit(), "failure", trace.StatusCode.ERROR),
     ],
 )
-def test_endings_of_the_driver(traced, spans, error, outcome, status):
+def test_outcome_of_the_driver(traced, spans, error, outcome, status):
     hook, driver = traced(BusyDriver(fail(error) if error else str), Recorder())
     assert call(driver.create_share, None, SHARE) == (error or "")
     hook.stop()
     assert tree(spans()) == (FAILURE if error else SUCCESS)
-    join_point = next(each for each in spans() if not each.parent)
+    join_point = next(span for span in spans() if not span.parent)
     assert join_point.attributes["manila.outcome"] == outcome
     assert join_point.status.status_code is status
     kinds = [event.attributes["exception.type"] for event in join_point.events]
@@ -82,25 +82,25 @@ def test_endings_of_the_driver(traced, spans, error, outcome, status):
         ),
     ],
 )
-def test_endings_by_a_later_hook(traced, spans, kind, error, suppress, outcome, names):
+def test_error_of_a_later_hook(traced, spans, kind, error, suppress, outcome, names):
     last = Recorder("last", suppress=suppress, **{kind: error})
     during = fail(OSError("driver")) if kind == "error" else str
     hook, driver = traced(BusyDriver(during), Recorder(), last)
     call(driver.create_share, None, SHARE)
     hook.stop()
-    join_point = next(each for each in spans() if not each.parent)
-    below = [each for each in spans() if each.parent]
-    assert {each.parent.span_id for each in below} == {join_point.context.span_id}
-    assert sorted(each.name for each in below) == sorted(names.split())
+    join_point = next(span for span in spans() if not span.parent)
+    children = [span for span in spans() if span.parent]
+    assert {span.parent.span_id for span in children} == {join_point.context.span_id}
+    assert sorted(span.name for span in children) == sorted(names.split())
     assert join_point.attributes["manila.outcome"] == outcome
-    failed = next(each for each in below if each.name == f"last.{kind}")
+    failed = next(span for span in children if span.name == f"last.{kind}")
     assert failed.events[0].attributes["exception.message"] == "x"
     is_error = failed.status.status_code is trace.StatusCode.ERROR
     assert is_error == (outcome != "veto")
 
 
-def test_hooks_before_it(traced, spans):
-    # Their pre actions have no join point yet; that of an earlier call is not it.
+def test_pre_method_of_a_hook_before_it_has_no_span(traced, spans):
+    # There is no join point yet; that of an earlier call must not be used.
     first = Recorder("first", suppress=("pre",))
     hook, driver = traced(BusyDriver(), Recorder(), before=[first])
     for _ in range(2):
@@ -112,8 +112,8 @@ def test_hooks_before_it(traced, spans):
     assert tree(spans()) == sorted(2 * once)
 
 
-def test_call_in_a_call(traced, spans):
-    # Of another backend, of another operation, and after one that has ended.
+def test_call_within_a_driver_method_is_below_its_span(traced, spans):
+    # One of another operation, and one of another backend after the first has ended.
     other, inner = traced(
         BusyDriver(fail(OSError("inner"))), Recorder("inner"), backend="beta"
     )
@@ -132,7 +132,7 @@ def test_call_in_a_call(traced, spans):
     within = "create_share_instance / create_share / "
     assert tree(spans()) == sorted(
         FAILURE
-        + [within + each.replace("hook", "inner") for each in FAILURE]
+        + [within + path.replace("hook", "inner") for path in FAILURE]
         + [
             within + "delete_share_instance",
             within + "delete_share_instance / delete_share",
@@ -142,7 +142,7 @@ def test_call_in_a_call(traced, spans):
     )
 
 
-def test_call_in_an_action(traced, spans):
+def test_call_within_a_hook_method_is_below_its_span(traced, spans):
     inner_hook, inner = traced(BusyDriver(), backend="beta")
     nested = lambda seen: inner.delete_share(None, SHARE)  # noqa: E731
     hook, driver = traced(BusyDriver(), Recorder(pre=nested, post=nested))
@@ -152,13 +152,13 @@ def test_call_in_an_action(traced, spans):
     deleted = ["delete_share_instance", "delete_share_instance / delete_share"]
     assert tree(spans()) == sorted(
         SUCCESS
-        + [f"create_share_instance / hook.pre / {each}" for each in deleted]
-        + [f"create_share_instance / hook.post / {each}" for each in deleted]
+        + [f"create_share_instance / hook.pre / {path}" for path in deleted]
+        + [f"create_share_instance / hook.post / {path}" for path in deleted]
     )
 
 
 @pytest.mark.parametrize("error", [None, OSError("no")])
-def test_coroutine(traced, spans, error):
+def test_concurrent_coroutines_have_separate_traces(traced, spans, error):
     hook, driver = traced(CoroutineDriver(fail(error) if error else str), Recorder())
 
     async def many():
@@ -170,13 +170,13 @@ def test_coroutine(traced, spans, error):
     asyncio.run(many())
     hook.stop()
     assert tree(spans()) == sorted(10 * (FAILURE if error else SUCCESS))
-    assert len({each.context.trace_id for each in spans()}) == 10
-    # Not only until there was something to wait for.
-    driven = [each for each in spans() if each.name == "create_share"]
-    assert all(each.end_time - each.start_time >= 1_000_000 for each in driven)
+    assert len({span.context.trace_id for span in spans()}) == 10
+    # A span lasts until its coroutine has returned, not until its first await.
+    driver_spans = [span for span in spans() if span.name == "create_share"]
+    assert all(span.end_time - span.start_time >= 1_000_000 for span in driver_spans)
 
 
-def test_coroutine_that_is_cancelled(traced, spans):
+def test_cancelled_coroutine_is_a_failure(traced, spans):
     hook, driver = traced(CoroutineDriver(), Recorder())
 
     async def cancel():
@@ -192,7 +192,7 @@ def test_coroutine_that_is_cancelled(traced, spans):
 
 
 @pytest.mark.parametrize("make", [mock.Mock, mock.MagicMock])
-def test_mock_of_a_method(traced, spans, make):
+def test_mock_of_a_method_is_traced(traced, spans, make):
     plain = BusyDriver()
     plain.create_share = make(spec=BusyDriver.create_share, return_value="mocked")
     hook, driver = traced(plain, Recorder())
@@ -201,23 +201,23 @@ def test_mock_of_a_method(traced, spans, make):
     assert tree(spans()) == SUCCESS
 
 
-def test_threads(traced, spans):
+def test_concurrent_threads_have_separate_traces(traced, spans):
     together = threading.Barrier(8)
     hook, driver = traced(BusyDriver(lambda: together.wait(10)), Recorder())
-    calls = [
+    threads = [
         threading.Thread(target=driver.create_share, args=(None, {"id": str(n)}))
         for n in range(8)
     ]
-    for each in calls:
-        each.start()
-    for each in calls:
-        each.join()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     hook.stop()
     assert tree(spans()) == sorted(8 * SUCCESS)
-    assert len({each.context.trace_id for each in spans()}) == 8
+    assert len({span.context.trace_id for span in spans()}) == 8
 
 
-def test_action_in_the_background(traced, spans):
+def test_hook_method_in_the_background_is_below_its_join_point(traced, spans):
     recorder = Recorder()
     recorder.dispatcher = aspects.Background("hook")
     hook, driver = traced(BusyDriver(), recorder)
@@ -227,7 +227,7 @@ def test_action_in_the_background(traced, spans):
     assert tree(spans()) == SUCCESS
 
 
-def test_dispatch_makes_no_difference(tmp_path, spans):
+def test_hook_dispatch_does_not_affect_the_tracing_hook(tmp_path, spans):
     text = f"[alpha]\nhook_drivers = tracing\nhook_dispatch = background\n{ON}"
     file = ConfigFile(tmp_path / "service.conf", text)
     driver = aspects.weave_from_config(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What several tests of the webhook hook use."""
+"""Helpers of the tests of the webhook hook."""
 
 EVENT = {
     "specversion": "1.0",

@@ -9,7 +9,7 @@ from hooks import webhook
 from tests.support.clock import Clock
 from tests.support.config import ConfigFile
 from tests.support.receiver import Receiver
-from tests.support.threads import in_a_thread
+from tests.support.threads import run_in_thread
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def receiver(running):
 
 @pytest.fixture
 def file(tmp_path):
-    """Return what writes a configuration with the hook."""
+    """Return a function that writes a configuration with the hook."""
 
     def write(options):
         text = f"[alpha]\nhook_drivers = webhook\n{options}\n"
@@ -51,7 +51,7 @@ def new_hook(file):
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch):
-    """The clock of the deliveries, which nobody waits for."""
+    """Replace the clock of the deliveries with one that a test sets."""
     clock = Clock()
     monkeypatch.setattr("hooks.webhook.time", clock)
     monkeypatch.setattr("tenacity.nap.time", clock)
@@ -65,4 +65,4 @@ def hook(new_hook, receiver):
 
 @pytest.fixture
 def context():
-    return in_a_thread(oslo_context.RequestContext, request_id="req-1")
+    return run_in_thread(oslo_context.RequestContext, request_id="req-1")

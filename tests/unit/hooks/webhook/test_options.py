@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Options of the webhook hook, and that it tells no secrets."""
+"""Tests of the webhook hook's options, and that it reveals no secrets."""
 
 import json
 import logging
@@ -26,7 +26,7 @@ SECRETS = ("joe", "hunter2", "T0K3N", "Zq9")
 
 
 @pytest.mark.parametrize("answer", [status(503), status(400), close, None])
-def test_no_secret_in_errors_and_logs(new_hook, receiver, caplog, answer):
+def test_errors_and_logs_have_no_secrets(new_hook, receiver, caplog, answer):
     caplog.set_level(logging.DEBUG)
     port = receiver.port if answer else 1
     hook = new_hook(
@@ -44,13 +44,13 @@ def test_no_secret_in_errors_and_logs(new_hook, receiver, caplog, answer):
         assert "Connection refused" in str(caught.value)
 
 
-def test_the_log_of_others_that_use_the_library_is_whole(receiver, caplog):
+def test_other_users_of_requests_log_as_before(receiver, caplog):
     caplog.set_level(logging.DEBUG)
     requests.post(receiver.url, data="")
     assert "POST /events" in caplog.text
 
 
-def test_no_secret_in_the_dump_of_all_options(new_hook, caplog):
+def test_a_dump_of_all_options_has_no_secrets(new_hook, caplog):
     caplog.set_level(logging.DEBUG)
     url = SECRET_URL.format(port=1)
     hook = new_hook(f"webhook_url = {url}\nwebhook_secret = {SECRETS[-1]}")
@@ -60,7 +60,8 @@ def test_no_secret_in_the_dump_of_all_options(new_hook, caplog):
     assert not [secret for secret in SECRETS if secret in caplog.text]
 
 
-def problem(file, options):
+def problem_of(file, options):
+    """Return the only problem of a configuration."""
     section = aspects.BackendSection(file(options).conf, "alpha")
     with pytest.raises(aspects.HookConfigError) as caught:
         aspects.weave_from_config(FakeDriver(), section, "node1@alpha")
@@ -81,45 +82,45 @@ def problem(file, options):
         "http://ops example com/hunter2",
     ],
 )
-def test_wrong_url(file, url):
-    found = problem(file, f"webhook_url = {url}")
+def test_an_invalid_url_is_a_configuration_error_without_its_text(file, url):
+    found = problem_of(file, f"webhook_url = {url}")
     assert "webhook_url: not a valid" in found.cause
     assert "hunter2" not in str(found)
 
 
 @pytest.mark.parametrize("options", ["", "webhook_url ="])
-def test_url_that_is_not_set(file, options):
-    assert "webhook_url is not set" in problem(file, options).cause
+def test_a_missing_url_is_a_configuration_error(file, options):
+    assert "webhook_url is not set" in problem_of(file, options).cause
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "soon"])
-def test_wrong_timeout(file, value):
+def test_an_invalid_timeout_is_a_configuration_error(file, value):
     text = f"webhook_url = http://127.0.0.1/\nwebhook_timeout = {value}"
-    assert problem(file, text).option == "webhook_timeout"
+    assert problem_of(file, text).option == "webhook_timeout"
 
 
 @pytest.mark.parametrize("content", [None, "not a certificate"])
-def test_wrong_ca_file(file, tmp_path, content):
+def test_an_invalid_ca_file_is_a_configuration_error(file, tmp_path, content):
     path = tmp_path / "ca.pem"
     if content:
         path.write_text(content)
-    found = problem(file, f"webhook_url = https://x/\nwebhook_ca_file = {path}")
+    found = problem_of(file, f"webhook_url = https://x/\nwebhook_ca_file = {path}")
     assert f"webhook_ca_file {path}: " in found.cause
 
 
-def test_the_constructor_connects_to_nothing(new_hook, receiver):
+def test_the_constructor_sends_no_request(new_hook, receiver):
     new_hook(f"webhook_url = {receiver.url}")
     assert receiver.requests == []
 
 
-def test_body_is_plain_json(hook, receiver):
+def test_the_body_is_json(hook, receiver):
     hook.deliver(EVENT)
     assert json.loads(receiver.requests[0].body) == EVENT
 
 
 @pytest.mark.slow
-def test_the_process_warns_as_before_where_servers_are_verified():
-    """In a process of its own, where nothing has changed it yet."""
+def test_warning_filters_are_unchanged_if_servers_are_verified():
+    """Run a new process, in which nothing has changed the filters yet."""
     code = """
         import warnings
         import requests
@@ -135,7 +136,7 @@ def test_the_process_warns_as_before_where_servers_are_verified():
                 return self.values.get(name)
 
             def append_config_values(self, options):
-                self.values = {each.name: each.default for each in options}
+                self.values = {option.name: option.default for option in options}
                 self.values["webhook_url"] = server.url
 
         with Receiver() as server:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the webhook hook sends, and what an answer means."""
+"""Tests of the webhook hook's requests, and of its reactions to responses."""
 
 import hashlib
 import hmac
@@ -17,7 +17,7 @@ import aspects
 from aspects.testing import FakeDriver
 from hooks import webhook
 from hooks.events.errors import DeliveryFailedError, RejectedError
-from tests.support.drivers import create_unless_it_fails
+from tests.support.drivers import create_or_fail
 from tests.support.receiver import Receiver, close, status
 
 from .common import EVENT
@@ -29,13 +29,13 @@ PAGE = pathlib.Path(__file__).parents[4] / "doc/source/admin/hooks/webhook.rst"
 SHARE = {"id": "i1", "share_id": "s1"}
 
 
-def test_each_phase_of_a_join_point_is_an_event(file, receiver, context):
+def test_each_phase_of_a_call_is_one_event(file, receiver, context):
     conf = file(
         f"webhook_url = {receiver.url}\nenable_pre_hooks = True\n"
         "enable_post_hooks = True\nenable_periodic_hooks = True"
     ).conf
     section = aspects.BackendSection(conf, "alpha")
-    plain = FakeDriver(create_share=create_unless_it_fails)
+    plain = FakeDriver(create_share=create_or_fail)
     driver = aspects.weave_from_config(plain, section, "node1@alpha")
     assert driver.create_share(context, SHARE) == "export"
     with pytest.raises(LookupError):
@@ -57,12 +57,12 @@ def test_each_phase_of_a_join_point_is_an_event(file, receiver, context):
     assert "outcome" not in receiver.events[0]["data"]
 
 
-def test_a_cloudevent_in_structured_mode(hook, receiver):
+def test_a_request_is_a_cloudevent_in_structured_mode(hook, receiver):
     hook.deliver(EVENT)
     (request,) = receiver.requests
     assert request.path == "/events"
     assert request.headers["Content-Type"] == "application/cloudevents+json"
-    # In binary mode the attributes would be headers.
+    # The attributes would be headers in binary mode.
     assert not [name for name in request.headers if name.lower().startswith("ce-")]
     message = HTTPMessage(dict(request.headers), request.body)
     parsed = cloudevents_http.from_http(message, JSONFormat())
@@ -92,18 +92,20 @@ def test_the_documented_receiver_verifies_the_signature(new_hook, receiver):
     assert not is_genuine("Zq9", request.body, "größer")
 
 
-def test_no_secret_no_signature(hook, receiver):
+def test_there_is_no_signature_without_a_key(hook, receiver):
     hook.deliver(EVENT)
     assert webhook.SIGNATURE not in receiver.requests[0].headers
 
 
-def test_credentials_of_the_url_are_basic_authentication(new_hook, receiver):
+def test_credentials_in_the_url_are_sent_as_basic_authentication(new_hook, receiver):
     url = receiver.url.replace("//", "//joe:p%40ss@")
     new_hook(f"webhook_url = {url}").deliver(EVENT)
     assert receiver.requests[0].headers["Authorization"] == "Basic am9lOnBAc3M="
 
 
-def test_environment_is_not_heeded(hook, receiver, monkeypatch, tmp_path):
+def test_proxies_and_netrc_of_the_environment_are_ignored(
+    hook, receiver, monkeypatch, tmp_path
+):
     for name in ("http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     monkeypatch.delenv("no_proxy", raising=False)
@@ -123,7 +125,7 @@ def test_cookies_are_not_kept(hook, receiver):
 
 
 @pytest.mark.parametrize("body", [b"", b"thanks", b"x" * 60000])
-def test_connections_are_kept(hook, receiver, body):
+def test_connections_are_kept_open(hook, receiver, body):
     receiver.answers = [status(200, body)] * 3
     for _ in range(3):
         hook.deliver(EVENT)
@@ -143,14 +145,14 @@ def test_options_are_mutable(file, receiver):
 
 
 @pytest.mark.parametrize("code", [200, 201, 202, 204, 299])
-def test_delivered(hook, receiver, code):
+def test_a_status_of_2xx_confirms_the_delivery(hook, receiver, code):
     receiver.answers = [status(code)]
     hook.deliver(EVENT)
     assert len(receiver.requests) == 1
 
 
 @pytest.mark.parametrize("code", [400, 413, 415, 422])
-def test_refused(hook, receiver, code):
+def test_a_permanent_error_status_rejects_the_event(hook, receiver, code):
     receiver.answers = [status(code)]
     with pytest.raises(RejectedError, match=f"status {code}"):
         hook.deliver(EVENT)
@@ -158,7 +160,7 @@ def test_refused(hook, receiver, code):
 
 
 @pytest.mark.parametrize("code", [401, 403, 404, 408, 425, 429, 500, 502, 503, 504])
-def test_tried_again(hook, receiver, code):
+def test_other_errors_are_retried_with_the_same_body(hook, receiver, code):
     receiver.answers = [status(code), close]
     hook.deliver(EVENT)
     assert len(receiver.requests) == 3
@@ -175,7 +177,7 @@ def test_a_redirect_is_not_followed(new_hook, receiver, code):
         assert other.requests == []
 
 
-def test_retry_after_is_heeded(hook, receiver, clock):
+def test_a_retry_waits_for_the_seconds_of_retry_after(hook, receiver, clock):
     receiver.answers = [status(429, Retry_After="30")]
     hook.deliver(EVENT)
     assert clock.slept == [30]
@@ -183,7 +185,7 @@ def test_retry_after_is_heeded(hook, receiver, clock):
 
 
 @pytest.mark.parametrize("after", ["3600", "1" * 400])
-def test_retry_after_does_not_make_it_longer(hook, receiver, after):
+def test_retry_after_beyond_the_timeout_ends_the_delivery(hook, receiver, after):
     receiver.answers = [status(503, Retry_After=after)]
     with pytest.raises(DeliveryFailedError, match="status 503"):
         hook.deliver(EVENT)
@@ -191,13 +193,15 @@ def test_retry_after_does_not_make_it_longer(hook, receiver, after):
 
 
 @pytest.mark.parametrize("after", ["", "soon", "-1", "Fri, 31 Dec 2049 23:59:59 GMT"])
-def test_another_retry_after_is_as_none(hook, receiver, after):
+def test_a_retry_after_other_than_seconds_is_ignored(hook, receiver, after):
     receiver.answers = [status(503, Retry_After=after)]
     hook.deliver(EVENT)
     assert len(receiver.requests) == 2
 
 
-def test_with_an_outbox_one_attempt_at_a_time(new_hook, receiver, tmp_path):
+def test_a_hook_with_an_outbox_makes_one_attempt_per_delivery(
+    new_hook, receiver, tmp_path
+):
     hook = new_hook(
         f"webhook_url = {receiver.url}\nhook_dispatch = durable\n"
         f"hook_outbox_path = {tmp_path}"
@@ -210,12 +214,14 @@ def test_with_an_outbox_one_attempt_at_a_time(new_hook, receiver, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_name_that_is_not_resolved_in_time(new_hook, monkeypatch):
+def test_a_slow_name_resolution_fails_in_time(new_hook, monkeypatch):
     hook = new_hook("webhook_url = http://ops.example.com/\nwebhook_timeout = 0.3")
     resolved = threading.Event()
     monkeypatch.setattr("socket.getaddrinfo", lambda *args, **kwargs: resolved.wait())
     try:
-        with pytest.raises(DeliveryFailedError, match=re.escape("no answer in 0.3 s")):
+        with pytest.raises(
+            DeliveryFailedError, match=re.escape("no response in 0.3 s")
+        ):
             hook.deliver(EVENT)
     finally:
         resolved.set()
