@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every test leaves as it was."""
+"""Isolation shared by all unit tests."""
 
 from __future__ import annotations
 
