@@ -97,6 +97,30 @@ def test_a_hook_that_keeps_failing_is_skipped_and_tried_after_a_pause(clock):
     assert hook.counts()["suppressed"] == 6
 
 
+def test_a_hook_is_tried_at_the_very_end_of_the_pause(clock):
+    hook = Sender(clock, hook_failure_limit=1, hook_failure_pause=30.0, broken="pre")
+    assert calls(hook, 2) == ["pre", "post"]
+    clock.now += 30.0
+    assert calls(hook) == ["pre", "post"]
+
+
+def test_other_calls_skip_the_hook_during_the_trial(clock):
+    hook = Sender(clock, hook_failure_limit=1, hook_failure_pause=30.0, broken="pre")
+    calls(hook)
+    clock.now += 30.0
+    others = []
+
+    class Slow:
+        def create_share(self, context: Any, share: Any) -> None:
+            others.append(calls(hook))
+
+    hook.broken = None
+    # The trial begins in the pre method, and the post method has not run yet.
+    hook.pre_hooks_enabled = False
+    aspects.weave(Slow(), [hook], "alpha").create_share(CONTEXT, {})
+    assert others == [[]]
+
+
 def test_a_success_resets_the_consecutive_failures(clock):
     hook = Sender(clock, hook_failure_limit=2)
     for broken in ("post", None) * 10:
@@ -314,3 +338,12 @@ def test_slow_work_that_a_hook_dispatches_itself_is_logged_and_counted(clock, ca
         for method in ("pre", "post")
     ]
     assert hook.counts() == {"slow": 2}
+
+
+def test_a_slow_method_without_a_backend_is_logged(clock, caplog):
+    hook = Sender(clock, hook_slow_seconds=0.5, seconds=0.6, instance_name="ops")
+    hook.dispatcher = aspects.Background("ops")
+    with caplog.at_level(logging.WARNING):
+        hook.dispatcher.put(hook, "pre", "my_operation", hook.act, "pre")
+        hook.dispatcher.stop()
+    assert "hook ops of backend None took 0.600 s in my_operation" in caplog.text

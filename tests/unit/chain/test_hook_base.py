@@ -269,6 +269,24 @@ def test_execute_hook_suppresses_errors_if_its_switch_is_set(
     assert "tops3cret" not in caplog.text
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        (({"access_key": "tops3cret"},), {}),
+        ((), {"share": {"access_key": "tops3cret"}}),
+    ],
+    ids=["positional", "keyword"],
+)
+def test_secrets_in_the_arguments_of_execute_hook_are_masked_in_the_log(
+    call: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    args, kwargs = call
+    hook = Recorder(suppress=["pre"], pre=ValueError("bad key tops3cret"))
+    hook.execute_pre_hook(None, "operation", *args, **kwargs)
+    assert "bad key ***" in caplog.text
+    assert "tops3cret" not in caplog.text
+
+
 @pytest.mark.parametrize("kind", [aspects.Veto, *NOT_SUPPRESSED])
 def test_execute_pre_hook_never_suppresses_a_veto_or_a_base_exception(
     kind: type[BaseException],

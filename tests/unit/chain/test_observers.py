@@ -15,7 +15,7 @@ from tests.support.drivers import Driver
 from tests.support.hooks import Recorder, UpstreamRecorder
 from tests.support.ways import Way
 
-from .common import CONTEXT, HOOK_KINDS
+from .common import CONTEXT, HOOK_KINDS, Access
 
 
 class Watcher(Recorder):
@@ -338,3 +338,55 @@ def test_an_error_that_an_observer_reraises_is_not_logged(
     with caplog.at_level(logging.WARNING), pytest.raises(OSError, match="array"):
         woven.create_share(CONTEXT, "share")
     assert caplog.records == []
+
+
+def test_observed_methods_get_the_keyword_arguments(way: Way, trace: list[Any]) -> None:
+    received = []
+
+    def body(context: Any, share: Any, share_server: Any = None) -> None:
+        received.append({"share_server": share_server})
+
+    other = Recorder("other", trace)
+    driver = way.driver([other, Watcher("w", trace)], body)
+    way.call(driver, CONTEXT, "share", share_server="server")
+    calls = [seen for seen in trace if not isinstance(seen, str)]
+    received += [call.kwargs for call in calls if call.hook == "other"]
+    assert received == [{"share_server": "server"}] * 3
+
+
+def test_an_observer_receives_the_operation_that_the_arguments_decide() -> None:
+    observer = Keeping("w")
+    woven = aspects.weave(Access(), [observer, Recorder("one")], "alpha")
+    woven.update_access(CONTEXT, "share", ["rule"], ["rule"], [])
+    assert {run.kind for run in observer.observed} == {"pre", "driver", "post"}
+    assert {str(run.operation) for run in observer.observed} == {"allow_access"}
+
+
+def test_the_end_of_an_outer_observer_receives_the_error_of_an_inner_one() -> None:
+    error = SystemExit(3)
+
+    class Exiting(Recorder):
+        def observe(self, observed: aspects.Observed) -> None:
+            if observed.kind == "driver":
+                raise error
+
+    outer = Keeping("outer", enabled=["post"])
+    hooks = [outer, Exiting("exiting", enabled=["post"])]
+    woven = aspects.weave(Driver(), hooks, "alpha")
+    with pytest.raises(SystemExit):
+        woven.create_share(CONTEXT, "share")
+    kind, value, traceback = outer.ended[0]
+    assert (kind, value) == (SystemExit, error)
+    assert traceback is not None
+
+
+def test_an_error_at_the_end_of_an_observer_is_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Failing(Keeping):
+        def __exit__(self, *raised: Any) -> None:
+            raise OSError("cannot send the span")
+
+    woven = aspects.weave(Driver(), [Failing("w", enabled=["post"])], "alpha")
+    woven.create_share(CONTEXT, "share")
+    assert "OSError: cannot send the span" in caplog.text

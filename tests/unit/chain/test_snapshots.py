@@ -371,3 +371,30 @@ def test_a_stop_that_raises_does_not_keep_other_hooks_from_stopping() -> None:
     replace(woven)
     wait_for_stops()
     assert hooks[0].seen == hooks[2].seen == ["start", "stop"]
+
+
+def test_a_hook_that_cannot_start_in_a_reload_is_logged_with_its_backend(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Failing(Living):
+        def start(self) -> None:
+            raise OSError("port in use")
+
+    woven = started(Driver(), Living())
+    replace(woven, Failing("metrics"))
+    assert "hook metrics of backend alpha: OSError: port in use" in caplog.text
+
+
+def test_the_switches_of_a_reload_take_effect_together() -> None:
+    one, two = Living("one"), Living("two")
+    woven = started(Driver(), one, two)
+
+    def disable_both() -> None:
+        one.pre_hooks_enabled = False
+        # This call has the switches of before, as the reload is not complete.
+        woven.create_share(CONTEXT, "share")
+        two.pre_hooks_enabled = False
+
+    aspects.weaving(woven).replace([one, two], disable_both)
+    woven.create_share(CONTEXT, "share")
+    assert one.seen == two.seen == ["start", "pre", "post", "post"]

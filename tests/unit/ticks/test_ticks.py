@@ -372,3 +372,13 @@ def test_the_log_of_a_suppressed_error_names_the_tick(caplog):
         "Suppressed an error of the periodic method of hook ops of backend alpha in "
         "periodic: OSError: down"
     ]
+
+
+def test_the_token_of_the_context_is_masked_in_the_log_of_a_tick(caplog):
+    context = run_in_thread(oslo_context.RequestContext, auth_token="tops3cret")
+    hook = Hook(fails=OSError("401 for tops3cret"), suppress=True)
+    woven = aspects.weave(recording.Driver(), [hook], "alpha")
+    with caplog.at_level(logging.WARNING):
+        aspects.tick(woven, context, SHARES)
+    assert "401 for ***" in caplog.text
+    assert "tops3cret" not in caplog.text
