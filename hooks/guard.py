@@ -180,7 +180,7 @@ class Rules:
 
 
 class GuardHook(aspects.HookBase):
-    """Veto the operations that a rule forbids, before the driver is called.
+    """Veto the calls that a rule denies, before the driver is called.
 
     It needs ``enable_pre_hooks``. All options are mutable.
 
@@ -257,7 +257,7 @@ class GuardHook(aspects.HookBase):
         return self._cache[1]
 
     def ineffective(self) -> tuple[str, str] | None:
-        """Return why the guard forbids nothing."""
+        """Return why the guard vetoes nothing."""
         if not self.hook_operations:
             advice = "list the operations to guard"
             return "the hook has no effect, since hook_operations is empty", advice
