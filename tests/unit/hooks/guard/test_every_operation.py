@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every operation that changes something, and every share in its calls."""
 
+import functools
 import inspect
 
 import pytest
 from oslo_context import context as oslo_context
 
+import aspects
 from aspects.operations import METHODS, OPERATIONS, ROUTINE_OPERATIONS
-from aspects.testing import SIGNATURES, FakeDriver
+from aspects.testing import SIGNATURES, FakeDriver, make_hook
+from hooks.guard import GuardHook
 from tests.support.threads import run_in_thread
 
 from .common import ALWAYS, share_of, vetoed
@@ -129,6 +132,15 @@ OTHER = {
 }
 
 
+@functools.cache
+def guard(freezes=(), **options):
+    return make_hook(GuardHook, guard_freeze=list(freezes), **options)
+
+
+def guarded(**options):
+    return aspects.weave(FakeDriver(), [guard(**options)])
+
+
 def parameters_of(method):
     parameters = inspect.signature(getattr(FakeDriver, method)).parameters
     hidden = {"self", "context", "kwargs", "refresh"}
@@ -179,26 +191,26 @@ def test_each_parameter_is_known():
 
 
 @pytest.mark.parametrize("method", REQUESTED)
-def test_a_total_freeze_forbids_the_operation(woven, method):
-    driver = woven(f"guard_freeze = {ALWAYS}")
+def test_a_total_freeze_forbids_the_operation(method):
+    driver = guarded(freezes=(ALWAYS,))
     assert f"{operation_of(method)} is frozen" in call(driver, method)
     assert driver.calls == []
 
 
 @pytest.mark.parametrize("method", ROUTINE)
-def test_a_routine_operation_is_frozen_only_by_name(woven, method):
+def test_a_routine_operation_is_frozen_only_by_name(method):
     operation = operation_of(method)
-    driver = woven(f"guard_freeze = {ALWAYS}")
+    driver = guarded(freezes=(ALWAYS,))
     assert call(driver, method) is None
     assert len(driver.calls) == 1
-    driver = woven(f"guard_freeze = {ALWAYS}", f"hook_operations = {operation}")
+    driver = guarded(freezes=(ALWAYS,), hook_operations=operation)
     assert "is frozen" in call(driver, method)
     assert driver.calls == []
 
 
 @pytest.mark.parametrize("method", REQUESTED)
-def test_a_call_with_fine_shares_is_allowed(woven, method):
-    driver = woven("guard_denied_projects = p2", "guard_denied_share_types = tape, t2")
+def test_a_call_with_fine_shares_is_allowed(method):
+    driver = guarded(guard_denied_projects="p2", guard_denied_share_types="tape, t2")
     assert call(driver, method) is None
     assert len(driver.calls) == 1
 
@@ -207,19 +219,19 @@ def test_a_call_with_fine_shares_is_allowed(woven, method):
     ("method", "parameter"),
     [(method, name) for method in REQUESTED for name in shares_in(method)],
 )
-def test_each_share_of_the_call_is_judged(woven, method, parameter):
+def test_each_share_of_the_call_is_judged(method, parameter):
     changes = {parameter: (SHARES | SURROUNDINGS)[parameter](FORBIDDEN)}
-    driver = woven("guard_denied_projects = p2")
+    driver = guarded(guard_denied_projects="p2")
     denied = "project p2 is denied (guard_denied_projects)"
     assert call(driver, method, **changes) == denied
-    driver = woven("guard_allowed_projects = p1")
+    driver = guarded(guard_allowed_projects="p1")
     assert "project p2 is not allowed" in call(driver, method, **changes)
     if parameter.partition("share_network")[1]:
         # A share network has no share type.
         return
-    driver = woven("guard_denied_share_types = t2")
+    driver = guarded(guard_denied_share_types="t2")
     assert "is denied (guard_denied_share_types)" in call(driver, method, **changes)
-    driver = woven("guard_allowed_share_types = t1")
+    driver = guarded(guard_allowed_share_types="t1")
     assert "is not allowed" in call(driver, method, **changes)
     assert driver.calls == []
 
@@ -227,13 +239,13 @@ def test_each_share_of_the_call_is_judged(woven, method, parameter):
 @pytest.mark.parametrize(
     "method", [method for method in REQUESTED if not shares_in(method)]
 )
-def test_a_call_without_shares_has_the_project_of_the_request(woven, method):
-    driver = woven("guard_denied_projects = p9")
+def test_a_call_without_shares_has_the_project_of_the_request(method):
+    driver = guarded(guard_denied_projects="p9")
     assert "project p9 is denied" in call(driver, method)
 
 
-def test_other_shares_of_a_share_server_do_not_count_for_a_share(woven):
-    driver = woven("guard_denied_projects = p2", "guard_denied_share_types = t2")
+def test_other_shares_of_a_share_server_do_not_count_for_a_share():
+    driver = guarded(guard_denied_projects="p2", guard_denied_share_types="t2")
     server = server_of(FORBIDDEN)
     assert call(driver, "create_share", share_server=server) is None
     assert call(driver, "unmanage_with_server", share_server=server) is None
