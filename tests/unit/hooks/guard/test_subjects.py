@@ -52,6 +52,9 @@ def test_models_that_refer_to_each_other_are_read_to_an_end():
         "p1",
         "p2",
     }
+    backup = {"project_id": "p3"}
+    backup["share"] = backup
+    assert {found.project for found in guard.subjects_in({"backup": backup})} == {"p3"}
     endless = []
     endless.append(endless)
     assert guard.subjects_in({"args": endless}) == []
