@@ -96,10 +96,6 @@ def label(text: str) -> str:
     return text.encode(errors="backslashreplace").decode()
 
 
-class _Handler(MetricsHandler):
-    timeout = CLIENT_TIMEOUT
-
-
 # Not a subclass of HTTPServer, which looks up the name of its address: a DNS server
 # that does not answer would delay the start.
 class _Server(socketserver.ThreadingTCPServer):
@@ -124,16 +120,18 @@ class _Server(socketserver.ThreadingTCPServer):
         (self.address_family, _, _, _, address), *_ = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
-        super().__init__(address, _Handler.factory(registry))  # type: ignore[arg-type]
+        super().__init__(address, MetricsHandler.factory(registry))  # type: ignore[arg-type]
 
     def get_request(self) -> Any:
         try:
-            return super().get_request()
+            connection, address = super().get_request()
         except OSError:
             # If the process has too many open files, the connection stays in the
             # queue, and the next attempt would follow at once.
             time.sleep(0.5)
             raise
+        connection.settimeout(CLIENT_TIMEOUT)
+        return connection, address
 
     def process_request(self, request: Any, client_address: Any) -> None:
         if not self._acquire():

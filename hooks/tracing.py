@@ -35,6 +35,10 @@ PREFIX = "manila."
 #: Maximum length of a text in a span, in characters; the rest is cut off.
 TEXT_LIMIT = 4096
 
+#: Maximum length, in bytes, of a response that is read; it is needed only to use the
+#: connection again.
+LONGEST_BODY = 4096
+
 _entered: ContextVar[None] = ContextVar("entered")
 
 
@@ -45,6 +49,8 @@ def span_text(text: str) -> str:
 
     :param text: e.g. the text of an exception
     """
+    if len(text) <= TEXT_LIMIT and text.isascii():
+        return text
     short = text[:TEXT_LIMIT].encode(errors="backslashreplace").decode()
     if len(text) <= TEXT_LIMIT and len(short) <= TEXT_LIMIT:
         return short
@@ -157,6 +163,17 @@ class JoinPoint(NamedTuple):
         if data["outcome"] == "failure":
             status = span_text(f"{kind}: {text}")
             span.set_status(trace.StatusCode.ERROR, status)
+
+
+class _Session(requests.Session):
+    """A session that does not read long responses, which may be endless."""
+
+    def request(self, *args: Any, **kwargs: Any) -> requests.Response:
+        response = super().request(*args, **{**kwargs, "stream": True})
+        # The exporter uses only the status and the headers.
+        with response, contextlib.suppress(Exception):
+            response.raw.read(LONGEST_BODY)
+        return response
 
 
 class RateLimitFilter(logging.Filter):
@@ -286,6 +303,7 @@ class TracingHook(aspects.HookBase):
         exporter = trace_exporter.OTLPSpanExporter(
             endpoint=self.get_config_option("tracing_endpoint"),
             timeout=self.get_config_option("tracing_timeout"),
+            session=_Session(),
         )
         # The process's global provider is left to instrumentation of the service.
         service = span_text(self.get_config_option("tracing_service_name"))

@@ -50,8 +50,9 @@ def is_free(port):
 
 
 def test_idle_connections_are_limited_and_do_not_keep_others_from_reading(
-    serving, port
+    serving, port, monkeypatch
 ):
+    monkeypatch.setattr(metrics_hook, "CLIENT_TIMEOUT", 3600.0)
     before = threading.active_count()
     with contextlib.ExitStack() as stack:
         for _ in range(5 * MAX_CONNECTIONS):
@@ -65,7 +66,7 @@ def test_idle_connections_are_limited_and_do_not_keep_others_from_reading(
 
 
 def test_idle_connection_is_closed_after_a_while(monkeypatch, serving, port):
-    monkeypatch.setattr(metrics_hook._Handler, "timeout", 0.1)
+    monkeypatch.setattr(metrics_hook, "CLIENT_TIMEOUT", 0.1)
     with connect(port) as client:
         client.sendall(b"GET /metrics HT")
         assert client.recv(1) == b""
@@ -187,10 +188,12 @@ def test_start_without_a_thread_leaves_the_port_free(tmp_path, port, monkeypatch
 
     metrics = Metrics(tmp_path, port=port)
     monkeypatch.setattr(threading.Thread, "start", start)
-    with pytest.raises(RuntimeError):
+    with pytest.raises(RuntimeError) as kept:
         metrics.hook.start()
     monkeypatch.undo()
     assert is_free(port)
+    # Its traceback has kept the objects of the start.
+    assert kept
     metrics.hook.start()
     assert "calls_total" in read(port)
     metrics.hook.stop()

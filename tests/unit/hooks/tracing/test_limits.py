@@ -75,16 +75,23 @@ def filters():
     ]
 
 
-def test_hook_traces_after_a_start_that_failed(traced, spans, monkeypatch):
+@pytest.mark.parametrize("name", ["", "OtelBatch"])
+def test_hook_traces_after_starts_that_failed(traced, spans, monkeypatch, name):
+    real = threading.Thread.start
+
+    def start(thread):
+        return no_thread(thread) if name in thread.name else real(thread)
+
     hook, driver = traced(BusyDriver(), Recorder())
     hook.stop()
     before = filters()
     with monkeypatch.context() as patch:
-        patch.setattr(threading.Thread, "start", no_thread)
+        patch.setattr(threading.Thread, "start", start)
         for _ in range(2):
             with pytest.raises(RuntimeError):
                 hook.start()
     assert filters() == before
+    driver.create_share(None, SHARE)
     hook.start()
     driver.create_share(None, SHARE)
     hook.stop()
@@ -99,6 +106,20 @@ def test_stop_without_a_thread_ends_the_hook(traced, spans, monkeypatch, caplog)
         hook.stop()
     assert "Dropped spans: no thread could be started" in caplog.text
     assert not any(isinstance(item, tracing.RateLimitFilter) for item in filters())
+
+
+def test_full_queue_is_logged_once_a_minute(traced, caplog):
+    hook, _ = traced(BusyDriver())
+    logger = logging.getLogger("opentelemetry.sdk._shared_internal")
+
+    def report():
+        for number in range(3):
+            logger.warning(f"Queue full, dropping span {number}.")
+        return len(caplog.records)
+
+    assert report() == 1
+    hook.stop()
+    assert report() == 4
 
 
 def test_each_kind_of_message_is_passed_once_a_minute(monkeypatch):
