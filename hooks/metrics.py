@@ -5,6 +5,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
+import socketserver
+import sys
 import threading
 import time
 import weakref
@@ -18,7 +21,7 @@ from prometheus_client import (
     Counter,
     Histogram,
     Metric,
-    start_http_server,
+    MetricsHandler,
 )
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
@@ -35,6 +38,12 @@ DRIVER_BUCKETS = (0.01, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 900)
 
 #: Upper bounds, in seconds. Hook methods take microseconds, or a network round trip.
 HOOK_BUCKETS = (0.0001, 0.001, 0.01, 0.1, 1, 10)
+
+#: Maximum number of connections to the server at the same time.
+MAX_CONNECTIONS = 10
+
+#: Seconds that a connection may wait for its client.
+CLIENT_TIMEOUT = 10.0
 
 #: The metrics of queues and outboxes, read on each scrape: attribute of the hook,
 #: attribute or method of that, name, type and help text of the metric.
@@ -77,6 +86,103 @@ QUEUES: tuple[tuple[str, str, str, Any, str], ...] = (
 )
 
 
+def label(text: str) -> str:
+    """Return the value of a label, in which UTF-8 can encode each character.
+
+    One character that it cannot encode would make all scrapes fail.
+
+    :param text: e.g. the name of a hook
+    """
+    return text.encode(errors="backslashreplace").decode()
+
+
+# Not a subclass of HTTPServer, which looks up the name of its address: a DNS server
+# that does not answer would delay the start.
+class _Server(socketserver.ThreadingTCPServer):
+    """An HTTP server of metrics, with a limited number of connections.
+
+    Each connection takes a thread and a file of the share service. If too many are
+    open, a new one replaces the oldest, so that idle clients do not keep Prometheus
+    from scraping.
+
+    :param host: the address to listen on
+    :param port: the port to listen on; 0 for any free one
+    :param registry: the metrics
+    :raises OSError: if it cannot listen, e.g. because the port is in use
+    """
+
+    allow_reuse_address = True
+    daemon_threads = True
+
+    def __init__(self, host: str, port: int, registry: CollectorRegistry) -> None:
+        self._connections: dict[Any, None] = {}
+        self._capacity = threading.Semaphore(MAX_CONNECTIONS)
+        (self.address_family, _, _, _, address), *_ = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        super().__init__(address, MetricsHandler.factory(registry))  # type: ignore[arg-type]
+
+    def get_request(self) -> Any:
+        try:
+            connection, address = super().get_request()
+        except OSError:
+            # If the process has too many open files, the connection stays in the
+            # queue, and the next attempt would follow at once.
+            time.sleep(0.5)
+            raise
+        connection.settimeout(CLIENT_TIMEOUT)
+        return connection, address
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if not self._acquire():
+            self.shutdown_request(request)
+            return
+        self._connections[request] = None
+        super().process_request(request, client_address)
+
+    def _acquire(self) -> bool:
+        """Acquire capacity for a connection; close the oldest ones if necessary."""
+        if self._capacity.acquire(blocking=False):
+            return True
+        for connection in [*self._connections]:
+            self._interrupt(connection)
+            # The thread of the connection releases its capacity, unless it is busy.
+            if self._capacity.acquire(timeout=0.1):
+                return True
+        return False
+
+    def shutdown_request(self, request: Any) -> None:
+        super().shutdown_request(request)
+        if self._connections.pop(request, self) is None:
+            self._capacity.release()
+
+    @staticmethod
+    def _interrupt(connection: Any) -> None:
+        """End the waits of the thread of a connection."""
+        with contextlib.suppress(OSError):
+            connection.shutdown(socket.SHUT_RDWR)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        error = sys.exc_info()[1]
+        # A client may disconnect at any time.
+        if not isinstance(error, OSError):
+            LOG.warning(
+                "Failed to serve metrics: %(type)s: %(error)s",
+                {"type": type(error).__name__, "error": error},
+            )
+
+    def server_close(self) -> None:
+        super().server_close()
+        for connection in [*self._connections]:
+            self._interrupt(connection)
+
+    def abandon(self) -> None:
+        """Close the sockets that a child process has inherited."""
+        self.socket.close()
+        for connection in self._connections:
+            connection.close()
+
+
 class Endpoint(Collector):
     """A registry of metrics and its HTTP server.
 
@@ -87,6 +193,16 @@ class Endpoint(Collector):
     def __init__(self, host: str, port: int) -> None:
         self.host = host
         self.port = port
+        #: The metrics hooks that use this registry.
+        self.hooks: weakref.WeakSet[MetricsHook] = weakref.WeakSet()
+        self._changing = threading.Lock()
+        self._users: set[MetricsHook] = set()
+        self._server: _Server | None = None
+        self._thread: threading.Thread | None = None
+        self._create_metrics()
+        _all_endpoints.add(self)
+
+    def _create_metrics(self) -> None:
         self.registry = registry = CollectorRegistry()
         self.calls = Counter(
             f"{PREFIX}_calls_total",
@@ -126,30 +242,25 @@ class Endpoint(Collector):
             ("backend",),
             registry=registry,
         )
-        #: The metrics hooks that use this registry.
-        self.hooks: weakref.WeakSet[MetricsHook] = weakref.WeakSet()
         registry.register(self)
-        self._changing = threading.Lock()
-        self._users: set[MetricsHook] = set()
-        self._process: int | None = None
-        self._server: Any = None
-        self._thread: Any = None
 
     def collect(self) -> Iterator[Metric]:
         """Yield the current metrics of the queues and outboxes."""
         hooks = {
-            (metrics_hook.backend, name): hook
+            (metrics_hook.backend, label(name)): hook
             for metrics_hook in tuple(self.hooks)
             for name, hook in tuple(metrics_hook.queues.items())
         }
         for part, attribute, name, family, text in QUEUES:
             metric = family(f"{PREFIX}_{name}", text, labels=("backend", "hook"))
             for labels, hook in hooks.items():
-                value = getattr(getattr(hook, part, None), attribute, None)
-                if callable(value):
-                    value = value()
-                if value is not None:
-                    metric.add_metric(labels, value)
+                # An error of one hook must not fail the scrape.
+                with contextlib.suppress(Exception):
+                    value = getattr(getattr(hook, part, None), attribute, None)
+                    if callable(value):
+                        value = value()
+                    if value is not None:
+                        metric.add_metric(labels, float(value))
             yield metric
 
     def open(self, user: MetricsHook) -> None:
@@ -157,27 +268,35 @@ class Endpoint(Collector):
 
         :param user: the hook that uses the server
         :raises OSError: if the server cannot listen, e.g. because the port is in use
+        :raises RuntimeError: if no thread can be started
         """
         with self._changing:
-            if self._process != os.getpid():
-                self._forget()
             if self._server is None:
-                self._server, self._thread = start_http_server(
-                    self.port, self.host, self.registry
-                )
-                self._process = os.getpid()
-                LOG.info(
-                    "Serving metrics at http://%(host)s:%(port)d/metrics",
-                    {"host": self.host, "port": self._server.server_port},
-                )
+                self._start_server()
             self._users.add(user)
 
-    def _forget(self) -> None:
-        # After a fork the server runs in the parent process; close the inherited
-        # socket.
-        if self._server is not None:
-            self._server.socket.close()
-        self._server, self._users = None, set()
+    def _start_server(self) -> None:
+        try:
+            server = _Server(self.host, self.port, self.registry)
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"cannot serve metrics on {self.host}:{self.port}: "
+                f"{error.strerror or error}",
+            ) from error
+        thread = threading.Thread(
+            target=server.serve_forever, name="manila-aspects-metrics", daemon=True
+        )
+        try:
+            thread.start()
+        except RuntimeError:
+            server.server_close()
+            raise
+        self._server, self._thread = server, thread
+        LOG.info(
+            "Serving metrics at http://%(host)s:%(port)d/metrics",
+            {"host": self.host, "port": server.server_address[1]},
+        )
 
     def close(self, user: MetricsHook) -> None:
         """Stop the server, unless another hook of this process uses it.
@@ -186,13 +305,38 @@ class Endpoint(Collector):
         """
         with self._changing:
             self._users.discard(user)
-            if self._server is None or self._users or self._process != os.getpid():
+            if self._server is None or self._thread is None or self._users:
                 return
             self._server.shutdown()
             self._server.server_close()
             self._thread.join()
-            self._server = None
+            self._server = self._thread = None
 
+    def after_fork(self) -> None:
+        """Reset the endpoint in a child process, which has no thread of the server.
+
+        The metrics are created again, since a thread of the parent process may have
+        held their locks.
+        """
+        self._changing = threading.Lock()
+        self._users = set()
+        if self._server is not None:
+            self._server.abandon()
+        self._server = self._thread = None
+        self._create_metrics()
+        for hook in tuple(self.hooks):
+            hook.use_metrics()
+
+
+_all_endpoints: weakref.WeakSet[Endpoint] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for endpoint in tuple(_all_endpoints):
+        endpoint.after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 _endpoints: weakref.WeakValueDictionary[tuple[str, int], Endpoint] = (
     weakref.WeakValueDictionary()
@@ -243,24 +387,34 @@ class MetricsHook(aspects.HookBase):
 
     def __init__(self, configuration: Any, host: str | None) -> None:
         super().__init__(configuration, host)
-        self.backend = getattr(configuration, "config_group", None) or "DEFAULT"
+        self.backend = label(getattr(configuration, "config_group", None) or "DEFAULT")
         self.endpoint = endpoint_at(
             self.get_config_option("metrics_host"),
             self.get_config_option("metrics_port"),
         )
-        self.endpoint.hooks.add(self)
         #: The hooks of the chain that have a queue or an outbox, by name.
         self.queues: weakref.WeakValueDictionary[str, Any] = (
             weakref.WeakValueDictionary()
         )
+        self._of_method: dict[tuple[str, str], tuple[Histogram, Counter, Counter]] = {}
+        self.use_metrics()
+        self.endpoint.hooks.add(self)
+
+    def use_metrics(self) -> None:
+        """Use the metrics of the endpoint, from its creation or from a fork on."""
+        # Cached, as the look-up in prometheus_client takes a lock.
         self._ticks = self.endpoint.ticks.labels(self.backend)
         self._calls: dict[tuple[str, str], dict[str, Counter]] = {}
-        self._of_method: dict[tuple[str, str], tuple[Histogram, Counter, Counter]] = {}
+        self._durations: dict[str, Histogram] = {}
+        names, self._of_method = [*self._of_method], {}
+        for hook, kind in names:
+            self._metrics_of(hook, kind)
 
     def start(self) -> None:
         """Start serving the metrics.
 
         :raises OSError: if the server cannot listen, e.g. because the port is in use
+        :raises RuntimeError: if no thread can be started
         """
         self.endpoint.open(self)
 
@@ -293,9 +447,7 @@ class MetricsHook(aspects.HookBase):
         """
         began = time.perf_counter()
         if observed.kind == "driver":
-            duration = self.endpoint.driver_duration.labels(
-                self.backend, observed.operation.method
-            )
+            duration = self._duration_of(observed.operation.method)
             try:
                 yield
             finally:
@@ -312,14 +464,19 @@ class MetricsHook(aspects.HookBase):
         finally:
             duration.observe(time.perf_counter() - began)
 
+    def _duration_of(self, method: str) -> Histogram:
+        if method not in self._durations:
+            histogram = self.endpoint.driver_duration
+            self._durations[method] = histogram.labels(self.backend, label(method))
+        return self._durations[method]
+
     def _metrics_of(self, hook: str, kind: str) -> tuple[Histogram, Counter, Counter]:
-        # Cached, as the look-up in prometheus_client takes a lock.
         if (hook, kind) not in self._of_method:
-            endpoint = self.endpoint
+            endpoint, name = self.endpoint, label(hook)
             self._of_method[hook, kind] = (
-                endpoint.hook_duration.labels(self.backend, hook, kind),
-                endpoint.hook_errors.labels(self.backend, hook, kind),
-                endpoint.vetoes.labels(self.backend, hook),
+                endpoint.hook_duration.labels(self.backend, name, kind),
+                endpoint.hook_errors.labels(self.backend, name, kind),
+                endpoint.vetoes.labels(self.backend, name),
             )
         return self._of_method[hook, kind]
 
@@ -361,10 +518,9 @@ class MetricsHook(aspects.HookBase):
         counters = self._calls.get((operation, operation.method))
         if counters is None:
             # All three are created, so that an outcome is 0 and not missing.
+            labels = self.backend, label(operation), label(operation.method)
             counters = self._calls[operation, operation.method] = {
-                name: self.endpoint.calls.labels(
-                    self.backend, operation, operation.method, name
-                )
+                name: self.endpoint.calls.labels(*labels, name)
                 for name in ("success", "failure", "veto")
             }
         counters[outcome].inc()

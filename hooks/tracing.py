@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import logging
 import os
@@ -10,7 +11,7 @@ import threading
 import time
 import urllib.parse
 from collections.abc import Iterator, Mapping
-from contextvars import Token
+from contextvars import ContextVar
 from typing import Any, ClassVar, NamedTuple
 
 import requests
@@ -30,6 +31,60 @@ LOG = log.getLogger(__name__)
 
 #: The prefix of the attribute names.
 PREFIX = "manila."
+
+#: Maximum length of a text in a span, in characters; the rest is cut off.
+TEXT_LIMIT = 4096
+
+#: Maximum length, in bytes, of a response that is read; it is needed only to use the
+#: connection again.
+LONGEST_BODY = 4096
+
+_entered: ContextVar[None] = ContextVar("entered")
+
+
+def span_text(text: str) -> str:
+    """Return a text of limited length, in which UTF-8 can encode each character.
+
+    One character that it cannot encode would lose all spans of the batch.
+
+    :param text: e.g. the text of an exception
+    """
+    if len(text) <= TEXT_LIMIT and text.isascii():
+        return text
+    short = text[:TEXT_LIMIT].encode(errors="backslashreplace").decode()
+    if len(text) <= TEXT_LIMIT and len(short) <= TEXT_LIMIT:
+        return short
+    note = f" ... (cut, {len(text)} characters)"
+    return short[: TEXT_LIMIT - len(note)] + note
+
+
+class CurrentContext:
+    """A context of OpenTelemetry, current from its creation until :meth:`exit`.
+
+    :param context: the context
+    """
+
+    __slots__ = ("_mark", "_token")
+
+    def __init__(self, context: otel_context.Context) -> None:
+        self._mark = _entered.set(None)
+        self._token = otel_context.attach(context)
+
+    def exit(self) -> bool:
+        """Make the context current that was so before.
+
+        A coroutine may end in another context of :mod:`contextvars` than it began in,
+        e.g. if it is closed. This context is not current there.
+
+        :return: whether this context was current
+        """
+        # OpenTelemetry's own detach() would log an error with a traceback.
+        try:
+            _entered.reset(self._mark)
+        except ValueError:
+            return False
+        otel_context.detach(self._token)
+        return True
 
 
 class JoinPoint(NamedTuple):
@@ -66,22 +121,22 @@ class JoinPoint(NamedTuple):
         :param attributes: the attributes of the span
         :param observed: the run of a driver method or hook method
         """
-        with self.tracer.start_as_current_span(
-            name,
-            trace.set_span_in_context(self.span),
-            attributes=attributes,
-            record_exception=False,
-            set_status_on_exception=False,
-        ) as span:
-            try:
-                yield
-            except BaseException as error:
-                # An error while recording must not replace the one that is recorded.
-                with contextlib.suppress(Exception):
-                    self.record(
-                        span, error, observed.context, observed.args, observed.kwargs
-                    )
-                raise
+        within = trace.set_span_in_context(self.span)
+        texts = {key: span_text(value) for key, value in attributes.items()}
+        span = self.tracer.start_span(span_text(name), within, attributes=texts)
+        current = CurrentContext(trace.set_span_in_context(span))
+        try:
+            yield
+        except BaseException as error:
+            # An error while recording must not replace the one that is recorded.
+            with contextlib.suppress(Exception):
+                self.record(
+                    span, error, observed.context, observed.args, observed.kwargs
+                )
+            raise
+        finally:
+            current.exit()
+            span.end()
 
     def record(
         self,
@@ -102,11 +157,23 @@ class JoinPoint(NamedTuple):
         :param kwargs: the keyword arguments of the call, less the context
         """
         data = event.data_of(context, self.operation, args, kwargs, error)
-        kind, text = data["error_type"], data["error"]
+        kind, text = span_text(data["error_type"]), span_text(data["error"])
         span.add_event("exception", {"exception.type": kind, "exception.message": text})
         # A veto is a decision, not a fault.
         if data["outcome"] == "failure":
-            span.set_status(trace.StatusCode.ERROR, f"{kind}: {text}")
+            status = span_text(f"{kind}: {text}")
+            span.set_status(trace.StatusCode.ERROR, status)
+
+
+class _Session(requests.Session):
+    """A session that does not read long responses, which may be endless."""
+
+    def request(self, *args: Any, **kwargs: Any) -> requests.Response:
+        response = super().request(*args, **{**kwargs, "stream": True})
+        # The exporter uses only the status and the headers.
+        with response, contextlib.suppress(Exception):
+            response.raw.read(LONGEST_BODY)
+        return response
 
 
 class RateLimitFilter(logging.Filter):
@@ -118,9 +185,11 @@ class RateLimitFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         now = time.monotonic()
-        if now - self._last.get(record.msg, -60.0) < 60.0:
+        # Not the message, which a RedactingFilter may have formatted.
+        kind = record.pathname, record.lineno
+        if now - self._last.get(kind, -60.0) < 60.0:
             return False
-        self._last[record.msg] = now
+        self._last[kind] = now
         return True
 
 
@@ -159,6 +228,8 @@ def _filters(url: str) -> list[tuple[str, logging.Filter]]:
     redacting = RedactingFilter(url)
     exporter = trace_exporter.__name__
     return [
+        # This logger reports a full queue.
+        ("opentelemetry.sdk._shared_internal", RateLimitFilter()),
         (exporter, RateLimitFilter()),
         (exporter, redacting),
         ("urllib3.connectionpool", redacting),
@@ -222,36 +293,51 @@ class TracingHook(aspects.HookBase):
         self._filters = _filters(self.get_config_option("tracing_endpoint"))
 
     def start(self) -> None:
-        """Start to send spans in the current process. Call it again after a fork."""
+        """Start to send spans in the current process. Call it again after a fork.
+
+        :raises RuntimeError: if no thread can be started
+        :raises ValueError: if an environment variable of OpenTelemetry is invalid
+        """
         if self._provider and self._process == os.getpid():
             return
         self.stop()
-        for name, log_filter in self._filters:
-            logging.getLogger(name).addFilter(log_filter)
-        self._process = os.getpid()
-        self._exporter = trace_exporter.OTLPSpanExporter(
+        exporter = trace_exporter.OTLPSpanExporter(
             endpoint=self.get_config_option("tracing_endpoint"),
             timeout=self.get_config_option("tracing_timeout"),
+            session=_Session(),
         )
         # The process's global provider is left to instrumentation of the service.
-        self._provider = TracerProvider(
-            resource=Resource.create(
-                {"service.name": self.get_config_option("tracing_service_name")}
-            )
+        service = span_text(self.get_config_option("tracing_service_name"))
+        provider = TracerProvider(
+            resource=Resource.create({"service.name": service}),
+            # It would wait for the collector for half a minute.
+            shutdown_on_exit=False,
         )
-        self._provider.add_span_processor(BatchSpanProcessor(self._exporter))
-        self._tracer = self._provider.get_tracer("manila-aspects")
+        provider.add_span_processor(BatchSpanProcessor(exporter))
+        for name, log_filter in self._filters:
+            logging.getLogger(name).addFilter(log_filter)
+        atexit.register(self.stop)
+        self._process = os.getpid()
+        self._exporter, self._provider = exporter, provider
+        self._tracer = provider.get_tracer("manila-aspects")
 
     def stop(self) -> None:
         """Send the remaining spans, for at most ``hook_drain_timeout`` seconds."""
         provider, self._provider, self._tracer = self._provider, None, None
         if provider is None:
             return
+        atexit.unregister(self.stop)
         timeout = self.get_config_option("hook_drain_timeout")
         # In a thread: without a collector, the shutdown would take half a minute.
         shutdown = threading.Thread(target=provider.shutdown, daemon=True)
-        shutdown.start()
-        shutdown.join(timeout)
+        try:
+            shutdown.start()
+            shutdown.join(timeout)
+        except RuntimeError:
+            # The process has too many threads, or exits.
+            LOG.warning("Dropped spans: no thread could be started to send them")
+            self._exporter.shutdown()
+            provider.shutdown()
         if shutdown.is_alive():
             LOG.warning(
                 "Dropped spans: the collector did not accept them in %(timeout)g s",
@@ -299,7 +385,7 @@ class TracingHook(aspects.HookBase):
 
     def _execute_pre_hook(
         self, context: Any, func_name: Any, *args: Any, **kwargs: Any
-    ) -> tuple[JoinPoint, Token[otel_context.Context]] | None:
+    ) -> tuple[JoinPoint, CurrentContext] | None:
         tracer = self._tracer
         # Without the completions, nothing would end the span.
         if tracer is None or not self.post_hooks_enabled:
@@ -308,9 +394,9 @@ class TracingHook(aspects.HookBase):
         # The span has a time of its own, and the outcome is not known yet.
         del data["time"], data["outcome"]
         span = tracer.start_span(
-            str(func_name),
+            span_text(func_name),
             attributes={
-                PREFIX + name: value
+                PREFIX + name: span_text(value)
                 for name, value in data.items()
                 if isinstance(value, str)
             },
@@ -319,7 +405,7 @@ class TracingHook(aspects.HookBase):
         within = otel_context.set_value(
             self._key, call, trace.set_span_in_context(span)
         )
-        return call, otel_context.attach(within)
+        return call, CurrentContext(within)
 
     def _execute_post_hook(
         self,
@@ -358,8 +444,8 @@ class TracingHook(aspects.HookBase):
     ) -> None:
         if not isinstance(began, tuple):
             return
-        call, token = began
-        otel_context.detach(token)
+        call, current = began
+        exited = current.exit()
         try:
             call.span.set_attribute(f"{PREFIX}outcome", event.outcome_of(error))
             if error is not None:
@@ -367,5 +453,7 @@ class TracingHook(aspects.HookBase):
         finally:
             call.span.end()
             # The completions of other hooks may follow. The span is no longer current,
-            # but it remains the parent of their spans.
-            self._set(call)
+            # but it remains the parent of their spans. In another context, there may be
+            # the join point of another call.
+            if exited:
+                self._set(call)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The tracing hook and an OTLP collector, over real HTTP."""
 
+import contextlib
 import logging
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from hooks import tracing
 from tests.support.config import woven_by
 from tests.support.pages import example
 from tests.support.programs import free_port, need_module
+from tests.support.receiver import Receiver
 from tests.support.threads import run_in_thread
 from tests.support.wait import wait_for
 
@@ -231,6 +233,75 @@ def test_neither_calls_nor_a_stop_wait_for_a_hanging_collector(woven, caplog, co
     assert "Dropped spans" in caplog.text
 
 
+def test_one_connection_sends_all_spans(woven, collector, context):
+    with woven(Driver(), collector.port) as share_driver:
+        for count in range(1, 4):
+            share_driver.create_share(context, SHARE)
+            collector.wait_for(4 * count)
+    assert len(collector.connections) >= 3
+    assert len({*collector.connections}) == 1
+
+
+def test_endless_response_is_not_read(woven, context):
+    block, sent = b"x" * 1024 * 1024, []
+
+    def endless(handler):
+        handler.send_response(200)
+        handler.end_headers()
+        while len(sent) < 1000:
+            handler.wfile.write(block)
+            sent.append(block)
+
+    with Receiver() as receiver:
+        receiver.answers += 2 * [endless]
+        with woven(Driver(), receiver.port) as share_driver:
+            for count in (1, 2):
+                share_driver.create_share(context, SHARE)
+                wait_for(lambda n=count: len(receiver.requests) >= n, "a request")
+    # The kernel has taken more than was read.
+    assert len(sent) < 100
+
+
+@pytest.mark.timeout(120)
+def test_newest_spans_wait_for_a_hanging_collector(woven, monkeypatch, context):
+    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "64")
+    monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "16")
+    ended = threading.Event()
+
+    def hang(path):
+        ended.wait()
+        return 200
+
+    more = "tracing_timeout = 3600\n"
+    with Collector(hang) as collector:
+        try:
+            with woven(Driver(), collector.port, more) as share_driver:
+                share_driver.create_share(context, {"id": "first"})
+                wait_for(lambda: collector.bodies, "the first spans")
+                for number in range(300):
+                    share_driver.create_share(context, {"id": str(number)})
+                ended.set()
+        finally:
+            ended.set()
+    # The batch that hangs, and the queue.
+    assert 64 <= len(collector.spans) <= 16 + 64
+    ids = [span.attributes.get("manila.share_id") for span in collector.spans]
+    assert "299" in ids
+    assert "100" not in ids
+
+
+def test_text_that_is_not_utf8_loses_no_span(woven, collector, context):
+    driver = Driver()
+    with woven(driver, collector.port) as share_driver:
+        for error in (None, OSError("name\udce9"), None):
+            driver.fails = error
+            with contextlib.suppress(OSError):
+                share_driver.create_share(context, {"id": "name\udce9"})
+    assert len(collector.spans) == 3 * 4
+    texts = {span.text for span in collector.spans if span.status == ERROR}
+    assert texts == {"OSError: name\\udce9"}
+
+
 def test_spans_are_sent_again_when_the_collector_is_back(woven, caplog, context):
     port = free_port()
     with woven(Driver(), port, "tracing_timeout = 0.5\n") as share_driver:
@@ -409,6 +480,45 @@ def test_forked_service_sends_the_spans_of_each_process(tmp_path, started, share
     assert list(filter(None, sent)) == shares
     # Each process has a connection of its own, as two must not share one.
     assert len(set(collector.connections)) == len(shares)
+
+
+EXITING = (
+    WOVEN
+    + """
+import logging
+logging.basicConfig(stream=sys.stdout)
+
+class Driver:
+    def create_share(self, context, share, share_server=None):
+        pass
+
+driver = woven(Driver())
+aspects.weaving(driver).start()
+driver.create_share(None, {"id": "1"})
+"""
+)
+
+
+def test_process_that_exits_sends_its_spans(tmp_path, collector):
+    run(EXITING, tmp_path, collector.port)
+    assert "create_share_instance" in collector.tree()
+
+
+@pytest.mark.timeout(120)
+def test_process_that_exits_waits_as_long_as_a_stop(tmp_path):
+    ended = threading.Event()
+
+    def hang(path):
+        ended.wait()
+        return 200
+
+    with Collector(hang) as collector:
+        try:
+            out = run(EXITING, tmp_path, collector.port)
+        finally:
+            ended.set()
+    # The time of the option hook_drain_timeout.
+    assert "did not accept them in 10 s" in out
 
 
 RPC = (

@@ -46,6 +46,9 @@ MANAGER = "aspects.manila.ShareManager"
 
 _ENABLED = key_of_option("DEFAULT", "enabled_share_backends")
 
+#: Addresses of all interfaces, on which a port is in use for each other address too.
+_ALL_INTERFACES = ("0.0.0.0", "::")
+
 
 def diagnose(facts: Facts) -> Iterator[Diagnostic]:
     """Yield the diagnostics of all rules.
@@ -241,6 +244,58 @@ def interval_of_ticks(facts: Facts) -> Iterator[Diagnostic]:
         yield Diagnostic("DEFAULT", option, f"{seconds:g}", cause, advice, True)
 
 
+# -- rules of several backends -------------------------------------------------
+
+
+def metrics_ports(facts: Facts) -> Iterator[Diagnostic]:
+    """Yield the ports on which two backends would serve metrics.
+
+    Each backend has a process of its own, and only one process can listen on a port.
+    """
+    option = "metrics_port"
+    before: list[tuple[BackendFacts, str, int]] = []
+    for backend in facts.backends:
+        own = []
+        for section in backend.plan.sections:
+            if not {"metrics_host", option} <= section.options.keys():
+                continue
+            host, port = section.safe_get("metrics_host"), section.safe_get(option)
+            other = next(
+                (
+                    other
+                    for other, other_host, other_port in before
+                    if port == other_port and _overlap(host, other_host)
+                ),
+                None,
+            )
+            if other:
+                where = section.where(option)
+                cause = (
+                    f"[{other.section}] and [{backend.section}] cannot both serve "
+                    "metrics on this port"
+                )
+                advice = f"set another {option} in [{section.groups[0]}]"
+                yield Diagnostic(
+                    *(where, option, str(port), cause, advice),
+                    depends_on=tuple(
+                        key(section, name)
+                        for section in (where, backend.section, other.section)
+                        for name in ("metrics_host", option)
+                        for key in (key_of_option, key_of_value)
+                    ),
+                )
+            # The port 0 selects a free port.
+            elif port:
+                own.append((backend, host, port))
+        before += own
+
+
+def _overlap(*hosts: str) -> bool:
+    """Return whether two addresses cannot have the same port."""
+    addresses = {"127.0.0.1" if host == "localhost" else host for host in hosts}
+    return len(addresses) == 1 or not addresses.isdisjoint(_ALL_INTERFACES)
+
+
 # -- rules of sections and lines -----------------------------------------------
 
 
@@ -431,6 +486,7 @@ RULES: tuple[Callable[[Facts], Iterator[Diagnostic]], ...] = (
     enabled_backends,
     share_manager,
     interval_of_ticks,
+    metrics_ports,
     unread_sections,
     indented_lines,
     unread_options,

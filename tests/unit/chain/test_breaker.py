@@ -347,3 +347,11 @@ def test_a_slow_method_without_a_backend_is_logged(clock, caplog):
         hook.dispatcher.put(hook, "pre", "my_operation", hook.act, "pre")
         hook.dispatcher.stop()
     assert "hook ops of backend None took 0.600 s in my_operation" in caplog.text
+
+
+def test_drivers_that_share_a_hook_of_manilas_contract_share_its_breaker(clock):
+    hook = FailingUpstream(suppressed=True)
+    drivers = [aspects.weave(Driver(), [hook], name) for name in ("alpha", "beta")]
+    for woven in drivers:
+        woven.create_share(CONTEXT, {})
+    assert hook.seen == ["pre", "post"]

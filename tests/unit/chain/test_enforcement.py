@@ -7,10 +7,12 @@ import logging
 from typing import Any
 
 import pytest
+from oslo_context import context as oslo_context
 
 import aspects
 from hooks.events.event import data_of
 from tests.support.hooks import Recorder
+from tests.support.threads import run_in_thread
 from tests.support.ways import Way
 
 from .common import CONTEXT
@@ -187,3 +189,39 @@ def test_system_exit_ends_a_routine_operation_too() -> None:
     hook = Recorder("one", [], pre=SystemExit())
     with pytest.raises(SystemExit):
         aspects.weave(Driver(), [hook]).do_setup(CONTEXT)
+
+
+@pytest.mark.parametrize(
+    ("operation", "method", "reason"),
+    [
+        ("create_share_instance", "create_share", "hook_enforcement = warn"),
+        (
+            "init_host",
+            "do_setup",
+            "hook_operations does not name the routine init_host",
+        ),
+    ],
+)
+def test_the_log_of_a_veto_says_why_it_is_not_enforced(
+    operation: str, method: str, reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    enforcement = "warn" if method == "create_share" else "deny"
+    hook = refusing([], hook_enforcement=enforcement)
+    woven = aspects.weave(Driver(), [hook], "alpha")
+    with caplog.at_level(logging.WARNING):
+        getattr(woven, method)(*(CONTEXT, "share")[: 1 + (method == "create_share")])
+    assert [record.getMessage() for record in caplog.records] == [
+        f"Hook freeze of backend alpha would have denied {operation} ({reason}): "
+        "frozen until Monday"
+    ]
+
+
+def test_the_token_of_the_context_is_not_in_the_log_of_a_veto(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    context = run_in_thread(oslo_context.RequestContext, auth_token="tops3cret")
+    hook = Recorder(pre=aspects.Veto("no quota for tops3cret"))
+    hook.hook_enforcement = "warn"
+    aspects.weave(Driver(), [hook], "alpha").create_share(context, "share")
+    assert "no quota for ***" in caplog.text
+    assert "tops3cret" not in caplog.text

@@ -203,3 +203,19 @@ def test_a_greenlets_exit_and_an_eventlet_timeout_are_not_suppressed(way: Way) -
         hook = Recorder(suppress=["pre"], pre=end)
         with pytest.raises(type(end)):
             way.call(way.driver([hook]), CONTEXT, "share")
+
+
+@pytest.mark.parametrize("method", ["pre", "post", "error"])
+@pytest.mark.parametrize("keyword", [True, False])
+def test_secrets_of_the_arguments_are_masked_in_the_log(
+    way: Way, method: str, keyword: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    error = ValueError("bad key tops3cret")
+    hook = Recorder(suppress=["pre", "post"], **{method: error})
+    body = tracing([], RuntimeError() if method == "error" else "result")
+    secret = {"access_key": "tops3cret"}
+    call = ((secret,), {}) if not keyword else (("share",), {"share_server": secret})
+    with contextlib.suppress(RuntimeError):
+        way.call(way.driver([hook], body), CONTEXT, *call[0], **call[1])
+    assert "bad key ***" in caplog.text
+    assert "tops3cret" not in caplog.text

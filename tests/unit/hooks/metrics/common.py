@@ -1,12 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """Data and helpers shared by the tests of the metrics hook."""
 
+import urllib.request
+
 import aspects
 from hooks import metrics as metrics_hook
 from tests.support.config import ConfigFile
 
 SHARE = {"id": "i-4711", "share_id": "s-4711"}
 ON = "enable_post_hooks = True\n"
+
+
+def read(port, host="127.0.0.1"):
+    """Return the page of metrics."""
+    url = f"http://{host}:{port}/metrics"
+    with urllib.request.urlopen(url, timeout=10) as reply:
+        return reply.read().decode()
 
 
 class Metrics:

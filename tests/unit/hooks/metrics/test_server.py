@@ -4,7 +4,6 @@
 import gc
 import socket
 import threading
-import urllib.request
 
 import pytest
 
@@ -16,7 +15,7 @@ from tests.support.config import ConfigFile
 from tests.support.drivers import BusyDriver
 from tests.support.hooks import Recorder
 
-from .common import SHARE, Metrics
+from .common import SHARE, Metrics, read
 
 # A test that hangs on a server fails early.
 pytestmark = pytest.mark.timeout(60)
@@ -74,12 +73,6 @@ def test_metrics_of_a_freed_hook_disappear(metrics):
     del driver, other
     gc.collect()
     assert metrics("hook_outbox_pending", hook="other") is None
-
-
-def read(port):
-    url = f"http://127.0.0.1:{port}/metrics"
-    with urllib.request.urlopen(url, timeout=10) as reply:
-        return reply.read().decode()
 
 
 @pytest.mark.slow
