@@ -740,12 +740,13 @@ def test_a_killed_service_loses_no_report(world: World, user: str) -> None:
     share_id = world.share()
     world.allow(share_id, user)
     world.check()
-    # The receiver is down, so that events remain on disk.
-    world.server.answers = [receiver.status(503)] * 3
+    # The receiver is down until the service is killed, so that events remain on disk.
+    world.server.answers = [receiver.status(503)] * 1000
     with world.ceph.frozen_manager():
         world.manila.act(share_id, extend={"new_size": 2})
         wait_for(lambda: world.started(share_id, "extend_share"), "a call", 120)
         world.cloud.kill_share()
+    world.server.answers.clear()
     world.earlier = len(world.audit())
     # The call had begun, and its end is unknown.
     assert world.reports_on(share_id, "extend_share") == []
