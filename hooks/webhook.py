@@ -44,7 +44,7 @@ REJECTIONS = (400, 413, 415, 422)
 LONGEST_BODY, LONGEST_WAIT = 65536, 0.2
 
 #: Maximum number of deliveries that have failed but whose threads still hang, e.g. in
-#: the look-up of a host name. With so many, further deliveries fail at once.
+#: the look-up of a host name. Beyond that, deliveries fail at once.
 MAX_HANGING = 10
 
 _THREAD = "webhook"
@@ -262,7 +262,7 @@ def _retry_after(headers: Mapping[str, str]) -> float:
         return float(after)
     if (until := _date(after)) is None:
         return 0.0
-    # By the receiver's own clock, where it says what that is.
+    # The receiver's own clock, if the response has its time.
     now = _date(headers.get("Date", "")) or datetime.datetime.now(datetime.timezone.utc)
     return max((until - now).total_seconds(), 0.0)
 
