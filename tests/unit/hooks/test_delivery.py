@@ -239,7 +239,7 @@ def test_weaving_does_not_create_the_directory(tmp_path):
 def test_durable_without_its_library_is_a_configuration_error(tmp_path):
     code = """
         import sys
-        sys.modules["persistqueue"] = None
+        sys.modules["tenacity"] = None
         import aspects
         from oslo_config import cfg
         from aspects.testing import FakeDriver
