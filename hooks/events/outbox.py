@@ -465,9 +465,12 @@ class Outbox:
                 return
             self._deliver(store, event, delivery)
             store.delete_settled(wait=False)
+        # Also while nothing is pending, if earlier deletes have failed.
+        for each in (self._events, self._overflow):
+            each.delete_settled(wait=True)
         if events:
-            store.delete_settled(wait=True)
-        elif not delivery.draining.is_set():
+            return
+        if not delivery.draining.is_set():
             delivery.wakeup.wait(POLL_INTERVAL)
         elif self.pending() == 0:
             delivery.drained = True

@@ -35,7 +35,7 @@ DELETE_SIZE = 1000
 #: Seconds that a fork waits for transactions of this process to end.
 FORK_TIMEOUT = 2.0
 
-_ENDINGS = ("", "-wal", "-shm")
+_SUFFIXES = ("", "-wal", "-shm")
 
 _COLUMNS = "_id INTEGER PRIMARY KEY AUTOINCREMENT, data BLOB, timestamp FLOAT"
 
@@ -82,7 +82,7 @@ class EventStore:
     def __init__(self, file: Path, timeout: Callable[[], float]) -> None:
         self.file = file
         # SQLite keeps its log and an index of the log beside the file.
-        self._files = [Path(f"{file}{end}") for end in _ENDINGS]
+        self._files = [Path(f"{file}{suffix}") for suffix in _SUFFIXES]
         self._paths = [str(path) for path in self._files]
         self._timeout = timeout
         # Held while SQLite is in use. A fork waits for it.
@@ -188,6 +188,8 @@ class EventStore:
                     {"file": self.file, "type": type(error).__name__, "error": error},
                 )
             self._delete_failed = True
+            if "full" in str(error):
+                self._discard()
         else:
             self._delete_failed = False
             if not more:
@@ -422,6 +424,11 @@ class EventStore:
             return True
         if "no such table" in str(error):
             self._disconnect()
+            self._generation += 1
+            LOG.error(
+                "A table of the outbox %(file)s was removed; creating it again",
+                {"file": self.file},
+            )
             return True
         return False
 
@@ -445,10 +452,10 @@ class EventStore:
         else:
             self._generation += 1
             LOG.error(
-                "The outbox %(file)s was removed while it was in use, with %(left)s "
-                "pending event(s); continuing with a new file. Stop the service before "
-                "you remove its files",
-                {"file": self.file, "left": "unknown" if left is None else left},
+                "The outbox %(file)s was removed while it was in use, with at most "
+                "%(left)s pending event(s); continuing with a new file. Stop the "
+                "service before you remove its files",
+                {"file": self.file, "left": "?" if left is None else left},
             )
 
     def _put_aside(self, error: sqlite3.Error) -> None:
@@ -458,9 +465,9 @@ class EventStore:
             return
         now = datetime.datetime.now(datetime.timezone.utc)
         name = f"{self.file.stem}.damaged-{now:%Y%m%dT%H%M%S.%fZ}{self.file.suffix}"
-        for file, end in zip(self._files, _ENDINGS, strict=True):
+        for file, suffix in zip(self._files, _SUFFIXES, strict=True):
             with contextlib.suppress(FileNotFoundError):
-                file.rename(file.with_name(f"{name}{end}"))
+                file.rename(file.with_name(f"{name}{suffix}"))
         self._disconnect()
         self._generation += 1
         LOG.error(
@@ -469,6 +476,35 @@ class EventStore:
             "documentation of durable delivery",
             {"file": self.file, "error": error, "name": name},
         )
+
+    def _discard(self) -> None:
+        """Remove a file without events, because SQLite needs space even to delete."""
+        with self._lock, contextlib.suppress(OSError, sqlite3.Error):
+            connection = self._connection
+            if connection is None or _inodes(self._stats()) != self._inodes:
+                return
+            try:
+                # Other processes wait, and then notice that the file was removed.
+                connection.execute("BEGIN IMMEDIATE")
+                dead_letters = connection.execute(
+                    "SELECT EXISTS (SELECT * FROM queue_dead_letters)"
+                ).fetchone()
+                if (
+                    dead_letters != (0,)
+                    or self._dead_letters
+                    or self._count(connection)
+                ):
+                    return
+                for path in self._paths:
+                    os.unlink(path)
+            finally:
+                self._roll_back()
+            self._generation += 1
+            self._disconnect()
+            LOG.warning(
+                "Removed %(file)s to free disk space; all its events are delivered",
+                {"file": self.file},
+            )
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
