@@ -33,6 +33,9 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0
 #: Seconds between checks for events of other processes, and for their end.
 POLL_INTERVAL = 0.5
 
+#: Seconds before another attempt to read events.
+READ_PAUSE = 1.0
+
 #: Number of events that are read at once.
 READ_SIZE = 100
 
@@ -245,7 +248,9 @@ class Outbox:
         self._thread_failed = False
         self._renew()
         # A wrong path must fail the start-up, not the first call.
-        nearest = next(parent for parent in (path, *path.parents) if parent.exists())
+        nearest = next(
+            parent for parent in (path, *path.parents) if os.path.lexists(parent)
+        )
         if not nearest.is_dir():
             raise NotADirectoryError(f"{nearest} is not a directory")
         if not os.access(nearest, os.W_OK | os.X_OK):
@@ -359,7 +364,8 @@ class Outbox:
             ends early if an attempt fails, because the receiver is down
         """
         delivery = self._running()
-        if delivery is None or delivery.process != os.getpid():
+        if delivery is None:
+            self._close()
             return
         delivery.draining.set()
         delivery.wakeup.set()
@@ -389,27 +395,26 @@ class Outbox:
     # -- the thread --------------------------------------------------------------
 
     def _run(self, delivery: _Delivery) -> None:
+        failure = ""
         try:
             while True:
                 try:
                     self._wait_for_lock(delivery)
                     self._deliver_batch(delivery)
+                    failure = ""
                 except _StoppedError:
-                    return
+                    raise
                 except Exception as error:
-                    LOG.error(
-                        "Failed to read the outbox %(path)s, retrying: "
-                        "%(type)s: %(error)s",
-                        {
-                            "path": self.path,
-                            "type": type(error).__name__,
-                            "error": _text(error),
-                        },
-                    )
-                    with contextlib.suppress(_StoppedError):
-                        delivery.pause(1.0)
-                        continue
-                    return
+                    text = f"{type(error).__name__}: {_text(error)}"
+                    if text != failure:
+                        LOG.error(
+                            "Failed to read the outbox %(path)s, retrying: %(error)s",
+                            {"path": self.path, "error": text},
+                        )
+                    failure = text
+                    delivery.pause(READ_PAUSE)
+        except _StoppedError:
+            pass
         finally:
             if os.getpid() == delivery.process:
                 self._end(delivery)
@@ -418,10 +423,14 @@ class Outbox:
         for store in (self._events, self._overflow):
             # The next process must not deliver these events again.
             store.delete_settled(wait=True, timeout=self._timeout())
-            # A later delivery may have begun to use it.
-            if self._delivery in (delivery, None):
-                store.close()
+        # A later delivery may have begun to use the files.
+        if self._delivery in (delivery, None):
+            self._close()
         delivery.lock.release()
+
+    def _close(self) -> None:
+        for store in (self._events, self._overflow):
+            store.close()
 
     def _wait_for_lock(self, delivery: _Delivery) -> None:
         """Wait until no other process delivers from this directory.

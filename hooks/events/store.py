@@ -218,6 +218,8 @@ class EventStore:
         """Close the file; the next use opens it again."""
         with self._lock:
             self._disconnect()
+            # The file may be replaced before that.
+            self._generation += 1
 
     # -- one transaction -------------------------------------------------------------
 

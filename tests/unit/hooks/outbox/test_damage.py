@@ -12,6 +12,7 @@ import subprocess
 
 import pytest
 
+from hooks.events import outbox as outbox_module
 from hooks.events.errors import RejectedError
 from hooks.events.outbox import FILE, LONGEST_TEXT
 from tests.support.wait import wait_for
@@ -109,6 +110,35 @@ def test_a_removed_file_does_not_make_the_outbox_delete_new_events(new, path, re
     assert outbox.pending() == 2
     receiver.open.set()
     receiver.wait("a", "b", "c", "d", "e", "f")
+
+
+def test_a_file_that_was_removed_after_a_stop_is_replaced(new, path, receiver):
+    outbox = new()
+    for name in "ab":
+        outbox.put(event(name))
+    outbox.stop(20)
+    remove_all(path)
+    outbox.put(event("c"))
+    receiver.wait("a", "b", "c")
+
+
+def test_a_failure_to_read_is_logged_once(new, path, receiver, caplog, monkeypatch):
+    outbox = new()
+    outbox.start()
+    failures = []
+
+    def fail(store, count):
+        failures.append(count)
+        raise OSError("disk I/O error")
+
+    monkeypatch.setattr(outbox_module.EventStore, "read", fail)
+    monkeypatch.setattr(outbox_module, "READ_PAUSE", 0.01)
+    wait_for(lambda: len(failures) > 3, "it is retried")
+    monkeypatch.undo()
+    outbox.put(event("a"))
+    receiver.wait("a")
+    assert caplog.text.count("Failed to read the outbox") == 1
+    assert "OSError: disk I/O error" in caplog.text
 
 
 def test_one_outbox_delivers_after_the_lock_was_removed(new, path, caplog):

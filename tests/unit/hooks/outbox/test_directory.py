@@ -105,6 +105,13 @@ def test_a_directory_below_a_file_is_an_error(tmp_path, receiver):
         Outbox(file / "alpha.ops", receiver)
 
 
+def test_a_link_to_a_missing_directory_is_an_error(tmp_path, receiver):
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "missing")
+    with pytest.raises(NotADirectoryError, match=f"{link} is not a directory"):
+        Outbox(link / "alpha.ops", receiver)
+
+
 def test_a_directory_that_cannot_be_created_is_an_error(
     tmp_path, receiver, monkeypatch
 ):
