@@ -469,11 +469,13 @@ class Outbox:
         read = time.monotonic()
         for event in events:
             delivery.check()
-            # Rows that another program has changed meanwhile are read again.
-            if time.monotonic() - read > POLL_INTERVAL or not delivery.lock.acquire():
+            if not delivery.lock.acquire():
                 return
-            self._deliver(store, event, delivery)
+            retried = self._deliver(store, event, delivery)
             store.delete_settled(wait=False)
+            # An operator may have changed the next rows meanwhile.
+            if retried or time.monotonic() - read > POLL_INTERVAL:
+                return
         # Also while nothing is pending, if earlier deletes have failed.
         for each in (self._events, self._overflow):
             each.delete_settled(wait=True)
@@ -487,9 +489,10 @@ class Outbox:
 
     def _deliver(
         self, store: EventStore, stored: StoredEvent, delivery: _Delivery
-    ) -> None:
+    ) -> bool:
         """Retry until an event is delivered or becomes a dead letter.
 
+        :return: whether an attempt has failed
         :raises _StoppedError: if the outbox is stopped first
         """
         try:
@@ -499,7 +502,7 @@ class Outbox:
         except (ValueError, TypeError, RecursionError) as error:
             self._bury(store, stored, f"row {stored.id} is not an event", error)
             self.unreadable += 1
-            return
+            return False
 
         def pause(seconds: float) -> None:
             # This attempt may be the last one for a long time.
@@ -535,6 +538,7 @@ class Outbox:
         else:
             self.delivered += 1
             store.settle(stored)
+        return bool(retrying.statistics.get("attempt_number", 1) > 1)
 
     def _bury(
         self, store: EventStore, stored: StoredEvent, problem: str, error: Exception

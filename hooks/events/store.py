@@ -10,7 +10,6 @@ import sqlite3
 import stat
 import threading
 import time
-import urllib.parse
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -32,7 +31,11 @@ DELETE_INTERVAL = 1.0
 #: Number of events that are deleted in one transaction, which callers wait for.
 DELETE_SIZE = 1000
 
-#: Seconds that a fork waits for transactions of this process to end.
+#: Size in bytes of the largest file that is checked whole after another program has
+#: changed it. A larger one is only opened again.
+LARGEST_CHECK = 64 * 1024 * 1024
+
+#: Seconds that a fork waits for writes of this process.
 FORK_TIMEOUT = 2.0
 
 _SUFFIXES = ("", "-wal", "-shm")
@@ -252,9 +255,10 @@ class EventStore:
         for repairable in (True, True, False):
             try:
                 connection = self._connection or self._open()
+                self._check_contents()
                 answer = action(connection)
                 # After the action, because it may have written to a removed file.
-                self._check()
+                self._check_presence()
                 return answer
             except sqlite3.Error as error:
                 self._roll_back()
@@ -349,7 +353,7 @@ class EventStore:
             raise
         stats = self._stats()
         self._connection, self._synchronous = connection, ""
-        self._inodes, self._stamp = _inodes(stats), _stamp(stats)
+        self._inodes, self._stamp = _inodes(stats), _stamp(stats[0])
         return connection
 
     def _prepare_tables(self, connection: sqlite3.Connection) -> None:
@@ -378,39 +382,38 @@ class EventStore:
     def _stats(self) -> list[os.stat_result | None]:
         return [_stat(path) for path in self._paths]
 
-    def _check(self) -> None:
-        """Check that the files which are open are those in the directory.
-
-        :raises sqlite3.Error: if one was removed, replaced or damaged
-        """
-        stats = self._stats()
-        if _inodes(stats) != self._inodes:
-            raise _RemovedError(f"{self.file} was removed")
-        if _stamp(stats) != self._stamp:
-            shrunk = _stamp(stats)[0] < self._stamp[0]
-            self._stamp = _stamp(stats)
-            self._verify(shrunk)
-
-    def _verify(self, shrunk: bool) -> None:
-        """Check a file that has changed, by a checkpoint or by another program.
+    def _check_contents(self) -> None:
+        """Check a file that another program has changed.
 
         SQLite itself keeps using the pages in its cache.
 
         :raises sqlite3.DatabaseError: if the file is damaged
         """
-        with contextlib.suppress(sqlite3.Error):
-            path = urllib.parse.quote(str(self.file.absolute()))
-            # Reads the first page from the file, whatever is in the log.
-            uri = f"file:{path}?mode=ro&immutable=1"
-            with contextlib.closing(sqlite3.connect(uri, uri=True)) as connection:
-                connection.execute("PRAGMA schema_version").fetchone()
-            if not shrunk:
-                return
-        # Another process may just write to the file, so this decides.
+        found = _stat(self._paths[0])
+        if found is None or _stamp(found) == self._stamp:
+            return
+        if not found.st_size:
+            # SQLite would take it for a new file, and remove the log.
+            raise sqlite3.DatabaseError("the file is empty")
         with contextlib.closing(self._connect()) as connection:
-            (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-        if found != "ok":
-            raise sqlite3.DatabaseError(found)
+            if found.st_size <= LARGEST_CHECK:
+                (problem,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+                if problem != "ok":
+                    raise sqlite3.DatabaseError(problem)
+            else:
+                self._count(connection)
+        self._stamp = _stamp(found)
+
+    def _check_presence(self) -> None:
+        """Check that the files which are open are those in the directory.
+
+        :raises sqlite3.Error: if one was removed or replaced
+        """
+        stats = self._stats()
+        if _inodes(stats) != self._inodes:
+            raise _RemovedError(f"{self.file} was removed")
+        # This process may have changed the file, by a checkpoint.
+        self._stamp = _stamp(stats[0])
 
     def _repair(self, error: sqlite3.Error) -> bool:
         """Make the next attempt open a usable file.
@@ -554,8 +557,7 @@ def _inodes(
     return tuple(found and (found.st_dev, found.st_ino) for found in stats)
 
 
-def _stamp(stats: list[os.stat_result | None]) -> tuple[int, int]:
-    file = stats[0]
+def _stamp(file: os.stat_result | None) -> tuple[int, int]:
     return (file.st_size, file.st_mtime_ns) if file else (0, 0)
 
 

@@ -13,6 +13,7 @@ import threading
 
 import pytest
 
+from hooks.events import outbox as outbox_module
 from hooks.events import store
 from hooks.events.errors import DeliveryFailedError, RejectedError
 from hooks.events.outbox import FILE, OVERFLOW_FILE, Outbox
@@ -163,9 +164,9 @@ def test_stop_ends_when_an_attempt_fails(new, path, receiver):
     assert ids_in(path) == ["a", "b"]
 
 
-def test_stop_makes_an_attempt_before_the_pause_is_over(new, receiver):
+def test_stop_makes_an_attempt_before_the_pause_is_over(new, receiver, monkeypatch):
+    monkeypatch.setattr(outbox_module, "LONGEST_PAUSE", 3600.0)
     receiver.errors["a"] = DeliveryFailedError("busy", retry_after=3600)
-    # The pause is 10 seconds at most.
     outbox = new()
     outbox.put(event("a"))
     outbox.put(event("b"))
@@ -177,6 +178,21 @@ def test_stop_makes_an_attempt_before_the_pause_is_over(new, receiver):
     stopping.join(30)
     assert receiver.ids == ["a", "b"]
     assert len(receiver.attempts) == attempts + 2
+
+
+@pytest.mark.slow
+def test_no_event_is_delivered_after_the_time_to_drain(new, path, receiver):
+    receiver.open.clear()
+    outbox = new()
+    for name in "abc":
+        outbox.put(event(name))
+    wait_for(lambda: receiver.attempts, "the first event is tried")
+    (thread,) = [t for t in threading.enumerate() if t.name == f"outbox-{path.name}"]
+    outbox.stop(0)
+    receiver.open.set()
+    thread.join(30)
+    assert receiver.ids == ["a"]
+    assert ids_in(path) == ["b", "c"]
 
 
 @pytest.mark.slow

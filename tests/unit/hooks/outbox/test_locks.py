@@ -56,6 +56,12 @@ def test_a_locked_file_does_not_fail_put(new, path, receiver, waits, caplog):
         assert len(warnings_in(caplog)) == 1
         receiver.open.set()
         receiver.wait("a", "b", "c")
+        # The same holds after the second file is empty again.
+        wait_for(lambda: not outbox.pending(), "nothing is pending")
+        waits.clear()
+        outbox.put(event("d"))
+        assert not waits
+        receiver.wait("a", "b", "c", "d")
 
 
 def test_events_stay_in_order_after_the_file_is_unlocked(new, path, receiver):
