@@ -36,8 +36,8 @@ POLL_INTERVAL = 0.5
 #: Seconds before another attempt to read events.
 READ_PAUSE = 1.0
 
-#: Number of events that are read at once.
-READ_SIZE = 100
+#: Number of events that are read at once, and may arrive again after a kill.
+READ_SIZE = 20
 
 #: Maximum length of an error in the log and in a dead letter, in characters.
 LONGEST_TEXT = 1000

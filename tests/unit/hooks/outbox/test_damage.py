@@ -209,6 +209,7 @@ def test_a_file_that_is_damaged_in_use_is_renamed(
     receiver.open.set()
     wait_for(lambda: "b" in receiver.ids, "the new event is delivered")
     assert f"{path / FILE} is damaged" in caplog.text
+    assert "removed" not in caplog.text
     assert renamed(path).name in caplog.text
     assert "Damaged file" in caplog.text
     assert "Damaged file" in PAGE.read_text("utf-8")
