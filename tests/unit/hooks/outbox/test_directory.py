@@ -181,18 +181,27 @@ def test_stop_makes_an_attempt_before_the_pause_is_over(new, receiver, monkeypat
 
 
 @pytest.mark.slow
-def test_no_event_is_delivered_after_the_time_to_drain(new, path, receiver):
+def test_no_event_is_delivered_after_the_time_to_drain(
+    new, path, receiver, monkeypatch
+):
+    # All events are read at once.
+    monkeypatch.setattr(outbox_module, "POLL_INTERVAL", 100.0)
     receiver.open.clear()
     outbox = new()
-    for name in "abc":
-        outbox.put(event(name))
+    outbox.start()
+    with transaction(path) as connection:
+        for name in "abc":
+            data = json.dumps(event(name)).encode()
+            connection.execute("INSERT INTO queue_waiting (data) VALUES (?)", (data,))
+        connection.commit()
+    outbox.put(event("d"))
     wait_for(lambda: receiver.attempts, "the first event is tried")
     (thread,) = [t for t in threading.enumerate() if t.name == f"outbox-{path.name}"]
     outbox.stop(0)
     receiver.open.set()
     thread.join(30)
     assert receiver.ids == ["a"]
-    assert ids_in(path) == ["b", "c"]
+    assert ids_in(path) == ["b", "c", "d"]
 
 
 @pytest.mark.slow
