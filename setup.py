@@ -8,7 +8,7 @@ MANILA = ["manila>=23,<24"]
 # Libraries of each hook and of each mode of delivery.
 HOOKS = {
     "background": ["futurist>=3"],
-    "durable": ["persist-queue>=1", "tenacity>=8.2"],
+    "durable": ["tenacity>=8.2"],
     "audit": ["pycadf>=4"],
     "automount": ["oslo.messaging>=14"],
     "command": [],

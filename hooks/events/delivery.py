@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import abc
 import os
+import urllib.parse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -35,6 +36,16 @@ class DeliveryHook(EventHook):
             "instance has a subdirectory in it, <backend>.<name>. Defaults to "
             "manila-aspects in Manila's state_path.",
         ),
+        cfg.FloatOpt(
+            "hook_outbox_timeout",
+            default=2.0,
+            min=0.1,
+            max=86400,
+            mutable=True,
+            help="Maximum time, in seconds, for which a call waits for a file of the "
+            "outbox that another program has locked. Further events are then written "
+            "to a second file.",
+        ),
     )
 
     def __init__(self, configuration: Any, host: str | None) -> None:
@@ -63,10 +74,12 @@ class DeliveryHook(EventHook):
             path = os.path.join(state_path, "manila-aspects")
         backend = getattr(self.configuration, "config_group", None) or "DEFAULT"
         name = getattr(self.configuration, "name", None) or type(self).__name__
-        # Instances may share hook_outbox_path but not an outbox, since each delivers to
-        # its own receiver.
         try:
-            return Outbox(Path(path) / f"{backend}.{name}", self.deliver)
+            return Outbox(
+                Path(path) / directory_name(backend, name),
+                self.deliver,
+                lambda: float(self.get_config_option("hook_outbox_timeout")),
+            )
         except OSError as error:
             raise ValueError(f"hook_outbox_path {path}: {error}") from error
 
@@ -96,7 +109,8 @@ class DeliveryHook(EventHook):
         """Return the counts of the hook and of its outbox.
 
         :return: counts by name. An outbox adds ``delivered`` and ``rejected``, the
-            deliveries of this process, and ``pending``, unless its file is unreadable
+            deliveries of this process, ``pending``, unless its file is unreadable, and
+            ``unreadable``, if a row of the file was not an event
         """
         counts = super().counts()
         if self.outbox:
@@ -104,6 +118,8 @@ class DeliveryHook(EventHook):
             counts["rejected"] = self.outbox.rejected
             if (pending := self.outbox.pending()) is not None:
                 counts["pending"] = pending
+            if self.outbox.unreadable:
+                counts["unreadable"] = self.outbox.unreadable
         return counts
 
     def _emit(
@@ -115,3 +131,16 @@ class DeliveryHook(EventHook):
             self.dispatcher.put(self, kind, operation, self.deliver, event)
         else:
             self.deliver(event)
+
+
+def directory_name(backend: str, name: str) -> str:
+    """Return the name of the directory of an outbox.
+
+    Instances may share ``hook_outbox_path`` but not an outbox, since each delivers to
+    its own receiver. So the only dot is the one between the two names.
+
+    :param backend: the backend section
+    :param name: the name of the hook instance
+    """
+    parts = [urllib.parse.quote(part, safe="") for part in (backend, name)]
+    return ".".join(part.replace(".", "%2E") for part in parts)

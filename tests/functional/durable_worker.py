@@ -22,6 +22,9 @@ import aspects
 
 THREADS, SHARES, CALLS = 8, 64, 10_000
 
+#: Maximum time, in seconds, to wait until all events are delivered.
+DRAIN = 300
+
 #: Duration of a driver call, in seconds.
 WORK = 0.02
 
@@ -119,7 +122,11 @@ def main(config_file: str, directory: Path) -> None:
         running.start()
     for running in threads:
         running.join()
-    # Delivers pending events for up to hook_drain_timeout.
+    # A stop leaves events on disk while the receiver is down.
+    (hook,) = weaving.hooks
+    deadline = time.monotonic() + DRAIN
+    while hook.counts()["pending"] and time.monotonic() < deadline:
+        time.sleep(0.1)
     weaving.stop()
 
 

@@ -50,9 +50,6 @@ LONGEST = 0.1
 #: URL in the documentation's example.
 URL = "https://ops.example.com/manila"
 
-#: Addition to the hook's section: the worker delivers all events before it ends.
-DRAIN = "\nhook_drain_timeout = 300\n"
-
 
 class Receiver(abc.ABC):
     """A receiver that a test kills and starts again."""
@@ -215,7 +212,7 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: Any) -> Run:
     """Return the result of a run with one kind of receiver."""
     directory = tmp_path_factory.mktemp("durable")
     target: Receiver = request.param(directory)
-    worker = Worker(target.configuration(directory / "outbox") + DRAIN, directory)
+    worker = Worker(target.configuration(directory / "outbox"), directory)
     began = time.monotonic()
     try:
         target.start()

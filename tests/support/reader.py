@@ -82,7 +82,10 @@ MANILA = {
 }
 
 #: Programs of the system and of Manila, which are not checked.
-SYSTEM = {".", "cd", "curl", "git", "manila-share", "sqlite3", "systemctl", "tee"}
+SYSTEM = {
+    *(".", "cd", "curl", "git", "grep", "manila-share", "sed", "sort", "sqlite3"),
+    *("systemctl", "tee"),
+}
 
 #: Programs of Python packages, whose ``--help`` lists their options.
 PYTHON = {

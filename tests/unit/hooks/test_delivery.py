@@ -1,13 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tests of the base class of the hooks that deliver events."""
 
+import contextlib
+import itertools
 import shutil
+import sqlite3
 import subprocess
 import sys
 import textwrap
 import threading
+import urllib.parse
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from oslo_config import cfg
 from oslo_context import context as oslo_context
 
@@ -53,8 +59,9 @@ def weave(tmp_path):
     started = []
 
     def woven(options="", head=""):
+        drivers = "" if "hook_drivers" in options else f"hook_drivers = ops={ENTRY}"
         text = (
-            f"[DEFAULT]\n{head}\n[alpha]\nhook_drivers = ops={ENTRY}\n"
+            f"[DEFAULT]\n{head}\n[alpha]\n{drivers}\n"
             f"enable_pre_hooks = True\nenable_post_hooks = True\n"
             f"enable_periodic_hooks = True\n{options}\n"
         )
@@ -201,9 +208,70 @@ def test_each_instance_has_its_own_directory(weave, tmp_path):
         f"hook_drivers = a={ENTRY}, b={ENTRY}\nhook_dispatch = durable\n"
         f"hook_outbox_path = {tmp_path}/outbox"
     )
-    weave(text.replace("hook_drivers", "enable_pre_hooks = True\nhook_drivers"))
+    weave(text)
     directories = sorted(path.name for path in (tmp_path / "outbox").iterdir())
     assert directories == ["alpha.a", "alpha.b"]
+
+
+def test_no_two_instances_share_a_directory():
+    names = [
+        "nfs",
+        "gold.ops",
+        "nfs.gold",
+        "ops",
+        "nfs%2Egold",
+        "..",
+        ".",
+        "a/b",
+        "größe",
+    ]
+    pairs = list(itertools.product(names, repeat=2))
+    directories = {delivery.directory_name(*pair) for pair in pairs}
+    assert len(directories) == len(pairs)
+    assert delivery.directory_name("nfs", "ops") == "nfs.ops"
+    assert delivery.directory_name("nfs", "gold.ops") == "nfs.gold%2Eops"
+
+
+@given(st.text(min_size=1), st.text(min_size=1))
+def test_a_directory_name_has_both_names_and_is_a_single_name(backend, name):
+    directory = delivery.directory_name(backend, name)
+    assert "/" not in directory
+    assert "\0" not in directory
+    parts = directory.split(".")
+    assert [urllib.parse.unquote(part) for part in parts] == [backend, name]
+
+
+def test_the_name_of_an_instance_cannot_leave_the_directory(weave, tmp_path, context):
+    driver, _ = weave(
+        f"hook_drivers = ../../out={ENTRY}\nhook_dispatch = durable\n"
+        f"hook_outbox_path = {tmp_path}/a/b"
+    )
+    driver.create_share(context, SHARE)
+    (file,) = tmp_path.rglob("events.sqlite")
+    assert file.parent.name == "alpha.%2E%2E%2F%2E%2E%2Fout"
+    assert file.parent.parent == tmp_path / "a" / "b"
+
+
+def test_a_call_waits_for_a_locked_file_as_long_as_configured(weave, tmp_path, context):
+    options = (
+        f"hook_dispatch = durable\nhook_outbox_path = {tmp_path}\n"
+        "hook_outbox_timeout = 0.1"
+    )
+    driver, hook = weave(options)
+    hook.error = ConnectionError("refused")
+    driver.create_share(context, SHARE)
+    files = [
+        tmp_path / "alpha.ops" / name for name in ("events.sqlite", "overflow.sqlite")
+    ]
+    with contextlib.ExitStack() as stack:
+        for file in files:
+            if not file.exists():
+                # The second file is created while the first one is locked.
+                driver.create_share(context, SHARE)
+            connection = stack.enter_context(contextlib.closing(sqlite3.connect(file)))
+            connection.execute("BEGIN IMMEDIATE")
+        with pytest.raises(TimeoutError, match=r"overflow.sqlite: .* for 0\.1 s"):
+            driver.create_share(context, SHARE)
 
 
 def cause_of(weave, options):
@@ -239,7 +307,7 @@ def test_weaving_does_not_create_the_directory(tmp_path):
 def test_durable_without_its_library_is_a_configuration_error(tmp_path):
     code = """
         import sys
-        sys.modules["persistqueue"] = None
+        sys.modules["tenacity"] = None
         import aspects
         from oslo_config import cfg
         from aspects.testing import FakeDriver

@@ -38,10 +38,19 @@ def event(name):
     return {"id": name, "data": {"share_id": "größer"}}
 
 
-def ids_in(path, table="queue_waiting"):
-    with contextlib.closing(sqlite3.connect(path / FILE)) as connection:
+def ids_in(path, table="queue_waiting", file=FILE):
+    with contextlib.closing(sqlite3.connect(path / file)) as connection:
         query = f"SELECT json_extract(CAST(data AS TEXT), '$.id') FROM {table}"
         return [id_ for (id_,) in connection.execute(f"{query} ORDER BY _id")]
+
+
+@contextlib.contextmanager
+def transaction(path, file=FILE):
+    """Open a write transaction from outside, as an operator's shell may."""
+    with contextlib.closing(sqlite3.connect(path / file)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        yield connection
+        connection.rollback()
 
 
 def run(code, *args):

@@ -22,8 +22,8 @@ def path(tmp_path):
 def new(path, receiver):
     outboxes = []
 
-    def new_outbox(deliver=receiver):
-        outboxes.append(Outbox(path, deliver))
+    def new_outbox(deliver=receiver, timeout=2.0):
+        outboxes.append(Outbox(path, deliver, lambda: timeout))
         return outboxes[-1]
 
     yield new_outbox

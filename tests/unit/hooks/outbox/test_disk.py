@@ -7,9 +7,9 @@ import sqlite3
 import threading
 
 import pytest
-from persistqueue import SQLiteQueue
 
 from hooks.events.outbox import FILE
+from hooks.events.store import EventStore
 from tests.support.wait import wait_for
 
 from .common import event, ids_in, run
@@ -29,24 +29,28 @@ def test_an_event_is_on_disk_when_put_returns(new, path, receiver):
 
 
 def test_only_writes_wait_for_the_disk(new, receiver, monkeypatch):
-    connect, ran = sqlite3.connect, []
+    connect, levels, ran = sqlite3.connect, [], []
+
+    def trace(statement):
+        if statement.startswith("PRAGMA synchronous"):
+            levels.append(statement.rpartition(" ")[2])
+        elif statement.startswith(("INSERT", "DELETE")):
+            ran.append((statement.split()[0], levels[-1]))
 
     def traced(*args, **kwargs):
         connection = connect(*args, **kwargs)
-        connection.set_trace_callback(lambda sql: ran.append((connection, sql)))
+        connection.set_trace_callback(trace)
         return connection
 
-    def levels(word):
-        users = [connection for connection, statement in ran if word in statement]
-        query = "PRAGMA synchronous"
-        return {connection.execute(query).fetchone() for connection in users}
-
-    monkeypatch.setattr(sqlite3, "connect", traced)
     outbox = new()
+    outbox.start()
+    outbox.stop(20)
+    monkeypatch.setattr(sqlite3, "connect", traced)
     outbox.put(event("a"))
-    wait_for(lambda: levels("DELETE"), "the event is delivered and deleted")
-    assert levels("INSERT") == {(2,)}
-    assert levels("DELETE") == {(1,)}
+    wait_for(lambda: len(ran) == 2, "the event is delivered and deleted")
+    outbox.put(event("b"))
+    wait_for(lambda: len(ran) == 4, "the event is delivered and deleted")
+    assert ran == [("INSERT", "FULL"), ("DELETE", "NORMAL")] * 2
 
 
 @pytest.mark.parametrize(
@@ -94,16 +98,16 @@ def test_an_event_that_is_not_plain_data_fails_without_affecting_others(new, rec
 def test_concurrent_callers_share_a_write(new, path, receiver, monkeypatch):
     """A caller waits for two writes at most, even on a slow disk."""
     written = []
-    put = SQLiteQueue.put
+    append = EventStore.append
 
-    def slow(queue, texts):
+    def slow(store, texts, timeout=None):
         written.append(len(texts))
         threading.Event().wait(0.2)
-        put(queue, texts)
+        append(store, texts, timeout)
 
     outbox = new()
     outbox.start()
-    monkeypatch.setattr(SQLiteQueue, "put", slow)
+    monkeypatch.setattr(EventStore, "append", slow)
     threads = [
         threading.Thread(target=outbox.put, args=(event(f"{n}"),)) for n in range(20)
     ]
@@ -118,19 +122,19 @@ def test_concurrent_callers_share_a_write(new, path, receiver, monkeypatch):
 
 @pytest.mark.slow
 def test_a_killed_caller_does_not_lose_the_events_of_others(new, receiver, monkeypatch):
-    put, written = SQLiteQueue.put, []
+    append, written = EventStore.append, []
 
-    def kills_the_second(queue, texts):
+    def kills_the_second(store, texts, timeout=None):
         written.append(len(texts))
         # The first write is slow, so the other two events share the second one.
         threading.Event().wait(0.5)
         if len(written) == 2:
             raise SystemExit
-        put(queue, texts)
+        append(store, texts, timeout)
 
     outbox = new()
     outbox.start()
-    monkeypatch.setattr(SQLiteQueue, "put", kills_the_second)
+    monkeypatch.setattr(EventStore, "append", kills_the_second)
     threads = [
         threading.Thread(target=outbox.put, args=(event(name),)) for name in "abc"
     ]

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tests of several processes with one outbox, and of eventlet."""
 
+import os
+import signal
+
 import pytest
 
 from .common import Receiver, event, run
@@ -139,3 +142,125 @@ def test_an_outbox_works_under_eventlet(path):
     ran = run(code, path)
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.split() == ["40", "0", "True"], ran.stderr
+
+
+def test_a_child_process_does_not_keep_the_lock_of_its_killed_parent(
+    new, path, receiver
+):
+    # The child does not use the outbox, like a worker of multiprocessing.
+    code = """
+        import os, pathlib, signal, sys, time
+        from hooks.events.outbox import Outbox
+
+        outbox = Outbox(pathlib.Path(sys.argv[1]), print)
+        outbox.put({"id": "a"})
+        while outbox.pending():
+            time.sleep(0.01)
+        child = os.fork()
+        if not child:
+            os.close(1), os.close(2)
+            time.sleep(60)
+            os._exit(0)
+        print(child, flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+    """
+    ran = run(code, path)
+    child = int(ran.stdout.split()[-1])
+    try:
+        new().put(event("b"))
+        receiver.wait("b")
+        os.kill(child, 0)
+    finally:
+        os.kill(child, signal.SIGKILL)
+
+
+def test_children_that_are_forked_during_writes_can_write(path):
+    code = """
+        import os, pathlib, sys, threading
+        from hooks.events.outbox import Outbox
+
+        delivered = set()
+
+        def deliver(event):
+            delivered.add(event["id"])
+
+        outbox = Outbox(pathlib.Path(sys.argv[1]), deliver)
+        done = threading.Event()
+
+        def puts(thread):
+            while not done.is_set():
+                outbox.put({"id": "parent"})
+
+        threads = [threading.Thread(target=puts, args=(n,)) for n in range(4)]
+        for thread in threads:
+            thread.start()
+        for child in range(30):
+            pid = os.fork()
+            if not pid:
+                # End the child if it waits for a lock that is never released.
+                import signal
+                signal.alarm(20)
+                try:
+                    outbox.put({"id": child})
+                    os._exit(0)
+                except BaseException as error:
+                    print(child, repr(error), flush=True)
+                    os._exit(1)
+            _, status = os.waitpid(pid, 0)
+            if status:
+                print(child, status, flush=True)
+                break
+        done.set()
+        for thread in threads:
+            thread.join()
+        outbox.stop(30)
+        print(len(delivered), outbox.pending())
+    """
+    ran = run(code, path)
+    # The events of the children, and one ID for those of the parent.
+    assert ran.stdout == "31 0\n", ran.stdout + ran.stderr
+
+
+FORK_DURING_A_WRITE = """
+    import os, pathlib, sys, threading, time
+    from hooks.events import store
+    from hooks.events.outbox import Outbox
+
+    store.FORK_TIMEOUT = float(sys.argv[2])
+    outbox = Outbox(pathlib.Path(sys.argv[1]), lambda event: None)
+    outbox.start()
+    writing = threading.Event()
+
+    def write(connection):
+        connection.execute("BEGIN IMMEDIATE")
+        writing.set()
+        time.sleep(1)
+        connection.execute("COMMIT")
+
+    threading.Thread(target=outbox._events._use, args=(write, 0)).start()
+    writing.wait()
+    pid = os.fork()
+    if not pid:
+        try:
+            outbox.put({"id": "child"})
+            print("stored", flush=True)
+        except OSError as error:
+            print(error, flush=True)
+        os._exit(0)
+    os.waitpid(pid, 0)
+    outbox.put({"id": "parent"})
+    outbox.stop(20)
+    print(outbox.delivered, outbox.pending())
+"""
+
+
+def test_a_fork_waits_for_a_write(path):
+    ran = run(FORK_DURING_A_WRITE, path, 30)
+    assert ran.stdout == "stored\n2 0\n", ran.stderr
+
+
+def test_a_child_that_was_forked_during_a_long_write_gets_an_error(path):
+    ran = run(FORK_DURING_A_WRITE, path, 0.1)
+    child, parent = ran.stdout.splitlines()
+    assert "events.sqlite: cannot be used in this process" in child, ran.stderr
+    assert parent == "1 0"
