@@ -154,7 +154,12 @@ class WebhookHook(DeliveryHook):
 
         # A thread, since requests' timeout ends neither the look-up of a host name nor
         # the attempts to connect to each of its addresses. The thread ends by itself.
-        threading.Thread(target=run, name=_THREAD, daemon=True).start()
+        try:
+            threading.Thread(target=run, name=_THREAD, daemon=True).start()
+        except RuntimeError:
+            # The interpreter exits (Python 3.12.0 to 3.12.2 start no thread then), or
+            # the process has too many threads.
+            run()
         try:
             outcome.result(timeout)
         except futures.TimeoutError:
