@@ -181,6 +181,10 @@ class HookBase(abc.ABC):
     #: The hook methods that themselves pass a part of their work to the dispatcher.
     dispatching_methods: ClassVar[Sequence[str]] = ()
 
+    #: The hook methods without which a hook of the class has no effect. ``post`` means
+    #: both completions.
+    required_methods: ClassVar[Sequence[str]] = ()
+
     #: The values of ``hook_dispatch`` that the class supports.
     dispatches: ClassVar[Sequence[str]] = ("inline", "background")
 
@@ -338,6 +342,21 @@ class HookBase(abc.ABC):
         :param observed: the run
         :return: a context manager around the run, or None not to observe it
         """
+        return None
+
+    def ineffective(self) -> tuple[str, str] | None:
+        """Return why the hook has no effect in its configuration. Optional.
+
+        ``manila-aspects check`` reports it as a problem, and the share service logs it
+        when it starts. The default checks :attr:`required_methods`.
+
+        :return: the cause and the correction; None if the hook has an effect
+        """
+        for kind in self.required_methods:
+            if not getattr(self, f"{kind}_hooks_enabled"):
+                option = f"enable_{kind}_hooks"
+                cause = f"the hook has no effect, since {option} is False"
+                return cause, f"set {option} = True"
         return None
 
     def chain_changed(self, hooks: tuple[Any, ...]) -> None:  # noqa: B027 (optional)

@@ -128,6 +128,10 @@ class DetachedContext:
     without one, and would be used for all later calls in that thread.
     """
 
+    #: True means that nothing is known about the request: the caller passed no
+    #: context, and the thread has no current one.
+    is_placeholder = True
+
     def update_store(self) -> None:
         """Do not become the thread's current context."""
 

@@ -8,8 +8,10 @@ import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from oslo_log import log
+
 from aspects.core.chain import around
-from aspects.core.log import log_failure
+from aspects.core.log import hook_name, log_failure
 from aspects.core.proxy import WovenClass, WovenDriver, WovenMethod, woven_driver
 from aspects.core.signature import HOOK_METHODS, never_runs
 from aspects.core.snapshot import Chain
@@ -22,6 +24,8 @@ from aspects.operations import (
     operation_of,
     operations_of,
 )
+
+LOG = log.getLogger(__name__)
 
 #: Seconds to wait at process exit for calls in flight, and for hooks that a hot reload
 #: has removed.
@@ -81,9 +85,30 @@ class Weaving:
     def start(self) -> None:
         """Start the hooks, in the process that runs the driver.
 
-        An error of a hook's ``start()`` is logged.
+        An error of a hook's ``start()`` is logged, and so is a hook without effect.
         """
         self.chain.start()
+        for hook in self.hooks:
+            if isinstance(hook, HookBase):
+                self._warn_if_ineffective(hook)
+
+    def _warn_if_ineffective(self, hook: HookBase) -> None:
+        try:
+            found = hook.ineffective()
+        except Exception as error:
+            log_failure(hook, "ineffective", "weaving", error)
+            return
+        if found:
+            cause, advice = found
+            LOG.warning(
+                "Hook %(hook)s of backend %(backend)s: %(cause)s; %(advice)s",
+                {
+                    "hook": hook_name(hook),
+                    "backend": self.backend,
+                    "cause": cause,
+                    "advice": advice,
+                },
+            )
 
     def stop(self) -> None:
         """Stop the hooks; calls that begin later run no hooks.

@@ -12,8 +12,9 @@ import shlex
 import shutil
 import signal
 import subprocess
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from oslo_config import cfg
@@ -31,8 +32,12 @@ MAX_REASON = 1000
 #: secrets are removed before the text is cut.
 MAX_STDERR = 65536
 
-#: How long, in seconds, to wait for a killed program to end. A program that waits
-#: for a dead file server never ends.
+#: The number of bytes that the kernel reads of the first line of a script, and the
+#: number of scripts that may be the interpreters of each other.
+FIRST_LINE, SCRIPTS = 256, 5
+
+#: How long, in seconds, to search for the children of a program, and to wait for a
+#: killed program to end. A program that waits for a dead file server never ends.
 KILL_TIMEOUT = 1.0
 
 #: The number of searches for the children of a program: one may fork during a search.
@@ -96,7 +101,8 @@ class CommandHook(EventHook):
         """Return the path and the arguments of the program.
 
         :param environment: the environment of the program
-        :raises ValueError: if the program does not exist or is not executable
+        :raises ValueError: if the program or its interpreter does not exist or is not
+            executable. The message has no arguments, which may be secrets
         """
         option = self.get_config_option("command")
         if not option:
@@ -104,17 +110,18 @@ class CommandHook(EventHook):
         try:
             program, *arguments = shlex.split(option)
         except ValueError as error:
-            raise ValueError(f"command = {option}: {error}") from None
+            raise ValueError(f"command: {error}") from None
         if "/" in program and not program.startswith("/"):
             raise ValueError(
-                f"command = {option}: relative path; write an absolute path, or a "
-                "name to look up in PATH"
+                f"command: {program!r} is a relative path; write an absolute path, or "
+                "a name to look up in PATH"
             )
         path = shutil.which(program, path=environment["PATH"])
-        if path is None:
+        if path is None or not os.path.isfile(path):
             raise ValueError(
-                f"command = {option}: {program!r} does not exist or is not executable"
+                f"command: {program!r} does not exist or is not executable"
             )
+        _check_interpreter(path, environment["PATH"])
         return [path, *arguments]
 
     def _environment(self) -> dict[str, str]:
@@ -140,6 +147,15 @@ class CommandHook(EventHook):
                 environment[name] = os.environ[name]
         return environment
 
+    def _values(self, environment: Mapping[str, str]) -> list[str]:
+        """Return the values of the variables in ``command_environment``.
+
+        :param environment: the environment of the program
+        """
+        entries = self.get_config_option("command_environment")
+        names = [entry.partition("=")[0] for entry in entries]
+        return [environment[name] for name in names if name in environment]
+
     # -- the hook methods --------------------------------------------------------
 
     def _emit(
@@ -164,7 +180,8 @@ class CommandHook(EventHook):
         :param call: the ``args`` and ``kwargs`` of the hook method
         :raises aspects.Veto: if the program of a pre method exits with a status
             other than 0
-        :raises CommandError: if another program does, or if a program is killed
+        :raises CommandError: if another program does, if a program is killed, or if
+            a file that it needs to start does not exist
         :raises ValueError: if an option has become invalid
         :raises OSError: if the program cannot be run
         """
@@ -177,34 +194,112 @@ class CommandHook(EventHook):
             environment[f"MANILA_ASPECTS_{name.upper()}"] = value
         timeout = self.get_config_option("command_timeout")
         text = json.dumps(event).encode() + b"\n"
-        status, stderr = run(command, text, environment, timeout)
+        name = os.path.basename(command[0])
+        try:
+            status, stderr = run(command, text, environment, timeout)
+        except FileNotFoundError:
+            raise CommandError(
+                f"{name}: cannot run: the loader in its header does not exist"
+            ) from None
         if status == 0:
             return
         if status is None:
             outcome = f"killed after {timeout:g} s (command_timeout)"
         else:
             outcome = f"exit status {status}" if status > 0 else f"signal {-status}"
-        # The environment is included, as its variables may be secrets too.
-        arguments = {**operation.arguments(*call), "the environment": environment}
-        message = _one_line(stderr, context, arguments)
-        parts = (os.path.basename(command[0]), outcome, message)
-        reason = ": ".join(filter(None, parts))
+        # A program may show its arguments and its environment in its messages.
+        arguments = {**operation.arguments(*call), "the command": command}
+        message = one_line(stderr, context, arguments, self._values(environment))
+        reason = ": ".join(filter(None, (name, outcome, message)))
         if kind == "pre" and status is not None and status > 0:
             raise aspects.Veto(reason)
         raise CommandError(reason)
 
 
-def _one_line(stderr: bytes, context: Any, arguments: Mapping[str, Any]) -> str:
-    """Return the text of standard error, without secrets, as one short line."""
+def one_line(
+    stderr: bytes,
+    context: Any,
+    arguments: Mapping[str, Any],
+    secrets: Iterable[str] = (),
+) -> str:
+    """Return the text of standard error, without secrets, as one short line.
+
+    :param stderr: the beginning of standard error, as from :func:`run`
+    :param context: the request's context, which has a token
+    :param arguments: the arguments of the call
+    :param secrets: further secret values
+    """
     if len(stderr) == MAX_STDERR:
         # Remove the last word: a secret that was cut would not be recognized.
         stderr = re.sub(rb"\S+\Z", b"", stderr)
-    text = aspects.without_secrets(stderr.decode(errors="replace"), context, arguments)
+    text = aspects.without_secrets(
+        stderr.decode(errors="replace"), context, arguments, secrets=secrets
+    )
     printable = "".join(char if char.isprintable() else " " for char in text)
     return " ".join(printable.split())[:MAX_REASON]
 
 
 # -- the program -----------------------------------------------------------------
+
+
+def _check_interpreter(program: str, path: str) -> None:
+    """Check that the interpreter in the first line of a script exists.
+
+    Without it, the system reports that the script does not exist.
+
+    :param program: the path of the program, which may be a script
+    :param path: the PATH of the program
+    :raises ValueError: naming the interpreter, if it does not exist or is not
+        executable
+    """
+    for _ in range(SCRIPTS):
+        try:
+            with open(program, "rb", buffering=0) as file:
+                line = file.read(FIRST_LINE).partition(b"\n")[0]
+        except OSError:
+            # A program may be executable, but not readable.
+            return
+        if not line.startswith(b"#!"):
+            return
+        words = re.split(r"[ \t]+", os.fsdecode(line[2:]).strip(" \t"), maxsplit=1)
+        # The program runs in this directory.
+        interpreter = os.path.join("/", words[0])
+        found = _executable(interpreter, interpreter, program)
+        if os.path.basename(interpreter) == "env" and len(words) == 2:
+            if (name := _run_by_env(words[1])) is None:
+                return
+            found = _executable(name, shutil.which(name, path=path), program)
+        program = found
+
+
+def _run_by_env(argument: str) -> str | None:
+    """Return the program that ``env`` runs; None if that is too hard to find out.
+
+    :param argument: the text after ``#!/usr/bin/env``, which is one argument
+    """
+    if not argument.startswith("-"):
+        return argument
+    split = re.match(r"(?:-v?S|--split-string=)\s*([\w./+][\w./+\r-]*)(?!\S)", argument)
+    return split[1] if split else None
+
+
+def _executable(interpreter: str, found: str | None, program: str) -> str:
+    """Return the path of an interpreter.
+
+    :param interpreter: the interpreter as in the script
+    :param found: its path; None if it is not in the PATH
+    :param program: the path of the script
+    :raises ValueError: if it does not exist or is not executable
+    """
+    if found and os.path.isfile(found) and os.access(found, os.X_OK):
+        return found
+    text = (
+        f"command: the interpreter {interpreter!r} of {program} does not exist or is "
+        "not executable"
+    )
+    if interpreter.endswith("\r"):
+        text += "; the lines of the file end with CRLF, convert them to LF"
+    raise ValueError(text)
 
 
 def run(
@@ -245,7 +340,7 @@ def run(
         finally:
             _kill_group(process.pid)
             if status is None:
-                _kill_all(environment["MANILA_ASPECTS_EVENT_ID"])
+                kill_children(environment["MANILA_ASPECTS_EVENT_ID"])
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(KILL_TIMEOUT)
         return status, output
@@ -296,11 +391,19 @@ def _kill_group(pid: int) -> None:
         os.killpg(pid, signal.SIGKILL)
 
 
-def _kill_all(event_id: str) -> None:
+def kill_children(event_id: str) -> None:
     """Kill the processes that have an event's ID in their environment.
 
     :param event_id: the ID, which children inherit, in any session
     """
+    # A thread, since reading the environment of a process may hang if that process
+    # waits for a dead file server.
+    thread = threading.Thread(target=_kill_all, args=(event_id,), daemon=True)
+    thread.start()
+    thread.join(KILL_TIMEOUT)
+
+
+def _kill_all(event_id: str) -> None:
     mark = f"MANILA_ASPECTS_EVENT_ID={event_id}".encode()
     for _ in range(KILL_ROUNDS):
         pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]

@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import re
 import zoneinfo
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, NamedTuple
 
 from cronsim import CronSim, CronSimError
 from oslo_config import cfg
@@ -135,6 +136,18 @@ class Rules:
     min_size: int | None
     max_size: int | None
 
+    @property
+    def concern_shares(self) -> bool:
+        """True if a rule depends on the shares of a call."""
+        return bool(
+            self.allowed_projects
+            or self.denied_projects
+            or self.allowed_share_types
+            or self.denied_share_types
+            or self.min_size
+            or self.max_size
+        )
+
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Rules:
         """Construct the rules from the values of the options.
@@ -167,12 +180,14 @@ class Rules:
 
 
 class GuardHook(aspects.HookBase):
-    """Veto the operations that a rule forbids, before the driver is called.
+    """Veto the calls that a rule denies, before the driver is called.
 
     It needs ``enable_pre_hooks``. All options are mutable.
 
     :raises ValueError: naming the option, if an option is invalid
     """
+
+    required_methods: ClassVar = ("pre",)
 
     options = (
         cfg.MultiStrOpt(
@@ -212,13 +227,15 @@ class GuardHook(aspects.HookBase):
             "guard_min_size",
             min=1,
             mutable=True,
-            help="Minimum size, in GiB, of shares that are created or shrunk.",
+            help="Minimum size, in GiB, of shares and replicas that are created, or "
+            "shrunk.",
         ),
         cfg.IntOpt(
             "guard_max_size",
             min=1,
             mutable=True,
-            help="Maximum size, in GiB, of shares that are created or extended.",
+            help="Maximum size, in GiB, of shares and replicas that are created, or "
+            "extended.",
         ),
     )
 
@@ -239,23 +256,38 @@ class GuardHook(aspects.HookBase):
             self._cache = values, Rules.of(values)
         return self._cache[1]
 
+    def ineffective(self) -> tuple[str, str] | None:
+        """Return why the guard vetoes nothing."""
+        if not self.hook_operations:
+            advice = "list the operations to guard"
+            return "the hook has no effect, since hook_operations is empty", advice
+        rules = self.rules()
+        if not rules.freeze and not rules.concern_shares:
+            advice = "set guard_freeze, guard_max_size or another of its rules"
+            return "the hook has no effect, since it has no rule", advice
+        return super().ineffective()
+
     def _execute_pre_hook(
         self, context: Any, func_name: Any, *args: Any, **kwargs: Any
     ) -> None:
         rules = self.rules()
-        # A veto of a routine operation would take down the backend, a replica or a
-        # migration, although there is no request to deny.
-        if not func_name.requested and func_name not in self.hook_operations:
+        named = func_name in self.hook_operations
+        if not named and _is_manilas_own(context, func_name, args, kwargs):
             return
         _check_freeze(rules, func_name)
-        arguments = func_name.arguments(args, kwargs)
-        share = _share_in(arguments, args)
-        _check_project(rules, get(share, "project_id") or get(context, "project_id"))
-        new = func_name == "create_share_instance"
-        veto = NoValidHost if new else aspects.Veto
-        _check_type(rules, share, veto)
-        if size := _new_size(func_name, share, arguments, args):
-            _check_size(rules, func_name, size, veto)
+        if rules.concern_shares:
+            arguments = func_name.arguments(args, kwargs)
+            new = func_name in ("create_share_instance", "create_share_replica")
+            veto = NoValidHost if new else aspects.Veto
+            subjects = subjects_in(arguments)
+            projects = [subject.project for subject in subjects if subject.project]
+            # A call without shares belongs to the project of the request.
+            for project in projects or [get(context, "project_id")]:
+                _check_project(rules, project)
+            for subject in subjects:
+                _check_type(rules, subject.share_type, veto)
+            for size in _new_sizes(func_name, arguments, args):
+                _check_size(rules, func_name, size, veto)
 
     def _execute_post_hook(
         self,
@@ -289,7 +321,6 @@ def _check_freeze(rules: Rules, operation: str) -> None:
 
 
 def _check_project(rules: Rules, project: str | None) -> None:
-    # Without a project, the call is Manila's own and concerns no share.
     if project is None:
         return
     if project in rules.denied_projects:
@@ -298,15 +329,7 @@ def _check_project(rules: Rules, project: str | None) -> None:
         raise aspects.Veto(f"project {project} is not allowed (guard_allowed_projects)")
 
 
-def _check_type(rules: Rules, share: Any, veto: type[aspects.Veto]) -> None:
-    names = [
-        name
-        for name in (
-            get(get(share, "share_type"), "name") or get(share, "share_type_name"),
-            get(share, "share_type_id"),
-        )
-        if name is not None
-    ]
+def _check_type(rules: Rules, names: Sequence[str], veto: type[aspects.Veto]) -> None:
     if not names:
         return
     if not rules.denied_share_types.isdisjoint(names):
@@ -334,39 +357,204 @@ def _check_size(
         )
 
 
-# -- the subject of a call -----------------------------------------------------
+# -- the origin of a call ------------------------------------------------------
+
+#: The statuses of a share or snapshot that Manila deletes on a timer, because its
+#: deletion was deferred or failed.
+_DEFERRED = ("deferred_deleting", "error_deferred_deleting")
 
 
-def _share_in(arguments: Mapping[str, Any], args: Sequence[Any]) -> Any:
-    """Return the share instance of a call, or None.
+def _is_manilas_own(
+    context: Any,
+    operation: aspects.Operation,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+) -> bool:
+    """Return whether Manila runs an operation by itself, without a user's request.
+
+    A veto of such an operation would take down the backend, a replica, a migration or
+    a share server, although there is no request to deny.
+
+    :param context: the context of the call
+    :param operation: the operation
+    :param args: the positional arguments, without the context
+    :param kwargs: the keyword arguments, without the context
+    """
+    if not operation.requested:
+        return True
+    # Manila's admin context has neither user nor project. A context without these
+    # attributes is not Manila's, so the call is treated as a user's.
+    if any(
+        getattr(context, name, "") is not None for name in ("user_id", "project_id")
+    ):
+        return False
+    if getattr(context, "is_placeholder", False):
+        # Nothing is known about the request. Of the operations whose driver methods
+        # take no context, Manila runs only this one on a timer.
+        return operation == "delete_share_server"
+    # A deferred deletion is a user's request.
+    subjects = subjects_in(operation.arguments(args, kwargs))
+    return not any(subject.status in _DEFERRED for subject in subjects)
+
+
+# -- the subjects of a call ----------------------------------------------------
+
+#: Keys under which a snapshot, share group, backup or share server has its shares.
+_PARTS = (
+    "share",
+    "shares",
+    "share_instance",
+    "share_instances",
+    "share_group",
+    "share_group_snapshot_members",
+    "active_replica_snapshot",
+    "share_replica_snapshot",
+    # Of the request in share_server_migration_check_compatibility().
+    "shares_req_spec",
+    "share_properties",
+    "share_instance_properties",
+)
+
+#: Parameters for what shares depend on. They count only in a call without shares: a new
+#: share does not concern the other shares of its share server.
+_SURROUNDINGS = (
+    "share_server",
+    "src_share_server",
+    "dest_share_server",
+    "destination_share_server",
+    "server_details",
+    "share_network",
+    "old_share_network",
+    "new_share_network",
+    "share_network_subnet",
+)
+
+#: Parameters without shares, which may be long lists.
+_UNRELATED = (
+    "access",
+    "access_rules",
+    "add_rules",
+    "delete_rules",
+    "update_rules",
+    "share_access_rules",
+    "snapshot_access_rules",
+    "share_instance_rules",
+    "current_network_allocations",
+    "new_network_allocations",
+    "network_info",
+    "new_network_info",
+    "security_services",
+    "new_security_service",
+    "current_security_service",
+    "metadata",
+    "driver_options",
+)
+
+#: The maximum number of steps from an argument to a share, as database models may refer
+#: to each other in circles.
+_MAX_DEPTH = 5
+
+
+class Subject(NamedTuple):
+    """The properties of a share in a call, or of a snapshot, share server, etc."""
+
+    project: str | None
+    """the project ID"""
+    share_type: tuple[str, ...]
+    """the name and the ID of the share type, as far as they are known"""
+    status: str | None
+    """the status of the share or snapshot"""
+
+    @classmethod
+    def of(cls, thing: Any) -> Subject:
+        """Return the properties of a share.
+
+        :param thing: a dict or a database model
+        """
+        # A plain dict needs no protection against errors, and a call may have many.
+        read = thing.get if type(thing) is dict else functools.partial(get, thing)
+        name, id_ = read("share_type_name"), read("share_type_id")
+        if (share_type := read("share_type")) is not None:
+            name, id_ = get(share_type, "name") or name, id_ or get(share_type, "id")
+        names = tuple(text for text in (name, id_) if text is not None)
+        return cls(read("project_id"), names, read("status"))
+
+
+def subjects_in(arguments: Mapping[str, Any]) -> list[Subject]:
+    """Return the subjects of a call: its shares, or else its share servers.
 
     :param arguments: the call's arguments by name
-    :param args: its positional arguments, without the context
     """
-    for name in ("share", "new_replica", "replica"):
-        if arguments.get(name) is not None:
-            return arguments[name]
-    if arguments.get("snapshot") is not None:
-        return get(arguments["snapshot"], "share")
-    # Some drivers name the parameter differently, and some methods take a list.
-    first = args[0] if args else None
-    return first[0] if isinstance(first, (list, tuple)) and first else first
+    shares = [
+        value
+        for name, value in arguments.items()
+        if name not in _UNRELATED and name not in _SURROUNDINGS
+    ]
+    if isinstance(mappings := arguments.get("snapshot_mappings"), Mapping):
+        shares += mappings.values()
+    found = list(_walk(shares))
+    if not any(subject.project or subject.share_type for subject in found):
+        found += list(_walk([arguments.get(name) for name in _SURROUNDINGS]))
+    # The share is going to belong to this project.
+    if project := arguments.get("new_project"):
+        found.append(Subject(project, (), None))
+    return found
 
 
-def _new_size(
-    operation: str, share: Any, arguments: Mapping[str, Any], args: Sequence[Any]
-) -> int | None:
-    """Return the size in GiB that a call gives to a share, or None.
+def _walk(values: Iterable[Any], depth: int = 0) -> Iterator[Subject]:
+    """Yield the subjects among values, and within them.
+
+    :param values: dicts, database models and lists of them; others are ignored
+    :param depth: the number of steps to get to the values
+    """
+    for value in values:
+        if value is None or isinstance(value, (str, int, float)):
+            continue
+        if isinstance(value, (list, tuple)):
+            if depth < _MAX_DEPTH:
+                yield from _walk(value, depth + 1)
+            continue
+        subject = Subject.of(value)
+        if any(subject):
+            yield subject
+        if depth < _MAX_DEPTH and not (subject.project and subject.share_type):
+            yield from _walk(_parts(value), depth + 1)
+
+
+def _parts(thing: Any) -> list[Any]:
+    """Return the parts of a snapshot, share group, etc. that may have shares."""
+    names: Iterable[str] = _PARTS
+    loaded = getattr(thing, "__dict__", {})
+    if isinstance(thing, Mapping):
+        names = [name for name in _PARTS if name in thing]
+    elif "_sa_instance_state" in loaded:
+        # A database model would load other attributes now, or fail to.
+        names = [name for name in _PARTS if name in loaded]
+    return [get(thing, name) for name in names]
+
+
+def _new_sizes(
+    operation: str, arguments: Mapping[str, Any], args: Sequence[Any]
+) -> list[int]:
+    """Return the sizes in GiB that a call gives to shares.
 
     :param operation: the operation
-    :param share: the share instance
     :param arguments: the call's arguments by name
     :param args: its positional arguments, without the context
     """
-    if operation in ("create_share_instance", "manage_share"):
-        size = get(share, "size")
-    elif operation in ("extend_share", "shrink_share"):
-        size = arguments.get("new_size", args[1] if len(args) > 1 else None)
-    else:
-        return None
-    return int(size) if size else None
+
+    def argument(name: str, at: int) -> Any:
+        # Some drivers name their parameters differently.
+        return arguments.get(name, args[at] if len(args) > at else None)
+
+    sizes: Iterable[Any] = ()
+    if operation in ("extend_share", "shrink_share"):
+        sizes = [argument("new_size", 1)]
+    elif operation in ("create_share_instance", "manage_share"):
+        sizes = [get(argument("share", 0), "size")]
+    elif operation == "create_share_replica":
+        sizes = [get(argument("new_replica", 1), "size")]
+    elif operation == "create_share_group":
+        shares = get(argument("share_group_dict", 0), "shares")
+        sizes = [get(share, "size") for share in shares or ()]
+    return [int(size) for size in sizes if size]

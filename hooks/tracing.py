@@ -274,6 +274,7 @@ class TracingHook(aspects.HookBase):
         ),
     )
 
+    required_methods: ClassVar = ("pre", "post")
     # It never vetoes, but the circuit breaker must not skip it: its completion
     # resets the span that its pre method made current.
     may_veto: ClassVar = True

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import datetime
+import email.utils
 import functools
 import hashlib
 import hmac
@@ -16,7 +18,7 @@ import threading
 import time
 import urllib.parse
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent import futures
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, ClassVar
@@ -41,6 +43,10 @@ REJECTIONS = (400, 413, 415, 422)
 #: end allows the connection to be used again.
 LONGEST_BODY, LONGEST_WAIT = 65536, 0.2
 
+#: Maximum number of deliveries that have failed but whose threads still hang, e.g. in
+#: the look-up of a host name. Beyond that, deliveries fail at once.
+MAX_HANGING = 10
+
 _THREAD = "webhook"
 
 # urllib3's debug messages contain the path and query of the URL, which may be secrets.
@@ -53,7 +59,7 @@ class WebhookHook(DeliveryHook):
     """POST each event to a URL, as a CloudEvent in structured JSON.
 
     A status of 200 to 299 confirms the delivery. A status of :data:`REJECTIONS` rejects
-    the event permanently. Any other status or error is a failed attempt, which is
+    the event permanently. Any other final status or error is a failed attempt, which is
     retried with the same body until ``webhook_timeout`` has passed. With
     ``hook_dispatch = durable`` there is no such limit.
 
@@ -103,6 +109,8 @@ class WebhookHook(DeliveryHook):
         super().__init__(configuration, host)
         self._session: requests.Session | None = None
         self._process: int | None = None
+        #: Deliveries that have failed, but whose threads may still run.
+        self._given_up: list[_Delivery] = []
         _origin(self.get_config_option("webhook_url"))
         if ca_file := self.get_config_option("webhook_ca_file"):
             try:
@@ -126,6 +134,11 @@ class WebhookHook(DeliveryHook):
         """
         url = self.get_config_option("webhook_url")
         origin = _origin(url)
+        self._given_up = [one for one in self._given_up if one.is_running()]
+        if (count := len(self._given_up)) >= MAX_HANGING:
+            raise DeliveryFailedError(
+                f"{origin}: not sent; the threads of {count} failed deliveries hang"
+            )
         body = json.dumps(event).encode()
         timeout = self.get_config_option("webhook_timeout")
         deadline = time.monotonic() + timeout
@@ -142,29 +155,24 @@ class WebhookHook(DeliveryHook):
             after=lambda state: failures.append(_error_of(state)),
             reraise=True,
         )
-        outcome: futures.Future[None] = futures.Future()
-
-        def run() -> None:
-            try:
-                attempts(self._post, url, origin, body, deadline)
-            except BaseException as error:
-                outcome.set_exception(error)
-            else:
-                outcome.set_result(None)
-
         # A thread, since requests' timeout ends neither the look-up of a host name nor
-        # the attempts to connect to each of its addresses. The thread ends by itself.
+        # the attempts to connect to each of its addresses.
+        delivery = _Delivery(lambda: attempts(self._post, url, origin, body, deadline))
         try:
-            threading.Thread(target=run, name=_THREAD, daemon=True).start()
+            threading.Thread(target=delivery.run, name=_THREAD, daemon=True).start()
         except RuntimeError:
             # The interpreter exits (Python 3.12.0 to 3.12.2 start no thread then), or
             # the process has too many threads.
-            run()
+            delivery.run()
         try:
-            outcome.result(timeout)
+            delivery.outcome.result(timeout)
         except futures.TimeoutError:
             # The error of an earlier attempt has the cause, if there was one.
             raise failures[-1] from None
+        finally:
+            if not delivery.outcome.done():
+                delivery.given_up = True
+                self._given_up.append(delivery)
 
     def _post(self, url: str, origin: str, body: bytes, deadline: float) -> None:
         headers = {"Content-Type": "application/cloudevents+json"}
@@ -196,9 +204,8 @@ class WebhookHook(DeliveryHook):
                 return
         if status in REJECTIONS:
             raise RejectedError(f"{origin}: status {status}")
-        after = response.headers.get("Retry-After", "")
         raise DeliveryFailedError(
-            f"{origin}: status {status}", float(after) if after.isdecimal() else 0.0
+            f"{origin}: status {status}", _retry_after(response.headers)
         )
 
     def _session_here(self) -> requests.Session:
@@ -213,6 +220,66 @@ class WebhookHook(DeliveryHook):
             session.mount("https://", _Adapter())
             self._session, self._process = session, os.getpid()
         return self._session
+
+
+class _Delivery:
+    """One delivery, with its retries.
+
+    :param action: delivers the event
+    """
+
+    def __init__(self, action: Callable[[], None]) -> None:
+        self._action = action
+        self.outcome: futures.Future[None] = futures.Future()
+        self._process = os.getpid()
+        #: Set when the caller stopped waiting. Nothing may be sent after that: the
+        #: event would arrive behind later ones.
+        self.given_up = False
+
+    def is_running(self) -> bool:
+        """Return whether its thread still runs, in this process."""
+        return self._process == os.getpid() and not self.outcome.done()
+
+    def run(self) -> None:
+        """Deliver the event, and keep the outcome."""
+        _current.delivery = self
+        try:
+            self._action()
+        except BaseException as error:
+            self.outcome.set_exception(error)
+        else:
+            self.outcome.set_result(None)
+
+
+#: The delivery of each thread.
+_current = threading.local()
+
+
+def _retry_after(headers: Mapping[str, str]) -> float:
+    """Return the seconds for which a response asks to wait, 0 if it does not.
+
+    ``Retry-After`` is a number of seconds or a date, as in section 10.2.3 of RFC 9110.
+
+    :param headers: the headers of the response
+    """
+    after = headers.get("Retry-After", "").strip()
+    if after.isdecimal():
+        return float(after)
+    if (until := _date(after)) is None:
+        return 0.0
+    # The receiver's own clock, if the response has its time.
+    now = _date(headers.get("Date", "")) or datetime.datetime.now(datetime.timezone.utc)
+    return max((until - now).total_seconds(), 0.0)
+
+
+def _date(text: str) -> datetime.datetime | None:
+    """Return the date in a header; None if it is not valid."""
+    try:
+        date = email.utils.parsedate_to_datetime(text)
+        # Dates in HTTP are in UTC, with or without the name of the zone.
+        return date.replace(tzinfo=date.tzinfo or datetime.timezone.utc)
+    except (TypeError, ValueError, IndexError, OverflowError):
+        return None
 
 
 _backoff = tenacity.wait_random_exponential(0.1)
@@ -312,17 +379,33 @@ class _Response(http.client.HTTPResponse):
 
     def begin(self) -> None:
         super().begin()
+        # http.client skips interim responses with the status 100 only. 101 would be
+        # the end of HTTP on this connection, so it is not skipped.
+        while 102 <= self.status < 200:
+            # Without headers, the response counts as not begun.
+            self.headers = self.msg = None  # type: ignore[assignment]
+            super().begin()
         # The status is known. The body is read only to use the connection again.
         in_time = time.monotonic() + LONGEST_WAIT
         self._reader.deadline = min(self._reader.deadline, in_time)
 
 
 class _Connection(HTTPConnection):
+    """A connection that sends nothing of a delivery that was given up."""
+
     response_class = _Response
 
+    def send(self, data: Any) -> None:
+        if self.sock is None:
+            # This resolves the host name, for as long as the resolver takes.
+            self.connect()
+        if _current.delivery.given_up:
+            raise TimeoutError("timed out")
+        super().send(data)
 
-class _TLSConnection(HTTPSConnection):
-    response_class = _Response
+
+class _TLSConnection(_Connection, HTTPSConnection):
+    pass
 
 
 class _Pool(urllib3.HTTPConnectionPool):

@@ -33,6 +33,8 @@ _IDS = (
     ("share_instance", "share_id", "share_instance_id"),
     ("source_share", "share_id", "share_instance_id"),
     ("share_group_dict", None, "share_group_id"),
+    # As the driver for CephFS names it.
+    ("sg_dict", None, "share_group_id"),
     ("share_group_snapshot_dict", None, "share_group_snapshot_id"),
     ("snap_dict", None, "share_group_snapshot_id"),
     ("backup", None, "backup_id"),
@@ -190,8 +192,11 @@ def ids_of(arguments: Mapping[str, Any]) -> dict[str, str]:
             ids.setdefault(parent_field, str(parent or get(value, "id")))
         if own_field and (parent or not parent_field):
             ids[own_field] = str(get(value, "id"))
-        if argument == "snapshot" and (share := get(value, "share_id")):
-            ids.setdefault("share_id", str(share))
+        if argument == "snapshot":
+            # The share_id of Manila's snapshot instances is that of a share instance.
+            share = get(get(value, "share"), "share_id") or get(value, "share_id")
+            if share:
+                ids.setdefault("share_id", str(share))
     return {name: value for name, value in ids.items() if value != "None"}
 
 

@@ -29,6 +29,9 @@ FILE = "events.sqlite"
 #: Seconds between attempts to deliver an event, which double up to the longest.
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0
 
+#: Maximum pause, in seconds, that a receiver may ask for.
+LONGEST_RETRY_AFTER = 3600.0
+
 #: Seconds between checks for events of other processes, and for their end.
 POLL_INTERVAL = 0.5
 
@@ -396,7 +399,7 @@ _backoff = tenacity.wait_random_exponential(FIRST_PAUSE, LONGEST_PAUSE)
 def _pause(state: tenacity.RetryCallState) -> float:
     """Return the seconds to wait before the next attempt to deliver an event."""
     error = state.outcome and state.outcome.exception()
-    asked = min(getattr(error, "retry_after", 0.0), LONGEST_PAUSE)
+    asked = min(getattr(error, "retry_after", 0.0), LONGEST_RETRY_AFTER)
     return max(_backoff(state), asked)
 
 

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent import futures
 from pathlib import Path
 
@@ -41,13 +41,14 @@ osapi_share_listen = 127.0.0.1
 osapi_share_listen_port = {port}
 api_paste_config = {paste}
 auth_strategy = noauthv2
-enabled_share_backends = alpha,beta
+enabled_share_backends = {backends}
 enabled_share_protocols = NFS
 share_manager = {manager}
 periodic_interval = 5
 periodic_fuzzy_delay = 0
 # With few threads, the operations on one share are enough to start all of them.
 executor_thread_pool_size = 4
+{defaults}
 
 [quota]
 shares = -1
@@ -111,19 +112,26 @@ while {pool["backend"] for pool in client.get_pools(admin, cached=False)} != bac
 
 
 class Cloud:
-    """Run ``manila-api``, ``manila-scheduler`` and ``manila-share`` with two backends.
+    """Run ``manila-api``, ``manila-scheduler`` and ``manila-share``.
 
     Use it as a context manager, which starts the database on entry. On exit it kills
     the remaining services, then stops the broker and the database.
 
     :param directory: directory of the configuration, the logs and the data
     :param environment: :data:`~.share_service.NATIVE` or
-        :data:`~.share_service.EVENTLET`
+        :data:`~.share_service.EVENTLET`, with additional variables
+    :param backends: names of the backends
     """
 
-    def __init__(self, directory: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        environment: Mapping[str, str],
+        backends: Sequence[str] = BACKENDS,
+    ) -> None:
         self.directory = directory
-        self.native = environment == NATIVE
+        self.native = environment.items() >= NATIVE.items()
+        self._backends = backends
         (directory / "broker").mkdir()
         self.broker = Rabbit(directory / "broker")
         self.database = Postgres()
@@ -131,10 +139,10 @@ class Cloud:
         self.port = free_port()
         self._environment = {
             **os.environ,
-            **environment,
             "PYTHONPATH": str(ROOT),
             "PYTHONUNBUFFERED": "1",
             "PYTHONWARNINGS": "ignore",
+            **environment,
         }
         (directory / "policy.yaml").write_text("{}\n", "utf-8")
         (directory / "policy.d").mkdir()
@@ -145,15 +153,25 @@ class Cloud:
         """URL of version 2 of the share API."""
         return f"http://127.0.0.1:{self.port}/v2"
 
-    def configure(self, backends: Mapping[str, str], manager: str) -> None:
+    def configure(
+        self,
+        backends: Mapping[str, str],
+        manager: str,
+        driver: str = DRIVER,
+        defaults: str = "",
+    ) -> None:
         """Write ``manila.conf``.
 
         :param backends: backend name -> text of its section, without the driver's
             options
         :param manager: the class of the share manager
+        :param driver: the driver's options
+        :param defaults: further options of ``[DEFAULT]``, which override those above
         """
         text = COMMON.format(
             directory=self.directory,
+            backends=",".join(self._backends),
+            defaults=defaults,
             manager=manager,
             port=self.port,
             paste=paste_file(),
@@ -161,7 +179,7 @@ class Cloud:
             database=self.database.url,
         )
         for name, lines in backends.items():
-            text += f"\n[{name}]\nshare_backend_name = {name}\n{DRIVER}{lines}\n"
+            text += f"\n[{name}]\nshare_backend_name = {name}\n{driver}{lines}\n"
         # Atomically: a reader sees either the old file or the new one.
         new = self.config_file.with_suffix(".new")
         new.write_text(text, "utf-8")
@@ -169,11 +187,17 @@ class Cloud:
 
     # -- the services --------------------------------------------------------------
 
-    def start(self) -> None:
-        """Start all services and wait until both backends can create shares."""
+    def prepare(self) -> None:
+        """Create the tables, and start the broker."""
         creation = self._run("manila-manage", "db", "sync")
         self.broker.start()
         assert creation.process.wait(180) == 0, creation.log.read_text()
+
+    def start(self) -> None:
+        """Start all services and wait until all backends can create shares.
+
+        :meth:`prepare` has to come first.
+        """
         for name in ("manila-api", "manila-scheduler", "manila-share"):
             self._run(name)
         # A request to a scheduler that does not run yet would wait for a minute.
@@ -184,7 +208,7 @@ class Cloud:
 
     def _wait_for_pools(self) -> None:
         """Wait until the scheduler knows the pools of all backends."""
-        command = [sys.executable, "-c", _WAIT_FOR_POOLS, ",".join(BACKENDS)]
+        command = [sys.executable, "-c", _WAIT_FOR_POOLS, ",".join(self._backends)]
         command += ["--config-file", str(self.config_file), "--log-file", "pools.log"]
         environment = {**self._environment, **NATIVE}
         waiting = Program(command, self.directory / "pools.out", environment)
@@ -197,19 +221,19 @@ class Cloud:
         return requests.get(f"{self.endpoint}/types", headers=HEADERS, timeout=90).ok
 
     def start_share(self) -> None:
-        """Start ``manila-share`` and wait until both backends consume requests."""
+        """Start ``manila-share`` and wait until all backends consume requests."""
         self._run("manila-share")
         self.wait_for_share()
 
     def wait_for_share(self) -> None:
-        """Wait until both backends consume requests."""
-        for name in BACKENDS:
+        """Wait until all backends consume requests."""
+        for name in self._backends:
             self._wait_for_consumer(f"manila-share.node1@{name}")
 
     def kill_share(self) -> None:
         """Kill ``manila-share`` and its children with SIGKILL."""
         self._programs["manila-share"].kill()
-        for name in BACKENDS:
+        for name in self._backends:
             queue = f"manila-share.node1@{name}"
             wait_for(
                 lambda queue=queue: not self._consumers(queue),
@@ -233,7 +257,10 @@ class Cloud:
         os.kill(self._parent, signal.SIGHUP)
         if self.native:
             wait_for(
-                lambda: len(now := self._children()) == 2 and not before & set(now),
+                lambda: (
+                    len(now := self._children()) == len(self._backends)
+                    and not before & set(now)
+                ),
                 "new processes",
                 timeout=120,
             )

@@ -37,8 +37,8 @@ NEVER = 3600
 
 #: Test files that take longest, without their suffix.
 LONGEST = (
-    *("test_tutorial", "test_demo", "test_missing_receivers", "test_docs"),
-    "test_stop",
+    *("test_cephfs", "test_tutorial", "test_demo", "test_missing_receivers"),
+    *("test_docs", "test_stop"),
 )
 
 

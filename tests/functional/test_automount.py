@@ -7,6 +7,7 @@ import os
 import shlex
 import signal
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +17,7 @@ import pytest
 from oslo_config import cfg
 
 import aspects
+from hooks import automount
 from hooks.automount import mounted
 from tests.support.config import woven_by
 from tests.support.pages import example
@@ -240,6 +242,51 @@ def test_share_is_mounted_with_the_highest_access_level(
 
 
 @pytest.mark.usefixtures("mountable")
+def test_share_of_a_driver_without_update_access_is_mounted_while_a_rule_allows_it(
+    dummy: Any, driver: Any, start: Start, directory: Path
+) -> None:
+    from manila.share.access import ShareInstanceAccess
+
+    def not_implemented(*args: Any, **kwargs: Any) -> None:
+        raise NotImplementedError
+
+    for name in ("allow_access", "deny_access"):
+        setattr(type(dummy), name, lambda *args, **kwargs: None)
+    type(dummy).update_access = not_implemented
+    manila = ShareInstanceAccess(None, driver)
+
+    def change(add: list[Any], delete: list[Any], *in_force: Any) -> None:
+        manila._update_rules_through_share_driver(
+            CONTEXT, share, [*in_force], add, delete, [], [], None
+        )
+
+    program = start("--mount-command", BIND)
+    target = directory / "mounts" / "s1"
+    share = share_of(driver)
+    one = {**rule(), "id": "r1"}
+    network = {**rule("10.0.0.0/24", "ro"), "id": "r2"}
+    change([one], [], one)
+    wait_until_mounted(target, "rw")
+    change([network], [], one, network)
+    # The next program does not know the rules before its start.
+    wait_for(lambda: program.log.read_text().count("Ran mount") == 1, "the log")
+    assert program.stop() == 0
+    start("--mount-command", BIND)
+    change([], [network], one)
+    other = share_of(driver, "s2")
+    share = other
+    change([one], [], one)
+    wait_until_mounted(directory / "mounts" / "s2", "rw")
+    # Notifications are handled in order.
+    assert mounted(target) == "rw"
+    assert program.log.read_text().count("Ran ") == 2
+    change([network], [one], network)
+    wait_until_mounted(directory / "mounts" / "s2", "ro")
+    change([], [network])
+    wait_until_mounted(directory / "mounts" / "s2", "")
+
+
+@pytest.mark.usefixtures("mountable")
 def test_full_sync_of_access_rules_updates_the_mount(
     driver: Any, start: Start, directory: Path
 ) -> None:
@@ -289,6 +336,77 @@ def test_failing_command_is_retried_and_does_not_stop_the_next(
     wait_for(lambda: program.log.read_text().count("Retrying") == 3, "the second fails")
     gone.mkdir()
     wait_until_mounted(directory / "mounts" / "s2", "rw")
+
+
+@pytest.fixture
+def mounts(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return a function that creates the mounts of a host."""
+    monkeypatch.setattr(automount, "PAUSE", 0)
+    return lambda mount=BIND: automount.Mounts(
+        directory / "mounts", ["10.0.0.7"], mount, "umount {target}"
+    )
+
+
+def event(directory: Path, *rules: Any) -> dict[str, Any]:
+    """Return the data of an event with all rules in force."""
+    return {
+        "operation": "update_access",
+        "method": "update_access",
+        "share_id": "s1",
+        "export_locations": [str(directory / "exports")],
+        "access_rules": [*rules],
+    }
+
+
+@pytest.mark.usefixtures("mountable")
+def test_all_of_several_mounts_on_a_directory_are_unmounted(
+    mounts: Any, directory: Path
+) -> None:
+    target = directory / "mounts" / "s1"
+    target.mkdir(parents=True)
+    for _ in range(3):
+        command = ["mount", "--bind", str(directory / "exports"), str(target)]
+        subprocess.run(command, check=True, timeout=30)
+    mounts().update(event(directory))
+    assert mounted(target) == ""
+    assert not target.exists()
+
+
+@pytest.mark.usefixtures("mountable")
+def test_busy_share_is_unmounted_when_it_is_free(mounts: Any, directory: Path) -> None:
+    target = directory / "mounts" / "s1"
+    host = mounts()
+    host.update(event(directory, rule()))
+    with (
+        (target / "open").open("w"),
+        pytest.raises(OSError, match=r"umount: .*s1: exit status 32: .*busy"),
+    ):
+        host.update(event(directory))
+    assert mounted(target) == "rw"
+    host.check(threading.Event())
+    assert mounted(target) == ""
+
+
+@pytest.mark.usefixtures("mountable")
+@pytest.mark.parametrize("prefix", ["", "setsid "])
+def test_mount_that_was_given_up_does_not_appear_after_access_was_denied(
+    mounts: Any, directory: Path, monkeypatch: pytest.MonkeyPatch, prefix: str
+) -> None:
+    monkeypatch.setattr(automount, "TIMEOUT", 1.0)
+    monkeypatch.setattr(automount, "ATTEMPTS", 1)
+    script, began, later = (directory / name for name in ("slow", "began", "later"))
+    later.write_text(f'#!/bin/sh\necho $$ > {began}\nsleep 3\nmount --bind "$@"\n')
+    script.write_text(f'#!/bin/sh\n{prefix}{later} "$1" "$2" &\nwait\n')
+    for file in (later, script):
+        file.chmod(0o755)
+    host = mounts(f"{script} {{source}} {{target}} {{options}}")
+    with pytest.raises(OSError, match=r"slow: .*/s1: killed after 1 s"):
+        host.update(event(directory, rule()))
+    host.update(event(directory))
+    # Its parent, which was this process or init, has reaped it.
+    pid = int(began.read_text())
+    wait_for(lambda: not Path(f"/proc/{pid}").exists(), "the process ends")
+    assert mounted(directory / "mounts" / "s1") == ""
 
 
 @pytest.mark.usefixtures("mountable")

@@ -665,6 +665,7 @@ def test_hooks_in_a_cloud_with_reloads_restarts_and_kills(
         directories = (tmp_path, cloud.database.directory)
         day = Day(cloud, shares, hooks)
         clients = day.clients
+        cloud.prepare()
         cloud.start()
         day.figures.append(f"start: {time.monotonic() - began:.0f} s")
         assert processes_of(*directories)

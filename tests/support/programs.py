@@ -28,7 +28,7 @@ def need(program: str, package: str) -> str:
     :returns: its path
     """
     found = shutil.which(program)
-    return found or _not_there(f"no {program}: apt-get install {package}")
+    return found or not_there(f"no {program}: apt-get install {package}")
 
 
 def installed(program: str) -> str:
@@ -49,10 +49,14 @@ def need_module(name: str, package: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError:
-        _not_there(f"no {name}: pip install '{package}'")
+        not_there(f"no {name}: pip install '{package}'")
 
 
-def _not_there(text: str) -> NoReturn:
+def not_there(text: str) -> NoReturn:
+    """Skip a test that lacks something, but fail it under CI.
+
+    :param text: what is missing, and the command that installs it
+    """
     if os.environ.get("CI"):
         pytest.fail(text)
     pytest.skip(text)

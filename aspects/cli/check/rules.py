@@ -40,6 +40,7 @@ from aspects.config.loading import driver_at
 from aspects.config.options import SWITCHES
 from aspects.config.problems import Problem, nearest, suggest
 from aspects.errors import UnresolvedNameError
+from aspects.hook import HookBase
 
 MANAGER = "aspects.manila.ShareManager"
 
@@ -104,6 +105,18 @@ def names_of_instances(backend: BackendFacts, facts: Facts) -> Iterator[Diagnost
             yield of_problem(problem, backend, facts.index)
 
 
+def ineffective_hooks(backend: BackendFacts, facts: Facts) -> Iterator[Diagnostic]:
+    """Yield the hooks that have no effect in their configuration."""
+    for _, section, hook in backend.plan.instances:
+        found = hook.ineffective() if isinstance(hook, HookBase) else None
+        if found:
+            name = str(section.groups[0])
+            depends_on = tuple(
+                key_of_option(name, option) for option in section.options
+            )
+            yield Diagnostic(name, "", "", *found, depends_on=depends_on)
+
+
 def idle_hooks(backend: BackendFacts, facts: Facts) -> Iterator[Diagnostic]:
     """Warn about hook instances and operation patterns without effect."""
     switches = [option for option in SWITCHES.values() if option.startswith("enable_")]
@@ -140,6 +153,7 @@ BACKEND_RULES: tuple[Callable[[BackendFacts, Facts], Iterator[Diagnostic]], ...]
     driver,
     hooks,
     names_of_instances,
+    ineffective_hooks,
     idle_hooks,
     switches_without_hooks,
 )

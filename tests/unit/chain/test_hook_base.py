@@ -324,6 +324,18 @@ def test_a_copy_of_a_hook_has_its_own_switches() -> None:
     assert [seen.kind for seen in hook.trace] == ["pre", "post"]
 
 
+def test_a_hook_is_ineffective_without_its_required_methods(on: Minimal) -> None:
+    assert Minimal(Configuration(), None).ineffective() is None
+    on.required_methods = ("pre", "periodic")  # type: ignore[misc]
+    on.post_hooks_enabled = False
+    assert on.ineffective() is None
+    on.periodic_hooks_enabled = False
+    assert on.ineffective() == (
+        "the hook has no effect, since enable_periodic_hooks is False",
+        "set enable_periodic_hooks = True",
+    )
+
+
 def test_hook_name_is_the_instance_name_or_the_class_name() -> None:
     class Notifier(aspects.HookBase):
         _execute_pre_hook = _execute_post_hook = _execute_periodic_hook = print

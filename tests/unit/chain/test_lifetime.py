@@ -193,6 +193,39 @@ def test_a_hook_that_fails_to_start_or_stop_is_logged_and_the_others_follow(
     assert record.exc_info is None
 
 
+class Ineffective(Living):
+    """A hook that cannot have an effect."""
+
+    def ineffective(self) -> tuple[str, str]:
+        return "the hook has no effect, since it has no rule", "set a rule"
+
+
+class Unsure(Living):
+    """A hook that fails to find out whether it has an effect."""
+
+    def ineffective(self) -> tuple[str, str] | None:
+        raise ValueError("no such option")
+
+
+def test_hooks_without_effect_are_logged_at_the_start(
+    trace: list[Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    hooks: list[Any] = [
+        *(Unsure("unsure", trace), PlainRecorder()),
+        *(Ineffective("guard", trace), Living("one", trace)),
+    ]
+    weaving = aspects.weaving(aspects.weave(Driver(), hooks, "alpha"))
+    assert caplog.messages == []
+    weaving.start()
+    weaving.stop()
+    failure, warning = caplog.messages
+    assert "ineffective method of hook unsure" in failure
+    assert warning == (
+        "Hook guard of backend alpha: the hook has no effect, since it has no rule; "
+        "set a rule"
+    )
+
+
 def test_a_hook_stops_after_its_queue_is_drained(trace: list[Any]) -> None:
     hook = Living("one", trace, enabled=["post"])
     hook.dispatcher = aspects.Background("one of alpha")

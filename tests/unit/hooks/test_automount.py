@@ -6,16 +6,22 @@ Real mounts, and the notifications, are in the functional tests.
 
 import json
 import shlex
+import signal
 import sys
+import threading
 from pathlib import Path
+from random import Random
 from types import SimpleNamespace
 
 import pytest
+from oslo_config import cfg
 
 import aspects
-from aspects.testing import FakeDriver
+from aspects.testing import FakeDriver, make_hook
 from hooks import automount
 from hooks.events import event
+from tests.support.threads import run_in_thread
+from tests.support.wait import wait_for
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -88,11 +94,18 @@ OTHER = rule("10.0.0.8")
         (data_of("deny_access", delete_rules=[OTHER]), ""),
         (data_of("update_access", access_rules=[rule(level="ro")]), "ro"),
         (data_of("update_access"), ""),
-        # Without update_access, a call has one rule.
-        (data_of(method="allow_access", add_rules=[rule()]), "rw"),
-        (data_of(method="allow_access", add_rules=[OTHER]), None),
-        (data_of("deny_access", "deny_access", delete_rules=[rule()]), ""),
-        (data_of("deny_access", "deny_access", delete_rules=[OTHER]), None),
+        # Without update_access, a call has one rule, and the hook adds the others.
+        (data_of(method="allow_access", add_rules=[rule()]), None),
+        (data_of("deny_access", "deny_access", delete_rules=[rule()]), None),
+        (
+            data_of(
+                "deny_access",
+                "deny_access",
+                delete_rules=[rule()],
+                access_rules=[rule("10.0.0.0/24", "ro")],
+            ),
+            "ro",
+        ),
         (data_of("delete_share_instance", "delete_share"), ""),
     ],
 )
@@ -106,8 +119,8 @@ def test_access_after_a_call(data, level):
         ("update_access", ([rule()], [rule()], []), "rw"),
         ("update_access", ([], [], [rule()]), ""),
         ("update_access", ([], [], []), ""),
-        ("allow_access", (rule(level="ro"),), "ro"),
-        ("deny_access", (rule(),), ""),
+        ("allow_access", (rule(level="ro"),), None),
+        ("deny_access", (rule(),), None),
     ],
 )
 def test_access_after_a_call_of_a_woven_driver(method, rules, level):
@@ -184,12 +197,26 @@ def commands(tmp_path, monkeypatch):
     log.touch()
     script = tmp_path / "run"
     script.write_text(
-        f"#!{sys.executable}\n"
+        f"#!{sys.executable} -IS\n"
         "import json, os, sys\n"
         f"with open({str(log)!r}, 'a') as log:\n"
         "    print(json.dumps(sys.argv[1:]), file=log)\n"
         f"if os.path.exists({str(tmp_path / 'fail')!r}):\n"
         f"    sys.exit('password={SECRET}: no')\n"
+        f"with open({str(tmp_path / 'mountinfo')!r}, 'r+') as table:\n"
+        "    lines = table.readlines()\n"
+        "    if sys.argv[1] == 'umount':\n"
+        "        lines.reverse()\n"
+        "        found = [l for l in lines if l.split(' ')[4] == sys.argv[2]]\n"
+        "        lines.remove(found[0])\n"
+        "        lines.reverse()\n"
+        "    else:\n"
+        "        level = sys.argv[-1].split(',')[0]\n"
+        "        target = sys.argv[3]\n"
+        "        lines.append(f'36 35 98:0 / {target} {level} - nfs h:/s rw\\n')\n"
+        "    table.seek(0)\n"
+        "    table.writelines(lines)\n"
+        "    table.truncate()\n"
     )
     script.chmod(0o755)
     monkeypatch.setattr(automount, "PAUSE", 0)
@@ -295,13 +322,325 @@ def test_failing_command_is_tried_several_times(mounts, commands):
     assert len(commands.seen()) == automount.ATTEMPTS + 1
 
 
-def test_hanging_command_times_out(tmp_path, table, monkeypatch):
-    monkeypatch.setattr(automount, "TIMEOUT", 0.05)
+@pytest.fixture
+def children(tmp_path, table, monkeypatch):
+    """Return a function that mounts with a shell script whose child never ends.
+
+    It returns the error, and the IDs of the children.
+    """
+    monkeypatch.setattr(automount, "TIMEOUT", 0.5)
     monkeypatch.setattr(automount, "PAUSE", 0)
-    mount = f"{sys.executable} -c 'import time; time.sleep(60)' {MOUNT}"
-    mounts = automount.Mounts(tmp_path / "mounts", HOST, mount, "umount {target}")
-    with pytest.raises(TimeoutError, match="timed out"):
+    monkeypatch.setattr(automount, "ATTEMPTS", 1)
+    pids = tmp_path / "pids"
+
+    def mount(script):
+        file = tmp_path / "mount"
+        file.write_text(f"#!/bin/sh\npids={pids}\n{script}\n")
+        file.chmod(0o755)
+        mounts = automount.Mounts(
+            tmp_path / "mounts", HOST, f"{file} {MOUNT}", "umount {target}"
+        )
+        with pytest.raises(OSError, match="/s1: ") as caught:
+            mounts.update(data_of(access_rules=[rule()]))
+        return str(caught.value), [int(pid) for pid in pids.read_text().split()]
+
+    return mount
+
+
+def ended(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] == "Z"
+    except OSError:
+        return True
+
+
+@pytest.mark.parametrize("start", ["", "setsid "])
+@pytest.mark.slow
+def test_hanging_command_is_killed_with_its_children(children, start):
+    """A child that survives would mount after access has been denied."""
+    error, pids = children(
+        f'{start}sh -c "echo \\$\\$ >> $pids; exec sleep 1000" &\n'
+        "echo $$ >> $pids; sleep 1000"
+    )
+    assert "killed after 0.5 s" in error
+    assert len(pids) == 2
+    wait_for(lambda: all(map(ended, pids)), "the processes end")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("status", [0, 32])
+def test_process_that_a_command_leaves_behind_is_killed(children, status):
+    """For instance ``mount -o bg`` tries again in the background, for days."""
+    error, pids = children(
+        'setsid sh -c "echo \\$\\$ > $pids; exec sleep 1000" &\n'
+        f"until [ -s $pids ]; do sleep 0.01; done; exit {status}"
+    )
+    assert f"exit status {status}" in error
+    wait_for(lambda: all(map(ended, pids)), "the process ends")
+
+
+def test_command_without_an_effect_is_an_error(tmp_path, table, monkeypatch):
+    monkeypatch.setattr(automount, "PAUSE", 0)
+    mounts = automount.Mounts(
+        tmp_path / "mounts", HOST, f"true {MOUNT}", "true {target}"
+    )
+    with pytest.raises(OSError, match="s1: exit status 0, but without the expected"):
         mounts.update(data_of(access_rules=[rule()]))
+    table((mounts.root / "s1", "rw"))
+    with pytest.raises(OSError, match="s1: exit status 0, but without the expected"):
+        mounts.update(data_of(access_rules=[]))
+
+
+def test_mount_counts_whatever_the_exit_status(mounts, commands, monkeypatch):
+    """The last attempt may have mounted, although it was killed or failed."""
+    run = automount.run
+    monkeypatch.setattr(automount, "ATTEMPTS", 1)
+    monkeypatch.setattr(
+        automount, "run", lambda *args: (run(*args) and None, b"killed")
+    )
+    mounts.update(data_of(access_rules=[rule()]))
+    assert automount.mounted(mounts.root / "s1") == "rw"
+    assert len(commands.seen()) == 1
+
+
+@pytest.mark.parametrize("wanted", ["rw", "ro", ""])
+def test_all_of_several_mounts_are_unmounted(mounts, commands, table, wanted):
+    target = mounts.root / "s1"
+    table((target, "rw"), (mounts.root / "s2", "rw"), (target, "ro"), (target, "ro"))
+    rules = [rule(level=wanted)] if wanted else []
+    mounts.update(data_of(access_rules=rules))
+    run = [command[0] for command in commands.seen()]
+    # A mount with the wanted access is left alone, and what is below it is hidden.
+    assert (
+        run == {"": ["umount"] * 3, "rw": ["umount"] * 3 + ["mount"], "ro": []}[wanted]
+    )
+    assert automount.mounted(target) == wanted
+    assert automount.mounted(mounts.root / "s2") == "rw"
+
+
+def test_command_that_unmounts_several_at_once_runs_once(mounts, table, monkeypatch):
+    target = mounts.root / "s1"
+    table((target, "rw"), (target, "rw"))
+    seen = []
+
+    def run(command, *rest):
+        seen.append(command[1])
+        table()
+        return 0, b""
+
+    monkeypatch.setattr(automount, "run", run)
+    mounts.update(data_of(access_rules=[]))
+    assert seen == ["umount"]
+
+
+# The checks of shares whose commands failed
+
+
+NEVER = threading.Event()
+
+
+def test_share_that_could_not_be_unmounted_is_unmounted_later(
+    mounts, commands, table, caplog
+):
+    target = mounts.root / "s1"
+    table((target, "rw"))
+    commands.fail.touch()
+    with pytest.raises(OSError, match="status 1"):
+        mounts.update(data_of(access_rules=[]))
+    for _ in range(2 * automount.CHECKS):
+        mounts.check(NEVER)
+    assert caplog.text.count("access to share s1 again") == 2 * automount.CHECKS
+    assert SECRET not in caplog.text
+    commands.fail.unlink()
+    mounts.check(NEVER)
+    assert automount.mounted(target) == ""
+
+
+def test_mount_that_appears_after_access_was_denied_is_undone(mounts, commands, table):
+    """A command that was given up may have had its effect later."""
+    commands.fail.touch()
+    with pytest.raises(OSError, match="status 1"):
+        mounts.update(data_of(access_rules=[rule()]))
+    commands.fail.unlink()
+    mounts.update(data_of(access_rules=[]))
+    mounts.check(NEVER)
+    table((mounts.root / "s1", "rw"))
+    mounts.check(NEVER)
+    assert automount.mounted(mounts.root / "s1") == ""
+
+
+def test_share_that_could_not_be_mounted_is_tried_a_limited_number_of_times(
+    mounts, commands
+):
+    commands.fail.touch()
+    with pytest.raises(OSError, match="status 1"):
+        mounts.update(data_of(access_rules=[rule()]))
+    before = len(commands.seen())
+    for _ in range(2 * automount.CHECKS):
+        mounts.check(NEVER)
+    assert len(commands.seen()) == before + automount.CHECKS
+
+
+def test_shares_without_failures_are_not_checked(mounts, commands, table):
+    mounts.update(data_of(access_rules=[rule()]))
+    # The operator unmounts it.
+    table()
+    mounts.check(NEVER)
+    assert len(commands.seen()) == 1
+
+
+def test_check_ends_when_the_program_stops(mounts, commands):
+    commands.fail.touch()
+    with pytest.raises(OSError, match="status 1"):
+        mounts.update(data_of(access_rules=[rule()]))
+    before = len(commands.seen())
+    stopping = threading.Event()
+    stopping.set()
+    mounts.check(stopping)
+    assert len(commands.seen()) == before
+
+
+# Calls that report one rule
+
+
+@pytest.fixture
+def in_process(mounts, table, monkeypatch):
+    """Return a :class:`Mounts` whose commands change the table in this process."""
+    levels = {}
+
+    def run(command, *rest):
+        if command[1] == "umount":
+            del levels[command[2]]
+        else:
+            levels[command[3]] = command[-1].split(",")[0]
+        table(*levels.items())
+        return 0, b""
+
+    monkeypatch.setattr(automount, "run", run)
+    return mounts
+
+
+NETWORK = rule("10.0.0.0/24", "ro")
+
+
+def allowed(changed):
+    return data_of(method="allow_access", add_rules=[changed])
+
+
+def denied(changed):
+    return data_of("deny_access", "deny_access", delete_rules=[changed])
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_share_is_mounted_while_any_rule_allows_it(in_process, seed):
+    """Compare random changes with a list of the rules in force."""
+    random = Random(seed)
+    rules = [rule(), rule(level="ro"), NETWORK, rule("joe", "rw", "user"), OTHER]
+    in_force = []
+    for _ in range(30):
+        changed = random.choice(rules)
+        if random.random() < 0.2:
+            in_force = random.sample(rules, random.randrange(len(rules)))
+            data = data_of(access_rules=in_force)
+        elif changed in in_force:
+            in_force = [one for one in in_force if one != changed]
+            data = denied(changed)
+        else:
+            in_force = [*in_force, changed]
+            data = allowed(changed)
+        in_process.update(data)
+        expected = automount.access_of_host(data_of(access_rules=in_force), HOST)
+        assert automount.mounted(in_process.root / "s1") == expected
+
+
+def test_mount_of_an_earlier_program_counts_as_a_rule(in_process, table, caplog):
+    target = in_process.root / "s1"
+    table((target, "rw"))
+    in_process.update(allowed(NETWORK))
+    assert "rules of share s1 are not known" in caplog.text
+    in_process.update(denied(NETWORK))
+    in_process.update(denied(rule()))
+    assert automount.mounted(target) == "rw"
+
+
+def test_rules_of_a_deleted_share_are_forgotten(in_process):
+    in_process.update(allowed(rule()))
+    in_process.update(data_of("delete_share_instance", "delete_share"))
+    assert automount.mounted(in_process.root / "s1") == ""
+    in_process.update(allowed(NETWORK))
+    assert automount.mounted(in_process.root / "s1") == "ro"
+    assert list(in_process._rules) == ["s1"]
+    in_process.update(data_of("delete_share_instance", "delete_share"))
+    assert not in_process._rules
+
+
+class WithoutUpdateAccess:
+    """A driver that implements allow_access and deny_access only."""
+
+    def update_access(
+        self, context, share, access_rules, add_rules, delete_rules, update_rules
+    ):
+        raise NotImplementedError
+
+    def allow_access(self, context, share, access, share_server=None):
+        """Allow anything."""
+
+    deny_access = allow_access
+
+
+@pytest.fixture
+def sending(monkeypatch):
+    """Return a woven driver, and the data of the notifications that the hook sends."""
+    sent = []
+    monkeypatch.setattr(
+        automount.AutomountHook,
+        "deliver",
+        lambda self, sent_event: sent.append(sent_event["data"]),
+    )
+    hook = make_hook(
+        automount.AutomountHook,
+        notification_transport_url="fake://",
+        enable_post_hooks=True,
+    )
+    return aspects.weave(WithoutUpdateAccess(), [hook], "alpha", "node1"), sent
+
+
+def change(driver, add=(), delete=(), in_force=(), share="s1"):
+    """Change the rules of a share as Manila does."""
+    instance = {"id": f"i-{share}", "share_id": share, "export_locations": []}
+    with pytest.raises(NotImplementedError):
+        driver.update_access(None, instance, [*in_force], [*add], [*delete], [])
+    for one in add:
+        driver.allow_access(None, instance, one, share_server=None)
+    for one in delete:
+        driver.deny_access(None, instance, one, share_server=None)
+
+
+def test_hook_adds_the_rules_in_force_for_a_driver_without_update_access(sending):
+    driver, sent = sending
+    change(driver, [rule(), OTHER], in_force=[rule(), OTHER])
+    change(driver, [NETWORK], [OTHER], [rule(), NETWORK])
+    change(driver, delete=[rule(), NETWORK])
+    assert [(data["method"], data["access_rules"]) for data in sent] == [
+        ("allow_access", [rule(), OTHER]),
+        ("allow_access", [rule(), OTHER]),
+        ("allow_access", [rule(), NETWORK]),
+        ("deny_access", [rule(), NETWORK]),
+        ("deny_access", []),
+        ("deny_access", []),
+    ]
+
+
+def test_hook_adds_no_rules_of_another_call(sending):
+    driver, sent = sending
+    change(driver, [rule()], in_force=[rule()])
+    instance = {"id": "i-s1", "share_id": "s1", "export_locations": []}
+    # These calls do not follow from the last update_access.
+    driver.allow_access(None, instance, OTHER)
+    driver.deny_access(None, instance, rule())
+    driver.allow_access(None, {**instance, "id": "i2"}, rule())
+    run_in_thread(driver.allow_access, None, instance, rule())
+    assert [data.get("access_rules") for data in sent] == [[rule()], *[None] * 4]
 
 
 def test_missing_command_is_an_error(tmp_path, table, monkeypatch):
@@ -380,7 +719,87 @@ def test_notification_that_fails_is_logged_without_secrets(notified, commands, c
     assert (commands.seen()[-1])[0] == "mount"
 
 
+def test_errors_do_not_show_secrets_of_the_commands(
+    tmp_path, table, caplog, monkeypatch
+):
+    monkeypatch.setattr(automount, "PAUSE", 0)
+    script = tmp_path / "mount"
+    script.write_text('#!/bin/sh\necho "cannot mount: $*; s-e-1, s-e-2" >&2; exit 1\n')
+    script.chmod(0o755)
+    caplog.set_level("DEBUG")
+    mount = f"{script} --token s-e-1 -o user=joe,password=s-e-2,{{options}} {MOUNT}"
+    mounts = automount.Mounts(tmp_path / "mounts", HOST, mount, "umount {target}")
+    notification = {}, "share.node1", "share.allow_access.end"
+    automount.Endpoint(mounts).info(
+        *notification, {"data": data_of(access_rules=[rule()])}, {"message_id": "m1"}
+    )
+    mounts.check(NEVER)
+    assert "cannot mount: --token *** -o user=joe,password=*** mount" in caplog.text
+    assert "; ***, ***" in caplog.text
+    assert "s-e-" not in caplog.text
+
+
+def test_log_of_a_command_and_a_dry_run_have_no_secrets(
+    in_process, tmp_path, caplog, capsys
+):
+    caplog.set_level("DEBUG")
+    mount = "run mount {source} {target} -o password=s-e-2 --token s-e-3 -o {options}"
+    arguments = HOST, mount, "umount {target}"
+    mounts = automount.Mounts(tmp_path / "mounts", *arguments)
+    mounts.update(data_of(access_rules=[rule()]))
+    assert "Ran run mount" in caplog.text
+    dry = automount.Mounts(tmp_path / "other", *arguments, dry_run=True)
+    dry.update(data_of(access_rules=[rule()]))
+    for text in (caplog.text, capsys.readouterr().out):
+        assert "-o password=*** --token *** -o rw" in text
+        assert "s-e-2" not in text
+        assert "s-e-3" not in text
+
+
 # The options of the program
+
+
+def addresses_of(tmp_path, *arguments, file=""):
+    """Return the addresses of a host that the program would use."""
+    path = tmp_path / "automount.conf"
+    path.write_text(f"[DEFAULT]\n{file}\n")
+    conf = cfg.ConfigOpts()
+    conf.register_cli_opts(automount.program_options)
+    arguments = "--root", "/shares", "--config-file", str(path), *arguments
+    conf(arguments, default_config_files=[], default_config_dirs=[])
+    mounts = automount.Mounts(
+        Path(conf.root), conf.address, conf.mount_command, conf.umount_command
+    )
+    return mounts.addresses
+
+
+@pytest.mark.parametrize(
+    ("variable", "arguments", "file", "addresses"),
+    [
+        ("192.0.2.7", (), "", ["192.0.2.7"]),
+        ("192.0.2.7, fd00::7,joe", (), "", ["192.0.2.7", "fd00::7", "joe"]),
+        ("192.0.2.7", (), "address = 10.0.0.7", ["192.0.2.7"]),
+        ("192.0.2.7", ("--address", "joe"), "", ["joe"]),
+        ("7", (), "", ["7"]),
+        (None, ("--address", "joe"), "address = jim", ["jim", "joe"]),
+        (None, (), "address = joe\naddress = jim", ["joe", "jim"]),
+    ],
+)
+def test_addresses_come_from_the_environment_too(
+    tmp_path, monkeypatch, variable, arguments, file, addresses
+):
+    monkeypatch.delenv("OS_DEFAULT__ADDRESS", raising=False)
+    if variable:
+        monkeypatch.setenv("OS_DEFAULT__ADDRESS", variable)
+    found = addresses_of(tmp_path, *arguments, file=file)
+    assert sorted(found) == sorted(addresses)
+
+
+@pytest.mark.parametrize("variable", ["", " ", ","])
+def test_variable_without_an_address_is_an_error(monkeypatch, capsys, variable):
+    monkeypatch.setenv("OS_DEFAULT__ADDRESS", variable)
+    assert automount.main(["--root", "/shares", "--transport-url", "fake://"]) == 1
+    assert "--address: expected at least one address" in capsys.readouterr().err
 
 
 GOOD = {"--address": "10.0.0.7", "--root": "/shares", "--transport-url": "fake://"}
@@ -401,6 +820,8 @@ GOOD = {"--address": "10.0.0.7", "--root": "/shares", "--transport-url": "fake:/
         ({"--umount-command": "umount {target} {source}"}, "source"),
         ({"--transport-url": f"rabit://u:{SECRET}@h/"}, "'rabit'"),
         ({"--transport-url": f"rabbit://u:{SECRET}@h:{SECRET}/"}, "transport-url"),
+        ({"--mount-command": f"mount --token {SECRET} {{source}}"}, "missing a field"),
+        ({"--umount-command": f"umount '{SECRET} {{target}}"}, "quotation"),
         ({"--config-file": "/no/such/file"}, "/no/such/file"),
     ],
 )
@@ -412,6 +833,52 @@ def test_invalid_option_is_one_line_without_secrets(capsys, options, cause):
     assert cause in stderr
     assert stderr.count("\n") == 1
     assert SECRET not in stderr
+
+
+@pytest.fixture
+def signals():
+    """Restore the handlers of the signals that stop the program."""
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    handlers = [signal.getsignal(number) for number in numbers]
+    yield
+    for number, handler in zip(numbers, handlers):
+        signal.signal(number, handler)
+
+
+@pytest.mark.slow
+def test_program_checks_the_shares_until_it_is_stopped(monkeypatch, signals):
+    checks = []
+
+    def check(self, stopping):
+        checks.append(stopping.is_set())
+        if len(checks) == 3:
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(automount, "CHECK_INTERVAL", 0.01)
+    monkeypatch.setattr(automount.Mounts, "check", check)
+    assert automount.main([f"{name}={value}" for name, value in GOOD.items()]) == 0
+    assert checks == [False] * 3
+
+
+def test_broker_that_hangs_does_not_delay_the_end_forever(monkeypatch, caplog):
+    ended = threading.Event()
+
+    class Listener:
+        def stop(self):
+            ended.wait(50)
+
+        def wait(self):
+            """Return at once."""
+
+    def leave(status):
+        raise SystemExit(status)
+
+    monkeypatch.setattr(automount, "STOP_TIMEOUT", 0.1)
+    monkeypatch.setattr(automount.os, "_exit", leave)
+    with pytest.raises(SystemExit, match="1"):
+        automount._stop(Listener())
+    assert "Ended 0.1 s after it was stopped" in caplog.text
+    ended.set()
 
 
 def test_hook_has_a_default_topic_of_its_own():

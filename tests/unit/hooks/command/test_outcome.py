@@ -2,6 +2,7 @@
 """The effects of the program's exit status and output."""
 
 import signal
+import threading
 
 import pytest
 
@@ -88,6 +89,28 @@ def test_program_that_times_out_is_an_error(woven, program, context, suppress):
     assert len(driver.calls) == suppress
 
 
+@pytest.mark.slow
+def test_search_for_children_that_hangs_does_not_delay_the_call(
+    woven, program, context, monkeypatch
+):
+    """Reading the environment of a process may hang, for instance on a dead NFS."""
+    searched, ended = [], threading.Event()
+
+    def hang(pid, mark):
+        searched.append(pid)
+        return not ended.wait(50)
+
+    monkeypatch.setattr(command, "_kill_marked", hang)
+    driver = woven(program("exec sleep 60\n"), "command_timeout = 0.2\n")
+    try:
+        with pytest.raises(command.CommandError, match="killed after"):
+            driver.create_share(context, SHARE)
+        assert len(searched) == 1
+        assert not ended.is_set()
+    finally:
+        ended.set()
+
+
 def test_standard_error_becomes_one_short_line(woven, program, context):
     path = program(
         r"printf 'first\n\n\033[31msecond\0\342\200\250third \377 %3000d' 7 >&2"
@@ -133,6 +156,26 @@ def test_secrets_are_removed_from_standard_error(woven, program, context, caplog
     assert "exit status 1: *** *** *** password=***" in text
     for secret in (SECRET, key, variable, "plain"):
         assert secret not in text
+
+
+def test_arguments_and_variables_of_the_program_are_removed_from_standard_error(
+    woven, program, context
+):
+    path = program('echo "usage: $* with $QUOTA_URL and $COPIED" >&2; exit 1\n')
+    driver = woven(
+        f"{path} --verbose --password hunter4 --api-key=k-e-y",
+        "command_environment = QUOTA_URL=http://quota/hunter3\n",
+    )
+    with pytest.raises(aspects.Veto) as caught:
+        driver.create_share(context, SHARE)
+    assert str(caught.value) == (
+        "program: exit status 1: "
+        "usage: --verbose --password *** --api-key=*** with *** and"
+    )
+    program('shift 2; echo "$1 is not known, $2" >&2; exit 1\n')
+    with pytest.raises(aspects.Veto) as caught:
+        driver.create_share(context, SHARE)
+    assert str(caught.value).endswith("*** is not known, --api-key=***")
 
 
 def test_a_secret_that_is_cut_is_removed_too(woven, program, context):

@@ -122,6 +122,7 @@ def test_the_error_decides_the_outcome(error, outcome):
             {"share_id": "s1", "share_instance_id": "i1"},
         ),
         ("share_group_dict", {"id": "g1"}, {"share_group_id": "g1"}),
+        ("sg_dict", {"id": "g1"}, {"share_group_id": "g1"}),
         ("share_group_snapshot_dict", {"id": "p1"}, {"share_group_snapshot_id": "p1"}),
         (
             "snap_dict",
@@ -150,6 +151,16 @@ def test_a_list_of_snapshots_has_the_id_of_their_snapshot(kind):
 @pytest.mark.parametrize("value", [Unloaded(id="s1"), "text", 3, object(), b"", [[]]])
 def test_arguments_without_ids_report_none(value):
     assert event.ids_of({"share": value, "snapshot": value, "replica": value}) == {}
+
+
+@kinds
+def test_a_snapshot_of_manila_has_the_id_of_its_share(kind):
+    # As Manila's manager passes it to a driver.
+    share = kind(id="i1", share_id="s1")
+    snapshot = kind(
+        id="n1i", snapshot_id="n1", share_id="i1", share_instance_id="i1", share=share
+    )
+    assert event.ids_of({"snapshot": snapshot})["share_id"] == "s1"
 
 
 def test_a_share_from_a_snapshot_has_the_id_of_the_new_share():

@@ -12,7 +12,13 @@ from tests.support.threads import run_in_thread
 
 @pytest.fixture
 def context():
-    return run_in_thread(oslo_context.RequestContext, project_id="p1")
+    return run_in_thread(oslo_context.RequestContext, user_id="u1", project_id="p1")
+
+
+@pytest.fixture
+def admin_context():
+    """Return the context of what Manila does by itself."""
+    return run_in_thread(oslo_context.RequestContext, is_admin=True)
 
 
 @pytest.fixture

@@ -18,6 +18,39 @@ def test_guard_without_rules_allows_all_calls(woven, context):
 
 
 @pytest.mark.parametrize(
+    ("options", "cause"),
+    [
+        ([], "it has no rule"),
+        (["guard_denied_projects ="], "it has no rule"),
+        (["guard_max_size = 5", "hook_operations ="], "hook_operations is empty"),
+        (["guard_denied_projects = p1"], ""),
+        ([f"guard_freeze = {ALWAYS}"], ""),
+    ],
+)
+def test_guard_that_can_forbid_nothing_is_logged_at_the_start(
+    woven, caplog, options, cause
+):
+    weaving = aspects.weaving(woven(*options))
+    weaving.start()
+    weaving.stop()
+    found = [text for text in caplog.messages if "has no effect" in text]
+    assert len(found) == bool(cause)
+    expected = f"Hook guard of backend alpha: the hook has no effect, since {cause}"
+    assert all(text.startswith(expected) for text in found)
+
+
+def test_guard_without_pre_hooks_is_ineffective(woven):
+    driver = woven("guard_max_size = 5")
+    (hook,) = aspects.weaving(driver).hooks
+    assert hook.ineffective() is None
+    hook.pre_hooks_enabled = False
+    assert hook.ineffective() == (
+        "the hook has no effect, since enable_pre_hooks is False",
+        "set enable_pre_hooks = True",
+    )
+
+
+@pytest.mark.parametrize(
     ("options", "problem"),
     [
         (

@@ -5,11 +5,9 @@ import datetime
 import zoneinfo
 
 import pytest
-from oslo_context import context as oslo_context
 
 import aspects
 from aspects.testing import FakeDriver
-from tests.support.threads import run_in_thread
 
 from .common import ALWAYS, MINUTE, UTC, share_of, vetoed
 
@@ -25,12 +23,6 @@ class RenamedParameters(FakeDriver):
 
     def shrink_share(self, *args, **kwargs):
         super().shrink_share(*args, **kwargs)
-
-
-@pytest.fixture
-def admin_context():
-    """Return the context of Manila's own operations."""
-    return run_in_thread(oslo_context.RequestContext, is_admin=True)
 
 
 class TestFreeze:
@@ -74,7 +66,6 @@ class TestFreeze:
         driver.get_share_stats(True)
         driver.update_replica_state(admin_context, [], share_of(), [], [])
         assert len(driver.calls) == 3
-        assert vetoed(driver.teardown_server, {})
 
     @pytest.mark.parametrize("pattern", ["*", "init_*, publish_*"])
     def test_a_pattern_does_not_freeze_routine_operations(
@@ -134,21 +125,13 @@ class TestProjects:
         driver = woven("guard_denied_projects = p1", "hook_operations = init_host")
         assert vetoed(driver.do_setup, context) == self.DENIED
 
-    @pytest.mark.parametrize(
-        "call",
-        [
-            ("create_snapshot", {"id": "n1", "share": share_of()}),
-            ("create_replica", [share_of()], share_of(), [], []),
-            ("delete_replicated_snapshot", [share_of()], [{"id": "n1"}]),
-        ],
-        ids=lambda call: call[0],
-    )
-    def test_share_is_found_in_the_arguments(self, woven, admin_context, call):
-        driver = woven("guard_denied_projects = p1")
-        method, *args = call
-        assert vetoed(getattr(driver, method), admin_context, *args) == self.DENIED
-        driver = woven("guard_allowed_projects = p1")
-        assert vetoed(getattr(driver, method), admin_context, *args) is None
+    def test_project_that_receives_a_share_is_checked(self, woven, context):
+        driver = woven("guard_denied_projects = p2")
+        call = driver.transfer_accept
+        assert vetoed(call, context, share_of(), "u2", "p3") is None
+        assert vetoed(call, context, share_of(), "u2", "p2") == (
+            "project p2 is denied (guard_denied_projects)"
+        )
 
     def test_call_without_a_project_is_allowed(self, woven):
         driver = woven("guard_allowed_projects = p1")
@@ -262,6 +245,24 @@ class TestSizes:
         driver = woven(self.MIN, self.MAX)
         assert vetoed(driver.shrink_share, share_of(size=100), 50) is None
         assert vetoed(driver.extend_share, share_of(size=1), 5) is None
+
+    def test_size_of_a_new_replica_is_checked(self, woven, context):
+        driver = woven(self.MAX)
+        large, replicas = share_of(size=21), [share_of(size=21)]
+        with pytest.raises(aspects.Veto, match="21 GiB") as caught:
+            driver.create_replica(context, replicas, large, [], [])
+        assert type(caught.value).__name__ == "NoValidHost"
+        assert vetoed(driver.create_replica, context, [], share_of(), [], []) is None
+        assert vetoed(driver.promote_replica, context, replicas, large, []) is None
+
+    def test_sizes_of_all_shares_of_a_new_group_are_checked(self, woven, context):
+        driver = woven(self.MAX)
+        call = driver.create_share_group_from_share_group_snapshot
+        group = {"id": "g1", "shares": [share_of(), share_of(size=21)]}
+        assert "21 GiB" in vetoed(call, context, group, {})
+        assert vetoed(call, context, {"id": "g1", "shares": [share_of()]}, {}) is None
+        assert vetoed(driver.create_share_group, context, {"id": "g1"}) is None
+        assert vetoed(driver.delete_share_group, context, group) is None
 
     def test_calls_that_do_not_change_the_size_are_allowed(self, woven, context):
         driver = woven(self.MAX)

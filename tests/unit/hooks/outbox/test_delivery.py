@@ -7,7 +7,9 @@ import sqlite3
 import threading
 
 import pytest
+import tenacity
 
+from hooks.events import outbox as outbox_module
 from hooks.events.errors import DeliveryFailedError, RejectedError
 from hooks.events.outbox import FILE
 from tests.support.wait import wait_for
@@ -81,6 +83,27 @@ def test_a_retry_waits_as_long_as_the_receiver_asks(new, receiver):
     began.wait(1)
     assert len(receiver.attempts) == 1
     wait_for(lambda: len(receiver.attempts) == 2, "the event is retried")
+
+
+@pytest.mark.parametrize(
+    ("asked", "pause"), [(25, 25), (3000, 3000), (1e9, 3600), (float("inf"), 3600)]
+)
+def test_a_receiver_may_ask_for_a_pause_of_an_hour(asked, pause):
+    state = tenacity.RetryCallState(tenacity.Retrying(), None, (), {})
+    error = DeliveryFailedError("busy", retry_after=asked)
+    state.set_exception((type(error), error, None))
+    assert outbox_module._pause(state) == pause
+
+
+def test_a_pause_that_the_receiver_asks_for_does_not_delay_a_stop(new, receiver):
+    receiver.errors["a"] = DeliveryFailedError("busy", retry_after=3600)
+    outbox = new()
+    outbox.put(event("a"))
+    wait_for(lambda: receiver.attempts, "the event is tried")
+    thread = outbox._thread
+    outbox.stop(0)
+    thread.join(30)
+    assert not thread.is_alive()
 
 
 def test_a_rejected_event_becomes_a_dead_letter(new, path, receiver, caplog):

@@ -33,6 +33,15 @@ def test_nothing_is_traced_without_both_pre_and_post_hooks(traced, spans, text):
     assert len(recorder.trace) == 2
 
 
+@pytest.mark.parametrize("option", ["enable_pre_hooks", "enable_post_hooks"])
+def test_hook_without_both_switches_reports_that_it_has_no_effect(traced, option):
+    hook, _ = traced(BusyDriver(), text=f"{option} = True\n")
+    missing = {"enable_pre_hooks", "enable_post_hooks"} - {option}
+    cause, _ = hook.ineffective()
+    assert f"since {missing.pop()} is False" in cause
+    assert traced(BusyDriver())[0].ineffective() is None
+
+
 def test_switches_take_effect_at_once(traced, spans):
     hook, driver = traced(BusyDriver(), Recorder())
     hook.post_hooks_enabled = False

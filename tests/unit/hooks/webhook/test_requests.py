@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tests of the webhook hook's requests, and of its reactions to responses."""
 
+import email.utils
 import hashlib
 import hmac
+import os
 import pathlib
 import re
+import socket
 import textwrap
 import threading
+import time
+from types import SimpleNamespace
 
 import pytest
 from cloudevents.core.bindings import http as cloudevents_http
@@ -192,9 +197,107 @@ def test_retry_after_beyond_the_timeout_ends_the_delivery(hook, receiver, after)
     assert len(receiver.requests) == 1
 
 
-@pytest.mark.parametrize("after", ["", "soon", "-1", "Fri, 31 Dec 2049 23:59:59 GMT"])
-def test_a_retry_after_other_than_seconds_is_ignored(hook, receiver, after):
+@pytest.mark.parametrize(
+    "after",
+    ["", "soon", "-1", "5, 5", "1.5", "Fri, 31 Dec 99999 23:59:59 GMT", "1 Foo 2026"],
+)
+def test_a_retry_after_that_is_not_valid_is_ignored(hook, receiver, clock, after):
     receiver.answers = [status(503, Retry_After=after)]
+    hook.deliver(EVENT)
+    assert len(receiver.requests) == 2
+    assert clock.slept[0] < 1
+
+
+#: The three forms of a date in RFC 9110, 30 seconds after :data:`NOW`.
+DATES = [
+    "Sun, 06 Nov 1994 08:49:37 GMT",
+    "Sunday, 06-Nov-94 08:49:37 GMT",
+    "Sun Nov  6 08:49:37 1994",
+]
+NOW = "Sun, 06 Nov 1994 08:49:07 GMT"
+
+
+def busy(**headers):
+    """Answer with 503 and no other headers, not even a date."""
+
+    def answer(handler):
+        handler.send_response_only(503)
+        for name, value in {**headers, "Content-Length": "0"}.items():
+            handler.send_header(name.replace("_", "-"), value)
+        handler.end_headers()
+
+    return answer
+
+
+@pytest.mark.parametrize("date", DATES)
+def test_a_retry_waits_until_the_date_of_retry_after(hook, receiver, clock, date):
+    # The clock of the receiver is decades slow.
+    receiver.answers = [busy(Retry_After=date, Date=NOW)]
+    hook.deliver(EVENT)
+    assert clock.slept == [30]
+    assert len(receiver.requests) == 2
+
+
+@pytest.mark.parametrize("headers", [{}, {"Date": "today"}])
+def test_a_date_is_compared_with_the_hosts_clock_without_the_receivers(
+    hook, receiver, clock, headers
+):
+    until = email.utils.formatdate(time.time() + 50, usegmt=True)
+    receiver.answers = [busy(Retry_After=until, **headers)]
+    hook.deliver(EVENT)
+    assert 0 < clock.slept[0] <= 50
+    assert len(clock.slept) == 1
+
+
+def test_a_date_in_the_past_asks_for_no_wait(hook, receiver, clock):
+    receiver.answers = [busy(Retry_After=NOW, Date=DATES[0])]
+    hook.deliver(EVENT)
+    assert clock.slept[0] < 1
+
+
+def interim(*codes):
+    """Answer with interim responses, and then with 204."""
+
+    def answer(handler):
+        for code in codes:
+            handler.send_response_only(code)
+            handler.send_header("Link", "</style.css>; rel=preload")
+            handler.end_headers()
+        status(204)(handler)
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    "codes", [(100,), (102,), (103,), (199,), (100, 103, 102, 100, 103)]
+)
+def test_interim_responses_are_skipped(hook, receiver, codes):
+    receiver.answers = [interim(*codes)] * 2
+    hook.deliver(EVENT)
+    hook.deliver(EVENT)
+    # Each event was sent once, on one connection.
+    assert len(receiver.requests) == 2
+    assert len({request.client for request in receiver.requests}) == 1
+
+
+def test_the_status_after_an_interim_response_counts(hook, receiver):
+    def answer(handler):
+        handler.send_response_only(103)
+        handler.end_headers()
+        status(422)(handler)
+
+    receiver.answers = [answer]
+    with pytest.raises(RejectedError, match="status 422"):
+        hook.deliver(EVENT)
+
+
+def test_switching_protocols_is_a_failed_attempt(hook, receiver):
+    def answer(handler):
+        handler.raw(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\nHTTP/1.1 204"
+        )
+
+    receiver.answers = [answer]
     hook.deliver(EVENT)
     assert len(receiver.requests) == 2
 
@@ -213,15 +316,101 @@ def test_a_hook_with_an_outbox_makes_one_attempt_per_delivery(
     assert len(receiver.requests) == 1
 
 
+@pytest.fixture
+def resolver(monkeypatch):
+    """Let the first look-ups of host names hang, one for each item of ``hanging``."""
+    state = SimpleNamespace(hanging=[1], answered=threading.Event())
+    look_up = socket.getaddrinfo
+
+    def getaddrinfo(host, *args, **kwargs):
+        if state.hanging:
+            state.hanging.pop()
+            assert state.answered.wait(50)
+        return look_up(host, *args, **kwargs)
+
+    monkeypatch.setattr("socket.getaddrinfo", getaddrinfo)
+    yield state
+    state.answered.set()
+
+
+def wait_for_threads():
+    """Wait until the threads of all deliveries have ended."""
+    for thread in threading.enumerate():
+        if thread.name == "webhook":
+            thread.join(30)
+            assert not thread.is_alive()
+
+
+@pytest.fixture
+def impatient(file, receiver):
+    """Return a hook that waits for 0.3 s, and a function that makes it wait longer."""
+    text = f"webhook_url = {receiver.url}\nwebhook_timeout = "
+    conf = file(f"{text}0.3")
+    hook = webhook.WebhookHook(aspects.BackendSection(conf.conf, "alpha"), "node1")
+
+    def be_patient():
+        conf.mutate(conf.path.read_text().replace("= 0.3", "= 60"))
+
+    yield hook, be_patient
+    hook.stop()
+
+
 @pytest.mark.slow
-def test_a_slow_name_resolution_fails_in_time(new_hook, monkeypatch):
-    hook = new_hook("webhook_url = http://ops.example.com/\nwebhook_timeout = 0.3")
-    resolved = threading.Event()
-    monkeypatch.setattr("socket.getaddrinfo", lambda *args, **kwargs: resolved.wait())
-    try:
-        with pytest.raises(
-            DeliveryFailedError, match=re.escape("no response in 0.3 s")
-        ):
+def test_a_slow_name_resolution_fails_in_time(impatient, resolver):
+    hook, _ = impatient
+    with pytest.raises(DeliveryFailedError, match=re.escape("no response in 0.3 s")):
+        hook.deliver(EVENT)
+
+
+@pytest.mark.slow
+def test_an_event_that_was_given_up_is_not_sent_after_a_later_one(
+    impatient, receiver, resolver
+):
+    hook, be_patient = impatient
+    with pytest.raises(DeliveryFailedError):
+        hook.deliver({**EVENT, "id": "first"})
+    be_patient()
+    hook.deliver({**EVENT, "id": "second"})
+    resolver.answered.set()
+    wait_for_threads()
+    assert [event["id"] for event in receiver.events] == ["second"]
+
+
+@pytest.mark.slow
+def test_deliveries_that_hang_do_not_pile_up(
+    impatient, receiver, resolver, monkeypatch
+):
+    monkeypatch.setattr(webhook, "MAX_HANGING", 2)
+    resolver.hanging = [1, 2]
+    hook, be_patient = impatient
+    for _ in range(2):
+        with pytest.raises(DeliveryFailedError, match="no response"):
             hook.deliver(EVENT)
-    finally:
-        resolved.set()
+    be_patient()
+    before = threading.active_count()
+    with pytest.raises(DeliveryFailedError, match="threads of 2 failed deliveries"):
+        hook.deliver(EVENT)
+    assert threading.active_count() == before
+    resolver.answered.set()
+    wait_for_threads()
+    hook.deliver(EVENT)
+    assert len(receiver.requests) == 1
+
+
+@pytest.mark.slow
+def test_a_child_process_delivers_while_deliveries_of_its_parent_hang(
+    impatient, receiver, resolver, monkeypatch
+):
+    monkeypatch.setattr(webhook, "MAX_HANGING", 1)
+    hook, be_patient = impatient
+    with pytest.raises(DeliveryFailedError, match="no response"):
+        hook.deliver(EVENT)
+    be_patient()
+    child = os.fork()
+    if child == 0:
+        try:
+            hook.deliver(EVENT)
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    assert len(receiver.requests) == 1
