@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
+from aspects.core.forks import fork_safe_lock
 from aspects.core.step import Step
 from aspects.operations import Operation
 from aspects.weaving import Weaving, weaving
 
-_counting = threading.Lock()
+_counting = fork_safe_lock()
 
 
 def tick(woven: Any, context: Any, share_instances: Any) -> bool:

@@ -311,8 +311,11 @@ class _Sender:
         try:
             threading.Thread(target=run, name="notification", daemon=True).start()
         except RuntimeError:
-            self._free.release()
-            raise
+            if threading.main_thread().is_alive():
+                self._free.release()
+                raise
+            # Python 3.12.0 to 3.12.2 start no thread while the interpreter exits.
+            run()
         futures.wait([outcome], max(deadline - time.monotonic(), 0))
         if not outcome.done():
             raise TimeoutError(f"the broker did not confirm it in {timeout:g} s")

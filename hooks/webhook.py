@@ -158,7 +158,12 @@ class WebhookHook(DeliveryHook):
         # A thread, since requests' timeout ends neither the look-up of a host name nor
         # the attempts to connect to each of its addresses.
         delivery = _Delivery(lambda: attempts(self._post, url, origin, body, deadline))
-        threading.Thread(target=delivery.run, name=_THREAD, daemon=True).start()
+        try:
+            threading.Thread(target=delivery.run, name=_THREAD, daemon=True).start()
+        except RuntimeError:
+            # The interpreter exits (Python 3.12.0 to 3.12.2 start no thread then), or
+            # the process has too many threads.
+            delivery.run()
         try:
             delivery.outcome.result(timeout)
         except futures.TimeoutError:

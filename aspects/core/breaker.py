@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from typing import Any
 
 from oslo_log import log
 
+from aspects.core.forks import fork_safe_lock
 from aspects.core.log import hook_name, log_failure
 
 LOG = log.getLogger(__name__)
@@ -25,8 +25,9 @@ class Breaker:
     and the hook is skipped. After each pause, one call tries the hook again.
     """
 
+    _lock = fork_safe_lock()
+
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         #: Counters by event: ``suppressed``, ``slow``, ``skipped``, ``not_enforced``.
         self.counts: Counter[str] = Counter()
         #: The number of consecutive failures.

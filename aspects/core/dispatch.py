@@ -7,12 +7,14 @@ import atexit
 import contextvars
 import os
 import threading
+import time
 import weakref
 from typing import Any
 
 from oslo_log import log
 
 from aspects.core.breaker import record_failure, supervised
+from aspects.core.forks import fork_safe_lock
 from aspects.core.log import hook_name
 from aspects.core.signature import PROTOCOLS
 from aspects.core.step import adapt
@@ -36,6 +38,8 @@ class Background:
     :raises ImportError: if futurist is not installed
     """
 
+    _starting = fork_safe_lock()
+
     def __init__(
         self,
         name: str,
@@ -49,8 +53,7 @@ class Background:
         self._new_pool = futurist.ThreadPoolExecutor
         self._size = size
         self._timeout = timeout
-        self._drain = drain
-        self._starting = threading.Lock()
+        self.drain = drain
         self._queue: _Queue | None = None
         #: The number of methods that were dropped.
         self.dropped = 0
@@ -83,7 +86,11 @@ class Background:
         entered = False
         # Another thread may close the queue while this call waits for capacity.
         while not entered:
-            queue = self._running_queue()
+            try:
+                queue = self._running_queue()
+            except RuntimeError as error:
+                self._drop(1, str(error))
+                return
             if not queue.room.acquire(timeout=self._timeout):
                 self._drop(1, f"its queue was full for {self._timeout:g} s")
                 return
@@ -116,18 +123,24 @@ class Background:
     def pending(self) -> int:
         """Return the number of methods that wait or run."""
         queue = self._queue
-        return 0 if queue is None else queue.pending
+        return 0 if queue is None or queue.is_inherited() else queue.pending
 
-    def stop(self) -> None:
+    def stop(self, end: float | None = None) -> None:
         """Drain the queue, and drop the methods that have not begun in time.
 
         Methods that are enqueued in the meantime are drained as well. A method that
         runs too long is abandoned: it keeps running, but nothing waits for it.
+
+        :param end: the time on :func:`time.monotonic` until which to wait; after the
+            drain time by default
         """
         queue = self._queue
-        if queue is None or queue.process != os.getpid():
+        if queue is None or queue.is_inherited():
             return
-        waiting, running = queue.close(self._drain)
+        timeout = self.drain if end is None else max(0.0, end - time.monotonic())
+        if queue.is_dead():
+            timeout = 0.0
+        waiting, running = queue.close(timeout)
         with self._starting:
             if self._queue is queue:
                 self._queue = None
@@ -142,16 +155,29 @@ class Background:
             LOG.warning(
                 "Abandoned a method of hook %(hook)s: it still runs %(drain)g s after "
                 "the hook was stopped",
-                {"hook": self.name, "drain": self._drain},
+                {"hook": self.name, "drain": self.drain},
             )
-        if waiting:
-            self._drop(waiting, f"not begun {self._drain:g} s after it was stopped")
+        self._drop(waiting, f"not begun {self.drain:g} s after it was stopped")
 
     def _running_queue(self) -> _Queue:
+        """Return the queue of this process, with its thread.
+
+        :raises RuntimeError: if the thread cannot be started
+        """
+        queue = self._queue
+        if queue is not None and queue.is_open():
+            return queue
         with self._starting:
             queue = self._queue
-            if queue is None or queue.closed or queue.process != os.getpid():
-                queue = self._queue = _Queue(self._new_pool(max_workers=1), self._size)
+            if queue is None or not queue.is_open():
+                if queue is not None and queue.is_dead():
+                    lost, _ = queue.close(0)
+                    self._drop(lost, "its thread has ended")
+                queue = _Queue(self._new_pool(max_workers=1), self._size)
+                # The first submission starts the thread. Where that fails, futurist
+                # never tries again, so the next call needs a new pool.
+                queue.pool.submit(int)
+                self._queue = queue
                 # Handlers run in reverse order: this one before futurist's own.
                 if not _to_stop:
                     atexit.register(_stop_all)
@@ -159,6 +185,8 @@ class Background:
             return queue
 
     def _drop(self, count: int, cause: str) -> None:
+        if not count:
+            return
         self.dropped += count
         LOG.warning(
             "Dropped %(count)d method(s) of hook %(hook)s: %(cause)s (dropped so far: "
@@ -189,6 +217,24 @@ class _Queue:
         self._running = False
         self._changed = threading.Condition()
 
+    def is_inherited(self) -> bool:
+        """Return whether the queue, and so its thread, is the parent process's."""
+        return self.process != os.getpid()
+
+    def is_dead(self) -> bool:
+        """Return whether the thread has ended, although the queue was not closed.
+
+        On eventlet, ``select`` in a hook method may end it: it may wake up a thread
+        that has left it and waits for the next method.
+        """
+        # futurist has no public API for this.
+        workers = self.pool._workers
+        return not (self.closed or self.is_inherited() or workers[0].is_alive())
+
+    def is_open(self) -> bool:
+        """Return whether the queue accepts methods of this process, and runs them."""
+        return not (self.closed or self.is_inherited() or self.is_dead())
+
     def enter(self) -> bool:
         """Count a method that has acquired capacity as pending.
 
@@ -208,7 +254,7 @@ class _Queue:
         where a green thread survives the fork.
         """
         with self._changed:
-            self._running = not self.closed and os.getpid() == self.process
+            self._running = not (self.closed or self.is_inherited())
             return self._running
 
     def leave(self) -> None:
@@ -235,5 +281,7 @@ _to_stop: weakref.WeakSet[Background] = weakref.WeakSet()
 
 
 def _stop_all() -> None:
+    began = time.monotonic()
+    # Each queue has a thread of its own, so all of them drain meanwhile.
     for background in tuple(_to_stop):
-        background.stop()
+        background.stop(began + background.drain)

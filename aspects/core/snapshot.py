@@ -9,7 +9,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
-from aspects.core.lease import changed, hold, lease_of, release, start
+from aspects.core.lease import changed, drain, hold, release, start
 from aspects.core.observe import observes
 from aspects.core.step import Step, Switches, adapt, reports_changes
 
@@ -224,10 +224,7 @@ class Chain:
             thread.join(max(0, end - time.monotonic()))
         for thread in stopping:
             thread.join()
-        for hook in reversed(self._adapted):
-            # A hook that was never started may have a queue nevertheless.
-            if hook.dispatcher is not None and not lease_of(hook).running:
-                hook.dispatcher.stop()
+        drain(self._adapted, self.backend)
 
     def _adapt(self, hooks: Iterable[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         """Return the hooks, and the adapted hooks that the chain uses."""

@@ -36,7 +36,10 @@ NEVER = 3600
 
 
 #: Test files that take longest, without their suffix.
-LONGEST = ("test_cephfs", "test_tutorial", "test_demo", "test_docs", "test_stop")
+LONGEST = (
+    *("test_cephfs", "test_tutorial", "test_demo", "test_missing_receivers"),
+    *("test_docs", "test_stop"),
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

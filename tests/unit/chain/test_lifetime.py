@@ -156,7 +156,7 @@ class Living(Recorder):
         self.note("stop")
 
 
-def test_hooks_start_and_stop_in_order(trace: list[Any]) -> None:
+def test_hooks_start_in_order_before_they_stop(trace: list[Any]) -> None:
     hooks: list[Any] = [Living("one", trace), Living("two", trace, enabled=[])]
     # Recorder has neither start() nor stop(); PlainRecorder has another base class.
     weaving = aspects.weaving(
@@ -164,9 +164,11 @@ def test_hooks_start_and_stop_in_order(trace: list[Any]) -> None:
     )
     assert trace == []
     for _ in range(2):
+        trace.clear()
         weaving.start()
         weaving.stop()
-    assert methods_of(trace) == ["one.start", "two.start", "two.stop", "one.stop"] * 2
+        assert methods_of(trace)[:2] == ["one.start", "two.start"]
+        assert sorted(methods_of(trace)[2:]) == ["one.stop", "two.stop"]
 
 
 @pytest.mark.parametrize("verb", ["start", "stop"])
@@ -179,16 +181,14 @@ def test_a_hook_that_fails_to_start_or_stop_is_logged_and_the_others_follow(
     weaving = aspects.weaving(aspects.weave(Driver(), hooks, "alpha"))
     weaving.start()
     weaving.stop()
-    assert methods_of(trace) == [
-        *("one.start", "wrong.start", "two.start"),
-        *("two.stop", "wrong.stop", "one.stop"),
-    ]
+    assert methods_of(trace)[:3] == ["one.start", "wrong.start", "two.start"]
+    assert sorted(methods_of(trace)[3:]) == ["one.stop", "two.stop", "wrong.stop"]
     (record,) = [r for r in caplog.records if r.levelno >= logging.WARNING]
     assert record.levelno == logging.ERROR
     # The message has one line, and the secret is masked.
     assert record.getMessage() == (
         f"Failed to {verb} hook wrong of backend alpha: OSError: cannot bind: port "
-        "80, password=***"
+        f"80, password=***{'; retrying' if verb == 'start' else ''}"
     )
     assert record.exc_info is None
 

@@ -82,8 +82,7 @@ def test_the_interpreter_waits_for_the_drain_time_only(run: Any) -> None:
         """
         driver = woven(drain=0.2, post=lambda seen: time.sleep(1000))
         driver.create_share(None, 1)
-        """,
-        timeout=10,
+        """
     )
     assert "Abandoned a method of hook hook of alpha" in printed[-1]
 

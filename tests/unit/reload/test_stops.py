@@ -8,12 +8,15 @@ import threading
 from typing import Any
 
 import pytest
+from oslo_config import cfg
 
 import aspects
+from aspects.core import lease
+from tests.support.config import ConfigFile
 from tests.support.entries.recording import Driver
-from tests.support.wait import wait_for_stops
+from tests.support.wait import wait_for, wait_for_stops
 
-from .common import CONTEXT, HERE, ManilaHook, done, names, text
+from .common import CONTEXT, HERE, LoggingHook, ManilaHook, done, names, text
 
 
 def test_removed_hooks_stop_after_their_last_completion(file, woven):
@@ -242,3 +245,47 @@ def test_reload_does_not_start_hooks_of_a_stopped_driver(file, woven):
     file.mutate(text("ac"))
     assert names(woven) == "ac"
     assert done == []
+
+
+class HangingHook(LoggingHook):
+    """A hook that waits for :attr:`released` in one of its methods."""
+
+    options = (*LoggingHook.options, cfg.StrOpt("hangs_in"))
+    released = threading.Event()
+
+    def log(self, event: str) -> None:
+        super().log(event)
+        if event == self.get_config_option("hangs_in"):
+            assert self.released.wait(60)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("hangs_in", ["pre", "post", "start", "stop"])
+def test_a_reload_does_not_wait_for_a_hook_that_hangs(
+    file, woven, monkeypatch, hangs_in
+):
+    monkeypatch.setattr(lease, "START_TIMEOUT", 0.0)
+    monkeypatch.setattr(lease, "_stop_timeout", lambda hooks: 0.1)
+    monkeypatch.setattr(HangingHook, "released", threading.Event())
+    entry = f"h={__name__}:HangingHook, "
+    lines = f"[alpha:h]\nhangs_in = {hangs_in}"
+    ConfigFile.mutate(
+        file, text("a", lines).replace("drivers = ", f"drivers = {entry}")
+    )
+    caller = threading.Thread(target=woven.create_share, args=(CONTEXT, {}))
+    caller.start()
+    if hangs_in != "stop":
+        assert wait_for(lambda: (hangs_in, "h") in done, "the method that hangs")
+    # Each of these reloads removes, adds or keeps a hook, or does several of these.
+    ConfigFile.mutate(file, text("b"))
+    ConfigFile.mutate(file, text("bc"))
+    assert names(woven) == "bc"
+    woven.create_share(CONTEXT, {})
+    assert ("post", "c") in done
+    if hangs_in == "stop":
+        assert wait_for(lambda: ("stop", "h") in done, "the stop that hangs")
+    else:
+        assert ("stop", "h") not in done
+    HangingHook.released.set()
+    caller.join(30)
+    assert wait_for(lambda: done.count(("stop", "h")) == 1, "the stop")

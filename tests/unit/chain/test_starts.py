@@ -1,0 +1,286 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Hooks that fail to start or to stop, or take too long to."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+import aspects
+from aspects.core import lease
+from tests.support.drivers import Driver
+from tests.support.hooks import Recorder, methods_of
+from tests.support.wait import wait_for
+
+from .common import CONTEXT
+
+# Detects a wait without a limit.
+pytestmark = pytest.mark.timeout(60)
+
+
+class Hook(Recorder):
+    """A hook whose start and stop are recorded, and answered as its methods are."""
+
+    def answer(self, **answers: Any) -> None:
+        self._answers.update(answers)
+
+    def start(self) -> None:
+        self.note("start")
+
+    def stop(self) -> None:
+        self.note("stop")
+
+
+class Observer(Hook):
+    """A hook that observes others."""
+
+    def observe(self, observed: aspects.Observed) -> None:
+        """Observe nothing."""
+
+
+def woven(*hooks: Any) -> tuple[Any, Any]:
+    """Return a woven driver and its weaving."""
+    driver = aspects.weave(Driver(), hooks, "alpha")
+    return driver, aspects.weaving(driver)
+
+
+@pytest.fixture
+def gate() -> Iterator[threading.Event]:
+    """A gate that a hook waits at; it opens at the end of the test."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The pauses between attempts to start a hook, none of which takes time."""
+    seen: list[float] = []
+    wait_for = lease.changed.wait_for
+
+    def skip(condition: Callable[[], bool], timeout: float) -> bool:
+        if threading.current_thread().name != "manila-aspects-start":
+            return wait_for(condition, timeout)
+        seen.append(timeout)
+        return condition()
+
+    monkeypatch.setattr(lease.changed, "wait_for", skip)
+    return seen
+
+
+def messages(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [
+        record.getMessage()
+        for record in caplog.records
+        if record.name == "aspects.core.lease"
+    ]
+
+
+def test_a_hook_that_fails_to_start_is_started_again_until_it_starts(
+    trace: list[Any], pauses: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    failures = [OSError("port in use")] * 9
+
+    def fail(seen: Any) -> None:
+        if failures:
+            raise failures.pop()
+
+    driver, weaving = woven(Hook("late", trace, start=fail), Hook("next", trace))
+    weaving.start()
+    driver.create_share(CONTEXT, "share")
+    wait_for(lambda: len(messages(caplog)) == 2, "the start")
+    assert methods_of(trace).count("late.start") == 10
+    assert methods_of(trace).count("next.start") == 1
+    assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+    assert messages(caplog) == [
+        "Failed to start hook late of backend alpha: OSError: port in use; retrying",
+        "Started hook late of backend alpha after 9 failed attempt(s)",
+    ]
+    weaving.stop()
+    assert methods_of(trace).count("late.stop") == 1
+
+
+def test_a_stop_ends_the_attempts_to_start_a_hook(
+    trace: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "FIRST_PAUSE", 3600.0)
+    before = set(threading.enumerate())
+    _, weaving = woven(Hook("late", trace, start=OSError("port in use")))
+    for _ in range(2):
+        weaving.start()
+        weaving.stop()
+    # A failed start may have acquired some resources.
+    assert methods_of(trace) == ["late.start", "late.stop"] * 2
+    wait_for(lambda: set(threading.enumerate()) <= before, "the end of the threads")
+
+
+@pytest.mark.parametrize("error", [SystemExit(1), KeyboardInterrupt(), GeneratorExit()])
+def test_any_exception_of_a_start_is_retried(
+    trace: list[Any], pauses: list[float], error: BaseException
+) -> None:
+    errors = [error]
+
+    def fail(seen: Any) -> None:
+        if errors:
+            raise errors.pop()
+
+    _, weaving = woven(Hook("late", trace, start=fail))
+    weaving.start()
+    wait_for(lambda: methods_of(trace) == ["late.start"] * 2, "the second attempt")
+    weaving.stop()
+
+
+def test_a_start_that_hangs_delays_neither_the_service_nor_the_other_hooks(
+    trace: list[Any],
+    gate: threading.Event,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(lease, "START_TIMEOUT", 0.0)
+    started = threading.Event()
+
+    def hang(seen: Any) -> None:
+        gate.wait(30)
+        started.set()
+
+    driver, weaving = woven(Hook("slow", trace, start=hang), Hook("next", trace))
+    weaving.start()
+    assert not started.is_set()
+    assert methods_of(trace) == ["slow.start", "next.start"]
+    assert messages(caplog) == [
+        "Failed to start hook slow of backend alpha: not started in 1 s; no longer "
+        "waiting for it"
+    ]
+    assert driver.create_share(CONTEXT, "share") == "result"
+    gate.set()
+    assert started.wait(30)
+    weaving.stop()
+    assert {*methods_of(trace)[-2:]} == {"slow.stop", "next.stop"}
+
+
+def test_a_hook_whose_start_outlasts_the_stop_is_stopped_after_it(
+    trace: list[Any],
+    gate: threading.Event,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(lease, "START_TIMEOUT", 0.0)
+    monkeypatch.setattr(lease, "_stop_timeout", lambda hooks: 0.1)
+    hook = Hook("slow", trace, start=lambda seen: gate.wait(30) and None)
+    _, weaving = woven(hook)
+    weaving.start()
+    weaving.stop()
+    assert methods_of(trace) == ["slow.start"]
+    assert messages(caplog)[1].startswith("Failed to stop hook slow of backend alpha: ")
+    gate.set()
+    wait_for(lambda: methods_of(trace) == ["slow.start", "slow.stop"], "the stop")
+
+
+def test_a_hook_that_is_taken_back_before_its_start_ends_keeps_running(
+    trace: list[Any], gate: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "START_TIMEOUT", 0.0)
+    monkeypatch.setattr(lease, "_stop_timeout", lambda hooks: 0.1)
+    hook = Hook("slow", trace, start=lambda seen: gate.wait(30) and None)
+    _, weaving = woven(hook)
+    weaving.start()
+    weaving.stop()
+    weaving.start()
+    gate.set()
+    wait_for(lambda: lease.lease_of(hook).settled, "the start")
+    assert methods_of(trace) == ["slow.start"]
+    weaving.stop()
+    assert methods_of(trace) == ["slow.start", "slow.stop"]
+
+
+def test_all_hooks_stop_at_once(trace: list[Any]) -> None:
+    barrier = threading.Barrier(3)
+
+    def meet(seen: Any) -> None:
+        # Raises unless the stops of all hooks run at the same time.
+        barrier.wait(30)
+
+    _, weaving = woven(*(Hook(name, trace, stop=meet) for name in ("a", "b", "c")))
+    weaving.start()
+    weaving.stop()
+    assert not barrier.broken
+    assert sorted(methods_of(trace)[3:]) == ["a.stop", "b.stop", "c.stop"]
+
+
+def test_an_observer_stops_after_the_other_hooks(trace: list[Any]) -> None:
+    barrier = threading.Barrier(2)
+    ended: list[str] = []
+
+    def meet(seen: Any) -> None:
+        barrier.wait(30)
+        ended.append("hook")
+
+    _, weaving = woven(
+        Hook("a", trace, stop=meet),
+        Observer("outer", trace, stop=lambda seen: ended.append("outer")),
+        Observer("inner", trace, stop=lambda seen: ended.append("inner")),
+        Hook("b", trace, stop=meet),
+    )
+    weaving.start()
+    weaving.stop()
+    assert ended == ["hook", "hook", "inner", "outer"]
+
+
+def test_a_stop_that_hangs_delays_neither_the_service_nor_the_observers(
+    trace: list[Any],
+    gate: threading.Event,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(lease, "STOP_TIMEOUT", 0.5)
+    hook = Hook("slow", trace, stop=lambda seen: gate.wait(30) and None)
+    hook.get_config_option = lambda name: 0.5  # type: ignore[method-assign]
+    _, weaving = woven(Observer("watch", trace), hook)
+    weaving.start()
+    weaving.stop()
+    assert methods_of(trace)[2:] == ["slow.stop", "watch.stop"]
+    assert messages(caplog) == [
+        "Failed to stop hook slow of backend alpha: not stopped in 1 s; no longer "
+        "waiting for it"
+    ]
+
+
+def test_the_queues_of_hooks_that_were_never_started_drain_at_once(
+    trace: list[Any],
+) -> None:
+    barrier = threading.Barrier(3)
+
+    class Dispatcher(aspects.Background):
+        def stop(self, end: float | None = None) -> None:
+            barrier.wait(30)
+
+    hooks = [Hook(name, trace) for name in ("a", "b", "c")]
+    for hook in hooks:
+        hook.dispatcher = Dispatcher(hook.instance_name)
+    woven(*hooks)[1].stop()
+    assert not barrier.broken
+
+
+def test_a_process_without_threads_to_spare_starts_and_stops_hooks(
+    trace: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    late = Hook("late", trace, start=OSError("port in use"))
+    _, weaving = woven(late, Hook("next", trace))
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", fail)
+        weaving.start()
+        assert methods_of(trace) == ["late.start", "next.start"]
+        # A later start, as at a hot reload, tries again.
+        late.answer(start=None)
+        weaving.start()
+        assert methods_of(trace)[2:] == ["late.start"]
+        weaving.stop()
+    assert sorted(methods_of(trace)[3:]) == ["late.stop", "next.stop"]
