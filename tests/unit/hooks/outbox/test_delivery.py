@@ -100,7 +100,7 @@ def test_a_pause_that_the_receiver_asks_for_does_not_delay_a_stop(new, receiver)
     outbox = new()
     outbox.put(event("a"))
     wait_for(lambda: receiver.attempts, "the event is tried")
-    thread = outbox._thread
+    thread = outbox._delivery.thread
     outbox.stop(0)
     thread.join(30)
     assert not thread.is_alive()
