@@ -28,6 +28,22 @@ def _group(conf: cfg.ConfigOpts, name: str | None) -> Any:
     return conf[name] if name else conf
 
 
+def _secret_problem(section: str, name: str, text: str) -> Problem:
+    """Return the problem for an invalid value of a secret option.
+
+    :param section: the section that it is set in
+    :param name: the option's name in that section
+    :param text: the value, which the problem does not show
+    """
+    cause = "not a valid value"
+    # As oslo.config finds them.
+    found = cfg.ConfigOpts.Template.pattern.finditer(text.replace(r"\$", "$$"))
+    if not any(match["named"] or match["braced"] for match in found):
+        return Problem(section, name, "***", cause)
+    cause += ": a $ in it begins a reference to another option"
+    return Problem(section, name, "***", cause, "write $$ for a literal $")
+
+
 class BackendSection:
     """The section of one backend, for programs without Manila's own object.
 
@@ -187,7 +203,7 @@ class InstanceSection:
             option = self.options[dest]
             for (section, name, text, *_), cause in rejected:
                 if option.secret and text:
-                    yield Problem(section, name, "***", "not a valid value")
+                    yield _secret_problem(section, name, text)
                     continue
                 if name != dest:
                     cause += f" ({name} is a deprecated name of {dest})"
