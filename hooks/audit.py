@@ -114,8 +114,8 @@ class AuditHook(EventHook):
         # The file is opened for each line, so that log rotation needs no signal.
         path = self.get_config_option("audit_log_path")
         try:
-            with _locked(f"{path}.lock"), _opened(path) as file:
-                if _ends_within_line(file):
+            with _locked(f"{path}.lock"), _opened(path) as (file, size):
+                if size and _ends_within_line(file, size):
                     line = b"\n" + line
                 while line:
                     line = line[os.write(file, line) :]
@@ -126,12 +126,13 @@ class AuditHook(EventHook):
 
 
 @contextlib.contextmanager
-def _opened(path: str, create: int = os.O_CREAT) -> Iterator[int]:
+def _opened(path: str, create: int = os.O_CREAT) -> Iterator[tuple[int, int]]:
     """Open a regular file to append to it.
 
     :param path: the file
     :param create: 0 if the file must exist
-    :return: its descriptor, which can also be read if the file's mode permits that
+    :return: its descriptor, which can also be read if the file's mode permits that, and
+        its size
     :raises OSError: if it cannot be opened, or is not a regular file
     """
     # A FIFO without a reader would otherwise block, and so would a file that another
@@ -148,9 +149,10 @@ def _opened(path: str, create: int = os.O_CREAT) -> Iterator[int]:
         # A socket, a device without hardware, or a FIFO without a reader.
         raise _not_regular(path) from None
     try:
-        if not stat.S_ISREG(os.fstat(file).st_mode):
+        status = os.fstat(file)
+        if not stat.S_ISREG(status.st_mode):
             raise _not_regular(path)
-        yield file
+        yield file, status.st_size
     finally:
         os.close(file)
 
@@ -159,11 +161,10 @@ def _not_regular(path: str) -> OSError:
     return OSError(errno.EINVAL, "not a regular file", path)
 
 
-def _ends_within_line(file: int) -> bool:
+def _ends_within_line(file: int, size: int) -> bool:
     """Return whether a full disk or a crash has cut off the last line of a file."""
-    size = os.fstat(file).st_size
     try:
-        return size > 0 and os.pread(file, 1, size - 1) != b"\n"
+        return os.pread(file, 1, size - 1) != b"\n"
     except OSError:
         # The service may write the file but not read it.
         return False

@@ -105,6 +105,8 @@ class InstanceSection:
         self.options: dict[str, cfg.Opt] = {}
         #: Name -> value.
         self.values: dict[str, Any] = {}
+        #: The values of the secret options of all hooks of the backend.
+        self.other_secrets: list[Any] = []
         self._origins: dict[str, Origin | None] = {}
         self._rejected: dict[str, list[tuple[Origin, str]]] = {}
         self._lookup = Lookup(
@@ -221,6 +223,16 @@ class InstanceSection:
             self.options[dest] = copy.copy(self.options[dest])
             self.options[dest].secret = True
 
+    @property
+    def hook_secrets(self) -> list[Any]:
+        """The values of secret options: of this hook and the other hooks."""
+        own = [
+            self.values[dest]
+            for dest, option in self.options.items()
+            if option.secret and self.values[dest] is not None
+        ]
+        return own + self.other_secrets
+
     def update(self, other: InstanceSection) -> None:
         """Replace all options and values by those of a later reading.
 
@@ -228,7 +240,7 @@ class InstanceSection:
         """
         self.options, self.values = other.options, other.values
         self._origins, self._rejected = other._origins, other._rejected
-        self._lookup = other._lookup
+        self._lookup, self.other_secrets = other._lookup, other.other_secrets
 
     def safe_get(self, key: str) -> Any:
         """Return the value of an option, or None if there is no such option.

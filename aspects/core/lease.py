@@ -10,9 +10,9 @@ from typing import Any
 
 from oslo_log import log
 
-from aspects.core.log import hook_name, secret_options
+from aspects.core.log import hook_name
 from aspects.hook import HookBase
-from aspects.secrets import text_of
+from aspects.secrets import secret_options, text_of
 
 LOG = log.getLogger(__name__)
 
