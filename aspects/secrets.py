@@ -308,7 +308,7 @@ def without_secrets(
         if result == before:
             break
         before, result = result, _masked(result, _marked(_views(result)))
-    # The rest of a pair that stands for one character cannot be sent or stored.
+    # UTF-8 cannot encode a surrogate, so it can be neither sent nor stored.
     result = result.encode(errors="backslashreplace").decode()
     if len(text) > LIMIT or len(result) > LIMIT:
         note = f" ... (cut after {LIMIT} of {len(text)} characters)"

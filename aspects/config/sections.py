@@ -28,20 +28,22 @@ def _group(conf: cfg.ConfigOpts, name: str | None) -> Any:
     return conf[name] if name else conf
 
 
-def _secret_problem(section: str, name: str, text: str) -> Problem:
+# The beginnings of an error in a reference to another option.
+_REFERENCE_ERRORS = ("no such ", "circular reference", "template substitution error")
+
+
+def _secret_problem(section: str, name: str, cause: str) -> Problem:
     """Return the problem for an invalid value of a secret option.
 
     :param section: the section that it is set in
     :param name: the option's name in that section
-    :param text: the value, which the problem does not show
+    :param cause: the error, which may repeat the value
     """
-    cause = "not a valid value"
-    # As oslo.config finds them.
-    found = cfg.ConfigOpts.Template.pattern.finditer(text.replace(r"\$", "$$"))
-    if not any(match["named"] or match["braced"] for match in found):
-        return Problem(section, name, "***", cause)
-    cause += ": a $ in it begins a reference to another option"
-    return Problem(section, name, "***", cause, "write $$ for a literal $")
+    shown = "not a valid value"
+    if not cause.startswith(_REFERENCE_ERRORS):
+        return Problem(section, name, "***", shown)
+    shown += ": a $ in it begins a reference to another option"
+    return Problem(section, name, "***", shown, "write $$ for a literal $")
 
 
 class BackendSection:
@@ -205,7 +207,7 @@ class InstanceSection:
             option = self.options[dest]
             for (section, name, text, *_), cause in rejected:
                 if option.secret and text:
-                    yield _secret_problem(section, name, text)
+                    yield _secret_problem(section, name, cause)
                     continue
                 if name != dest:
                     cause += f" ({name} is a deprecated name of {dest})"

@@ -1219,7 +1219,7 @@ DRIVER_OPTIONS = [
     cfg.StrOpt("nas_password", secret=True),
     cfg.ListOpt("nas_passwords", secret=True),
     cfg.DictOpt("nas_logins", secret=True),
-    cfg.StrOpt("nas_default", secret=True, default="nas"),
+    cfg.StrOpt("nas_default", secret=True, default="nas-seven"),
     cfg.IntOpt("nas_pin", secret=True),
     cfg.StrOpt("nas_name"),
 ]
