@@ -46,7 +46,8 @@ class UpdatedResults:
         self.results = results
 
     def __repr__(self) -> str:
-        return f"UpdatedResults({self.results!r})"
+        # The value is left out, because it may have access keys.
+        return f"UpdatedResults({type(self.results).__name__})"
 
 
 class Observed(NamedTuple):
@@ -64,6 +65,8 @@ class Observed(NamedTuple):
     """the positional arguments of the call, less the context"""
     kwargs: Mapping[str, Any]
     """the keyword arguments of the call, less the context"""
+    results: Any = None
+    """the driver's result, if the method receives it; the data of a tick"""
 
 
 class Configuration(Protocol):

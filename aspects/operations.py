@@ -170,6 +170,7 @@ class Operation(str):
         "method",
         "plain",
         "requested",
+        "results",
         "vetoes",
     )
 
@@ -184,6 +185,9 @@ class Operation(str):
     requested: bool
     #: The vetoes of this call that are not enforced: pairs of hook name and reason.
     vetoes: tuple[tuple[str, str], ...]
+    #: The driver's result, for the error methods of a call that a post method fails;
+    #: else None. It may be as secret as the arguments, and is not pickled.
+    results: Any
     #: Whether the context comes first, and the operation is the same for all calls.
     plain: bool
     #: The position of the context among the driver method's parameters.
@@ -211,6 +215,7 @@ class Operation(str):
             self.method, function
         )
         self.vetoes = ()
+        self.results = None
         self.plain = self.context_at == 0 and cls is Operation
         return self
 
@@ -218,13 +223,13 @@ class Operation(str):
         return type(self), (str(self),), (None, self._state())
 
     def _state(self) -> dict[str, Any]:
-        # The context factory may be a function that cannot be pickled, and a loaded
-        # operation does not need it.
+        # A result, and a context factory, may be impossible to pickle. A loaded
+        # operation does not need them.
         return {
             name: getattr(self, name)
             for cls in type(self).__mro__
             for name in getattr(cls, "__slots__", ())
-            if name != "_new_context"
+            if name not in ("_new_context", "results")
         }
 
     def __copy__(self) -> Operation:
@@ -252,12 +257,21 @@ class Operation(str):
         :param hook: the name of the hook
         :param reason: the text of its veto
         """
-        noted = str.__new__(type(self), self)
-        for name, value in self._state().items():
-            setattr(noted, name, value)
-        noted._new_context = self._new_context
-        noted.vetoes = (*self.vetoes, (hook, reason))
-        return noted
+        return self._with(vetoes=(*self.vetoes, (hook, reason)))
+
+    def with_results(self, results: Any) -> Operation:
+        """Return a copy of this operation with the driver's result.
+
+        :param results: the result
+        """
+        return self._with(results=results)
+
+    def _with(self, **changes: Any) -> Operation:
+        changed = str.__new__(type(self), self)
+        unpickled = {"_new_context": self._new_context, "results": self.results}
+        for name, value in {**self._state(), **unpickled, **changes}.items():
+            setattr(changed, name, value)
+        return changed
 
     def with_changes(
         self,

@@ -26,12 +26,16 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from itertools import accumulate, islice
 from typing import Any, NamedTuple
 
+from oslo_config import cfg
+
 #: Maximum length of a text, in characters; the rest is cut off.
 LIMIT = 64 * 1024
 #: Number of characters that are read after the limit, to find a secret that crosses it.
 AHEAD = 4 * 1024
 #: A known secret with fewer characters is masked only if it is a whole value.
 SHORT = 4
+#: Up to this number of beginnings of known secrets, each is searched alone.
+FEW = 50
 #: Maximum depth of the search in the arguments of a call.
 DEPTH = 8
 #: Maximum number of values that are searched in the arguments of a call.
@@ -141,6 +145,9 @@ _TAG = re.compile(r"<([\w:.-]+)((?:\s[^<>]*)?)>")
 _END_TAG = re.compile(r"</([\w:.-]+)")
 _KEY = re.compile(rf"\b(?:key|name)\s{{0,2}}=\s{{0,2}}[\"'][\w:.-]{{0,60}}(?:{_NAME})")
 
+# The rest of a program's name, and its other arguments, up to a space or a quote.
+_TO_OPTION = r"[\w-]{0,20}[\"']?[\s,](?:[^\n|;&]{0,200}?[\s,\"'])?"
+
 # A part of the pattern -> the text before a value without a name. All in lower case.
 _LEADS = {
     part: re.compile(lead)
@@ -151,6 +158,16 @@ _LEADS = {
         ("authorization", r"\bauthorization[\"']?[ \t]*[=:][ \t]*[\w-]{1,40}[ ]+"),
         # sshpass -p value
         ("sshpass", r"\bsshpass[\"']?[\s,]{1,4}[\"']?-p[\"']?[\s,]{0,4}"),
+        # mysql -pvalue
+        ("mysql", rf"\bmysql{_TO_OPTION}-p(?=[^\s\"',])"),
+        # ldapsearch -w value
+        ("ldap", rf"\bldap{_TO_OPTION}-w[\"']?[\s,]{{1,4}}(?![bu]?[\"']?-)"),
+        # login -p value; not the path, number, mode or protocol of other programs
+        (
+            "-p",
+            r"(?<![\w-])-pw?[\"']?[\s,]{1,4}(?![bu]?[\"']?(?:[-./~$|<>&]|\d+(?!\w)|"
+            r"\w{1,3}(?![\w,;&\"'`)\]}>-])|(?:option|flag|argument|parameter|switch)))",
+        ),
         # curl -u user:value, net ads join -U user%value
         (
             "-u",
@@ -241,7 +258,7 @@ def text_of(
     context: Any = None,
     arguments: Mapping[str, Any] | None = None,
     *,
-    secrets: Iterable[str] = (),
+    secrets: Iterable[Any] = (),
 ) -> str:
     """Return the text of an error in one line, with secrets masked.
 
@@ -263,19 +280,26 @@ def without_secrets(
     context: Any,
     arguments: Mapping[str, Any],
     *,
-    secrets: Iterable[str] = (),
+    secrets: Iterable[Any] = (),
+    configuration: Any = None,
 ) -> str:
     """Return a text with its secrets masked.
 
     :param text: e.g. the text of an error
     :param context: the request's context, which has a token
-    :param arguments: the arguments of the call, e.g. rules with access keys
-    :param secrets: further secret values, e.g. those of options
+    :param arguments: the arguments of the call by name, e.g. rules with access keys,
+        and other data that the text may repeat, e.g. the driver's result
+    :param secrets: further secret values
+    :param configuration: the hook's ``configuration``: the values of the secret options
+        of its backend are masked
     :return: the text with ``***`` in place of each secret; a longer text is cut to
         65,536 characters, with a note of its length
     """
-    known = {spelling for value in secrets for spelling in _spellings(value)}
-    known.update(_tokens_of(context), _secrets_in(arguments))
+    values = [*secrets, *(secret_options(configuration) if configuration else ())]
+    known = {*_tokens_of(context), *_secrets_in(arguments)}
+    for value in values:
+        plain = isinstance(value, _PLAIN)
+        known.update(_spellings(value) if plain else _secrets_in({"secret": value}))
     read = text[: LIMIT + AHEAD]
     views = list(_views(read))
     spans = [*_marked(views), *_repeated(views, known, cut=len(read) < len(text))]
@@ -284,6 +308,8 @@ def without_secrets(
         if result == before:
             break
         before, result = result, _masked(result, _marked(_views(result)))
+    # UTF-8 cannot encode a surrogate, so it can be neither sent nor stored.
+    result = result.encode(errors="backslashreplace").decode()
     if len(text) > LIMIT or len(result) > LIMIT:
         note = f" ... (cut after {LIMIT} of {len(text)} characters)"
         result = result[: LIMIT - len(note)] + note
@@ -474,6 +500,37 @@ def _block(text: str, name: int, at: int) -> Span:
     return start, end
 
 
+# -- secret options -------------------------------------------------------------------
+
+
+def secret_options(configuration: Any) -> list[Any]:
+    """Return the values of the secret options of a hook's backend.
+
+    These are the options of all hooks of the backend, and those of the driver: of any
+    option in the backend section or in ``[DEFAULT]`` that is set. A default is not
+    secret, and may be a common word.
+
+    :param configuration: the configuration of a hook, e.g. Manila's ``Configuration``
+    """
+    found = getattr(configuration, "hook_secrets", None)
+    values = [*found] if isinstance(found, list) else []
+    conf = getattr(configuration, "conf", None)
+    if not isinstance(conf, cfg.ConfigOpts):
+        # Manila's Configuration reads the global options.
+        conf = cfg.CONF
+    group: Any = getattr(configuration, "config_group", None)
+    for holder in (conf, conf._groups.get(group)):
+        # Another thread may register an option.
+        for name, record in [*getattr(holder, "_opts", {}).items()]:
+            if record["opt"].secret:
+                # The value may be invalid.
+                with contextlib.suppress(Exception):
+                    value = (conf if holder is conf else conf[group])[name]
+                    if value != record["opt"].default:
+                        values.append(value)
+    return values
+
+
 # -- known values ---------------------------------------------------------------------
 
 
@@ -493,11 +550,12 @@ def _repeated(
     for secret in known:
         if len(secret) >= SHORT:
             lengths.setdefault(secret[:SHORT], set()).add(len(secret))
+    short = any(len(secret) < SHORT for secret in known)
     for text, places in views:
-        for match in _SHORT_VALUE.finditer(text):
+        for match in _SHORT_VALUE.finditer(text) if short else ():
             if match[0] in known:
                 yield places[match.start()], places[match.end()]
-        for at in range(len(text) - SHORT + 1 if lengths else 0):
+        for at in _found(text, lengths):
             for length in lengths.get(text[at : at + SHORT], ()):
                 end = at + length
                 if end <= len(text):
@@ -505,6 +563,17 @@ def _repeated(
                         yield places[at], places[end]
                 elif cut and any(secret.startswith(text[at:]) for secret in known):
                     yield places[at], places[-1]
+
+
+def _found(text: str, starts: Collection[str]) -> Iterator[int]:
+    """Yield the positions at which a text may have one of several short texts."""
+    if len(starts) > FEW:
+        yield from range(len(text) - SHORT + 1)
+        return
+    for start in starts:
+        at = -1
+        while (at := text.find(start, at + 1)) >= 0:
+            yield at
 
 
 # Functions that escape a character outside ASCII. ASCII is decoded by _views().
@@ -598,13 +667,13 @@ def _fields(data: Any) -> Iterator[tuple[Any, Any]]:
 
     A value that cannot be read is skipped, e.g. one that a model fails to load.
     """
-    for fields in (_mapped, _listed, _attributes):
+    for fields in _FIELDS.get(type(data), (_mapped, _listed, _attributes)):
         with contextlib.suppress(Exception):
             yield from fields(data)
 
 
 def _mapped(data: Any) -> Iterator[tuple[Any, Any]]:
-    if _has(data, "to_dict") and not isinstance(data, Mapping):
+    if not isinstance(data, Mapping) and _has(data, "to_dict"):
         # If to_dict() fails, or needs arguments, the attributes are read instead.
         with contextlib.suppress(Exception):
             data = data.to_dict()
@@ -652,3 +721,11 @@ def _attributes(data: Any) -> Iterator[tuple[Any, Any]]:
             with contextlib.suppress(Exception):
                 prefix = f"_{cls.__name__.lstrip('_')}" if private else ""
                 yield name, getattr(data, prefix + name)
+
+
+# The most frequent types have fields of one kind only.
+_FIELDS: dict[type, tuple[Callable[[Any], Iterator[tuple[Any, Any]]], ...]] = {
+    dict: (_mapped,),
+    list: (_listed,),
+    tuple: (_listed,),
+}

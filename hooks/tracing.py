@@ -93,11 +93,13 @@ class JoinPoint(NamedTuple):
     :param operation: the operation
     :param tracer: creates the child spans
     :param span: the span of the join point
+    :param configuration: the hook's configuration, whose secrets errors may repeat
     """
 
     operation: aspects.Operation
     tracer: trace.Tracer
     span: trace.Span
+    configuration: Any
 
     def is_open(self) -> bool:
         """Return whether the join point has not been completed yet."""
@@ -130,9 +132,8 @@ class JoinPoint(NamedTuple):
         except BaseException as error:
             # An error while recording must not replace the one that is recorded.
             with contextlib.suppress(Exception):
-                self.record(
-                    span, error, observed.context, observed.args, observed.kwargs
-                )
+                _, _, _, *call = observed
+                self.record(span, error, *call)
             raise
         finally:
             current.exit()
@@ -145,6 +146,7 @@ class JoinPoint(NamedTuple):
         context: Any,
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
+        results: Any = None,
     ) -> None:
         """Record an exception in a span.
 
@@ -155,8 +157,10 @@ class JoinPoint(NamedTuple):
         :param context: the request's context
         :param args: the positional arguments of the call, less the context
         :param kwargs: the keyword arguments of the call, less the context
+        :param results: the driver's result, whose secrets the exception may repeat
         """
-        data = event.data_of(context, self.operation, args, kwargs, error)
+        call = (context, self.operation, args, kwargs, error)
+        data = event.data_of(*call, configuration=self.configuration, results=results)
         kind, text = span_text(data["error_type"]), span_text(data["error"])
         span.add_event("exception", {"exception.type": kind, "exception.message": text})
         # A veto is a decision, not a fault.
@@ -390,7 +394,9 @@ class TracingHook(aspects.HookBase):
         # Without the completions, nothing would end the span.
         if tracer is None or not self.post_hooks_enabled:
             return None
-        data = event.data_of(context, func_name, args, kwargs)
+        data = event.data_of(
+            context, func_name, args, kwargs, configuration=self.configuration
+        )
         # The span has a time of its own, and the outcome is not known yet.
         del data["time"], data["outcome"]
         span = tracer.start_span(
@@ -401,7 +407,7 @@ class TracingHook(aspects.HookBase):
                 if isinstance(value, str)
             },
         )
-        call = JoinPoint(func_name, tracer, span)
+        call = JoinPoint(func_name, tracer, span, self.configuration)
         within = otel_context.set_value(
             self._key, call, trace.set_span_in_context(span)
         )
@@ -416,7 +422,7 @@ class TracingHook(aspects.HookBase):
         *args: Any,
         **kwargs: Any,
     ) -> None:
-        self._end(pre_hook_data, context, None, args, kwargs)
+        self._end(pre_hook_data, context, None, args, kwargs, None)
 
     def _execute_error_hook(
         self,
@@ -427,7 +433,7 @@ class TracingHook(aspects.HookBase):
         *args: Any,
         **kwargs: Any,
     ) -> None:
-        self._end(pre_hook_data, context, error, args, kwargs)
+        self._end(pre_hook_data, context, error, args, kwargs, func_name.results)
 
     def _execute_periodic_hook(
         self, context: Any, periodic_hook_data: Any, *args: Any, **kwargs: Any
@@ -441,6 +447,7 @@ class TracingHook(aspects.HookBase):
         error: BaseException | None,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
+        results: Any,
     ) -> None:
         if not isinstance(began, tuple):
             return
@@ -449,7 +456,7 @@ class TracingHook(aspects.HookBase):
         try:
             call.span.set_attribute(f"{PREFIX}outcome", event.outcome_of(error))
             if error is not None:
-                call.record(call.span, error, context, args, kwargs)
+                call.record(call.span, error, context, args, kwargs, results)
         finally:
             call.span.end()
             # The completions of other hooks may follow. The span is no longer current,

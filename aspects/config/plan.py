@@ -14,10 +14,10 @@ from aspects.config.options import SWITCHES, section_options
 from aspects.config.problems import Problem, one_line, suggest
 from aspects.config.sections import InstanceSection
 from aspects.core.dispatch import Background
-from aspects.core.log import secret_options
 from aspects.errors import UnresolvedNameError
 from aspects.hook import Configuration, HookBase
 from aspects.operations import METHODS
+from aspects.secrets import secret_options
 from aspects.weaving import invalid_method_name
 
 
@@ -135,12 +135,16 @@ def _problem(
 def _share_secrets(sections: Collection[InstanceSection]) -> None:
     """Hide an option of all hooks if it is secret for one of them.
 
-    Hooks with options of the same name may read the same line of a file.
+    Hooks with options of the same name may read the same line of a file. The errors of
+    one hook may repeat a secret of another.
     """
     for section in sections:
         secret = [option.dest for option in section.options.values() if option.secret]
         for other in sections:
             other.hide(secret)
+    values = [value for section in sections for value in section.hook_secrets]
+    for section in sections:
+        section.other_secrets = values
 
 
 # -- the hooks -----------------------------------------------------------------

@@ -28,6 +28,24 @@ def _group(conf: cfg.ConfigOpts, name: str | None) -> Any:
     return conf[name] if name else conf
 
 
+# The beginnings of an error in a reference to another option.
+_REFERENCE_ERRORS = ("no such ", "circular reference", "template substitution error")
+
+
+def _secret_problem(section: str, name: str, cause: str) -> Problem:
+    """Return the problem for an invalid value of a secret option.
+
+    :param section: the section that it is set in
+    :param name: the option's name in that section
+    :param cause: the error, which may repeat the value
+    """
+    shown = "not a valid value"
+    if not cause.startswith(_REFERENCE_ERRORS):
+        return Problem(section, name, "***", shown)
+    shown += ": a $ in it begins a reference to another option"
+    return Problem(section, name, "***", shown, "write $$ for a literal $")
+
+
 class BackendSection:
     """The section of one backend, for programs without Manila's own object.
 
@@ -89,6 +107,8 @@ class InstanceSection:
         self.options: dict[str, cfg.Opt] = {}
         #: Name -> value.
         self.values: dict[str, Any] = {}
+        #: The values of the secret options of all hooks of the backend.
+        self.other_secrets: list[Any] = []
         self._origins: dict[str, Origin | None] = {}
         self._rejected: dict[str, list[tuple[Origin, str]]] = {}
         self._lookup = Lookup(
@@ -187,7 +207,7 @@ class InstanceSection:
             option = self.options[dest]
             for (section, name, text, *_), cause in rejected:
                 if option.secret and text:
-                    yield Problem(section, name, "***", "not a valid value")
+                    yield _secret_problem(section, name, cause)
                     continue
                 if name != dest:
                     cause += f" ({name} is a deprecated name of {dest})"
@@ -205,6 +225,16 @@ class InstanceSection:
             self.options[dest] = copy.copy(self.options[dest])
             self.options[dest].secret = True
 
+    @property
+    def hook_secrets(self) -> list[Any]:
+        """The values of secret options: of this hook and the other hooks."""
+        own = [
+            self.values[dest]
+            for dest, option in self.options.items()
+            if option.secret and self.values[dest] is not None
+        ]
+        return own + self.other_secrets
+
     def update(self, other: InstanceSection) -> None:
         """Replace all options and values by those of a later reading.
 
@@ -212,7 +242,7 @@ class InstanceSection:
         """
         self.options, self.values = other.options, other.values
         self._origins, self._rejected = other._origins, other._rejected
-        self._lookup = other._lookup
+        self._lookup, self.other_secrets = other._lookup, other.other_secrets
 
     def safe_get(self, key: str) -> Any:
         """Return the value of an option, or None if there is no such option.

@@ -110,7 +110,8 @@ def record_failure(
     :param kind: ``pre``, ``post``, ``error`` or ``periodic``
     :param operation: the operation
     :param error: the exception
-    :param call: the context, the positional and the keyword arguments of the call
+    :param call: the context, the positional and the keyword arguments of the call, and
+        the driver's result, if the method had it
     """
     breaker_of(hook).failed(kind)
     log_failure(hook, kind, operation, error, *call)

@@ -43,6 +43,7 @@ def around(chain: Enterable, operation: Operation, method: Method) -> Method:
         else:
             name, context, pos, kw = operation.of_call(args, kwargs)
         owed: Owed = []
+        result: Any = None
         snapshot = chain.enter()
         try:
             plan = snapshot.plans[name]
@@ -76,11 +77,12 @@ def around(chain: Enterable, operation: Operation, method: Method) -> Method:
                     if answer is not None and issubclass(type(answer), UpdatedResults):
                         result = answer.results
                 except Exception as error:
-                    if not step.suppresses("post", error, name, context, pos, kw):
+                    rest = (context, pos, kw, result)
+                    if not step.suppresses("post", error, name, *rest):
                         raise
             return result
         except BaseException as error:
-            fail(owed, error, name, context, pos, kw)
+            fail(owed, error, name, context, pos, kw, result)
             raise
         finally:
             snapshot.leave()
@@ -92,6 +94,7 @@ def around(chain: Enterable, operation: Operation, method: Method) -> Method:
         else:
             name, context, pos, kw = operation.of_call(args, kwargs)
         owed: Owed = []
+        result: Any = None
         snapshot = chain.enter()
         try:
             plan = snapshot.plans[name]
@@ -125,11 +128,12 @@ def around(chain: Enterable, operation: Operation, method: Method) -> Method:
                     if answer is not None and issubclass(type(answer), UpdatedResults):
                         result = answer.results
                 except Exception as error:
-                    if not step.suppresses("post", error, name, context, pos, kw):
+                    rest = (context, pos, kw, result)
+                    if not step.suppresses("post", error, name, *rest):
                         raise
             return result
         except BaseException as error:
-            fail(owed, error, name, context, pos, kw)
+            fail(owed, error, name, context, pos, kw, result)
             raise
         finally:
             snapshot.leave()
@@ -144,6 +148,7 @@ def fail(
     context: Any,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
+    results: Any = None,
 ) -> None:
     """Run the error methods that are owed, in reverse order.
 
@@ -153,15 +158,17 @@ def fail(
     :param context: the context of the call
     :param args: the positional arguments of the call, less the context
     :param kwargs: the keyword arguments of the call, less the context
+    :param results: the driver's result, if the driver has returned one
     """
+    if owed and results is not None:
+        operation = operation.with_results(results)
     while owed:
         step, data = owed.pop()
         try:
             step.error(context, operation, data, error, *args, **kwargs)
         except Exception as failure:
-            record_failure(
-                step.hook, "error", operation, failure, context, args, kwargs
-            )
+            call = (context, args, kwargs, operation.results)
+            record_failure(step.hook, "error", operation, failure, *call)
         except BaseException:
             # The exception ends the thread; first the other hooks get their completion.
             fail(owed, error, operation, context, args, kwargs)

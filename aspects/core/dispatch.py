@@ -16,7 +16,7 @@ from oslo_log import log
 from aspects.core.breaker import record_failure, supervised
 from aspects.core.forks import fork_safe_lock
 from aspects.core.log import hook_name
-from aspects.core.signature import PROTOCOLS
+from aspects.core.signature import PROTOCOLS, results_in
 from aspects.core.step import adapt
 from aspects.hook import Method, UpdatedResults
 
@@ -103,7 +103,8 @@ class Background:
                 answer = in_context(method, *args, **kwargs)
             except BaseException as error:
                 rest = args[len(PROTOCOLS[kind]) :]
-                record_failure(hook, kind, operation, error, args[0], rest, kwargs)
+                call = (args[0], rest, kwargs, results_in(kind, args))
+                record_failure(hook, kind, operation, error, *call)
             else:
                 if isinstance(answer, UpdatedResults):
                     LOG.warning(

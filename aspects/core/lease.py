@@ -12,10 +12,10 @@ from typing import Any
 from oslo_log import log
 
 from aspects.core.forks import fork_safe_lock
-from aspects.core.log import hook_name, secret_options
+from aspects.core.log import hook_name
 from aspects.core.observe import observes
 from aspects.hook import HookBase
-from aspects.secrets import text_of
+from aspects.secrets import secret_options, text_of
 
 LOG = log.getLogger(__name__)
 

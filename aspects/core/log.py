@@ -9,7 +9,7 @@ from typing import Any
 from oslo_log import log
 
 from aspects.operations import Operation
-from aspects.secrets import text_of
+from aspects.secrets import secret_options, text_of
 
 LOG = log.getLogger(__name__)
 
@@ -31,6 +31,7 @@ def log_failure(
     context: Any = None,
     args: tuple[Any, ...] = (),
     kwargs: Mapping[str, Any] | None = None,
+    results: Any = None,
 ) -> None:
     """Log an error of a hook method that does not reach the caller.
 
@@ -41,11 +42,12 @@ def log_failure(
     :param context: the context that the method had
     :param args: the positional arguments of the call, less the context
     :param kwargs: the keyword arguments of the call, less the context
+    :param results: the driver's result, if the method had it
     """
     LOG.warning(
         "Suppressed an error of the %(kind)s method of hook %(hook)s of backend "
         "%(backend)s in %(operation)s: %(type)s: %(error)s",
-        _fields(hook, operation, error, context, args, kwargs, kind=kind),
+        _fields(hook, operation, error, context, args, kwargs, results, kind=kind),
     )
 
 
@@ -71,7 +73,7 @@ def log_veto(
     LOG.warning(
         "Hook %(hook)s of backend %(backend)s would have denied %(operation)s "
         "(%(reason)s): %(error)s",
-        _fields(hook, operation, veto, context, args, kwargs, reason=reason),
+        _fields(hook, operation, veto, context, args, kwargs, None, reason=reason),
     )
 
 
@@ -82,10 +84,12 @@ def _fields(
     context: Any,
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any] | None,
+    results: Any,
     **more: str,
 ) -> dict[str, Any]:
     secrets = secret_options(getattr(hook, "configuration", None))
     arguments = arguments_of(operation, args, kwargs)
+    arguments["the driver's result"] = results
     return {
         "hook": hook_name(hook),
         "backend": getattr(operation, "backend", None),
@@ -94,21 +98,6 @@ def _fields(
         "error": text_of(error, context, arguments, secrets=secrets),
         **more,
     }
-
-
-def secret_options(configuration: Any) -> list[str]:
-    """Return the values of a hook's secret options.
-
-    :param configuration: the hook's configuration
-    """
-    options = getattr(configuration, "options", None)
-    if not isinstance(options, dict):
-        return []
-    return [
-        str(value)
-        for option in options.values()
-        if option.secret and (value := configuration.safe_get(option.dest))
-    ]
 
 
 def arguments_of(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from aspects.core.log import log_failure
-from aspects.core.signature import PROTOCOLS
+from aspects.core.signature import PROTOCOLS, results_in
 from aspects.hook import HookBase, Method, Observed
 from aspects.operations import is_coroutine
 
@@ -43,8 +43,8 @@ def observed_method(
 
     def run(*args: Any, **kwargs: Any) -> Any:
         name = operation if kind == "periodic" else args[1]
-        rest = args[protocol:]
-        with Observing(observers, Observed(kind, own, name, args[0], rest, kwargs)):
+        call = (args[0], args[protocol:], kwargs, results_in(kind, args))
+        with Observing(observers, Observed(kind, own, name, *call)):
             return method(*args, **kwargs)
 
     return run if observers else method

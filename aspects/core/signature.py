@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from aspects.operations import is_coroutine
@@ -19,6 +19,20 @@ PERIODIC = ("context", "periodic_hook_data")
 
 #: The protocol of each kind of hook method.
 PROTOCOLS = {"pre": PRE, "post": POST, "error": ERROR, "periodic": PERIODIC}
+
+
+def results_in(kind: str, args: Sequence[Any]) -> Any:
+    """Return the driver's result among the arguments of a hook method.
+
+    :param kind: ``pre``, ``post``, ``error`` or ``periodic``
+    :param args: the arguments of the method, by position
+    :return: the data of a tick for ``periodic``; None if the method has no result
+    """
+    if kind == "error":
+        return getattr(args[1], "results", None) if len(args) > 1 else None
+    at = {"post": 3, "periodic": 1}.get(kind, len(args))
+    return args[at] if at < len(args) else None
+
 
 _POSITIONAL = (
     inspect.Parameter.POSITIONAL_ONLY,

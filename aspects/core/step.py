@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from aspects.core.breaker import breaker_of, record_failure, supervised
 from aspects.core.log import hook_name, log_veto
 from aspects.core.observe import observed_method
-from aspects.core.signature import PROTOCOLS, adapt_signature
+from aspects.core.signature import PROTOCOLS, adapt_signature, results_in
 from aspects.errors import Veto
 from aspects.hook import HookBase, Method, Switch
 
@@ -246,7 +246,8 @@ class Step:
             return getattr(self, kind)(*args, **kwargs)
         except Exception as error:
             rest = args[len(PROTOCOLS[kind]) :]
-            if not self.suppresses(kind, error, operation, args[0], rest, kwargs):
+            call = (args[0], rest, kwargs, results_in(kind, args))
+            if not self.suppresses(kind, error, operation, *call):
                 raise
             return None if kind == "error" else error
 
@@ -258,6 +259,7 @@ class Step:
         context: Any,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
+        results: Any = None,
     ) -> bool:
         """Return whether an error is suppressed, and log it if it is.
 
@@ -271,6 +273,7 @@ class Step:
         :param context: the context of the call
         :param args: the positional arguments of the call, less the context
         :param kwargs: the keyword arguments of the call, less the context
+        :param results: the driver's result, if the method had it
         """
         call = (context, args, kwargs)
         # suppress_periodic_hooks_errors applies to a tick, although it is routine.
@@ -285,7 +288,7 @@ class Step:
             breaker_of(self.hook).count("not_enforced")
             log_veto(self.hook, operation, veto, reason, *call)
         elif routine or self.switches.suppress(kind):
-            record_failure(self.hook, kind, operation, error, *call)
+            record_failure(self.hook, kind, operation, error, *call, results)
         else:
             return False
         return True

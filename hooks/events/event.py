@@ -117,6 +117,8 @@ def data_of(
     kwargs: Mapping[str, Any],
     error: BaseException | None = None,
     duration: float | None = None,
+    configuration: Any = None,
+    results: Any = None,
 ) -> dict[str, Any]:
     """Return the data that an event reports of a call.
 
@@ -126,6 +128,9 @@ def data_of(
     :param kwargs: the keyword arguments that the hook received
     :param error: the exception that the caller gets instead of a result
     :param duration: seconds since the call began, or None if unknown
+    :param configuration: the hook's configuration, whose secrets the error may repeat
+    :param results: the driver's result, whose secrets the error may repeat; None for
+        that of the operation
     :return: plain data, ready for JSON
     """
     arguments = operation.arguments(args, kwargs)
@@ -140,17 +145,20 @@ def data_of(
         "outcome": outcome_of(error),
         "duration": None if duration is None else round(duration, 6),
     }
+    if results is None:
+        results = operation.results
+
+    def safe(text: str) -> str:
+        known = {**arguments, "the driver's result": results}
+        return without_secrets(text, context, known, configuration=configuration)
+
     if operation.vetoes:
         data["would_deny"] = [
-            {
-                "hook": hook,
-                "reason": without_secrets(reason, context, arguments),
-            }
-            for hook, reason in operation.vetoes
+            {"hook": hook, "reason": safe(reason)} for hook, reason in operation.vetoes
         ]
     if error is not None:
         data["error_type"] = type(error).__name__
-        data["error"] = without_secrets(_text(error), context, arguments)
+        data["error"] = safe(_text(error))
     return data
 
 

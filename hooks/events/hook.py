@@ -30,7 +30,8 @@ class EventHook(aspects.HookBase):
     def _execute_pre_hook(
         self, context: Any, func_name: Any, *args: Any, **kwargs: Any
     ) -> float:
-        data = data_of(context, func_name, args, kwargs)
+        call = (context, func_name, args, kwargs)
+        data = data_of(*call, configuration=self.configuration)
         # A call has no outcome and no duration before it runs.
         del data["outcome"], data["duration"]
         self._emit("pre", event_of(START, data), context, func_name, args, kwargs)
@@ -45,8 +46,8 @@ class EventHook(aspects.HookBase):
         *args: Any,
         **kwargs: Any,
     ) -> None:
-        duration = _since(pre_hook_data)
-        data = data_of(context, func_name, args, kwargs, None, duration)
+        call = (context, func_name, args, kwargs, None, _since(pre_hook_data))
+        data = data_of(*call, configuration=self.configuration)
         self._emit("post", event_of(END, data), context, func_name, args, kwargs)
 
     def _execute_error_hook(
@@ -58,8 +59,8 @@ class EventHook(aspects.HookBase):
         *args: Any,
         **kwargs: Any,
     ) -> None:
-        duration = _since(pre_hook_data)
-        data = data_of(context, func_name, args, kwargs, error, duration)
+        call = (context, func_name, args, kwargs, error, _since(pre_hook_data))
+        data = data_of(*call, configuration=self.configuration)
         self._emit("error", event_of(ERROR, data), context, func_name, args, kwargs)
 
     def _execute_periodic_hook(

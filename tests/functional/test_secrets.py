@@ -2,7 +2,9 @@
 """Tests that no installed hook reveals a secret in its output.
 
 Secrets are planted wherever Manila has some: in the context, in shares, access rules
-and share servers, and in the texts of errors, which repeat them. Each hook then sees
+and share servers, in the results of the driver, in the data of ticks, in options of the
+driver and of another hook, in the command lines of failed programs, and in the texts of
+errors, which repeat them. Each hook then sees
 calls that succeed, fail and are vetoed, with a working receiver and with a broken one.
 Everything that it sent, wrote and logged is searched for the secrets.
 """
@@ -24,6 +26,7 @@ from manila import context as manila_context
 from manila import exception
 from manila.db.sqlalchemy import models
 from manila.tests.share.drivers import dummy
+from oslo_concurrency import processutils
 from oslo_config import cfg
 from sqlalchemy import orm
 from sqlalchemy.orm import attributes
@@ -130,7 +133,10 @@ CALLS: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
 KEYS = {"r1": {"access_key": planted("made"), "state": "active"}}
 
 #: Where the calls fail.
-FAULTS = ("nowhere", "driver", "pre", "post", "error", "veto", "periodic")
+FAULTS = ("nowhere", "driver", "pre", "post", "error", "veto", "periodic", "results")
+
+#: The data of a tick.
+INSTANCES = [{"id": "1" * 32, "access_key": planted("tick")}]
 
 
 #: Forms in which errors of drivers and storage systems may contain a secret that is in
@@ -147,6 +153,8 @@ FORMS = ", ".join(
         "https://nas.example.com/a?sig=x-Zq9&X-Amz-Signature=x-Zq9&n=1",
         '{"r1": {"access_key": "x-Zq9", "state": "active"}}',
         "amqp://joe:p@x-Zq9@10.0.0.1/",
+        str(processutils.ProcessExecutionError(cmd="login -u joe -p x-Zq9 nas")),
+        str(processutils.ProcessExecutionError(cmd=["login", "--secret", "x-Zq9"])),
     )
 )
 
@@ -167,6 +175,7 @@ class Fault:
             elif isinstance(argument, manila_context.RequestContext):
                 known.append(argument.auth_token)
         found = re.findall(PLANTED.format(r"\w+"), " ".join(known))
+        found += [planted("option"), planted("other")]
         cls.texts.append(f"tried {' and '.join(found)}, as {FORMS}")
         return cls.texts[-1]
 
@@ -221,6 +230,8 @@ for name in {call[0] for call in CALLS}:
 class Faulty(aspects.HookBase):
     """A hook after the tested one, which fails where :class:`Fault` says so."""
 
+    options = (cfg.StrOpt("faulty_password", secret=True),)
+
     def _fail(self, kind: str, context: Any, *args: Any) -> None:
         if Fault.where == "veto" and kind == "pre":
             raise aspects.Veto(Fault.text(context, *args))
@@ -246,7 +257,27 @@ class Faulty(aspects.HookBase):
         self._fail("error", context, *args, *kwargs.values())
 
     def _execute_periodic_hook(self, context, periodic_hook_data, *args, **kwargs):
-        self._fail("periodic", context)
+        self._fail("periodic", context, periodic_hook_data)
+
+
+class Refusing(aspects.HookBase):
+    """A hook before the tested one, which fails calls after the driver."""
+
+    def _execute_pre_hook(self, context, func_name, *args, **kwargs):
+        pass
+
+    def _execute_post_hook(
+        self, context, func_name, pre_hook_data, driver_action_results, *args, **kwargs
+    ):
+        if Fault.where == "results":
+            raise RefusedError(Fault.text(context, driver_action_results, *args))
+
+    def _execute_periodic_hook(self, context, periodic_hook_data, *args, **kwargs):
+        pass
+
+
+class RefusedError(Exception):
+    """The error of :class:`Refusing`."""
 
 
 # aspects.without_secrets
@@ -442,7 +473,8 @@ def cases() -> Iterator[Any]:
 
 CONFIG = """
 [alpha]
-hook_drivers = it={name}, faulty={here}:Faulty
+hook_drivers = refusing={here}:Refusing, it={name}, faulty={here}:Faulty
+nas_password = {option}
 enable_pre_hooks = True
 enable_post_hooks = True
 enable_periodic_hooks = True
@@ -450,8 +482,12 @@ suppress_pre_hooks_errors = True
 suppress_post_hooks_errors = True
 suppress_periodic_hooks_errors = True
 
+[alpha:refusing]
+suppress_post_hooks_errors = False
+
 [alpha:faulty]
 hook_dispatch = {faulty}
+faulty_password = {other}
 
 [alpha:it]
 hook_dispatch = {dispatch}
@@ -499,8 +535,9 @@ def make_all_calls(driver: Any, context: Any) -> list[str]:
                 vetoes.append(str(veto))
             except exception.ShareBackendException:
                 assert where in ("driver", "error")
-        # The periodic hook data has no secrets, as the driver provides it.
-        aspects.tick(driver, context, [])
+            except RefusedError:
+                assert where == "results"
+        aspects.tick(driver, context, INSTANCES)
     return vetoes
 
 
@@ -532,9 +569,14 @@ def test_no_output_of_a_hook_has_a_secret(
             faulty="background" if dispatch == "background" else "inline",
             directory=tmp_path,
             options=receiving.options,
+            option=planted("option"),
+            other=planted("other"),
             drain=1 if broken else 20,
         )
         with woven_by(text, tmp_path, Driver(tmp_path)) as driver:
+            conf = aspects.weaving(driver).hooks[0].configuration.conf
+            # As a driver does in its constructor.
+            conf.register_opt(cfg.StrOpt("nas_password", secret=True), "alpha")
             receiving.breaks()
             vetoes = make_all_calls(driver, context)
             if not broken:
@@ -555,7 +597,7 @@ def test_no_output_of_a_hook_has_a_secret(
         planted(name)
         for name in (
             *("token", "key_new", "key_old", "metadata", "details", "service"),
-            "made",
+            *("made", "tick", "option", "other"),
         )
     }
     log = everything_logged.text

@@ -6,6 +6,7 @@ import dataclasses
 import html
 import json
 import logging
+import os
 import re
 import subprocess
 import time
@@ -228,6 +229,16 @@ FOUND = {
         f"curl -u joe:{SECRET} https://nas.example.com",
         str(["curl", "--user", f"joe:{SECRET}"]),
         f"net ads join -U joe%{SECRET}",
+        f"login -p {SECRET} nas",
+        f"login -u joe -p '{SECRET} {SECRET}'",
+        f"plink -pw {SECRET} joe@nas",
+        str(["login", "-p", SECRET]),
+        json.dumps({"command": ["login", "-p", SECRET, "-v"]}),
+        f"mysql -u root -p{SECRET} manila",
+        str(["mysqldump", "-u", "root", f"-p{SECRET}"]),
+        f"ldapsearch -x -D cn=admin -w {SECRET} -b dc=nas",
+        f"radosgw-admin user create --secret {SECRET} --access-key {SECRET}",
+        f"Command: login -p {SECRET} -h nas\nExit code: 1\nStderr: 'no such user'",
         f"smbclient -U 'DOMAIN\\joe%{SECRET}'",
     ],
     "sentence": [f"password '{SECRET}' is wrong", f"the token was '{SECRET}'"],
@@ -435,7 +446,10 @@ PROSE = [
     "cannot reach http://nas.example.com:8080/v1: 401",
     "http://nas.example.com:8080/users/joe@example.com",
     "10.0.0.1:/shares/a: mounted by joe@example.com",
-    "docker run -u 1000:1000 image",
+    "docker run -u 1000:1000 -p 8080:80 image",
+    "mkdir -p /mnt/share; cp -p ./a b; ssh -p 22 joe@nas; lfs quota -p 4294967295 /a",
+    "lvcreate -p rw -L 1G; iptables -p tcp --dport 22; use the -p option, or -p",
+    "mysql -u root -p; ldapsearch -W -b dc=nas",
     "a basic authentication, a bearer of news",
     "BEGIN TRANSACTION; --- END",
     "C:\\new\\token\\users, 100%25 of tokens",
@@ -883,6 +897,7 @@ FRAGMENTS = [
         "password is ",
     ),
     *("<password>", "</password>", "<a key='password'>", "<", "key='token' value="),
+    *("mysql ", "mysql -p", "-p ", "-p", "ldapx ", "ldapx -w ", "-w '"),
     *("bearer ", "authorization: ", "authorization: digest ", "sshpass -p ", "-u a:"),
     *("://a:", "://", "@", "-----BEGIN A-----", "-----END A-----", "-", "AQ", "gAAAAA"),
     *("eyJ", "eyJaaaaaaaa.", "cookie: ", "cookie: a=b;", "a=b;", "\\", "\\n", "%25"),
@@ -1050,10 +1065,90 @@ def test_secrets_of_a_call_are_not_in_the_log(way, method, by, caplog):
 def test_secrets_of_execute_hook_methods_are_not_in_the_log(method, caplog):
     error = OSError(f"tried {SECRET}")
     hook = Recorder(suppress=["pre", "post"], **{method: error})
-    data = {"pre": (), "post": (None, "result"), "error": (None, RuntimeError())}
+    data = {"pre": (), "post": (None, MADE), "error": (None, RuntimeError())}
     run = getattr(hook, f"execute_{method}_hook")
-    run(object(), "create_share_instance", *data[method], rules=[RULE])
+    rules = [] if method == "post" else [RULE]
+    run(object(), "create_share_instance", *data[method], rules=rules)
     assert "tried ***" in logged(caplog)
+    assert SECRET not in logged(caplog)
+
+
+MADE = {"r1": {"access_key": SECRET, "state": "active"}}
+
+
+def test_secrets_that_the_driver_returns_are_not_in_the_log(way, caplog):
+    error = OSError(f"tried {SECRET}")
+    hook = Recorder(suppress=["post"], post=error)
+    way.call(way.driver([hook], lambda *args, **kwargs: MADE), object(), {"id": "s1"})
+    assert "tried ***" in logged(caplog)
+    assert SECRET not in logged(caplog)
+
+
+@pytest.mark.parametrize("kind", [OSError, SystemExit])
+def test_error_methods_get_the_result_whose_secrets_an_error_repeats(way, kind, caplog):
+    events = []
+
+    class Emitter(testing.Recorder):
+        def _execute_error_hook(self, context, func_name, data, error, *args, **kwargs):
+            call = (context, func_name, args, kwargs, error)
+            events.append(event.data_of(*call)["error"])
+            raise LookupError(f"{error} again")
+
+    hooks = [Recorder(post=kind(f"tried {SECRET}")), Emitter()]
+    driver = way.driver(hooks, lambda *args, **kwargs: MADE)
+    with pytest.raises(kind):
+        way.call(driver, object(), {"id": "s1"})
+    assert events == ["tried ***"]
+    assert "tried *** again" in logged(caplog)
+    assert SECRET not in logged(caplog)
+
+
+def test_observers_get_the_result_whose_secrets_an_error_repeats():
+    results = {}
+
+    class Observer(testing.Recorder):
+        def observe(self, observed):
+            results[observed.kind] = observed.results
+
+    hooks = [Observer(), Recorder(post=OSError("no")), Recorder()]
+    driver = aspects.weave(Driver(lambda *args: MADE), hooks)
+    with pytest.raises(OSError, match="no"):
+        driver.create_share(object(), {"id": "s1"})
+    assert results == {"pre": None, "driver": None, "post": MADE, "error": MADE}
+
+
+def test_the_error_of_an_observer_of_a_post_method_has_no_secret_of_the_result(caplog):
+    class Observer(testing.Recorder):
+        def observe(self, observed):
+            if observed.kind == "post":
+                raise OSError(f"tried {SECRET}")
+
+    driver = aspects.weave(Driver(lambda *args: MADE), [Observer(), Recorder()])
+    driver.create_share(object(), {"id": "s1"})
+    assert "tried ***" in logged(caplog)
+    assert SECRET not in logged(caplog)
+
+
+def test_an_operation_has_a_result_only_after_a_post_method_has_failed():
+    seen = []
+
+    class Looker(testing.Recorder):
+        def _record(self, kind, context, func_name, *rest):
+            seen.append((kind, func_name.results))
+
+    driver = aspects.weave(Driver(lambda *args: MADE), [Looker(), Looker()])
+    driver.create_share(object(), {"id": "s1"})
+    assert seen == [("pre", None)] * 2 + [("post", None)] * 2
+    assert aspects.weaving(driver).operations["create_share"].results is None
+
+
+def test_secrets_in_periodic_data_are_not_in_the_log(caplog):
+    error = OSError(f"tried {SECRET}")
+    hook = Recorder(enabled=["periodic"], suppress=["periodic"], periodic=error)
+    woven = aspects.weave(Driver(), [hook])
+    assert aspects.tick(woven, object(), [{"id": "i1", "access_key": SECRET}])
+    hook.execute_periodic_hook(object(), [{"id": "i1", "access_key": SECRET}])
+    assert logged(caplog).count("tried ***") == 2
     assert SECRET not in logged(caplog)
 
 
@@ -1067,14 +1162,18 @@ def test_the_token_of_a_tick_is_not_in_the_log(caplog):
 
 
 class Indiscreet(testing.Recorder):
-    """A hook whose errors have a secret option in their text."""
+    """A hook whose errors have a secret in their text."""
 
-    options = (cfg.StrOpt("key_phrase", secret=True), cfg.StrOpt("fails_in"))
+    options = (
+        cfg.StrOpt("key_phrase", secret=True),
+        cfg.StrOpt("fails_in"),
+        cfg.StrOpt("phrase_of"),
+    )
 
     def _record(self, kind, *call):
         if kind == self.get_config_option("fails_in"):
-            phrase = self.get_config_option("key_phrase")
-            raise OSError(f"unknown phrase {phrase}")
+            option = self.get_config_option("phrase_of") or "key_phrase"
+            raise OSError(f"unknown phrase {self.get_config_option(option)}")
 
     def start(self):
         self._record("start")
@@ -1108,3 +1207,146 @@ def test_secret_options_of_a_hook_are_not_in_the_log(tmp_path, caplog, what, dis
         weaving.stop()
     assert "unknown phrase" in logged(caplog)
     assert SECRET not in logged(caplog)
+
+
+class Keeper(testing.Recorder):
+    """A hook with a secret option."""
+
+    options = (cfg.StrOpt("keeper_phrase", secret=True, mutable=True),)
+
+
+DRIVER_OPTIONS = [
+    cfg.StrOpt("nas_password", secret=True),
+    cfg.ListOpt("nas_passwords", secret=True),
+    cfg.DictOpt("nas_logins", secret=True),
+    cfg.StrOpt("nas_default", secret=True, default="nas-seven"),
+    cfg.IntOpt("nas_pin", secret=True),
+    cfg.StrOpt("nas_name"),
+]
+
+ALL = f"{SECRET}-1 {SECRET}-2 {SECRET}-3 {SECRET}-4"
+
+
+@pytest.fixture
+def nas(tmp_path):
+    """A backend with secret options of the driver, of [DEFAULT] and of another hook."""
+    text = f"""
+        [DEFAULT]
+        transport = {SECRET}-3
+        [alpha]
+        hook_drivers = one={HERE}:Indiscreet, two={HERE}:Keeper
+        enable_pre_hooks = True
+        suppress_pre_hooks_errors = True
+        nas_password = {SECRET}-1
+        nas_passwords = other-9, {SECRET}-2
+        nas_logins = joe:third-9
+        nas_pin = many
+        nas_name = nas-seven
+        [alpha:one]
+        fails_in = pre
+        phrase_of = all_phrases
+        [alpha:two]
+        keeper_phrase = {SECRET}-4
+        """
+    file = ConfigFile(tmp_path / "c.conf", text)
+    file.conf.register_opts(DRIVER_OPTIONS, "alpha")
+    file.conf.register_opt(cfg.StrOpt("transport", secret=True))
+    return file
+
+
+def woven_in(file):
+    section = aspects.BackendSection(file.conf, "alpha")
+    return aspects.weave_from_config(Driver(), section, "node1@alpha")
+
+
+def test_secret_options_of_the_backend_are_masked_for_all_its_hooks(nas):
+    for hook in aspects.weaving(woven_in(nas)).hooks:
+        text = f"{ALL} other-9 third-9 in nas-seven or nas of many"
+        masked = aspects.without_secrets(
+            text, None, {}, configuration=hook.configuration
+        )
+        assert masked == "*** *** *** *** *** *** in nas-seven or nas of many"
+
+
+def test_secret_options_of_the_driver_are_masked_with_any_configuration(nas):
+    section = aspects.BackendSection(nas.conf, "alpha")
+    text = f"{SECRET}-1 {SECRET}-3 {SECRET}-4"
+    masked = aspects.without_secrets(text, None, {}, configuration=section)
+    assert masked == f"*** *** {SECRET}-4"
+
+
+def test_secret_options_follow_the_files(nas):
+    driver = woven_in(nas)
+    text = nas.path.read_text()
+    nas.mutate(text.replace(f"keeper_phrase = {SECRET}-4", "keeper_phrase = newer-9"))
+    for hook in aspects.weaving(driver).hooks:
+        masked = aspects.without_secrets(
+            "tried newer-9", None, {}, configuration=hook.configuration
+        )
+        assert masked == "tried ***"
+
+
+def test_secret_options_of_the_backend_are_not_in_the_log(nas, caplog, monkeypatch):
+    def phrases(self, option):
+        return ALL if option == "all_phrases" else safe_get(self, option)
+
+    safe_get = Indiscreet.get_config_option
+    monkeypatch.setattr(Indiscreet, "get_config_option", phrases)
+    woven_in(nas).create_share(object(), {"id": "s1"})
+    assert "unknown phrase *** *** *** ***" in logged(caplog)
+    assert SECRET not in logged(caplog)
+
+
+def test_an_event_has_no_secret_option_of_the_backend(nas):
+    driver = woven_in(nas)
+    operation = aspects.weaving(driver).operations["create_share"]
+    operation = operation.with_veto("two", f"a veto with {ALL}")
+    configuration = aspects.weaving(driver).hooks[0].configuration
+    call = (object(), operation, (), {}, OSError(f"tried {ALL}"))
+    data = event.data_of(*call, configuration=configuration)
+    assert data["error"] == "tried *** *** *** ***"
+    assert data["would_deny"] == [
+        {"hook": "two", "reason": "a veto with *** *** *** ***"}
+    ]
+
+
+@pytest.mark.parametrize("dispatch", ["inline", "background"])
+@pytest.mark.parametrize("what", ["post", "periodic"])
+def test_secrets_of_results_are_not_in_the_log_of_any_dispatch(
+    tmp_path, caplog, dispatch, what
+):
+    text = f"""
+        [alpha]
+        hook_drivers = one={HERE}:Repeater
+        hook_dispatch = {dispatch}
+        enable_{what}_hooks = True
+        suppress_{what}_hooks_errors = True
+        """
+    driver = aspects.weave_from_config(
+        Driver(lambda *args: MADE),
+        aspects.BackendSection(ConfigFile(tmp_path / "c.conf", text).conf, "alpha"),
+        "node1@alpha",
+    )
+    driver.create_share(object(), {"id": "s1"})
+    aspects.tick(driver, object(), MADE)
+    aspects.weaving(driver).stop()
+    assert "tried ***" in logged(caplog)
+    assert SECRET not in logged(caplog)
+
+
+class Repeater(testing.Recorder):
+    """A hook whose errors repeat the result."""
+
+    def _record(self, *call):
+        raise OSError(f"tried {SECRET}")
+
+
+# Texts that are not UTF-8
+
+
+def test_a_text_that_is_not_utf_8_can_be_sent():
+    text = os.fsdecode(b"no such file: /mnt/gr\xfcn")
+    assert without(text) == "no such file: /mnt/gr\\udcfcn"
+    assert without(without(text)) == without(text)
+    masked = without(f"tried {text}", {"password": text})
+    assert masked == "tried ***"

@@ -303,7 +303,7 @@ def test_updated_results_have_the_results_as_an_attribute() -> None:
     results = object()
     updated = aspects.UpdatedResults(results)
     assert updated.results is results
-    assert repr(aspects.UpdatedResults(5)) == "UpdatedResults(5)"
+    assert repr(aspects.UpdatedResults({"access_key": 5})) == "UpdatedResults(dict)"
 
 
 def test_a_veto_is_an_exception_with_a_text() -> None:

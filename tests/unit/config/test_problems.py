@@ -173,6 +173,23 @@ def test_value_of_a_secret_option_is_not_shown(configured, section):
     assert problem == (section, "pin", "***", "not a valid value")
 
 
+@pytest.mark.parametrize("value", ["1$nosuch", "1${nosuch.x}", "$$$nosuch", "$pin"])
+def test_dollar_sign_in_a_secret_value_is_named(configured, value):
+    file = configured(text_with("alpha", RECORDER, f"pin = {value}\n"))
+    (problem,) = full_problems_in(file)
+    assert problem[:3] == ("alpha", "pin", "***")
+    assert "a $ in it begins a reference" in problem.cause
+    assert problem.advice == "write $$ for a literal $"
+    assert "nosuch" not in str(problem)
+
+
+@pytest.mark.parametrize("value", ["hunter2", "1$$nosuch", r"1\$nosuch", "1$", "$1"])
+def test_value_without_a_reference_needs_no_other_dollar_sign(configured, value):
+    file = configured(text_with("alpha", RECORDER, f"pin = {value}\n"))
+    (problem,) = full_problems_in(file)
+    assert problem == ("alpha", "pin", "***", "not a valid value", "")
+
+
 def test_secret_in_the_error_of_a_constructor_is_not_shown(configured):
     entry = f"{FIXTURES}.recording:Indiscreet"
     file = configured(section_with([entry], "key_phrase = hunter2\n"))

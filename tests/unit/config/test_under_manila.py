@@ -50,6 +50,18 @@ def under_manila(new_backend, monkeypatch):
     return weave
 
 
+def test_secret_options_of_the_driver_are_masked(under_manila):
+    password = cfg.StrOpt("nas_password", secret=True)
+    backend = under_manila(cfg.StrOpt("h_url"), alpha="nas_password = hunter2-Zq9")
+    backend.conf.register_opt(password, group="alpha")
+    (hook,) = backend.hooks
+    for configuration in (hook.configuration, Configuration("alpha")):
+        text = aspects.without_secrets(
+            "tried hunter2-Zq9", None, {}, configuration=configuration
+        )
+        assert text == "tried ***"
+
+
 def test_options_of_hooks_are_not_registered_with_manila(under_manila):
     backend = under_manila(cfg.StrOpt("h_url", default="x"), alpha="h_url = y")
     assert backend.values("h_url") == ["y"]

@@ -56,6 +56,17 @@ def test_a_pickled_operation_keeps_its_attributes(driver: Any, protocol: int) ->
         assert fields(other) == fields(operation)
 
 
+@pytest.mark.parametrize("driver", [Odd(), AccessDriver()])
+def test_a_result_is_not_pickled(driver: Any) -> None:
+    woven = aspects.weave(driver, [], "alpha", "node@alpha")
+    for operation in aspects.weaving(woven).operations.values():
+        noted = operation.with_veto("hook", "no").with_results(lambda: "secret")
+        other = pickle.loads(pickle.dumps(noted))
+        assert (noted.results(), noted.vetoes) == ("secret", (("hook", "no"),))
+        assert (other.results, other.vetoes) == (None, noted.vetoes)
+        assert operation.results is None
+
+
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_a_pickled_access_operation_still_depends_on_the_rules(
     protocol: int,

@@ -56,10 +56,10 @@ def test_switches_take_effect_at_once(traced, spans):
 
 def test_circuit_breaker_never_skips_the_completion(traced, spans, monkeypatch):
     # Without its completion, the span would stay current.
-    def data_of(*call):
+    def data_of(*call, **more):
         if isinstance(call[-1], OSError):
             raise LookupError("no data")
-        return real(*call)
+        return real(*call, **more)
 
     real = tracing.event.data_of
     monkeypatch.setattr(tracing.event, "data_of", data_of)
