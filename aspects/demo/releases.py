@@ -101,7 +101,7 @@ def close_pool(manager: Any) -> None:
 
     :param manager: any manager
     """
-    pool = getattr(manager, "_tp", None)
+    pool: Any = getattr(manager, "_tp", None)
     if hasattr(pool, "shutdown"):
         pool.shutdown(wait=True)
     elif pool is not None:
