@@ -244,7 +244,7 @@ class GuardHook(aspects.HookBase):
     ) -> None:
         rules = self.rules()
         # A veto of a routine operation would take down the backend, a replica or a
-        # migration, although there is no request to forbid.
+        # migration, although there is no request to deny.
         if not func_name.requested and func_name not in self.hook_operations:
             return
         _check_freeze(rules, func_name)

@@ -219,7 +219,7 @@ class MetricsHook(aspects.HookBase):
     its methods is enabled. Its pre method does nothing.
 
     It belongs first in ``hook_drivers``: it does not count a call that a hook before
-    it forbids.
+    it vetoes.
     """
 
     options = (

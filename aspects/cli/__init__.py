@@ -22,7 +22,8 @@ def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line, with all subcommands."""
     parser = argparse.ArgumentParser(
         prog="manila-aspects",
-        description="Add hooks to OpenStack share drivers without changing Manila.",
+        description="Validate the configuration of hooks around Manila share drivers, "
+        "list and create hooks, and run a demo.",
         epilog="Run manila-aspects COMMAND --help for examples.",
     )
     parser.add_argument(

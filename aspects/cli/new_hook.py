@@ -156,7 +156,8 @@ def _module_name(name: str) -> str:
         raise ValueError(f"invalid hook name {name!r}: it is a Python keyword")
     if module.lower() in _RESERVED or module.lower().startswith("test_"):
         raise ValueError(
-            f"invalid hook name {name!r}: pip or pytest treats {module}.py specially"
+            f"invalid hook name {name!r}: pip or pytest treats {module}.py specially; "
+            "choose another name"
         )
     for entry_point in installed():
         if name == entry_point.name:

@@ -180,7 +180,7 @@ def _operations() -> Table:
     ]
     return Table(
         "operations",
-        "The values of func_name, and the driver methods behind them.",
+        "The names in hook_operations and func_name, and their driver methods.",
         ("operation", "methods"),
         rows,
     )

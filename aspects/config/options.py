@@ -124,8 +124,8 @@ instance_options: list[cfg.Opt] = [
                 "least once; only for hooks that deliver events",
             ),
         ],
-        help="Way in which the hook is run. Pre methods always run in the caller's "
-        "thread.",
+        help="Where the methods of the hook run. Pre methods always run in the "
+        "caller's thread.",
     ),
     cfg.IntOpt(
         "hook_queue_size",

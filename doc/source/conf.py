@@ -20,7 +20,7 @@ highlight_language = "text"
 html_theme = "furo"
 html_title = f"{project} {release}"
 html_static_path = ["_static"]
-html_css_files = ["tables.css"]
+html_css_files = ["pages.css"]
 
 HERE = pathlib.Path(__file__).parent
 

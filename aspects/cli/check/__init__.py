@@ -59,8 +59,8 @@ def add(commands: Any) -> argparse.ArgumentParser:
         commands,
         "check",
         "validate a configuration and show its effect",
-        "Read a configuration like manila-share, and show the hooks, options and woven "
-        "methods of each enabled backend. Hooks are constructed, since their "
+        "Read a configuration as manila-share does, and show the hooks, options and "
+        "woven methods of each enabled backend. Hooks are constructed, since their "
         "constructors validate options, but not started. Drivers are imported, but not "
         "constructed. The exit status is 1 if there are problems, else 0.",
         (

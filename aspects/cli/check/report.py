@@ -61,7 +61,10 @@ class Backend(NamedTuple):
         """Yield the tables of the hooks, the options and the operations."""
         summary = f"driver {self.driver}, host {self.host}"
         if not self.chain:
-            named = any(setting.option == "hook_drivers" for setting in self.settings)
+            named = any(
+                setting.option == "hook_drivers" and setting.value != "-"
+                for setting in self.settings
+            )
             why = "hooks failed to load" if named else "no hooks configured"
             yield Table(f"backend {self.name}", f"{summary}, {why}")
             return

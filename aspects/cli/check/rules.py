@@ -318,7 +318,8 @@ def indented_lines(facts: Facts) -> Iterator[Diagnostic]:
             cause = "indented, so it is part of the value above it"
             advice = "remove the indentation"
             diagnostic = of_line(line, cause, advice, options.get(line.option))
-            yield diagnostic._replace(invalidates=(key_of_value(*line.within),))
+            lost = key_of_option(line.section, line.option)
+            yield diagnostic._replace(invalidates=(key_of_value(*line.within), lost))
 
 
 def unread_options(facts: Facts) -> Iterator[Diagnostic]:

@@ -97,6 +97,10 @@ class TestReport:
         assert f"driver {HOOKS}.Driver, host " in result.out
         assert "@alpha, hooks failed to load\n" in result.out
 
+    def test_empty_hook_drivers_count_as_no_hooks(self, run: Check) -> None:
+        result = run(RIGHT.replace(DRIVERS, "hook_drivers ="))
+        assert "@alpha, no hooks configured\n" in result.out
+
     def test_enable_post_hooks_enables_the_error_method_too(self, run: Check) -> None:
         text = SEVERAL.replace(
             "[gamma]", "[beta:Needy]\nenable_post_hooks = 1\n[gamma]"

@@ -69,7 +69,7 @@ def hook_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.delitem(__import__("sys").modules, "my_hooks")
 
 
-def test_the_hook_forbids_deletes_while_the_file_exists(hook_class: Any) -> None:
+def test_the_hook_vetoes_deletes_while_the_file_exists(hook_class: Any) -> None:
     FreezeHook, freeze = hook_class
     names: dict[str, Any] = {
         "FreezeHook": FreezeHook,
