@@ -8,16 +8,16 @@ A test that needs other backends runs ``manila-aspects`` as a process, with a
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from tests.support import releases
+
 # Before any test module imports Manila, or the locks of this project.
-if importlib.util.find_spec("manila.monkey_patch") is None:
-    importlib.import_module("eventlet").monkey_patch()
+releases.patch_like_manila()
 os.environ["OS_MANILA_DISABLE_EVENTLET_PATCHING"] = "True"
 import manila.cmd
 
