@@ -28,14 +28,14 @@ DEMO = [
 ]
 TEST = [
     *("pytest>=8", "pytest-timeout>=2.3", "pytest-xdist>=3.5"),
-    *("hypothesis>=6.100", "eventlet>=0.36"),
+    *("hypothesis>=6.100", "eventlet>=0.35"),
     *(
         *CLI,
         "docutils>=0.20",
-        "cloudevents>=1.11",
+        "cloudevents>=2",
         "cryptography>=42",
         "oslo.messaging[kafka]>=14",
-        "psycopg2-binary>=2.9",
+        "psycopg2-binary>=2.9.9",
         "trustme>=1.2",
     ),
     *sorted({need for needs in HOOKS.values() for need in needs}),
