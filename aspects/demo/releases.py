@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import importlib.util
+import logging
 import os
 import re
 import sys
@@ -48,6 +49,8 @@ def choose_threads() -> None:
     """
     if has_native_threads():
         os.environ["OS_MANILA_DISABLE_EVENTLET_PATCHING"] = "True"
+        # 22 warns on standard error that native threads are experimental.
+        logging.getLogger("manila.monkey_patch").addHandler(logging.NullHandler())
     elif not runs_on_eventlet():
         command = [sys.executable, "-c", _ON_EVENTLET, *sys.argv[1:]]
         os.execv(sys.executable, command)

@@ -22,6 +22,14 @@ HAS_NATIVE_THREADS = MANILA >= 22
 HAS_UPDATE_RULES = MANILA >= 20
 
 
+def after_fork() -> None:
+    """Make eventlet usable in a child process, which Manila until 21 runs on."""
+    if not HAS_NATIVE_THREADS:
+        from eventlet import hubs
+
+        hubs.use_hub()
+
+
 def patch_like_manila() -> None:
     """Patch this process with eventlet, as Manila until 21 does.
 
