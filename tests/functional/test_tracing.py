@@ -232,7 +232,7 @@ def test_neither_calls_nor_a_stop_wait_for_a_hanging_collector(woven, caplog, co
 
 
 def is_failure(log: str) -> bool:
-    """Return whether a log has the exporter's message that there is no collector.
+    """Return whether a log has the exporter's message about an unreachable collector.
 
     OpenTelemetry before 1.30 logs an exception of the connection.
     """
