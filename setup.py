@@ -3,39 +3,39 @@ import pathlib
 
 import setuptools
 
-MANILA = ["manila>=23,<24"]
+MANILA = ["manila>=18,<24"]
 
 # Libraries of each hook and of each mode of delivery.
 HOOKS = {
     "background": ["futurist>=3"],
     "durable": ["tenacity>=8.2"],
-    "audit": ["pycadf>=4"],
+    "audit": ["pycadf>=3.1"],
     "automount": ["oslo.messaging>=14"],
     "command": [],
-    "guard": ["cronsim>=2.6", "tzdata"],
+    "guard": ["cronsim>=2.6", "tzdata>=2024.1"],
     "metrics": ["prometheus-client>=0.20"],
     "notification": ["oslo.messaging>=14"],
     "tracing": [
-        "opentelemetry-sdk>=1.40",
-        "opentelemetry-exporter-otlp-proto-http>=1.40",
+        "opentelemetry-sdk>=1.22",
+        "opentelemetry-exporter-otlp-proto-http>=1.22",
     ],
     "webhook": ["requests>=2.31", "tenacity>=8.2"],
 }
 CLI = ["rich>=13", "shtab>=1.10"]
 DEMO = [
-    *(*MANILA, "rich>=13", "openstacksdk>=4", "cheroot>=10"),
+    *(*MANILA, "rich>=13", "openstacksdk>=3", "cheroot>=10"),
     *(*HOOKS["durable"], *HOOKS["guard"], *HOOKS["metrics"], *HOOKS["webhook"]),
 ]
 TEST = [
     *("pytest>=8", "pytest-timeout>=2.3", "pytest-xdist>=3.5"),
-    *("hypothesis>=6.100", "eventlet>=0.36"),
+    *("hypothesis>=6.100", "eventlet>=0.35"),
     *(
         *CLI,
         "docutils>=0.20",
-        "cloudevents>=1.11",
+        "cloudevents>=2",
         "cryptography>=42",
         "oslo.messaging[kafka]>=14",
-        "psycopg2-binary>=2.9",
+        "psycopg2-binary>=2.9.9",
         "trustme>=1.2",
     ),
     *sorted({need for needs in HOOKS.values() for need in needs}),

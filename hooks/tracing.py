@@ -220,6 +220,11 @@ class RedactingFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         text = record.getMessage()
+        if record.exc_info and record.exc_info[1]:
+            # Older releases of OpenTelemetry log the tracebacks of failed requests,
+            # whose texts have the URL.
+            text = f"{text} {record.exc_info[1]}"
+            record.msg, record.args, record.exc_info = text, (), None
         for secret in self._secrets:
             if secret in text:
                 text = text.replace(secret, "***")
@@ -230,12 +235,15 @@ class RedactingFilter(logging.Filter):
 def _filters(url: str) -> list[tuple[str, logging.Filter]]:
     """Return the log filters, each with the name of the logger to add it to."""
     redacting = RedactingFilter(url)
-    exporter = trace_exporter.__name__
+    loggers = (
+        trace_exporter.__name__,
+        # Those of the processor, which logs what the exporter raises.
+        "opentelemetry.sdk.trace.export",
+        "opentelemetry.sdk._shared_internal",
+    )
     return [
-        # This logger reports a full queue.
-        ("opentelemetry.sdk._shared_internal", RateLimitFilter()),
-        (exporter, RateLimitFilter()),
-        (exporter, redacting),
+        *((name, RateLimitFilter()) for name in loggers),
+        *((name, redacting) for name in loggers),
         ("urllib3.connectionpool", redacting),
     ]
 

@@ -145,14 +145,20 @@ class WebhookHook(DeliveryHook):
         failures: list[Any] = [
             DeliveryFailedError(f"{origin}: no response in {timeout:g} s")
         ]
+        pause = 0.0
+
+        def after(state: tenacity.RetryCallState) -> None:
+            # Computed here, since tenacity before 8.3 does not pass it to ``stop``.
+            nonlocal pause
+            failures.append(_error_of(state))
+            pause = _pause(state)
+
         # With an outbox, one attempt is enough: the outbox retries without a limit.
         attempts = tenacity.Retrying(
-            stop=lambda state: (
-                bool(self.outbox) or time.monotonic() + state.upcoming_sleep >= deadline
-            ),
-            wait=_pause,
+            stop=lambda _: bool(self.outbox) or time.monotonic() + pause >= deadline,
+            wait=lambda _: pause,
             retry=tenacity.retry_if_exception_type(DeliveryFailedError),
-            after=lambda state: failures.append(_error_of(state)),
+            after=after,
             reraise=True,
         )
         # A thread, since requests' timeout ends neither the look-up of a host name nor

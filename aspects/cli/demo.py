@@ -72,7 +72,10 @@ def run(arguments: argparse.Namespace) -> int:
     import_from_current_directory()
     # Manila's libraries issue deprecation warnings when they are imported.
     warnings.simplefilter("ignore")
+    from aspects.demo import releases
+
     try:
+        releases.choose_threads()
         from aspects.demo.run import demo
         from aspects.demo.service import ServiceError
     except ModuleNotFoundError as error:

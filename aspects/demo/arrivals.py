@@ -20,6 +20,7 @@ from typing import Any
 from cheroot import wsgi
 from prometheus_client.parser import text_string_to_metric_families
 
+from aspects.demo import releases
 from aspects.demo.journal import COMPLETIONS, HookRun
 
 LOG = logging.getLogger(__name__)
@@ -54,6 +55,7 @@ class Receiver:
         self.forged = 0
         self._server = wsgi.Server(("127.0.0.1", 0), self._receive, numthreads=2)
         self._server.shutdown_timeout = 2
+        releases.adjust_server(self._server)
 
     def __enter__(self) -> Receiver:
         self._server.prepare()

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import aspects
-from aspects.demo import backends, client, scenario, verdict
+from aspects.demo import backends, client, releases, scenario, verdict
 from aspects.demo.arrivals import Arrivals, Receiver, free_port
 from aspects.demo.hooks import Watched, journal, watch_late
 from aspects.demo.screen import Screen
@@ -51,7 +51,8 @@ def demo(
                 config_files=config_files,
             )
         )
-        screen.note(f"Manila started in {time.monotonic() - began:.1f} s")
+        seconds = time.monotonic() - began
+        screen.note(f"Manila {releases.release()} started in {seconds:.1f} s")
         if serve:
             _watch_all(service)
             return _serve(service, screen)

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from aspects.demo.journal import COMPLETIONS, HookRun, JoinPoint
-from aspects.demo.verdict import REPEATED
+from aspects.demo.verdict import STATISTICS
 
 #: Columns of plain text: as many as the tables need, where rich assumes 80.
 PLAIN_WIDTH = 140
@@ -61,7 +61,7 @@ class Screen:
 
     def point(self, point: JoinPoint) -> None:
         """Print a join point after its last completion."""
-        if point.operation == REPEATED.operation:
+        if point.operation == STATISTICS.operation:
             self._repeated[point.backend] += 1
             # Manila asks each second; the summary counts all of these calls.
             if self._repeated[point.backend] > 1:

@@ -24,7 +24,6 @@ import contextlib
 import importlib
 import importlib.metadata
 import logging
-import os
 import shutil
 import sys
 import tempfile
@@ -35,6 +34,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+
+from aspects.demo import releases
 
 #: Option name -> value, of one section. Values are written with ``str``.
 Options = Mapping[str, object]
@@ -323,17 +324,11 @@ class ManilaService:
                 RuntimeWarning,
                 stacklevel=3,
             )
-        # The import of manila.cmd reads this variable. It keeps native threads, where
-        # eventlet would patch the process.
-        os.environ["OS_MANILA_DISABLE_EVENTLET_PATCHING"] = "True"
         importlib.import_module("manila.cmd")
-        from oslo_service import backend
-
-        if backend.get_backend_type() != backend.BackendType.THREADING:
-            # Its timers would wait for an event loop that does not run.
+        if not releases.has_chosen_threads():
             raise ServiceError(
-                "oslo.service uses eventlet; import manila.cmd before any other module "
-                "of Manila, with OS_MANILA_DISABLE_EVENTLET_PATCHING=True"
+                "Manila was imported before its threads were chosen; call "
+                "aspects.demo.releases.choose_threads first"
             )
         from manila import service, version  # noqa: F401  (registers options)
         from manila.common import config
@@ -440,7 +435,10 @@ class ManilaService:
         from cheroot import wsgi
         from paste import deploy  # type: ignore[import-untyped]
 
-        application = deploy.loadapp(f"config:{paste}", name="osapi_share")
+        own_paste = self.directory / "api-paste.ini"
+        text = releases.paste_configuration(paste.read_text("utf-8"))
+        own_paste.write_text(text, "utf-8")
+        application = deploy.loadapp(f"config:{own_paste}", name="osapi_share")
 
         class Server(wsgi.Server):  # type: ignore[misc]
             # By default Cheroot writes its errors to standard error.
@@ -450,6 +448,7 @@ class ManilaService:
                 LOG.log(level, msg, exc_info=traceback)
 
         server = Server(("127.0.0.1", 0), application, numthreads=4, shutdown_timeout=2)
+        releases.adjust_server(server)
         server.prepare()
         self._port = server.bind_addr[1]
         thread = threading.Thread(target=server.serve, name="api", daemon=True)
@@ -525,7 +524,5 @@ def _stop_services(services: list[Any]) -> None:
             service.rpcserver.wait()
     for service in services:
         service.stop()
-        # Each manager has a thread pool, for which the interpreter waits at exit.
-        pool = getattr(service.manager, "_tp", None)
-        if pool is not None:
-            pool.shutdown(wait=True)
+        # The interpreter waits for the threads of each manager when it exits.
+        releases.close_pool(service.manager)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import wrapt
-from manila import service
+from manila import exception, service
 from oslo_log import log
 
 from aspects.core.lease import run_in_thread
@@ -30,13 +30,27 @@ def _stop_hooks(
     soon as this function returns. The hooks stop even if the service raises an error.
     """
     try:
-        stop(*args, **kwargs)
+        _stop_service(stop, stopped, *args, **kwargs)
         if stopped.rpcserver is not None:
             _wait_for_last_call(stopped.rpcserver)
     finally:
         driver = getattr(stopped.manager, "driver", None)
         if driver is not None and is_woven(driver):
             weaving(driver).stop()
+
+
+def _stop_service(stop: Any, stopped: Any, *args: Any, **kwargs: Any) -> None:
+    """Stop a service as Manila does.
+
+    Until 20 Manila also stops the service in the parent process, where it was never
+    started, and does not find it in the database. The error would end the parent before
+    its children, which run the hooks, are stopped.
+    """
+    try:
+        stop(*args, **kwargs)
+    except exception.NotFound:
+        if getattr(stopped, "service_id", None) is not None:
+            raise
 
 
 def _wait_for_last_call(rpcserver: Any) -> None:

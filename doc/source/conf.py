@@ -64,5 +64,62 @@ def operations_table() -> str:
     return "\n".join(lines) + "\n"
 
 
+#: Column of the table of releases -> the test modules that it counts.
+_COLUMNS = {
+    "demo": ("test_demo",),
+    "share service": (
+        *("test_check", "test_manager", "test_manager_source", "test_operations"),
+        *("test_reload", "test_startup", "test_stop"),
+    ),
+    "hooks": (
+        *("test_audit", "test_automount", "test_command", "test_guard"),
+        *("test_metrics", "test_notification", "test_secrets", "test_tracing"),
+        "test_webhook",
+    ),
+    "processes": ("test_processes",),
+}
+
+
+def releases_table() -> str:
+    """Return the table of the recorded results with each Manila release."""
+    lines = [
+        ".. list-table::",
+        "   :header-rows: 1",
+        "",
+        "   * - OpenStack",
+        "     - install",
+        "     - Python",
+        "     - threads",
+        *(f"     - {column}" for column in _COLUMNS),
+    ]
+    for major in sorted(_RELEASES):
+        file = HERE.parents[1] / "tests" / "releases" / f"manila{major}.json"
+        found = json.loads(file.read_text("utf-8"))
+        cells = [
+            _release(major).partition("(")[2].rstrip(")"),
+            found["manila"],
+            found["python"],
+            "native, eventlet" if major >= 22 else "eventlet",
+            *(_result(found["tests"], modules) for modules in _COLUMNS.values()),
+        ]
+        lines += [f"   * - {cells[0]}", *(f"     - {cell}" for cell in cells[1:])]
+    return "\n".join(lines) + "\n"
+
+
+def _result(tests: dict[str, dict[str, int]], modules: tuple[str, ...]) -> str:
+    """Return the numbers of tests of a cell, or the reason why it has none."""
+    missing = [module for module in modules if module not in tests]
+    if len(missing) == len(modules):
+        return "no recorded run"
+    total = {
+        outcome: sum(tests.get(module, {}).get(outcome, 0) for module in modules)
+        for outcome in ("passed", "failed", "skipped")
+    }
+    words = [f"{number} {outcome}" for outcome, number in total.items() if number]
+    words += [f"{module} not recorded" for module in missing]
+    return ", ".join(words)
+
+
 def setup(app: object) -> None:
     (HERE / "reference" / "operations.inc").write_text(operations_table())
+    (HERE / "reference" / "releases.inc").write_text(releases_table())

@@ -14,7 +14,10 @@ from typing import Any
 
 import pytest
 
-# Select native threads before any test module imports Manila.
+from tests.support import releases
+
+# Before any test module imports Manila, or the locks of this project.
+releases.patch_like_manila()
 os.environ["OS_MANILA_DISABLE_EVENTLET_PATCHING"] = "True"
 import manila.cmd
 

@@ -12,7 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import manila
+import pytest
 
+from tests.support import releases
 from tests.support.programs import Program, installed
 from tests.support.wait import wait_for
 
@@ -23,6 +25,12 @@ ROOT = Path(__file__).parents[2]
 #: Environment variables that select native threads or eventlet in a Manila process.
 NATIVE = {"OS_MANILA_DISABLE_EVENTLET_PATCHING": "True"}
 EVENTLET = {"OS_MANILA_DISABLE_EVENTLET_PATCHING": "False"}
+
+#: The parameters of a test that runs on each kind of thread that Manila has.
+THREADS = [
+    *([pytest.param(NATIVE, id="native")] if releases.HAS_NATIVE_THREADS else []),
+    pytest.param(EVENTLET, id="eventlet"),
+]
 
 COMMON = """
 [DEFAULT]
@@ -124,7 +132,9 @@ class ShareService:
         self.directory = directory
         self.config_file = directory / "manila.conf"
         self.log_file = directory / "manila.log"
-        self.native = environment.items() >= NATIVE.items()
+        self.native = (
+            releases.HAS_NATIVE_THREADS and environment.items() >= NATIVE.items()
+        )
         self.environment = {
             **os.environ,
             **environment,

@@ -15,7 +15,7 @@ import pytest
 
 from tests.support.wait import wait_for
 
-from .share_service import EVENTLET, NATIVE, ShareService, share_service
+from .share_service import EVENTLET, THREADS, ShareService, share_service
 
 #: The log message about a file that cannot be parsed.
 UNPARSABLE = "manila.conf:1, Invalid section (must end with ]): '[alpha'"
@@ -56,7 +56,7 @@ def wait_for_lines(directory: Path, name: str) -> None:
     wait_for(lambda: count_lines(directory, name) >= before + 2, f"lines of {name}", 60)
 
 
-@pytest.fixture(params=[NATIVE, EVENTLET], ids=["native", "eventlet"])
+@pytest.fixture(params=THREADS)
 def service(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ShareService]:
     sections = with_audit(tmp_path, "one", "two")
     with share_service(tmp_path, sections, request.param) as service:
@@ -117,7 +117,7 @@ def test_sighup_applies_valid_edits_and_rejects_invalid_ones(
     wait_for_lines(directory, "five")
 
 
-@pytest.mark.parametrize("threads", [NATIVE, EVENTLET], ids=["native", "eventlet"])
+@pytest.mark.parametrize("threads", THREADS)
 def test_the_report_has_the_chain_and_the_counts_of_each_backend(
     tmp_path: Path, threads: dict[str, str]
 ) -> None:

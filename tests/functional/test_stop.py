@@ -14,8 +14,8 @@ from tests.support.wait import wait_for
 
 from .share_service import (
     DRIVER,
-    EVENTLET,
     NATIVE,
+    THREADS,
     ShareService,
     project_tracebacks,
 )
@@ -73,7 +73,7 @@ class Events:
         ]
 
 
-@pytest.fixture(params=[False, True], ids=["native", "eventlet"])
+@pytest.fixture(params=THREADS)
 def start_service(
     request: pytest.FixtureRequest, tmp_path: Path
 ) -> Iterator[Callable[..., Events]]:
@@ -81,11 +81,12 @@ def start_service(
     services: list[ShareService] = []
 
     def start(options: str = "") -> Events:
-        if request.param:
-            backends: tuple[str, ...] = ("DEFAULT",)
-            environment, kind = EVENTLET, OneBackend
+        environment = request.param
+        if environment == NATIVE:
+            backends: tuple[str, ...] = ("alpha", "beta")
+            kind: type[ShareService] = ShareService
         else:
-            backends, environment, kind = ("alpha", "beta"), NATIVE, ShareService
+            backends, kind = ("DEFAULT",), OneBackend
         service = kind(
             tmp_path,
             dict.fromkeys(backends, BACKEND + options),

@@ -7,6 +7,7 @@ from manila.share import driver
 
 from aspects import testing
 from aspects.operations import METHODS
+from tests.support import releases
 
 #: An optional parameter of the fake driver: drivers of Manila 2024.1 lack it.
 OPTIONAL = ("update_access", "update_rules")
@@ -30,6 +31,10 @@ def test_the_fake_driver_has_each_method_that_is_an_operation():
 
 def test_each_method_of_the_fake_driver_has_the_parameters_of_manilas_method():
     for name in testing.SIGNATURES:
+        if not hasattr(driver.ShareDriver, name) or (
+            name == "update_access" and not releases.HAS_UPDATE_RULES
+        ):
+            continue  # A later release has it.
         method = getattr(driver.ShareDriver, name)
         # Two methods only call a private method, which drivers override.
         method = getattr(driver.ShareDriver, f"_{name}", method)

@@ -22,7 +22,7 @@ import trustme
 import aspects
 from aspects.testing import FakeDriver
 from hooks.events.errors import DeliveryFailedError
-from tests.support import receiver
+from tests.support import receiver, releases
 from tests.support.config import woven_by
 from tests.support.pages import example
 from tests.support.programs import Program, free_port
@@ -330,6 +330,7 @@ def test_a_child_process_opens_its_own_connection(
     child = os.fork()
     if child == 0:
         try:
+            releases.after_fork()
             hook.deliver(EVENT)
         finally:
             os._exit(0)

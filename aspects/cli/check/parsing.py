@@ -47,12 +47,13 @@ def read(sources: Sequence[Source]) -> tuple[list[Line], list[Diagnostic]]:
             number = data[: error.start].count(b"\n") + 1
             cause, advice = "invalid UTF-8", "save the file as UTF-8"
         except cfg.ParseError as error:
-            # str(error) would quote the line, which may contain a password.
+            # str(error) would quote the line, which may contain a password. It is None
+            # without a section in the oslo.config of Manila 18 to 22.
             number, cause = error.lineno, error.msg
             advice = _ADVICE.get(cause, "")
             if data.startswith("\ufeff".encode()):
                 advice = "save the file without a byte order mark"
-            elif re.search(r"\]\s*[#;]", error.line):
+            elif re.search(r"\]\s*[#;]", error.line or ""):
                 advice = COMMENT
         except OSError as error:
             cause = str(error.strerror)
