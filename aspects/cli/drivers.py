@@ -53,9 +53,8 @@ def is_factory(cls: type) -> bool:
 
     :param cls: the class
     """
-    return inspect.isfunction(inspect.getattr_static(cls, "__new__", None)) or (
-        isinstance(inspect.getattr_static(cls, "__new__", None), staticmethod)
-    )
+    # object.__new__ is a built-in.
+    return inspect.isfunction(cls.__new__)
 
 
 def defined_in(cls: type, method: str) -> str:

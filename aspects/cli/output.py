@@ -143,8 +143,11 @@ def _print_rich(console: Any, table: Table) -> None:
         for row in table.rows:
             for column, cell in zip(table.columns, row):
                 text = f"  {column}: {cell}" if column else f"  {cell}"
-                for line in _wrapped(text, console.width):
-                    console.print(Text(line), soft_wrap=True)
+                for number, line in enumerate(_wrapped(text, console.width)):
+                    styled = Text(line)
+                    if number == 0:
+                        styled.stylize("cyan", 2, 2 + len(column))
+                    console.print(styled, soft_wrap=True)
             console.print()
     elif table.rows:
         grid = RichTable(box=box.SIMPLE_HEAD, header_style="cyan", pad_edge=True)

@@ -160,7 +160,7 @@ class Driver(NamedTuple):
 
     @property
     def factory(self) -> bool:
-        """Whether the class may construct an object of another class."""
+        """True if the class may construct an object of another class."""
         return self.cls is not None and is_factory(self.cls)
 
 

@@ -254,8 +254,10 @@ class TestAmount:
         self, run: Check, capsys: pytest.CaptureFixture[str], text: str, *more: str
     ) -> list[str]:
         """Return the lines that the command prints without ``--verbose``."""
-        run(text)
-        cli.main(["check", "--config-file", "manila.conf", *more])
+        Path("manila.conf").write_text(text)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(cfg, "CONF", cfg.ConfigOpts())
+            cli.main(["check", "--config-file", "manila.conf", *more])
         return capsys.readouterr().out.splitlines()
 
     def test_the_first_line_is_the_verdict(
