@@ -247,6 +247,16 @@ def test_an_invalid_manila_option_is_reported(
     assert found["line"] == text.splitlines().index(line) + 1
 
 
+def test_an_option_that_manila_reads_on_import_is_reported_once(valid: Path) -> None:
+    text = (valid / "manila.conf").read_text("utf-8")
+    text = text.replace("host = node1", "osapi_max_limit = many\nhost = node1")
+    (valid / "manila.conf").write_text(text, "utf-8")
+    assert problems(check(valid, "--config-file", "manila.conf")) == [
+        "problem: [DEFAULT] osapi_max_limit: invalid value; write a value of its type "
+        "(manila.conf:4)"
+    ]
+
+
 @pytest.mark.parametrize(("interval", "spacing"), [(0, 60), (-1, None), (7, 7)])
 def test_oslo_service_replaces_zero_and_disables_negative_intervals(
     interval: int, spacing: int | None

@@ -36,6 +36,7 @@ from aspects.cli.check.facts import (
     known_options,
 )
 from aspects.cli.check.files import Line, backend_of, normalized
+from aspects.cli.check.parsing import of_invalid_value
 from aspects.cli.check.suggestions import SURE, for_instance, nearest_option
 from aspects.cli.values import redacted
 from aspects.config.loading import driver_at
@@ -116,7 +117,12 @@ def driver(backend: BackendFacts, facts: Facts) -> Iterator[Diagnostic]:
     if not backend.driver.is_set:
         cause = f"not set, so Manila uses its default, {path}"
         yield Diagnostic(backend.section, option, "", cause, warning=True)
-    if error:
+    if error and isinstance(error.__cause__, cfg.ConfigFileValueError):
+        # A module of Manila that reads an option when it is imported.
+        found = of_invalid_value(error.__cause__)
+        # The names of Manila's options cannot be imported either.
+        yield found._replace(invalidates=(("manila",),))
+    elif error:
         yield Diagnostic(backend.section, option, path, error.cause, error.advice)
 
 
@@ -587,7 +593,8 @@ def unread_options(facts: Facts) -> Iterator[Diagnostic]:
         elif line.option not in options:
             for diagnostic in _misspelled(line, options, SURE):
                 if line.option not in facts.manila_option_names():
-                    yield diagnostic
+                    own = line.key == "DEFAULT"
+                    yield diagnostic._replace(depends_on=(("manila",),) * own)
 
 
 def _right_section(line: Line, backends: Sequence[str]) -> str:
