@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dis
+import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -43,6 +44,17 @@ def missing_operations(cls: type, woven: Mapping[str, Sequence[str]]) -> list[st
         for operation in OPERATIONS
         if all(_is_stub(cls, method) for method in woven.get(operation, ()))
     ]
+
+
+def is_factory(cls: type) -> bool:
+    """Return whether a class may construct an object of another class.
+
+    The methods of the object are not known then. NetApp's driver class is one.
+
+    :param cls: the class
+    """
+    # object.__new__ is a built-in.
+    return inspect.isfunction(cls.__new__)
 
 
 def defined_in(cls: type, method: str) -> str:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
+import textwrap
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TextIO
@@ -36,7 +37,8 @@ def print_line(text: str, style: str = "") -> None:
     if console is None:
         print(text)  # noqa: T201
     else:
-        console.print(text, style=style, markup=False, soft_wrap=True)
+        for line in _wrapped(text, console.width):
+            console.print(line, style=style, markup=False, soft_wrap=True)
 
 
 def print_tables(tables: Iterable[Table]) -> None:
@@ -68,6 +70,22 @@ def progress() -> Iterator[Progress]:
             yield lambda text: status.update(Text(text))
 
 
+def _wrapped(text: str, width: int, indent: str = "    ") -> list[str]:
+    """Return the lines of a text, without a break in a word.
+
+    :param text: the text
+    :param width: the width of the terminal; a longer word has a longer line
+    :param indent: the indentation of the second line and the following ones
+    """
+    return textwrap.wrap(
+        text,
+        width,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    ) or [""]
+
+
 def _console(stream: TextIO) -> Any:
     """Return a rich console; None without a terminal or without rich."""
     if not stream.isatty():
@@ -96,6 +114,21 @@ def _plain_lines(table: Table) -> Iterator[str]:
     yield ""
 
 
+def _fits(table: Table, width: int) -> bool:
+    """Return whether a table is narrow enough without a break in a word."""
+    # rich pads each column, and adds an edge on both sides.
+    return sum(_longest_words(table)) + 3 * len(table.columns) + 3 <= width
+
+
+def _longest_words(table: Table) -> list[int]:
+    """Return the length of the longest word in each column."""
+    rows = (table.columns, *table.rows)
+    return [
+        max(len(word) for cell in column for word in cell.split() or [""])
+        for column in zip(*rows)
+    ]
+
+
 def _print_rich(console: Any, table: Table) -> None:
     from rich import box
     from rich.table import Table as RichTable
@@ -103,11 +136,23 @@ def _print_rich(console: Any, table: Table) -> None:
 
     console.print(Text(table.title, "bold"))
     if table.text:
-        console.print(Text(f"  {table.text}"))
-    if table.rows:
+        for line in _wrapped(f"  {table.text}", console.width):
+            console.print(Text(line), soft_wrap=True)
+    if table.rows and not _fits(table, console.width):
+        # Each row is a paragraph, since columns would break words.
+        for row in table.rows:
+            for column, cell in zip(table.columns, row):
+                text = f"  {column}: {cell}" if column else f"  {cell}"
+                for number, line in enumerate(_wrapped(text, console.width)):
+                    styled = Text(line)
+                    if number == 0:
+                        styled.stylize("cyan", 2, 2 + len(column))
+                    console.print(styled, soft_wrap=True)
+            console.print()
+    elif table.rows:
         grid = RichTable(box=box.SIMPLE_HEAD, header_style="cyan", pad_edge=True)
-        for column in table.columns:
-            grid.add_column(column, overflow="fold")
+        for column, length in zip(table.columns, _longest_words(table)):
+            grid.add_column(column, min_width=length, overflow="fold")
         for row in table.rows:
             grid.add_row(*map(Text, row))
         console.print(grid)

@@ -6,12 +6,13 @@ from __future__ import annotations
 import contextlib
 import fnmatch
 import importlib
+import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from aspects.config.loading import _hook_class, parse_entry
 from aspects.config.options import SWITCHES, section_options
-from aspects.config.problems import Problem, one_line, suggest
+from aspects.config.problems import Problem, nearest, one_line, suggest
 from aspects.config.sections import InstanceSection
 from aspects.core.dispatch import Background
 from aspects.errors import UnresolvedNameError
@@ -226,12 +227,19 @@ def _operation_problems(
             cause = "no operation matches"
             advice = _suggested_operation(name, operations)
             if name != pattern:
-                advice = advice.replace("mean ", "mean !", 1)
+                advice = re.sub(r"mean !?", "mean !", advice, count=1)
             yield Problem(section.where(option), option, pattern, cause, advice)
 
 
 def _suggested_operation(pattern: str, operations: Iterable[str]) -> str:
     """Suggest a correction for a pattern that matches no operation."""
+    # A name after a sign of negation, which would be the opposite without it.
+    negation = re.match(r"(?:not\s+|[-~^!]\s*)(?=\w)", pattern)
+    if negation and "," not in pattern:
+        name = pattern[negation.end() :]
+        near = METHODS.get(name) or nearest(name, operations, 0.8)
+        if near:
+            return f"did you mean !{near}?"
     if pattern in METHODS:
         return f"did you mean {METHODS[pattern]}?"
     kinds = {f"{operation.partition('_')[0]}_*" for operation in operations}

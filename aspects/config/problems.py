@@ -28,6 +28,9 @@ class Problem(NamedTuple):
         return f"{text}; {self.advice}" if self.advice else text
 
 
+#: The advice for a value with a comment.
+COMMENT = "move the comment to its own line"
+
 # -- near misses ---------------------------------------------------------------
 
 
@@ -52,6 +55,8 @@ def suggest(name: str, candidates: Iterable[str], cutoff: float = 0.6) -> str:
     :param cutoff: the least similarity: see :func:`nearest`
     :return: ``did you mean ...?``; empty if no candidate is similar enough
     """
+    if re.search(r"\s[#;]", name):
+        return COMMENT
     if len(several := re.split(r"[\s;]+", name)) > 1:
         return f"did you mean {', '.join(filter(None, several))}?"
     near = nearest(name, candidates, cutoff)

@@ -55,7 +55,7 @@ def test_the_example_on_the_page_of_the_command(tmp_path: Path) -> None:
     assert done.returncode == 1
     page = (DOCS / "reference/command.rst").read_text("utf-8")
     shown = re.findall(r"^    ((?:problem: |\d problems).*)$", page, re.M)
-    assert done.stdout.splitlines()[-len(shown) :] == shown
+    assert done.stdout.splitlines()[: len(shown)] == shown
 
 
 VALID = """\
@@ -125,7 +125,7 @@ def test_the_operations_of_manila_drivers_are_reported(valid: Path) -> None:
 
 
 def test_a_value_may_refer_to_an_option_of_manila(valid: Path) -> None:
-    done = check(valid, "--config-file", "manila.conf", "--backend", "lvm")
+    done = check(valid, "--config-file", "manila.conf", "--backend", "lvm", "-v")
     assert done.returncode == 0, problems(done)
     assert f"{valid}/audit.log" in done.stdout
     assert "generic" not in done.stdout
@@ -245,6 +245,16 @@ def test_an_invalid_manila_option_is_reported(
     )
     assert cause in found["cause"]
     assert found["line"] == text.splitlines().index(line) + 1
+
+
+def test_an_option_that_manila_reads_on_import_is_reported_once(valid: Path) -> None:
+    text = (valid / "manila.conf").read_text("utf-8")
+    text = text.replace("host = node1", "osapi_max_limit = many\nhost = node1")
+    (valid / "manila.conf").write_text(text, "utf-8")
+    assert problems(check(valid, "--config-file", "manila.conf")) == [
+        "problem: [DEFAULT] osapi_max_limit: invalid value; write a value of its type "
+        "(manila.conf:4)"
+    ]
 
 
 @pytest.mark.parametrize(("interval", "spacing"), [(0, 60), (-1, None), (7, 7)])

@@ -15,6 +15,7 @@ from oslo_config import cfg
 from aspects.cli import output
 from aspects.cli.check import parsing, rules
 from aspects.cli.check.diagnostics import (
+    Diagnostic,
     concerns,
     located,
     problems_first,
@@ -98,6 +99,16 @@ def add(commands: Any) -> argparse.ArgumentParser:
         default="text",
         help="output format (default: text)",
     )
+    amount = parser.add_mutually_exclusive_group()
+    amount.add_argument(
+        "-q", "--quiet", action="store_true", help="print only the problems"
+    )
+    amount.add_argument(
+        "-v",
+        "--verbose",
+        action="store_true",
+        help="print the options and the operations of each backend too",
+    )
     # Shell completion runs this: see the completion command.
     parser.add_argument("--list-backends", action="store_true", help=argparse.SUPPRESS)
     return parser
@@ -120,15 +131,20 @@ def run(arguments: argparse.Namespace) -> int:
         with output.progress() as progress:
             report = check(cfg.CONF, arguments.sources, arguments.backend, progress)
     except ValueError as error:
-        raise CommandError(str(error)) from error
+        if arguments.format == "text":
+            raise CommandError(str(error)) from error
+        report = Report([], [], [Diagnostic("", "", "", str(error))])
     if arguments.format == "json":
         output.print_line(json.dumps(report.as_dict(), indent=2))
     else:
-        output.print_tables(report.tables())
+        if report.problems or not arguments.quiet:
+            output.print_line(report.summary(), report.color)
         for diagnostic in report.diagnostics:
-            color = "yellow" if diagnostic.warning else "red"
-            output.print_line(str(diagnostic), color)
-        output.print_line(report.summary())
+            if not (diagnostic.warning and arguments.quiet):
+                color = "yellow" if diagnostic.warning else "red"
+                output.print_line(str(diagnostic), color)
+        if not arguments.quiet:
+            output.print_tables(report.tables(arguments.verbose))
     return FAILED if report.problems else 0
 
 
@@ -163,11 +179,14 @@ def check(
     manila = manila_section(conf)
     if backend is not None and not list(manila.problems()):
         _require_enabled(backend, manila.safe_get("enabled_share_backends") or [])
-    facts = gather(manila, lines, progress)
-    diagnostics = [
-        located(found, index) for found in root_causes(list(rules.diagnose(facts)))
-    ]
-    backends = [effective_backend(enabled, index) for enabled in facts.backends]
+    try:
+        facts = gather(manila, lines, progress)
+        diagnostics = [
+            located(found, index) for found in root_causes(list(rules.diagnose(facts)))
+        ]
+        backends = [effective_backend(enabled, index) for enabled in facts.backends]
+    except cfg.ConfigFileValueError as error:
+        return Report(files, [], [located(parsing.of_invalid_value(error), index)])
     if backend is not None:
         backends = [enabled for enabled in backends if enabled.name == backend]
         diagnostics = [found for found in diagnostics if concerns(found, backend)]

@@ -15,7 +15,7 @@ from oslo_config import cfg
 
 from aspects.cli.check.files import Index, Line, index_of, normalized
 from aspects.cli.check.suggestions import suggested_entries
-from aspects.cli.drivers import missing_operations, woven_methods
+from aspects.cli.drivers import is_factory, missing_operations, woven_methods
 from aspects.cli.output import Progress
 from aspects.config.loading import class_named, driver_at, parse_entry
 from aspects.config.options import (
@@ -158,6 +158,11 @@ class Driver(NamedTuple):
     problems: Sequence[Problem] = ()
     """the errors in the value of ``share_driver``"""
 
+    @property
+    def factory(self) -> bool:
+        """True if the class may construct an object of another class."""
+        return self.cls is not None and is_factory(self.cls)
+
 
 class BackendFacts(NamedTuple):
     """The driver and the hooks of an enabled backend."""
@@ -240,12 +245,13 @@ def _backend_facts(
     host = manila.safe_get("host")
     host = f"{host}@{name}" if name else host
     progress(f"constructing the hooks of [{section}]")
-    planned = plan(BackendSection(manila.conf, name), host, driver.cls)
+    cls = None if driver.factory else driver.cls
+    planned = plan(BackendSection(manila.conf, name), host, cls)
     woven: dict[str, list[str]] = {}
     missing: list[str] = []
-    if driver.cls is not None and planned.instances:
-        woven = woven_methods(driver.cls, planned.own.safe_get("hook_methods"))
-        missing = missing_operations(driver.cls, woven)
+    if cls is not None and planned.instances:
+        woven = woven_methods(cls, planned.own.safe_get("hook_methods"))
+        missing = missing_operations(cls, woven)
     return BackendFacts(
         section, host, driver, planned, woven, missing, *_instances(planned)
     )

@@ -23,9 +23,8 @@ from aspects.cli.check.files import (
     index_of,
     lines_of,
 )
-from aspects.cli.check.suggestions import COMMENT
 from aspects.cli.output import Progress
-from aspects.config.problems import Problem
+from aspects.config.problems import COMMENT, Problem
 
 
 def read(sources: Sequence[Source]) -> tuple[list[Line], list[Diagnostic]]:
@@ -42,7 +41,7 @@ def read(sources: Sequence[Source]) -> tuple[list[Line], list[Diagnostic]]:
         try:
             data = Path(file).read_bytes()
             lines += lines_of(file, data.decode())
-            cfg.ConfigParser(file, {}).parse()
+            _parse_syntax(file)
         except UnicodeDecodeError as error:
             number = data[: error.start].count(b"\n") + 1
             cause, advice = "invalid UTF-8", "save the file as UTF-8"
@@ -67,6 +66,21 @@ def read(sources: Sequence[Source]) -> tuple[list[Line], list[Diagnostic]]:
                 Diagnostic("", "", "", "not a directory", file=str(path))
             )
     return lines, diagnostics
+
+
+def _parse_syntax(file: str) -> None:
+    """Parse a file without the types of its options.
+
+    :param file: the path of the file
+    :raises cfg.ParseError: if the syntax is invalid
+    """
+    try:
+        cfg.ConfigParser(file, {}).parse()
+    except TypeError:
+        # Up to 9.5, oslo.config fails to raise its own error for this one.
+        line = next(found for found in lines_of(file, Path(file).read_text("utf-8")))
+        cause = "Section must be started before assignment"
+        raise cfg.ParseError(cause, line.number, "", file) from None
 
 
 _ADVICE = {
@@ -107,11 +121,26 @@ def parse(
         if match := re.fullmatch(r"argument --(\S+): (Invalid .* value): (.*)", text):
             advice = "use True or False" if "Boolean" in match[2] else ""
             return [Diagnostic("DEFAULT", match[1], match[3], match[2], advice)]
+        if isinstance(error, ValueError):
+            return [of_invalid_value(error)]
         found: list[Diagnostic] = []
         if isinstance(error, cfg.NoSuchOptError):
             found = list(_unresolved_references(conf, error, lines))
         return found or [Diagnostic("", "", "", text)]
     return []
+
+
+def of_invalid_value(error: ValueError) -> Diagnostic:
+    """Return the diagnostic of a value that oslo.config rejects when it is read.
+
+    :param error: the error; its text names the option and the file
+    """
+    match = re.match(r"Value for option (\S+) from .* is not valid: ", str(error))
+    if match is None:
+        return Diagnostic("", "", "", " ".join(str(error).split()))
+    # The cause may quote the value of an unknown option, which may be a secret.
+    advice = "write a value of its type"
+    return Diagnostic("DEFAULT", match[1], "", "invalid value", advice)
 
 
 def parse_files(conf: cfg.ConfigOpts, sources: Sequence[Source]) -> None:

@@ -17,7 +17,7 @@ from aspects.core.step import error_method
 
 
 class Setting(NamedTuple):
-    """An option that is set, instead of having its default."""
+    """An option whose value differs from its default."""
 
     option: str
     value: str
@@ -56,9 +56,14 @@ class Backend(NamedTuple):
     """the woven methods of the driver, by operation"""
     missing_operations: list[str]
     """the operations that the driver does not implement"""
+    factory: bool = False
+    """whether the driver class constructs an object of another class"""
 
-    def tables(self) -> Iterator[Table]:
-        """Yield the tables of the hooks, the options and the operations."""
+    def tables(self, verbose: bool = False) -> Iterator[Table]:
+        """Yield the tables of the hooks, the options and the operations.
+
+        :param verbose: whether to yield the options and the operations
+        """
         summary = f"driver {self.driver}, host {self.host}"
         if not self.chain:
             named = any(
@@ -86,16 +91,23 @@ class Backend(NamedTuple):
                 for number, hook in enumerate(self.chain, 1)
             ],
         )
+        if not verbose:
+            return
         settings = [("-", *setting) for setting in self.settings]
         for hook in self.chain:
             settings += [(hook.instance, *setting) for setting in hook.settings]
         yield Table(
             f"options of {self.name}",
-            "Options that are set, and where they are set.",
+            "Options that differ from their defaults, and where they are set.",
             ("instance", "option", "value", "section", "set in"),
             settings,
         )
-        if self.woven:
+        if self.factory:
+            yield Table(
+                f"operations of {self.name}",
+                "Not known: the driver class constructs an object of another class.",
+            )
+        elif self.woven:
             yield Table(
                 f"operations of {self.name}",
                 f"Not implemented: {', '.join(self.missing_operations) or 'none'}.",
@@ -131,10 +143,20 @@ class Report(NamedTuple):
         """The diagnostics of settings that may be intended."""
         return [found for found in self.diagnostics if found.warning]
 
-    def tables(self) -> Iterator[Table]:
-        """Yield the tables of the effective configuration."""
+    def tables(self, verbose: bool = False) -> Iterator[Table]:
+        """Yield the tables of the effective configuration.
+
+        :param verbose: whether to yield the options and the operations
+        """
         for backend in self.backends:
-            yield from backend.tables()
+            yield from backend.tables(verbose)
+
+    @property
+    def color(self) -> str:
+        """The color of the summary."""
+        if self.problems:
+            return "red"
+        return "yellow" if self.warnings else "green"
 
     def summary(self) -> str:
         """Return the numbers of problems and warnings, and the files, in one line."""
@@ -182,6 +204,7 @@ def effective_backend(facts: BackendFacts, index: Index) -> Backend:
         list(_settings(facts.plan.own, index)),
         facts.woven,
         facts.missing_operations,
+        facts.driver.factory,
     )
 
 
@@ -212,9 +235,10 @@ def _settings(section: InstanceSection, index: Index) -> Iterator[Setting]:
     """Yield the options that are set, each with the section that takes effect."""
     for option in section.options.values():
         origin = section.origin(option.dest)
-        if origin is None:
+        value = section.safe_get(option.dest)
+        if origin is None or value == option.default:
             continue
-        value = formatted(option, section.safe_get(option.dest))
+        value = formatted(option, value)
         line = index.get((normalized(origin.section), origin.name))
         place = origin.detail
         if line and not origin.in_environment:

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import fnmatch
 import re
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from oslo_config import cfg
+from oslo_config import cfg, types
 
 from aspects.cli.check.diagnostics import (
     Diagnostic,
@@ -35,12 +36,17 @@ from aspects.cli.check.facts import (
     known_options,
 )
 from aspects.cli.check.files import Line, backend_of, normalized
+from aspects.cli.check.parsing import of_invalid_value
 from aspects.cli.check.suggestions import SURE, for_instance, nearest_option
+from aspects.cli.values import redacted
 from aspects.config.loading import driver_at
 from aspects.config.options import SWITCHES
 from aspects.config.problems import Problem, nearest, suggest
+from aspects.config.sections import InstanceSection
+from aspects.core.step import matches
 from aspects.errors import UnresolvedNameError
 from aspects.hook import HookBase
+from aspects.operations import METHODS
 
 MANAGER = "aspects.manila.ShareManager"
 
@@ -48,6 +54,33 @@ _ENABLED = key_of_option("DEFAULT", "enabled_share_backends")
 
 #: Addresses of all interfaces, on which a port is in use for each other address too.
 _ALL_INTERFACES = ("0.0.0.0", "::")
+
+
+#: The modules of hooks whose pre methods have effects outside of the service.
+_ACTING = {"hooks.command", "hooks.notification", "hooks.webhook"}
+
+#: The module of the hook that denies calls by rule.
+_GUARDS = {"hooks.guard"}
+
+#: The operations that Manila passes only the IDs of share types to.
+_ACCESS = ("allow_access", "deny_access", "update_access")
+
+#: The options with share types -> what happens if all of them are names.
+_SHARE_TYPES = {
+    "guard_allowed_share_types": "they are always denied",
+    "guard_denied_share_types": "they are never denied",
+}
+
+_ID = re.compile(r"[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}", re.I)
+
+#: A word of a command that a shell would interpret.
+_SHELL = re.compile(r"\d?[|&;<>]+(&?\d)?|\d?[<>]{1,2}/\S+")
+
+#: The ends of the names of options that are paths.
+_PATHS = ("_path", "_file", "_dir", "_directory", "_root")
+
+#: A quote at the beginning or the end of a value.
+_QUOTES = re.compile(r"^['\"]|['\"]$")
 
 
 def diagnose(facts: Facts) -> Iterator[Diagnostic]:
@@ -84,7 +117,12 @@ def driver(backend: BackendFacts, facts: Facts) -> Iterator[Diagnostic]:
     if not backend.driver.is_set:
         cause = f"not set, so Manila uses its default, {path}"
         yield Diagnostic(backend.section, option, "", cause, warning=True)
-    if error:
+    if error and isinstance(error.__cause__, cfg.ConfigFileValueError):
+        # A module of Manila that reads an option when it is imported.
+        found = of_invalid_value(error.__cause__)
+        # The names of Manila's options cannot be imported either.
+        yield found._replace(invalidates=(("manila",),))
+    elif error:
         yield Diagnostic(backend.section, option, path, error.cause, error.advice)
 
 
@@ -127,13 +165,121 @@ def idle_hooks(backend: BackendFacts, facts: Facts) -> Iterator[Diagnostic]:
         if not any(section.safe_get(option) for option in switches):
             cause = f"the hook has no effect, since {', '.join(switches)} are False"
             advice = f"set {switches[1]} = True"
-            yield Diagnostic(str(section.groups[0]), "", "", cause, advice, True)
+            where = str(section.groups[0])
+            found = Diagnostic(where, "", "", cause, advice, True)
+            yield found._replace(depends_on=(("switches",),))
         option = "hook_operations"
         for pattern in section.safe_get(option) if implemented else ():
             if not pattern.startswith("!") and not fnmatch.filter(implemented, pattern):
                 cause = "matches no operation that the driver implements"
                 where = section.where(option)
                 yield Diagnostic(where, option, pattern, cause, "", True)
+
+
+def late_guards(backend: BackendFacts, facts: Facts) -> Iterator[Diagnostic]:
+    """Warn about a guard after a hook whose pre method has effects outside."""
+    acting: list[InstanceSection] = []
+    for _, section, hook in backend.plan.instances:
+        if not section.safe_get("enable_pre_hooks"):
+            continue
+        first = next((other for other in acting if _share_calls(section, other)), None)
+        if first and _modules(hook) & _GUARDS:
+            cause = (
+                f"{section.name} runs after {first.name}, which has already "
+                f"acted when {section.name} denies a call"
+            )
+            advice = f"list {section.name} before {first.name}"
+            option, own = "hook_drivers", backend.plan.own
+            value = ", ".join(own.safe_get(option))
+            yield Diagnostic(own.where(option), option, value, cause, advice, True)
+        elif _modules(hook) & _ACTING:
+            acting.append(section)
+
+
+def _share_calls(*sections: InstanceSection) -> bool:
+    """Return whether hooks have an operation in common."""
+    return any(
+        all(matches(name, own.safe_get("hook_operations")) for own in sections)
+        for name in set(METHODS.values())
+    )
+
+
+def _modules(hook: object) -> set[str]:
+    """Return the modules of a hook's class and of its base classes."""
+    return {cls.__module__ for cls in type(hook).__mro__}
+
+
+def share_types_by_name(backend: BackendFacts, facts: Facts) -> Iterator[Diagnostic]:
+    """Warn about share types by name in operations that know only their IDs."""
+    for _, section, hook in backend.plan.instances:
+        if not _modules(hook) & _GUARDS or not section.safe_get("enable_pre_hooks"):
+            continue
+        access = [
+            name
+            for name in _ACCESS
+            if matches(name, section.safe_get("hook_operations"))
+        ]
+        for option, effect in _SHARE_TYPES.items():
+            listed = section.safe_get(option) or []
+            names = [name for name in listed if not _ID.fullmatch(name)]
+            if access and names and len(names) == len(listed):
+                cause = (
+                    f"Manila does not pass the names of share types to "
+                    f"{', '.join(access)}, so {effect}"
+                )
+                advice = "add the IDs of the share types"
+                where, value = section.where(option), ", ".join(listed)
+                yield Diagnostic(where, option, value, cause, advice, True)
+
+
+def shell_syntax(backend: BackendFacts, facts: Facts) -> Iterator[Diagnostic]:
+    """Warn about a command with the syntax of a shell."""
+    option = "command"
+    for _, section, hook in backend.plan.instances:
+        if "hooks.command" not in _modules(hook):
+            continue
+        words = shlex.split(section.safe_get(option))
+        if found := next(filter(_SHELL.fullmatch, words[1:]), None):
+            cause = f"no shell is run, so {found} is an argument of the program"
+            advice = "write a script, or sh -c '...'"
+            where = section.where(option)
+            # The arguments may be secrets.
+            yield Diagnostic(where, option, "", cause, advice, True)
+
+
+def relative_paths(backend: BackendFacts, facts: Facts) -> Iterator[Diagnostic]:
+    """Warn about relative paths."""
+    for section in backend.plan.sections:
+        for name, option in section.options.items():
+            value = section.safe_get(name)
+            if option.secret or not name.endswith(_PATHS) or not isinstance(value, str):
+                continue
+            if section.origin(name) and value and not value.startswith("/"):
+                cause = "relative to the directory where manila-share is started"
+                where, advice = section.where(name), "write an absolute path"
+                yield Diagnostic(where, name, value, cause, advice, True)
+
+
+def quotes(backend: BackendFacts, facts: Facts) -> Iterator[Diagnostic]:
+    """Yield the list values with quotes, which are part of the value."""
+    for section in backend.plan.sections:
+        for name, option in section.options.items():
+            origin = section.origin(name)
+            if option.secret or origin is None or not _is_plain_list(option):
+                continue
+            if any(map(_QUOTES.search, section.safe_get(name) or [])):
+                cause = "the quotes become part of the values"
+                where, advice = section.where(name), "remove the quotes"
+                line = facts.index.get((normalized(where), origin.name))
+                value = redacted(option, line.value if line else origin.text)
+                yield Diagnostic(where, name, value, cause, advice)
+
+
+def _is_plain_list(option: cfg.Opt) -> bool:
+    """Return whether the values of an option are lists of texts."""
+    return isinstance(option.type, types.List) and not isinstance(
+        option.type.item_type, (types.Dict, types.List)
+    )
 
 
 def switches_without_hooks(backend: BackendFacts, facts: Facts) -> Iterator[Diagnostic]:
@@ -155,6 +301,11 @@ BACKEND_RULES: tuple[Callable[[BackendFacts, Facts], Iterator[Diagnostic]], ...]
     names_of_instances,
     ineffective_hooks,
     idle_hooks,
+    late_guards,
+    share_types_by_name,
+    shell_syntax,
+    relative_paths,
+    quotes,
     switches_without_hooks,
 )
 
@@ -356,6 +507,13 @@ def unread_sections(facts: Facts) -> Iterator[Diagnostic]:
             continue
         elif near := nearest(section, instances, SURE):
             advice = f"did you mean [{near}]?"
+        elif not colon and (found := _hook_options(section, facts)):
+            cause = f"section is never read, so {found} has no effect"
+            near = nearest(section, [*enabled, *instances, "DEFAULT"])
+            advice = f"move it to {_sections_of(facts)}"
+            if near:
+                advice = f"did you mean [{near}]?"
+            invalidates = [("switches",)]
         else:
             advice = _section_of(section, instances)
             if not advice:
@@ -364,6 +522,26 @@ def unread_sections(facts: Facts) -> Iterator[Diagnostic]:
         yield of_line(header, cause, advice)._replace(
             invalidates=tuple(invalidates), depends_on=tuple(depends_on)
         )
+
+
+def _hook_options(section: str, facts: Facts) -> str:
+    """Return the first option of hooks in a section; empty if it has none."""
+    names = {*COMMON, *(name for name in BACKEND_ONLY)}
+    return next(
+        (
+            line.option
+            for line in facts.lines
+            if line.key == section and line.option in names
+        ),
+        "",
+    )
+
+
+def _sections_of(facts: Facts) -> str:
+    """Return the sections that apply to all hooks, and to those of one backend."""
+    backends = [backend.section for backend in facts.backends]
+    names = dict.fromkeys(["DEFAULT", *backends[:1]])
+    return " or ".join(f"[{name}]" for name in names)
 
 
 def _headers(lines: Iterable[Line]) -> dict[str, Line]:
@@ -415,7 +593,8 @@ def unread_options(facts: Facts) -> Iterator[Diagnostic]:
         elif line.option not in options:
             for diagnostic in _misspelled(line, options, SURE):
                 if line.option not in facts.manila_option_names():
-                    yield diagnostic
+                    own = line.key == "DEFAULT"
+                    yield diagnostic._replace(depends_on=(("manila",),) * own)
 
 
 def _right_section(line: Line, backends: Sequence[str]) -> str:

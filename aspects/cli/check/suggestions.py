@@ -10,13 +10,11 @@ from oslo_config import cfg, types
 
 from aspects.config.loading import suggested_entry
 from aspects.config.options import SWITCHES
-from aspects.config.problems import nearest
+from aspects.config.problems import COMMENT, nearest
 
 #: The cutoff of :func:`nearest` for a name that probably has nothing to do with this
 #: project.
 SURE = 0.86
-
-COMMENT = "move the comment to its own line"
 
 # -- values --------------------------------------------------------------------
 

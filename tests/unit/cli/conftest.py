@@ -30,7 +30,8 @@ def run(
 
     def run(text: str | bytes | None, *arguments: str) -> CheckResult:
         monkeypatch.setattr(cfg, "CONF", cfg.ConfigOpts())
-        command = ["check", *arguments]
+        amount = [] if "--quiet" in arguments else ["--verbose"]
+        command = ["check", *amount, *arguments]
         if text is not None:
             data = text.encode() if isinstance(text, str) else text
             Path("manila.conf").write_bytes(data)

@@ -61,7 +61,7 @@ def test_check_prints_the_diagnostics_of_the_case(
     assert printed == lines
     assert (result.status, result.err) == (int(bool(problems)), "")
     counts = _counted(len(problems), "problem"), _counted(len(warnings), "warning")
-    assert result.out.splitlines()[-1].startswith(f"{', '.join(counts)} in ")
+    assert result.out.splitlines()[0].startswith(f"{', '.join(counts)} in ")
     assert SECRET not in result.out
 
     # The JSON document has the same diagnostics.

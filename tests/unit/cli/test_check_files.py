@@ -38,6 +38,20 @@ class TestFiles:
         result = run(RIGHT)
         assert result.problems == ["manila.conf: Permission denied"]
 
+    def test_an_option_before_any_section_is_a_problem_with_an_older_oslo_config(
+        self, run: Check, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # oslo.config 9.4 fails to raise its own error.
+        def parse(parser: cfg.ConfigParser) -> None:
+            raise TypeError("expected string or bytes-like object, got 'NoneType'")
+
+        monkeypatch.setattr(cfg.ConfigParser, "parse", parse)
+        result = run("# A comment.\nhost = node1\n")
+        assert result.problems == [
+            "manila.conf:2: Section must be started before assignment; add [DEFAULT] "
+            "above the line"
+        ]
+
     def test_a_file_that_is_not_utf_8_is_a_problem(self, run: Check) -> None:
         result = run(RIGHT.replace("red", "ré").encode("latin-1"))
         assert result.problems == [
@@ -112,7 +126,7 @@ class TestFiles:
             sources.reverse()
         result = run(None, *sources[0], *sources[1])
         assert result.problems == []
-        assert result.out.splitlines()[-1].endswith(last)
+        assert result.out.splitlines()[0].endswith(last)
         color = "red" if last == "manila.conf" else "blue"
         (found,) = [line for line in result.out.splitlines() if "  color" in line]
         assert found.split()[2] == color

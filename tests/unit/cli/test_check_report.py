@@ -5,11 +5,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from oslo_config import cfg
 
 import aspects
+from aspects import cli
+from aspects.cli import check
 from tests.support.entries import recording
 
 from .common import HOOKS, MANAGER, RIGHT, SECRET, SWITCH, Check, row
@@ -244,3 +247,89 @@ class TestReport:
         assert len(result.problems) == len(lines) == 2
         for problem, line in zip(result.problems, lines):
             assert problem.startswith(line)
+
+
+class TestAmount:
+    def shown(
+        self, run: Check, capsys: pytest.CaptureFixture[str], text: str, *more: str
+    ) -> list[str]:
+        """Return the lines that the command prints without ``--verbose``."""
+        Path("manila.conf").write_text(text)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(cfg, "CONF", cfg.ConfigOpts())
+            cli.main(["check", "--config-file", "manila.conf", *more])
+        return capsys.readouterr().out.splitlines()
+
+    def test_the_first_line_is_the_verdict(
+        self, run: Check, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        lines = self.shown(run, capsys, RIGHT)
+        assert lines[0] == "no problems, no warnings in manila.conf"
+        assert lines[1] == "backend alpha"
+
+    def test_options_and_operations_are_shown_with_verbose_only(
+        self, run: Check, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        out = self.shown(run, capsys, RIGHT)
+        assert not [line for line in out if line.startswith(("options", "operations"))]
+        out = self.shown(run, capsys, RIGHT, "--verbose")
+        assert {"options of alpha", "operations of alpha"} <= set(out)
+
+    def test_quiet_prints_nothing_for_a_valid_configuration(
+        self, run: Check, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert self.shown(run, capsys, RIGHT, "--quiet") == []
+
+    def test_quiet_prints_the_verdict_and_the_problems(
+        self, run: Check, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        text = RIGHT.replace(SWITCH, "enable_pre_hooks = ture")
+        lines = self.shown(run, capsys, text, "--quiet")
+        assert lines[0] == "1 problem, no warnings in manila.conf"
+        assert lines[1].startswith("problem: [alpha] enable_pre_hooks = ture: ")
+        assert len(lines) == 2
+
+    def test_an_option_that_equals_its_default_is_not_listed(self, run: Check) -> None:
+        result = run(RIGHT.replace(SWITCH, f"{SWITCH}\nhook_slow_seconds = 0"))
+        assert result.problems == []
+        assert "hook_slow_seconds" not in result.out
+
+
+class TestDocument:
+    def test_json_is_printed_for_a_backend_that_is_not_enabled(
+        self, run: Check
+    ) -> None:
+        result = run(RIGHT, "--format", "json", "--backend", "alfa")
+        (problem,) = json.loads(result.out)["problems"]
+        assert problem["cause"].startswith("backend 'alfa' is not enabled")
+        assert result.status == 1
+
+    def test_a_value_of_the_wrong_type_is_a_problem_of_its_option(
+        self, run: Check, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # Like a driver that reads an option of Manila when it is imported.
+        def gather(manila: Any, lines: Any, progress: Any) -> Any:
+            manila.conf.register_opt(cfg.IntOpt("report_interval"))
+            return manila.conf.report_interval
+
+        monkeypatch.setattr(check, "gather", gather)
+        text = RIGHT.replace(MANAGER, f"{MANAGER}\nreport_interval = often")
+        expected = (
+            "[DEFAULT] report_interval: invalid value; write a value of its type "
+            "(manila.conf:4)"
+        )
+        assert run(text).problems == [expected]
+        (problem,) = json.loads(run(text, "--format", "json").out)["problems"]
+        assert (problem["option"], problem["line"]) == ("report_interval", 4)
+
+
+class TestFactory:
+    def test_the_operations_of_a_driver_factory_are_not_known(self, run: Check) -> None:
+        driver = "share_driver = tests.unit.cli.common.Factory"
+        text = RIGHT.replace(DRIVER, driver).replace(
+            SWITCH, f"{SWITCH}\nhook_operations = create_share_instance"
+        )
+        result = run(text.replace(SWITCH, f"{SWITCH}\nhook_methods = special"))
+        assert result.problems == result.warnings == []
+        assert "Not known: the driver class constructs an object" in result.out
+        assert "Not implemented" not in result.out

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
+import io
 import os
 import pty
 import re
@@ -15,6 +16,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import rich.console
 from oslo_config import cfg
 
 import aspects
@@ -312,6 +314,19 @@ class TestScreen:
         out = on_a_terminal(sys.executable, "-c", code)
         # rich must not interpret [alpha] as markup.
         assert "\x1b[31mproblem: [alpha] share_driver = no.such.Driver: " in out
+
+    @pytest.mark.parametrize("width", [20, 40, 80])
+    def test_no_word_is_broken_on_a_narrow_terminal(self, width: int) -> None:
+        words = ["hooks.metrics:MetricsHook", "/var/log/manila/audit.log:12345"]
+        table = output.Table("title", "a " * 60, ("name", "value"), [(*words,)] * 2)
+        stream = io.StringIO()
+        console = rich.console.Console(file=stream, width=width)
+        output._print_rich(console, table)
+        out = stream.getvalue()
+        assert [out.count(word) for word in words] == [2, 2]
+        assert all(
+            len(line) <= width or len(line.split()) <= 2 for line in out.splitlines()
+        )
 
     def test_output_of_an_imported_module_does_not_reach_stdout(
         self, tmp_path: Path
