@@ -11,6 +11,7 @@ import socket
 import textwrap
 import threading
 import time
+import urllib.parse
 from types import SimpleNamespace
 
 import pytest
@@ -317,16 +318,18 @@ def test_a_hook_with_an_outbox_makes_one_attempt_per_delivery(
 
 
 @pytest.fixture
-def resolver(monkeypatch):
-    """Let the first look-ups of host names hang, one for each item of ``hanging``."""
+def resolver(monkeypatch, receiver):
+    """Let the first look-ups of the receiver hang, one for each item of ``hanging``."""
+    own_port = urllib.parse.urlsplit(receiver.url).port
     state = SimpleNamespace(hanging=[1], answered=threading.Event())
     look_up = socket.getaddrinfo
 
-    def getaddrinfo(host, *args, **kwargs):
-        if state.hanging:
+    def getaddrinfo(host, port, *args, **kwargs):
+        # Deliveries of other tests may still look up their receivers.
+        if port == own_port and state.hanging:
             state.hanging.pop()
             assert state.answered.wait(50)
-        return look_up(host, *args, **kwargs)
+        return look_up(host, port, *args, **kwargs)
 
     monkeypatch.setattr("socket.getaddrinfo", getaddrinfo)
     yield state
