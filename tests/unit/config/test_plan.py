@@ -157,7 +157,6 @@ def test_check_shows_where_a_value_is_set(checked, monkeypatch):
         setting["option"]: tuple(setting.values())[1:] for setting in hook["settings"]
     } == {
         "enable_pre_hooks": ("True", "alpha", "service.conf:5"),
-        "hook_operations": ("*", "alpha", "service.conf:4"),
         "hook_enforcement": ("warn", "alpha", "OS_ALPHA__HOOK_ENFORCEMENT"),
         "h_url": ("here", "alpha", "service.conf:6"),
         "h_via": ("***", "alpha:ops", "service.conf:13"),
