@@ -17,10 +17,10 @@ import requests
 
 from aspects.demo.service import paste_file
 from tests.support.programs import Program, free_port, installed
+from tests.support.rabbit import Rabbit
 from tests.support.wait import wait_for
 
 from .postgres import Postgres
-from .rabbit import Rabbit
 from .share_service import DRIVER, NATIVE, ROOT
 
 BACKENDS = ("alpha", "beta")

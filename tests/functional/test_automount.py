@@ -19,12 +19,11 @@ from oslo_config import cfg
 import aspects
 from hooks import automount
 from hooks.automount import mounted
+from tests.support import rabbit
 from tests.support.config import woven_by
 from tests.support.pages import example
 from tests.support.programs import Program, free_port, installed
 from tests.support.wait import wait_for
-
-from . import rabbit
 
 #: The broker of the documentation's examples.
 URL = "rabbit://manila:secret@rabbit.example.com:5672/"

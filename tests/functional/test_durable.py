@@ -23,12 +23,12 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.support import receiver
+from tests.support import rabbit, receiver
 from tests.support.pages import example
 from tests.support.programs import Program, free_port
 from tests.support.wait import wait_for
 
-from . import durable_worker, rabbit
+from . import durable_worker
 
 #: Fraction of the calls that have returned -> the process to kill.
 KILLS = (

@@ -16,12 +16,11 @@ from oslo_config import cfg
 
 import aspects
 from hooks.notification import NotificationHook
+from tests.support import rabbit
 from tests.support.config import woven_by
 from tests.support.pages import example
 from tests.support.programs import free_port
 from tests.support.wait import wait_for
-
-from . import rabbit
 
 #: URL in the documentation's example.
 URL = "rabbit://manila:secret@rabbit.example.com:5672/"

@@ -62,10 +62,10 @@ import pytest
 import requests
 
 from tests.support.programs import free_port
+from tests.support.rabbit import Inbox
 from tests.support.wait import wait_for
 
 from .cloud import BACKENDS, DEAD_SOCKET, HEADERS, Cloud, processes_of
-from .rabbit import Inbox
 from .share_service import EVENTLET, NATIVE, project_tracebacks
 
 # Manila needs seconds of processor time for each share.

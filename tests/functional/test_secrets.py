@@ -32,12 +32,10 @@ from sqlalchemy import orm
 from sqlalchemy.orm import attributes
 
 import aspects
-from tests.support import receiver, releases
+from tests.support import otlp, rabbit, receiver, releases
 from tests.support.config import woven_by
 from tests.support.programs import free_port
 from tests.support.wait import wait_for
-
-from . import otlp, rabbit
 
 broker = rabbit.broker
 

@@ -15,13 +15,12 @@ from oslo_context import context as oslo_context
 import aspects
 from hooks import tracing
 from tests.support.config import woven_by
+from tests.support.otlp import ERROR, UNSET, Collector
 from tests.support.pages import example
 from tests.support.programs import free_port, need_module
 from tests.support.receiver import Receiver
 from tests.support.threads import run_in_thread
 from tests.support.wait import wait_for
-
-from .otlp import ERROR, UNSET, Collector
 
 SECRET = "hunter2-Zq9"
 SHARE = {"id": "i1", "share_id": "s1"}

@@ -11,10 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.programs import not_there
+
 
 @contextlib.contextmanager
 def small_disk(directory: Path, size: str = "256k") -> Iterator[Path]:
-    """Mount a tmpfs, or skip the test if this process may not.
+    """Mount a tmpfs, or skip the test if that is impossible.
+
+    Without root, the test is skipped, but fails under CI.
 
     :param directory: the directory to mount it on, which is created
     :param size: its size, as in the mount option
@@ -22,7 +26,7 @@ def small_disk(directory: Path, size: str = "256k") -> Iterator[Path]:
     directory.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(directory)]
     if os.geteuid() != 0:
-        pytest.skip("only root can mount a tmpfs")
+        not_there("only root can mount a tmpfs: run the tests as root")
     result = subprocess.run(mount, capture_output=True, text=True)
     if result.returncode:
         pytest.skip(f"cannot mount a tmpfs: {result.stderr}")
