@@ -232,10 +232,56 @@ def _woven(name: str) -> Callable[[WovenDriver], Any]:
     return get
 
 
-# Special methods that every proxy has, and that make an object an instance of an
-# abstract class such as collections.abc.Sized -> the methods that Python falls back to,
-# and wrapt too.
+class _MissingMethodError(AttributeError, TypeError):
+    """Raised for a special method that the driver lacks.
+
+    ``hasattr`` expects the one error, ``len()`` and an index expect the other.
+    """
+
+
+class _Missing:
+    """A special method that every proxy has and that the driver lacks.
+
+    :param name: e.g. ``__len__``
+    """
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, proxy: Any, owner: type | None = None) -> Any:
+        if proxy is None:
+            return None
+        raise _MissingMethodError(_RAISING[self.name] % type(proxy).__name__)
+
+    def __set__(self, proxy: Any, value: Any) -> None:
+        setattr(proxy.__wrapped__, self.name, value)
+
+    def __delete__(self, proxy: Any) -> None:
+        delattr(proxy.__wrapped__, self.name)
+
+
+class _WovenType(type(wrapt.ObjectProxy)):  # type: ignore[misc]
+    """The class of the generated classes."""
+
+    @property
+    def __dict__(cls) -> Any:  # type: ignore[override]
+        # The abstract classes of collections.abc look here. For them, None means that
+        # instances do not have the method.
+        members = type.__dict__["__dict__"].__get__(cls)
+        return types.MappingProxyType(
+            {
+                name: None if isinstance(member, _Missing) else member
+                for name, member in members.items()
+            }
+        )
+
+
+# Special methods that every proxy has, and that a driver may lack -> the methods that
+# Python falls back to, and wrapt too.
 _OPTIONAL: dict[str, tuple[str, ...]] = {
+    "__getitem__": (),
     "__hash__": (),
     "__len__": (),
     "__iter__": ("__getitem__",),
@@ -246,6 +292,15 @@ _OPTIONAL: dict[str, tuple[str, ...]] = {
     "__exit__": (),
     "__aenter__": (),
     "__aexit__": (),
+}
+
+# Those for which Python raises a TypeError -> its text.
+_RAISING = {
+    "__contains__": "argument of type '%s' is not iterable",
+    "__getitem__": "'%s' object is not subscriptable",
+    "__iter__": "'%s' object is not iterable",
+    "__len__": "object of type '%s' has no len()",
+    "__reversed__": "'%s' object is not reversible",
 }
 
 # Special attributes that a proxy has already. It must not get the driver's __del__,
@@ -267,7 +322,7 @@ def _dunder_methods(cls: type) -> dict[str, Any]:
     for name, fallbacks in _OPTIONAL.items():
         if all(_class_attribute(cls, found) is None for found in (name, *fallbacks)):
             # In Python, None means that instances do not have the method.
-            members[name] = None
+            members[name] = _Missing(name) if name in _RAISING else None
     return members
 
 
@@ -307,7 +362,7 @@ def _generated_class(
                 members[name] = property(_woven(name))
             elif name.isidentifier() and not name.startswith(("__", "_self_")):
                 members[name] = _passthrough(name)
-        generated = type(cls.__name__, (WovenDriver,), members)
+        generated = _WovenType(cls.__name__, (WovenDriver,), members)
         classes[hook_methods] = generated
     return generated
 

@@ -335,3 +335,26 @@ def test_a_descriptor_of_the_class_gets_the_driver() -> None:
     del woven.name
     assert not hasattr(driver, "kept")
     assert not hasattr(woven, "name")
+
+
+@pytest.mark.parametrize(
+    ("name", "use"),
+    [
+        ("__contains__", lambda obj: 1 in obj),
+        ("__getitem__", lambda obj: obj[0]),
+        ("__iter__", iter),
+        ("__len__", len),
+        ("__reversed__", reversed),
+    ],
+)
+def test_a_container_method_that_the_driver_lacks_is_missing(
+    name: str, use: Callable[[Any], Any]
+) -> None:
+    class Sequence(Driver, list):  # type: ignore[type-arg]
+        """A driver that is a container."""
+
+    woven = aspects.weave(Driver(), [])
+    assert not hasattr(woven, name)
+    assert hasattr(aspects.weave(Sequence(), []), name)
+    with pytest.raises(TypeError):
+        use(woven)
