@@ -159,7 +159,7 @@ def test_a_new_hook_logs_a_call_in_a_real_manila(demo: Program) -> None:
 
     endpoint = printed("^endpoint: (.*)$")
     log = printed("^log: (.*)$")
-    assert printed("Press Ctrl-C to stop")
+    assert printed("(Press Ctrl-C to stop)")
     api = requests.Session()
     api.headers["X-Auth-Token"] = "admin:demo"
     api.headers["X-OpenStack-Manila-API-Version"] = "2.82"

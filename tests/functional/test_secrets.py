@@ -256,7 +256,9 @@ class Faulty(aspects.HookBase):
         self._fail("error", context, *args, *kwargs.values())
 
     def _execute_periodic_hook(self, context, periodic_hook_data, *args, **kwargs):
-        self._fail("periodic", context, periodic_hook_data)
+        # In the background, Fault.where may have changed since the tick.
+        if Fault.where != "nowhere":
+            raise OSError(Fault.text(context, periodic_hook_data))
 
 
 class Refusing(aspects.HookBase):
