@@ -22,6 +22,8 @@ from tests.support.ways import Way
 
 from .common import CONTEXT
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def _no_gc() -> Iterator[None]:

@@ -16,6 +16,8 @@ from tests.support.hooks import Recorder
 from .kinds import KINDS
 from .operations import OPERATIONS, READS
 
+pytestmark = pytest.mark.slow
+
 #: Limitation from the documentation -> operations with another outcome because of it.
 DIFFERENT = {
     "type() returns the proxy's class": {
