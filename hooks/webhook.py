@@ -155,7 +155,12 @@ class WebhookHook(DeliveryHook):
 
         # With an outbox, one attempt is enough: the outbox retries without a limit.
         attempts = tenacity.Retrying(
-            stop=lambda _: bool(self.outbox) or time.monotonic() + pause >= deadline,
+            # Nor does anyone wait for the outcome of a delivery that was given up.
+            stop=lambda _: (
+                bool(self.outbox)
+                or delivery.given_up
+                or time.monotonic() + pause >= deadline
+            ),
             wait=lambda _: pause,
             retry=tenacity.retry_if_exception_type(DeliveryFailedError),
             after=after,

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 import weakref
@@ -123,11 +124,13 @@ class Chain:
 
     __slots__ = (
         *("__weakref__", "_adapted", "_closed", "_frozen", "_polled", "_polled_values"),
-        *("_retired", "_started", "_stopping", "backend", "hooks", "idle", "snapshot"),
+        *("_process", "_retired", "_started", "_stopping", "backend", "hooks", "idle"),
+        "snapshot",
     )
 
     def __init__(self, hooks: Iterable[Any], backend: str | None = None) -> None:
         self.backend = backend
+        self._process = os.getpid()
         self._started = self._closed = self._frozen = False
         # Retired snapshots that calls in flight still use, and threads that stop hooks.
         self._retired: tuple[Snapshot, ...] = ()
@@ -195,6 +198,7 @@ class Chain:
     def start(self) -> None:
         """Start the hooks, in the process that runs the driver."""
         with changed:
+            self._leave_parent()
             self._started = True
             adapted = self._adapted
             hold(adapted)
@@ -211,6 +215,7 @@ class Chain:
             flight, and for hooks that were removed earlier
         """
         with changed:
+            self._leave_parent()
             earlier = self._stopping
             # Hooks that were never started are not stopped, so they keep running.
             self._started, self._closed = False, self._started
@@ -225,6 +230,17 @@ class Chain:
         for thread in stopping:
             thread.join()
         drain(self._adapted, self.backend)
+
+    def _leave_parent(self) -> None:
+        """Release the snapshots of the parent process after a fork.
+
+        The calls that its other threads had in flight do not end in this process.
+        """
+        if self._process != os.getpid():
+            self._process = os.getpid()
+            self.refresh()
+            for snapshot in self._retired:
+                self.drained(snapshot)
 
     def _adapt(self, hooks: Iterable[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         """Return the hooks, and the adapted hooks that the chain uses."""

@@ -136,6 +136,31 @@ def test_a_child_works_after_a_fork_in_the_middle_of_calls(eventlet: str) -> Non
     )
 
 
+def test_a_child_does_not_wait_for_calls_of_its_parent() -> None:
+    run(
+        """
+        # Beyond the time after which the alarm ends the child.
+        sys.modules["aspects.weaving"].DRAIN_TIMEOUT = 60
+        inside, released = threading.Event(), threading.Event()
+
+        def wait(*args, **kwargs):
+            if threading.current_thread() is caller:
+                inside.set()
+                released.wait(60)
+
+        driver = aspects.weave(Driver(wait), [hook], "alpha")
+        weaving = aspects.weaving(driver)
+        caller = threading.Thread(target=driver.create_share, args=(None, "share"))
+        caller.start()
+        assert inside.wait(10)
+        status = child_uses()
+        released.set()
+        caller.join()
+        sys.exit(status)
+        """
+    )
+
+
 def test_a_child_works_after_a_fork_while_a_hook_starts() -> None:
     run(
         """

@@ -334,6 +334,7 @@ def resolver(monkeypatch, receiver):
     monkeypatch.setattr("socket.getaddrinfo", getaddrinfo)
     yield state
     state.answered.set()
+    wait_for_threads()
 
 
 def wait_for_threads():
@@ -377,6 +378,23 @@ def test_an_event_that_was_given_up_is_not_sent_after_a_later_one(
     resolver.answered.set()
     wait_for_threads()
     assert [event["id"] for event in receiver.events] == ["second"]
+
+
+@pytest.mark.slow
+def test_a_delivery_that_was_given_up_is_not_retried(impatient, resolver, monkeypatch):
+    attempts = []
+    post = webhook.WebhookHook._post
+
+    def count(*args):
+        attempts.append(args)
+        return post(*args)
+
+    monkeypatch.setattr(webhook.WebhookHook, "_post", count)
+    with pytest.raises(DeliveryFailedError):
+        impatient[0].deliver(EVENT)
+    resolver.answered.set()
+    wait_for_threads()
+    assert len(attempts) == 1
 
 
 @pytest.mark.slow
