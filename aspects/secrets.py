@@ -435,7 +435,7 @@ def _tagged(text: str, lower: str) -> Iterator[Span]:
 
 
 def _value(text: str, name: int, at: int, instead: re.Pattern[str]) -> Span:
-    """Return the span of a value, or an empty span if there is no value.
+    """Return the span of a value, which is empty without a value.
 
     :param text: the text
     :param name: the position of the name

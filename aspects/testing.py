@@ -215,7 +215,7 @@ class FakeDriver:
 
         :param answers: driver method -> an exception to raise, a function that gets
             the :class:`DriverCall` and returns the result, or the result itself
-        :raises TypeError: if there is no such driver method
+        :raises TypeError: if no driver method has the name
         """
         _check_names(answers, SIGNATURES, type(self).__name__)
         self._answers.update(answers)
@@ -298,7 +298,7 @@ class Recorder(HookBase):
         :param answers: ``pre``, ``post``, ``error`` or ``periodic`` -> an exception to
             raise, a function that gets the :class:`HookCall` and returns the result, or
             the result itself
-        :raises TypeError: if there is no such method
+        :raises TypeError: if no method has the name
         """
         methods = ("pre", "post", "error", "periodic")
         _check_names(answers, methods, type(self).__name__)

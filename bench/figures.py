@@ -276,7 +276,7 @@ CHECKS: Mapping[str, Callable[[Figures], float]] = {
     "threads": _threads,
     "memory": lambda figures: figures.median("memory/1000th") / 1024,
     # From the call of a woven coroutine method to its result, over a call of the
-    # woven function with the same hook. Neither waits, so there is no event loop.
+    # woven function with the same hook. Neither waits, so no event loop runs.
     "coroutine-1": lambda figures: figures.ratio("woven/coroutine", "woven/1/keyword"),
 }
 

@@ -27,7 +27,7 @@ from oslo_config import cfg
 from oslo_log import log
 
 from aspects import without_secrets
-from hooks.command import kill_children, one_line, run
+from hooks.command import EVENT_ID, kill_children, one_line, run
 from hooks.notification import RABBIT, NotificationHook, parsed_url
 
 LOG = log.getLogger(__name__)
@@ -543,7 +543,7 @@ class Mounts:
             command[0] = os.path.abspath(command[0])
         # All processes of the command have the ID in their environment.
         id_ = str(uuid.uuid4())
-        environment = {**os.environ, "MANILA_ASPECTS_EVENT_ID": id_}
+        environment = {**os.environ, EVENT_ID: id_}
         status, stderr = run(command, b"", environment, TIMEOUT)
         if done():
             LOG.info("Ran %s", line)

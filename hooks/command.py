@@ -25,6 +25,9 @@ from hooks.events.hook import EventHook
 #: The program's PATH. The service's own may be anything.
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
+#: The variable with the ID of the event, by which the children of a program are found.
+EVENT_ID = "MANILA_ASPECTS_EVENT_ID"
+
 #: The maximum length, in characters, of the reason taken from standard error.
 MAX_REASON = 1000
 
@@ -188,7 +191,7 @@ class CommandHook(EventHook):
         environment = self._environment()
         command = self._command(environment)
         environment["MANILA_ASPECTS_HOOK_METHOD"] = kind
-        environment["MANILA_ASPECTS_EVENT_ID"] = event["id"]
+        environment[EVENT_ID] = event["id"]
         for name in ("operation", "method", "backend", "host"):
             value = event["data"].get(name) or ""
             environment[f"MANILA_ASPECTS_{name.upper()}"] = value
@@ -340,7 +343,7 @@ def run(
         finally:
             _kill_group(process.pid)
             if status is None:
-                kill_children(environment["MANILA_ASPECTS_EVENT_ID"])
+                kill_children(environment[EVENT_ID])
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(KILL_TIMEOUT)
         return status, output
@@ -404,7 +407,7 @@ def kill_children(event_id: str) -> None:
 
 
 def _kill_all(event_id: str) -> None:
-    mark = f"MANILA_ASPECTS_EVENT_ID={event_id}".encode()
+    mark = f"{EVENT_ID}={event_id}".encode()
     for _ in range(KILL_ROUNDS):
         pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
         if not sum(_kill_marked(pid, mark) for pid in pids):

@@ -373,7 +373,7 @@ def _is_manilas_own(
     """Return whether Manila runs an operation by itself, without a user's request.
 
     A veto of such an operation would take down the backend, a replica, a migration or
-    a share server, although there is no request to deny.
+    a share server, without denying any user's request.
 
     :param context: the context of the call
     :param operation: the operation

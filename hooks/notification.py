@@ -163,7 +163,7 @@ class NotificationHook(DeliveryHook):
         """Send one event, and wait until the broker confirms it.
 
         :param event: attributes of CloudEvents 1.0 and ``data``
-        :raises TimeoutError: if there is no confirmation within
+        :raises TimeoutError: if the broker confirms nothing within
             ``notification_timeout``; the broker may still receive the event
         :raises Exception: if the event could not be sent
         """
@@ -230,7 +230,7 @@ class _Sender:
         :param context: the request's context as oslo.messaging sends it
         :param message: the notification
         :param retry: number of further hosts to try
-        :raises TimeoutError: if there is no confirmation in time
+        :raises TimeoutError: if the broker does not confirm it in time
         :raises Exception: if the message could not be sent
         """
 

@@ -114,7 +114,7 @@ def _installed_hook(name: str) -> EntryPoint:
     """Return the entry point of an installed hook.
 
     :param name: the hook's short name
-    :raises argparse.ArgumentTypeError: if there is no such hook
+    :raises argparse.ArgumentTypeError: if no installed hook has the name
     """
     hooks = {entry_point.name: entry_point for entry_point in installed()}
     if name not in hooks:
@@ -190,7 +190,7 @@ def _operations_of_driver(path: str) -> Iterator[Table]:
     """Yield the tables of a driver class: woven methods and missing operations.
 
     :param path: ``path.to.Driver``
-    :raises UnresolvedNameError: if there is no such class
+    :raises UnresolvedNameError: if the class does not exist
     """
     cls = driver_at(path)
     woven = woven_methods(cls)

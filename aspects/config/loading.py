@@ -184,7 +184,7 @@ def class_at(
     :param module: the path of its module
     :param name: its name in the module; the name of a nested class has dots
     :param like: returns whether a value may be suggested for a near miss
-    :raises UnresolvedNameError: if there is no such class
+    :raises UnresolvedNameError: if the class does not exist
     """
     found: Any = _module_at(module)
     for part in name.split("."):

@@ -228,10 +228,10 @@ def _drain_timeout(hook: Any) -> float:
 
 
 def _wait(lease: Lease, wanted: bool, states: Sequence[str], timeout: float) -> bool:
-    """Wait until a hook reaches a state, or is no longer to reach it.
+    """Wait until a hook reaches a state, or another change makes that obsolete.
 
     :param lease: its lease
-    :param wanted: the value of ``lease.wanted`` while it is to reach the state
+    :param wanted: the value of ``lease.wanted`` while the wait makes sense
     :param states: the states
     :param timeout: seconds to wait
     :return: whether it was in time

@@ -239,27 +239,15 @@ class _MissingMethodError(AttributeError, TypeError):
     """
 
 
-class _Missing:
-    """A special method that every proxy has and that the driver lacks.
+class _Missing(_Special):
+    """A special method that every proxy has and that the driver lacks."""
 
-    :param name: e.g. ``__len__``
-    """
-
-    __slots__ = ("name",)
-
-    def __init__(self, name: str) -> None:
-        self.name = name
+    __slots__ = ()
 
     def __get__(self, proxy: Any, owner: type | None = None) -> Any:
         if proxy is None:
             return None
         raise _MissingMethodError(_RAISING[self.name] % type(proxy).__name__)
-
-    def __set__(self, proxy: Any, value: Any) -> None:
-        setattr(proxy.__wrapped__, self.name, value)
-
-    def __delete__(self, proxy: Any) -> None:
-        delattr(proxy.__wrapped__, self.name)
 
 
 class _WovenType(type(wrapt.ObjectProxy)):  # type: ignore[misc]

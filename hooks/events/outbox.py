@@ -19,7 +19,14 @@ from oslo_log import log
 
 from aspects import without_secrets
 from hooks.events.errors import RejectedError
-from hooks.events.store import EventStore, StoredEvent, prepare_directory
+from hooks.events.store import (
+    EventStore,
+    StoredEvent,
+    alive,
+    inode_of,
+    prepare_directory,
+    stat_of,
+)
 
 LOG = log.getLogger(__name__)
 
@@ -118,7 +125,7 @@ class _DeliveryLock:
     def __init__(self, file: Path) -> None:
         self.file = file
         self._descriptor: int | None = None
-        self._inode = (0, 0)
+        self._inode: tuple[int, int] | None = None
 
     def acquire(self) -> bool:
         """Acquire the lock without waiting, unless it is held already.
@@ -149,8 +156,7 @@ class _DeliveryLock:
             if isinstance(error, BlockingIOError):
                 return False
             raise
-        found = os.fstat(descriptor)
-        self._descriptor, self._inode = descriptor, (found.st_dev, found.st_ino)
+        self._descriptor, self._inode = descriptor, inode_of(os.fstat(descriptor))
         # It may have been removed in the meantime.
         return self._is_in_directory()
 
@@ -161,11 +167,7 @@ class _DeliveryLock:
             os.close(descriptor)
 
     def _is_in_directory(self) -> bool:
-        try:
-            found = os.stat(self.file)
-        except (FileNotFoundError, NotADirectoryError):
-            return False
-        return (found.st_dev, found.st_ino) == self._inode
+        return inode_of(stat_of(self.file)) == self._inode
 
 
 class _Delivery:
@@ -590,9 +592,8 @@ _outboxes: weakref.WeakValueDictionary[int, Outbox] = weakref.WeakValueDictionar
 
 
 def _after_fork_in_child() -> None:
-    for reference in _outboxes.valuerefs():
-        if (outbox := reference()) is not None:
-            outbox._leave_parent()
+    for outbox in alive(_outboxes):
+        outbox._leave_parent()
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)

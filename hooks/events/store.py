@@ -54,6 +54,7 @@ _INSERT = (
 )
 
 _Answer = TypeVar("_Answer")
+_Object = TypeVar("_Object")
 
 
 class StoredEvent(NamedTuple):
@@ -380,7 +381,7 @@ class EventStore:
         connection.execute("COMMIT")
 
     def _stats(self) -> list[os.stat_result | None]:
-        return [_stat(path) for path in self._paths]
+        return [stat_of(path) for path in self._paths]
 
     def _check_contents(self) -> None:
         """Check a file that another program has changed.
@@ -389,7 +390,7 @@ class EventStore:
 
         :raises sqlite3.DatabaseError: if the file is damaged
         """
-        found = _stat(self._paths[0])
+        found = stat_of(self._paths[0])
         if found is None or _stamp(found) == self._stamp:
             return
         if not found.st_size:
@@ -533,7 +534,7 @@ class EventStore:
 
 
 class _RemovedError(sqlite3.Error):
-    """Raised when a file that is open is no longer in the directory."""
+    """Raised when an open file was removed from its directory."""
 
 
 def _is_locked(error: sqlite3.Error) -> bool:
@@ -544,17 +545,29 @@ def _is_locked(error: sqlite3.Error) -> bool:
     )
 
 
-def _stat(path: str) -> os.stat_result | None:
+def stat_of(path: str | Path) -> os.stat_result | None:
+    """Return the status of a file; None if it does not exist.
+
+    :param path: path of the file
+    """
     try:
         return os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
 
 
+def inode_of(found: os.stat_result | None) -> tuple[int, int] | None:
+    """Return the identity of a file: a new file of the same name has another one.
+
+    :param found: the status of the file; None without one
+    """
+    return found and (found.st_dev, found.st_ino)
+
+
 def _inodes(
     stats: list[os.stat_result | None],
 ) -> tuple[tuple[int, int] | None, ...]:
-    return tuple(found and (found.st_dev, found.st_ino) for found in stats)
+    return tuple(map(inode_of, stats))
 
 
 def _stamp(file: os.stat_result | None) -> tuple[int, int]:
@@ -602,16 +615,20 @@ _held = threading.local()
 _abandoned: list[sqlite3.Connection | None] = []
 
 
-def _all_stores() -> list[EventStore]:
-    # Another thread may add a store meanwhile; valuerefs() copies them at once.
-    found = [reference() for reference in _stores.valuerefs()]
-    return [store for store in found if store is not None]
+def alive(objects: weakref.WeakValueDictionary[int, _Object]) -> list[_Object]:
+    """Return the objects of a registry that still exist.
+
+    :param objects: the registry, to which another thread may add an object meanwhile
+    """
+    # This copies all references at once.
+    found = [reference() for reference in objects.valuerefs()]
+    return [item for item in found if item is not None]
 
 
 def _before_fork() -> None:
     deadline = time.monotonic() + FORK_TIMEOUT
     _held.stores = []
-    for store in _all_stores():
+    for store in alive(_stores):
         if store._lock.acquire(timeout=max(deadline - time.monotonic(), 0)):
             _held.stores.append(store)
 
@@ -623,7 +640,7 @@ def _after_fork_in_parent() -> None:
 
 
 def _after_fork_in_child() -> None:
-    for store in _all_stores():
+    for store in alive(_stores):
         store._leave_parent(store in _held.stores)
     _held.stores = []
 

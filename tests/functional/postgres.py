@@ -12,14 +12,14 @@ from pathlib import Path
 
 import psycopg2
 
-from tests.support.programs import Program, need
+from tests.support.programs import Program, Server, need
 from tests.support.wait import wait_for
 
 #: Directory of Debian's PostgreSQL programs, with one subdirectory for each version.
 DEBIAN = Path("/usr/lib/postgresql")
 
 
-class Postgres:
+class Postgres(Server):
     """A private database server that listens on a socket in its own directory.
 
     PostgreSQL refuses to run as root. When root runs the tests, the server runs as the
@@ -105,14 +105,3 @@ class Postgres:
         if self._directory is not None:
             shutil.rmtree(self._directory)
             self._directory = None
-
-    def __enter__(self) -> Postgres:
-        try:
-            self.start()
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.stop()

@@ -93,3 +93,19 @@ class DecoratedCoroutineDriver(CoroutineDriver):
 
     create_share = aspects.add_hooks(CoroutineDriver.create_share)
     update_replica_state = aspects.add_hooks(CoroutineDriver.update_replica_state)
+
+
+class AccessDriver:
+    """A share driver with the method for access rules alone."""
+
+    def update_access(
+        self,
+        context: Any,
+        share: Any,
+        access_rules: Any,
+        add_rules: Any,
+        delete_rules: Any,
+        update_rules: Any = None,
+        share_server: Any = None,
+    ) -> str:
+        return "result"

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import importlib
 import os
@@ -13,9 +14,12 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 def need(program: str, package: str) -> str:
@@ -68,6 +72,29 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+class Server(abc.ABC):
+    """A server that runs within a ``with`` statement."""
+
+    @abc.abstractmethod
+    def start(self) -> None:
+        """Start the server and wait until it is ready."""
+
+    @abc.abstractmethod
+    def stop(self) -> None:
+        """Stop the server, also after a start that failed."""
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.stop()
 
 
 class Program:

@@ -16,13 +16,13 @@ import oslo_messaging
 import pytest
 from oslo_config import cfg
 
-from tests.support.programs import Program, free_port, need
+from tests.support.programs import Program, Server, free_port, need
 from tests.support.wait import wait_for
 
 SERVER = "/usr/lib/rabbitmq/bin/rabbitmq-server"
 
 
-class Rabbit:
+class Rabbit(Server):
     """A broker that can be killed and started again with the same data.
 
     The broker listens on loopback and runs as the user who runs the tests. It does not
@@ -124,17 +124,6 @@ class Rabbit:
         if self._names is not None:
             self._names.stop()
             self._names = None
-
-    def __enter__(self) -> Rabbit:
-        try:
-            self.start()
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.stop()
 
 
 def _listens(port: int) -> bool:

@@ -119,7 +119,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     :param arguments: the parsed command line
     :return: the exit status, 1 if there are problems, else 0
-    :raises CommandError: if there is no configuration, or the backend is not enabled
+    :raises CommandError: if no configuration is found, or the backend is not
+        enabled
     """
     if arguments.list_backends:
         for backend in enabled_backends(arguments.sources):
@@ -174,7 +175,7 @@ def check(
     index = index_of(lines)
     diagnostics = diagnostics or parsing.parse(conf, sources, lines, progress)
     if diagnostics:
-        # These errors keep manila-share from starting, so there is no effect to show.
+        # With these errors, manila-share does not start, so no backend has an effect.
         return Report(files, [], [located(found, index) for found in diagnostics])
     manila = manila_section(conf)
     if backend is not None and not list(manila.problems()):

@@ -526,7 +526,7 @@ def unread_sections(facts: Facts) -> Iterator[Diagnostic]:
 
 def _hook_options(section: str, facts: Facts) -> str:
     """Return the first option of hooks in a section; empty if it has none."""
-    names = {*COMMON, *(name for name in BACKEND_ONLY)}
+    names = {*COMMON, *BACKEND_ONLY}
     return next(
         (
             line.option

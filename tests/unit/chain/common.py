@@ -42,6 +42,19 @@ KINDS = [Recorder, PlainRecorder]
 HOOK_KINDS = [Recorder, PlainRecorder, UpstreamRecorder]
 
 
+class Living(Recorder):
+    """A hook that records its start and stop too."""
+
+    def answer(self, **answers: Any) -> None:
+        self._answers.update(answers)
+
+    def start(self) -> None:
+        self.note("start")
+
+    def stop(self) -> None:
+        self.note("stop")
+
+
 class Access:
     """A driver with one method, whose rules select one of three operations."""
 

@@ -20,7 +20,7 @@ from tests.support.hooks import (
 )
 from tests.support.ways import Way
 
-from .common import CONTEXT
+from .common import CONTEXT, Living
 
 pytestmark = pytest.mark.slow
 
@@ -143,19 +143,6 @@ def test_a_hook_outlives_its_woven_driver_and_can_still_be_switched(way: Way) ->
     gc.collect()
     hook.pre_hooks_enabled = False
     assert not hook.pre_hooks_enabled
-
-
-class Living(Recorder):
-    """A hook that records its start and stop too."""
-
-    def answer(self, **answers: Any) -> None:
-        self._answers.update(answers)
-
-    def start(self) -> None:
-        self.note("start")
-
-    def stop(self) -> None:
-        self.note("stop")
 
 
 def test_hooks_start_in_order_before_they_stop(trace: list[Any]) -> None:

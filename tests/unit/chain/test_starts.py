@@ -13,29 +13,16 @@ import pytest
 import aspects
 from aspects.core import lease
 from tests.support.drivers import Driver
-from tests.support.hooks import Recorder, methods_of
+from tests.support.hooks import methods_of
 from tests.support.wait import wait_for
 
-from .common import CONTEXT
+from .common import CONTEXT, Living
 
 # Detects a wait without a limit.
 pytestmark = pytest.mark.timeout(60)
 
 
-class Hook(Recorder):
-    """A hook whose start and stop are recorded, and answered as its methods are."""
-
-    def answer(self, **answers: Any) -> None:
-        self._answers.update(answers)
-
-    def start(self) -> None:
-        self.note("start")
-
-    def stop(self) -> None:
-        self.note("stop")
-
-
-class Observer(Hook):
+class Observer(Living):
     """A hook that observes others."""
 
     def observe(self, observed: aspects.Observed) -> None:
@@ -90,7 +77,7 @@ def test_a_hook_that_fails_to_start_is_started_again_until_it_starts(
         if failures:
             raise failures.pop()
 
-    driver, weaving = woven(Hook("late", trace, start=fail), Hook("next", trace))
+    driver, weaving = woven(Living("late", trace, start=fail), Living("next", trace))
     weaving.start()
     driver.create_share(CONTEXT, "share")
     wait_for(lambda: len(messages(caplog)) == 2, "the start")
@@ -110,7 +97,7 @@ def test_a_stop_ends_the_attempts_to_start_a_hook(
 ) -> None:
     monkeypatch.setattr(lease, "FIRST_PAUSE", 3600.0)
     before = set(threading.enumerate())
-    _, weaving = woven(Hook("late", trace, start=OSError("port in use")))
+    _, weaving = woven(Living("late", trace, start=OSError("port in use")))
     for _ in range(2):
         weaving.start()
         weaving.stop()
@@ -129,7 +116,7 @@ def test_any_exception_of_a_start_is_retried(
         if errors:
             raise errors.pop()
 
-    _, weaving = woven(Hook("late", trace, start=fail))
+    _, weaving = woven(Living("late", trace, start=fail))
     weaving.start()
     wait_for(lambda: methods_of(trace) == ["late.start"] * 2, "the second attempt")
     weaving.stop()
@@ -148,7 +135,7 @@ def test_a_start_that_hangs_delays_neither_the_service_nor_the_other_hooks(
         gate.wait(30)
         started.set()
 
-    driver, weaving = woven(Hook("slow", trace, start=hang), Hook("next", trace))
+    driver, weaving = woven(Living("slow", trace, start=hang), Living("next", trace))
     weaving.start()
     assert not started.is_set()
     assert methods_of(trace) == ["slow.start", "next.start"]
@@ -163,18 +150,26 @@ def test_a_start_that_hangs_delays_neither_the_service_nor_the_other_hooks(
     assert {*methods_of(trace)[-2:]} == {"slow.stop", "next.stop"}
 
 
+def stopped_during_its_start(
+    trace: list[Any], gate: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Any, Any]:
+    """Return a hook that still starts although it was stopped, and its weaving."""
+    monkeypatch.setattr(lease, "START_TIMEOUT", 0.0)
+    monkeypatch.setattr(lease, "_stop_timeout", lambda hooks: 0.1)
+    hook = Living("slow", trace, start=lambda seen: gate.wait(30) and None)
+    _, weaving = woven(hook)
+    weaving.start()
+    weaving.stop()
+    return hook, weaving
+
+
 def test_a_hook_whose_start_outlasts_the_stop_is_stopped_after_it(
     trace: list[Any],
     gate: threading.Event,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(lease, "START_TIMEOUT", 0.0)
-    monkeypatch.setattr(lease, "_stop_timeout", lambda hooks: 0.1)
-    hook = Hook("slow", trace, start=lambda seen: gate.wait(30) and None)
-    _, weaving = woven(hook)
-    weaving.start()
-    weaving.stop()
+    stopped_during_its_start(trace, gate, monkeypatch)
     assert methods_of(trace) == ["slow.start"]
     assert messages(caplog)[1].startswith("Failed to stop hook slow of backend alpha: ")
     gate.set()
@@ -184,12 +179,7 @@ def test_a_hook_whose_start_outlasts_the_stop_is_stopped_after_it(
 def test_a_hook_that_is_taken_back_before_its_start_ends_keeps_running(
     trace: list[Any], gate: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lease, "START_TIMEOUT", 0.0)
-    monkeypatch.setattr(lease, "_stop_timeout", lambda hooks: 0.1)
-    hook = Hook("slow", trace, start=lambda seen: gate.wait(30) and None)
-    _, weaving = woven(hook)
-    weaving.start()
-    weaving.stop()
+    hook, weaving = stopped_during_its_start(trace, gate, monkeypatch)
     weaving.start()
     gate.set()
     wait_for(lambda: lease.lease_of(hook).settled, "the start")
@@ -205,7 +195,7 @@ def test_all_hooks_stop_at_once(trace: list[Any]) -> None:
         # Raises unless the stops of all hooks run at the same time.
         barrier.wait(30)
 
-    _, weaving = woven(*(Hook(name, trace, stop=meet) for name in ("a", "b", "c")))
+    _, weaving = woven(*(Living(name, trace, stop=meet) for name in ("a", "b", "c")))
     weaving.start()
     weaving.stop()
     assert not barrier.broken
@@ -221,10 +211,10 @@ def test_an_observer_stops_after_the_other_hooks(trace: list[Any]) -> None:
         ended.append("hook")
 
     _, weaving = woven(
-        Hook("a", trace, stop=meet),
+        Living("a", trace, stop=meet),
         Observer("outer", trace, stop=lambda seen: ended.append("outer")),
         Observer("inner", trace, stop=lambda seen: ended.append("inner")),
-        Hook("b", trace, stop=meet),
+        Living("b", trace, stop=meet),
     )
     weaving.start()
     weaving.stop()
@@ -238,7 +228,7 @@ def test_a_stop_that_hangs_delays_neither_the_service_nor_the_observers(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(lease, "STOP_TIMEOUT", 0.5)
-    hook = Hook("slow", trace, stop=lambda seen: gate.wait(30) and None)
+    hook = Living("slow", trace, stop=lambda seen: gate.wait(30) and None)
     hook.get_config_option = lambda name: 0.5  # type: ignore[method-assign]
     _, weaving = woven(Observer("watch", trace), hook)
     weaving.start()
@@ -259,7 +249,7 @@ def test_the_queues_of_hooks_that_were_never_started_drain_at_once(
         def stop(self, end: float | None = None) -> None:
             barrier.wait(30)
 
-    hooks = [Hook(name, trace) for name in ("a", "b", "c")]
+    hooks = [Living(name, trace) for name in ("a", "b", "c")]
     for hook in hooks:
         hook.dispatcher = Dispatcher(hook.instance_name)
     woven(*hooks)[1].stop()
@@ -272,8 +262,8 @@ def test_a_process_without_threads_to_spare_starts_and_stops_hooks(
     def fail(thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
-    late = Hook("late", trace, start=OSError("port in use"))
-    _, weaving = woven(late, Hook("next", trace))
+    late = Living("late", trace, start=OSError("port in use"))
+    _, weaving = woven(late, Living("next", trace))
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", fail)
         weaving.start()

@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import rich.console
@@ -71,6 +72,14 @@ def parsers(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
     return found
 
 
+def exits(capsys: pytest.CaptureFixture[str], status: int, *arguments: str) -> Any:
+    """Run the command, and return its output once it has exited with a status."""
+    with pytest.raises(SystemExit) as exited:
+        cli.main([*arguments])
+    assert exited.value.code == status
+    return capsys.readouterr()
+
+
 class TestHelp:
     @pytest.mark.parametrize("parser", parsers(cli.make_parser()), ids=lambda p: p.prog)
     def test_the_examples_in_the_help_are_valid(
@@ -89,31 +98,23 @@ class TestHelp:
     def test_the_help_lists_all_commands(
         self, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        with pytest.raises(SystemExit) as exited:
-            cli.main(["--help"])
-        assert exited.value.code == 0
-        out = capsys.readouterr().out
+        out = exits(capsys, 0, "--help").out
         for command in ("check", "show", "new-hook", "demo", "completion"):
             assert re.search(rf"^    {command}\b", out, re.M)
 
     def test_an_unknown_command_is_a_usage_error(
         self, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        with pytest.raises(SystemExit) as exited:
-            cli.main(["chekc"])
-        assert exited.value.code == 2
-        assert "invalid choice: 'chekc'" in capsys.readouterr().err
+        assert "invalid choice: 'chekc'" in exits(capsys, 2, "chekc").err
 
 
 class TestVersion:
     def test_the_version_is_that_of_the_installed_package(
         self, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        with pytest.raises(SystemExit) as exited:
-            cli.main(["--version"])
-        assert exited.value.code == 0
         version = importlib.metadata.version("manila-aspects")
-        assert capsys.readouterr().out == f"manila-aspects {version}\n"
+        out = exits(capsys, 0, "--version").out
+        assert out == f"manila-aspects {version}\n"
 
     def test_the_version_of_an_uninstalled_source_tree_is_not_known(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -122,9 +123,8 @@ class TestVersion:
             raise importlib.metadata.PackageNotFoundError(name)
 
         monkeypatch.setattr(importlib.metadata, "version", not_found)
-        with pytest.raises(SystemExit):
-            cli.main(["--version"])
-        assert capsys.readouterr().out == "manila-aspects (not installed)\n"
+        out = exits(capsys, 0, "--version").out
+        assert out == "manila-aspects (not installed)\n"
 
 
 class TestCompletion:

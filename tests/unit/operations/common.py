@@ -17,20 +17,6 @@ def driver_with(*names: str) -> Any:
     return type("Plain", (), dict.fromkeys(names, method))()
 
 
-class AccessDriver:
-    def update_access(
-        self,
-        context: Any,
-        share: Any,
-        access_rules: Any,
-        add_rules: Any,
-        delete_rules: Any,
-        update_rules: Any = None,
-        share_server: Any = None,
-    ) -> str:
-        return "result"
-
-
 class Shapes:
     def create_share(
         self, context: Any, share: Any, share_server: Any = None, **more: Any

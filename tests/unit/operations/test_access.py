@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 import aspects
+from tests.support.drivers import AccessDriver
 from tests.support.hooks import Recorder
 
-from .common import CONTEXT, AccessDriver
+from .common import CONTEXT
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,12 @@ import pytest
 
 import aspects
 from aspects.operations import METHODS, OPERATIONS, ROUTINE_OPERATIONS
+from tests.support.drivers import AccessDriver
 from tests.support.hooks import Recorder
 from tests.support.manager_source import releases
 from tests.support.pages import DOCS
 
-from .common import CONTEXT, AccessDriver, driver_with
+from .common import CONTEXT, driver_with
 
 #: Routine operations that Manila also runs on request -> who requests them.
 ALSO_REQUESTED = {

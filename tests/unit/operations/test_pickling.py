@@ -13,8 +13,9 @@ import pytest
 
 import aspects
 from aspects.operations import METHODS
+from tests.support.drivers import AccessDriver
 
-from .common import CONTEXT, AccessDriver, Shapes, driver_with
+from .common import CONTEXT, Shapes, driver_with
 
 
 class Odd(AccessDriver):
