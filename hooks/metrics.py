@@ -232,8 +232,8 @@ class Endpoint(Collector):
         )
         self.vetoes = Counter(
             f"{PREFIX}_vetoes_total",
-            "Vetoes raised by pre methods, enforced or not.",
-            ("backend", "hook"),
+            "Vetoes raised by pre methods, enforced (deny) or not (warn).",
+            ("backend", "hook", "enforcement"),
             registry=registry,
         )
         self.ticks = Counter(
@@ -396,7 +396,9 @@ class MetricsHook(aspects.HookBase):
         self.queues: weakref.WeakValueDictionary[str, Any] = (
             weakref.WeakValueDictionary()
         )
-        self._of_method: dict[tuple[str, str], tuple[Histogram, Counter, Counter]] = {}
+        self._of_method: dict[
+            tuple[str, str], tuple[Histogram, Counter, dict[str, Counter]]
+        ] = {}
         self.use_metrics()
         self.endpoint.hooks.add(self)
 
@@ -459,7 +461,8 @@ class MetricsHook(aspects.HookBase):
             yield
         except Exception as error:
             vetoed = kind == "pre" and aspects.Veto.within(error)
-            (vetoes if vetoed else errors).inc()
+            enforcement = getattr(observed.hook, "hook_enforcement", "deny")
+            (vetoes[enforcement] if vetoed else errors).inc()
             raise
         finally:
             duration.observe(time.perf_counter() - began)
@@ -470,13 +473,18 @@ class MetricsHook(aspects.HookBase):
             self._durations[method] = histogram.labels(self.backend, label(method))
         return self._durations[method]
 
-    def _metrics_of(self, hook: str, kind: str) -> tuple[Histogram, Counter, Counter]:
+    def _metrics_of(
+        self, hook: str, kind: str
+    ) -> tuple[Histogram, Counter, dict[str, Counter]]:
         if (hook, kind) not in self._of_method:
             endpoint, name = self.endpoint, label(hook)
             self._of_method[hook, kind] = (
                 endpoint.hook_duration.labels(self.backend, name, kind),
                 endpoint.hook_errors.labels(self.backend, name, kind),
-                endpoint.vetoes.labels(self.backend, name),
+                {
+                    enforcement: endpoint.vetoes.labels(self.backend, name, enforcement)
+                    for enforcement in ("deny", "warn")
+                },
             )
         return self._of_method[hook, kind]
 

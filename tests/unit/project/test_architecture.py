@@ -27,7 +27,7 @@ LAYERS = (
         "aspects.operations",
         "aspects.config.options",
     ),
-    ("aspects.hook",),
+    ("aspects.hook", "aspects.requests"),
     ("aspects.core",),
     ("aspects.weaving",),
     ("aspects.periodic", "aspects.decorators"),
