@@ -47,6 +47,8 @@ class Plan(NamedTuple):
     """the hooks that could be constructed, in order"""
     problems: list[Problem]
     """all errors in the section"""
+    interface: Interface
+    """the methods of the object that are operations"""
 
     @property
     def hooks(self) -> tuple[Any, ...]:
@@ -125,7 +127,7 @@ def plan(
         problems += _operation_problems(instance.section, operations, interface)
     problems += _method_problems(own, methods, driver)
     constructed = [found for found in instances.values() if found.hook is not None]
-    return Plan(own, constructed, list(dict.fromkeys(problems)))
+    return Plan(own, constructed, list(dict.fromkeys(problems)), interface)
 
 
 def _problem(
