@@ -122,6 +122,7 @@ def test_any_exception_of_a_start_is_retried(
     weaving.stop()
 
 
+@pytest.mark.slow
 def test_a_start_that_hangs_delays_neither_the_service_nor_the_other_hooks(
     trace: list[Any],
     gate: threading.Event,
@@ -163,6 +164,7 @@ def stopped_during_its_start(
     return hook, weaving
 
 
+@pytest.mark.slow
 def test_a_hook_whose_start_outlasts_the_stop_is_stopped_after_it(
     trace: list[Any],
     gate: threading.Event,
@@ -176,6 +178,7 @@ def test_a_hook_whose_start_outlasts_the_stop_is_stopped_after_it(
     wait_for(lambda: methods_of(trace) == ["slow.start", "slow.stop"], "the stop")
 
 
+@pytest.mark.slow
 def test_a_hook_that_is_taken_back_before_its_start_ends_keeps_running(
     trace: list[Any], gate: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -221,6 +224,7 @@ def test_an_observer_stops_after_the_other_hooks(trace: list[Any]) -> None:
     assert ended == ["hook", "hook", "inner", "outer"]
 
 
+@pytest.mark.slow
 def test_a_stop_that_hangs_delays_neither_the_service_nor_the_observers(
     trace: list[Any],
     gate: threading.Event,

@@ -439,6 +439,7 @@ def test_command_that_unmounts_several_at_once_runs_once(mounts, table, monkeypa
 NEVER = threading.Event()
 
 
+@pytest.mark.slow
 def test_share_that_could_not_be_unmounted_is_unmounted_later(
     mounts, commands, table, caplog
 ):
@@ -469,6 +470,7 @@ def test_mount_that_appears_after_access_was_denied_is_undone(mounts, commands, 
     assert automount.mounted(mounts.root / "s1") == ""
 
 
+@pytest.mark.slow
 def test_share_that_could_not_be_mounted_is_tried_a_limited_number_of_times(
     mounts, commands
 ):
