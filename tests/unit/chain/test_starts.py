@@ -244,6 +244,35 @@ def test_a_stop_that_hangs_delays_neither_the_service_nor_the_observers(
     ]
 
 
+@pytest.mark.parametrize(
+    ("queue", "option", "seconds"),
+    [(None, 0.0, 5), (None, 7.0, 12), (8.0, 7.0, 13), (8.0, 9.0, 14), ("odd", 7.0, 12)],
+)
+def test_a_hook_has_its_drain_time_to_stop(
+    trace: list[Any],
+    gate: threading.Event,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    queue: Any,
+    option: float,
+    seconds: int,
+) -> None:
+    options = {"hook_drain_timeout": option}
+    hook = Living("slow", trace, stop=lambda seen: gate.wait(30) and None)
+    hook.get_config_option = options.get  # type: ignore[method-assign, assignment]
+    if queue is not None:
+        hook.dispatcher = aspects.Background("slow", drain=queue)
+    _, weaving = woven(hook)
+    weaving.start()
+    # The wait for the stop ends at once.
+    monkeypatch.setattr(lease, "_wait", lambda *args: False)
+    weaving.stop()
+    assert messages(caplog) == [
+        f"Failed to stop hook slow of backend alpha: not stopped in {seconds} s; no "
+        "longer waiting for it"
+    ]
+
+
 def test_the_queues_of_hooks_that_were_never_started_drain_at_once(
     trace: list[Any],
 ) -> None:
