@@ -24,6 +24,7 @@ LAYERS = (
     (
         "aspects.errors",
         "aspects.secrets",
+        "aspects.shares",
         "aspects.operations",
         "aspects.config.options",
     ),
