@@ -398,8 +398,10 @@ class Operation(str):
         arguments = self.arguments(args, kwargs)
         unnamed = arguments.get("args")
         if isinstance(unnamed, tuple) and 0 < len(unnamed) == len(args):
-            del arguments["args"]
-            arguments.update(zip(parameters_of(self.method), args))
+            known = parameters_of(self.method)
+            arguments.update(zip(known, args), args=args[len(known) :])
+            if len(args) <= len(known):
+                del arguments["args"]
         names = tuple(self._signature.parameters) if self._signature else ()
         renamed = names_in_manila(self.method, names)
         return {renamed.get(name, name): value for name, value in arguments.items()}

@@ -242,7 +242,10 @@ def test_manila_arguments_have_the_names_of_manilas_own_class(
 def test_manila_arguments_of_a_method_that_manila_lacks_keep_their_names() -> None:
     operation = aspects.Operation("purge", function=lambda context, what: None)
     assert operation.manila_arguments(("a",), {}) == {"what": "a"}
+    bare = aspects.Operation("purge")
+    assert bare.manila_arguments((1, 2), {}) == {"args": (1, 2)}
     unknown = aspects.Operation("extend_share")
+    assert unknown.manila_arguments((1, 2, 3, 4), {})["args"] == (4,)
     assert unknown.manila_arguments(("a", 2), {"share_server": 3}) == {
         "share": "a",
         "new_size": 2,
