@@ -286,6 +286,8 @@ def access_of_host(data: Mapping[str, Any], addresses: Sequence[str]) -> str | N
     """
     if data["operation"] == "delete_share_instance":
         return ""
+    if "access_rules" in data.get("incomplete", ()):
+        return None
     if data["method"] == "update_access" or "access_rules" in data:
         return _level(data.get("access_rules", ()), addresses)
     return None

@@ -120,6 +120,37 @@ def _result(tests: dict[str, dict[str, int]], modules: tuple[str, ...]) -> str:
     return ", ".join(words)
 
 
+def events_table(definition: str) -> str:
+    """Return the table of a definition in the schema of events."""
+    file = HERE.parents[1] / "hooks" / "events" / "event.schema.json"
+    schema = json.loads(file.read_text("utf-8"))
+    found = schema["$defs"][definition] if definition else schema
+    lines = [
+        ".. list-table::",
+        "   :header-rows: 1",
+        "   :class: breakable",
+        "   :widths: 28 17 55",
+        "",
+        "   * - field",
+        "     - type",
+        "     - meaning",
+    ]
+    for name, field in found["properties"].items():
+        kinds = field.get("type", "string")
+        names = [kinds] if isinstance(kinds, str) else kinds
+        mark = "" if name in found["required"] else " (optional)"
+        meaning = field.get("description") or f"``{field.get('const', 'see below')}``"
+        lines += [
+            f"   * - ``{name}``",
+            f"     - {' or '.join(names)}{mark}",
+            f"     - {meaning}",
+        ]
+    return "\n".join(lines) + "\n"
+
+
 def setup(app: object) -> None:
+    for name in ("call", "rule"):
+        (HERE / "reference" / f"event-{name}.inc").write_text(events_table(name))
+    (HERE / "reference" / "event.inc").write_text(events_table(""))
     (HERE / "reference" / "operations.inc").write_text(operations_table())
     (HERE / "reference" / "releases.inc").write_text(releases_table())

@@ -46,8 +46,11 @@ class EventHook(aspects.HookBase):
         *args: Any,
         **kwargs: Any,
     ) -> None:
-        call = (context, func_name, args, kwargs, None, _since(pre_hook_data))
-        data = data_of(*call, configuration=self.configuration)
+        data = data_of(
+            *(context, func_name, args, kwargs, None, _since(pre_hook_data)),
+            configuration=self.configuration,
+            results=driver_action_results,
+        )
         self._emit("post", event_of(END, data), context, func_name, args, kwargs)
 
     def _execute_error_hook(

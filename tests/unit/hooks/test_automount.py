@@ -94,6 +94,8 @@ OTHER = rule("10.0.0.8")
         (data_of("deny_access", delete_rules=[OTHER]), ""),
         (data_of("update_access", access_rules=[rule(level="ro")]), "ro"),
         (data_of("update_access"), ""),
+        ({**data_of(access_rules=[OTHER]), "incomplete": ["access_rules"]}, None),
+        ({**data_of(access_rules=[rule()]), "incomplete": ["metadata"]}, "rw"),
         # Without update_access, a call has one rule, and the hook adds the others.
         (data_of(method="allow_access", add_rules=[rule()]), None),
         (data_of("deny_access", "deny_access", delete_rules=[rule()]), None),
