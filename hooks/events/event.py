@@ -15,6 +15,8 @@ from typing import Any
 
 import aspects
 from aspects import without_secrets
+from hooks.events.outcome import Outcome
+from hooks.events.values import get
 
 #: Prefix of the ``type`` of each event, before ``share.<operation>.<phase>`` or
 #: ``share.periodic``.
@@ -119,6 +121,7 @@ def data_of(
     duration: float | None = None,
     configuration: Any = None,
     results: Any = None,
+    outcome: Outcome | None = None,
 ) -> dict[str, Any]:
     """Return the data that an event reports of a call.
 
@@ -131,6 +134,8 @@ def data_of(
     :param configuration: the hook's configuration, whose secrets the error may repeat
     :param results: the driver's result, whose secrets the error may repeat; None for
         that of the operation
+    :param outcome: the outcome that the driver's result reports; None for a call that
+        raised, or has not ended
     :return: plain data, ready for JSON
     """
     arguments = operation.arguments(args, kwargs)
@@ -142,7 +147,7 @@ def data_of(
         "method": operation.method,
         **ids_of(arguments),
         **access_of(operation, arguments),
-        "outcome": outcome_of(error),
+        "outcome": outcome.name if outcome else outcome_of(error),
         "duration": None if duration is None else round(duration, 6),
     }
     if results is None:
@@ -159,6 +164,9 @@ def data_of(
     if error is not None:
         data["error_type"] = type(error).__name__
         data["error"] = safe(_text(error))
+    if outcome is not None and outcome.failed:
+        data["error"] = safe(f"{operation.method} returned: {outcome.reason}")
+        data["failed_items"] = list(outcome.failed_items)
     return data
 
 
@@ -172,7 +180,9 @@ def _text(error: BaseException) -> str:
 def outcome_of(error: BaseException | None) -> str:
     """Return the outcome of a call: ``success``, ``veto`` or ``failure``.
 
-    :param error: the exception of the call, or None if it succeeded
+    :mod:`hooks.events.outcome` reads that of a call that returned.
+
+    :param error: the exception of the call, or None if it raised none
     """
     if error is None:
         return "success"
@@ -206,21 +216,6 @@ def ids_of(arguments: Mapping[str, Any]) -> dict[str, str]:
             if share:
                 ids.setdefault("share_id", str(share))
     return {name: value for name, value in ids.items() if value != "None"}
-
-
-def get(thing: Any, name: str) -> Any:
-    """Return a value of a dict, a database model or another object.
-
-    :param thing: the dict or object
-    :param name: the key or attribute
-    :return: the value; None if there is none, or if reading it fails
-    """
-    # Reading a column of a database model may load it, and fail. A hook must not fail
-    # because a value is missing.
-    try:
-        return thing[name] if hasattr(thing, "__getitem__") else getattr(thing, name)
-    except Exception:
-        return None
 
 
 def access_of(
