@@ -226,7 +226,10 @@ class Arrivals:
         )
         for (operation, method, successful), expected in sorted(calls.items()):
             labels = {"operation": operation, "method": method}
-            count = total("calls_total", outcome="success", **labels)
+            count = sum(
+                total("calls_total", outcome=outcome, **labels)
+                for outcome in ("success", "pending")
+            )
             if not successful:
                 count = total("calls_total", **labels) - count
             if count != expected:

@@ -16,6 +16,7 @@ from typing import Any
 import aspects
 from aspects import without_secrets
 from hooks.events import facts
+from hooks.events.outcome import Outcome
 from hooks.events.values import get
 
 #: Prefix of the ``type`` of each event, before ``share.<operation>.<phase>`` or
@@ -124,6 +125,7 @@ def data_of(
     duration: float | None = None,
     configuration: Any = None,
     results: Any = None,
+    outcome: Outcome | None = None,
 ) -> dict[str, Any]:
     """Return the data that an event reports of a call.
 
@@ -136,6 +138,8 @@ def data_of(
     :param configuration: the hook's configuration, whose secrets the error may repeat
     :param results: the driver's result, whose secrets the error may repeat; None for
         that of the operation
+    :param outcome: the outcome that the driver's result reports; None for a call that
+        raised, or has not ended
     :return: plain data, ready for JSON
     """
     arguments = operation.manila_arguments(args, kwargs)
@@ -149,7 +153,7 @@ def data_of(
         **facts.facts_of(context, operation.method, arguments, ended),
         **ids_of(arguments),
         **access_of(operation, arguments),
-        "outcome": outcome_of(error),
+        "outcome": outcome.name if outcome else outcome_of(error),
         "duration": None if duration is None else round(duration, 6),
     }
     if results is None:
@@ -166,6 +170,9 @@ def data_of(
     if error is not None:
         data["error_type"] = type(error).__name__
         data["error"] = safe(_text(error))
+    if outcome is not None and outcome.failed:
+        data["error"] = safe(f"{operation.method} returned: {outcome.reason}")
+        data["failed_items"] = list(outcome.failed_items)
     return data
 
 
@@ -179,7 +186,9 @@ def _text(error: BaseException) -> str:
 def outcome_of(error: BaseException | None) -> str:
     """Return the outcome of a call: ``success``, ``veto`` or ``failure``.
 
-    :param error: the exception of the call, or None if it succeeded
+    :mod:`hooks.events.outcome` reads that of a call that returned.
+
+    :param error: the exception of the call, or None if it raised none
     """
     if error is None:
         return "success"
