@@ -297,8 +297,8 @@ class Cloud:
 
         :return: service name -> exit status
         """
-        # On eventlet and with several backends, Manila 23 does not stop by itself, with
-        # or without hooks. OneBackend in test_stop.py explains the cause.
+        # On eventlet and with several backends, Manila since 21 does not stop by
+        # itself. OneBackend in test_stop.py explains the cause.
         timeout = 60 if self.native else 5
         with futures.ThreadPoolExecutor() as pool:
             stopping = {
