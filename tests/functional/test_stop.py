@@ -40,9 +40,9 @@ enable_post_hooks = True
 class OneBackend(ShareService):
     """A service without ``enabled_share_backends``, configured in ``[DEFAULT]``.
 
-    On eventlet, Manila since 21 does not stop by itself with ``enabled_share_backends``,
-    with or without hooks. It starts a thread of its lock coordinator before the fork
-    and waits for that thread after the fork.
+    On eventlet, a Manila since 21 with ``enabled_share_backends`` does not stop by
+    itself, with or without hooks. It starts a thread of its lock coordinator before the
+    fork and waits for that thread after the fork.
     """
 
     def configure(self, backends: Mapping[str, str]) -> None:
