@@ -186,6 +186,7 @@ class TestDemo:
         assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.once
 class TestFailures:
     def test_missing_hook_methods_and_events_are_reported(self, tmp_path: Path) -> None:
         """The guard hook has no completions, and the webhook hook signs wrongly."""
