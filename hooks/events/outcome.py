@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read the outcome of a call from the driver's result.
+"""Read the outcome of a call from the driver's result or from an exception.
 
 Many driver methods report a failure, or unfinished work, in their result. Each reader
 below reads the result of some methods as Manila's share manager does. The page
@@ -24,19 +24,13 @@ OUTCOMES = (SUCCESS, PENDING, PARTIAL, FAILURE, VETO)
 #: are failures, and the others are final.
 _UNFINISHED = frozenset(
     {
-        "applying",
         "creating",
         "creating_from_snapshot",
         "deleting",
-        "denying",
         "out_of_sync",
-        "queued_to_apply",
-        "queued_to_deny",
-        "queued_to_update",
         "reverting",
         "reverting_to_snapshot",
         "syncing",
-        "updating",
     }
 )
 
@@ -69,6 +63,34 @@ class Outcome(NamedTuple):
 
 Arguments = Mapping[str, Any]
 Reader = Callable[[Any, Arguments], Outcome]
+
+
+def of_error(
+    operation: aspects.Operation,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    error: BaseException,
+) -> Outcome:
+    """Return the outcome of a call that raised an exception.
+
+    :param operation: the operation
+    :param args: the positional arguments that the hook received
+    :param kwargs: the keyword arguments that the hook received
+    :param error: the exception that the caller gets
+    :return: ``veto`` or ``failure``; ``success`` if Manila takes it for one
+    """
+    if aspects.Veto.within(error):
+        return Outcome(VETO)
+    if (
+        operation.method == "update_replicated_snapshot"
+        # Manila's class, which must not be imported here.
+        and type(error).__name__ == "SnapshotResourceNotFound"
+    ):
+        # So drivers report that a snapshot has been deleted from a replica.
+        snapshot = operation.arguments(args, kwargs).get("replica_snapshot")
+        if get(snapshot, "status") == "deleting":
+            return Outcome(SUCCESS)
+    return Outcome(FAILURE)
 
 
 def of_results(
