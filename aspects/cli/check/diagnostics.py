@@ -214,13 +214,9 @@ def problems_first(
     with_problems = {backend_of(normalized(problem.section)) for problem in problems}
     if with_problems - {normalized(backend) for backend in backends}:
         warnings = []
-    return list(
-        dict.fromkeys(
-            problems
-            + [
-                warning
-                for warning in warnings
-                if backend_of(normalized(warning.section)) not in with_problems
-            ]
-        )
-    )
+    warnings = [
+        warning
+        for warning in warnings
+        if backend_of(normalized(warning.section)) not in with_problems
+    ]
+    return list({str(found): found for found in problems + warnings}.values())

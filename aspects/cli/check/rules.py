@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from oslo_config import cfg, types
 
+from aspects.cli.check import manila_source
 from aspects.cli.check.diagnostics import (
     Diagnostic,
     Key,
@@ -37,7 +38,12 @@ from aspects.cli.check.facts import (
 )
 from aspects.cli.check.files import Line, backend_of, normalized
 from aspects.cli.check.parsing import of_invalid_value
-from aspects.cli.check.suggestions import SURE, for_instance, nearest_option
+from aspects.cli.check.suggestions import (
+    SURE,
+    for_instance,
+    for_value,
+    nearest_option,
+)
 from aspects.cli.values import redacted
 from aspects.config.loading import driver_at
 from aspects.config.options import SWITCHES
@@ -97,6 +103,29 @@ def values_of_manila(facts: Facts) -> Iterator[Diagnostic]:
     for problem in facts.manila.problems():
         invalidates = (key_of_option("DEFAULT", problem.option),)
         yield of_problem(problem)._replace(invalidates=invalidates)
+    sections = {"DEFAULT", *(normalized(backend.section) for backend in facts.backends)}
+    known = known_options(facts.backends)
+    for line in facts.index.values():
+        if line.key in sections and line.option and line.option not in known:
+            yield from _invalid_value(line, manila_source.options_named(line.option))
+
+
+def _invalid_value(line: Line, options: Sequence[cfg.Opt]) -> Iterator[Diagnostic]:
+    """Yield the diagnostic of a value that all options of its name reject."""
+    # oslo.config removes quotes around a value, and resolves references.
+    value = re.sub(r"^(['\"])(.*)\1$", r"\2", line.value)
+    if "$" in value:
+        return
+    cause = ""
+    for option in options:
+        try:
+            option.type(value)
+            return
+        except ValueError as error:
+            cause = str(error)
+    if cause:
+        advice = for_value(option, value, cause)
+        yield of_line(line, cause, advice, option)
 
 
 # -- rules of one backend ------------------------------------------------------
@@ -592,7 +621,7 @@ def unread_options(facts: Facts) -> Iterator[Diagnostic]:
             yield from _unread_in_instance(line, backend)
         elif line.option not in options:
             for diagnostic in _misspelled(line, options, SURE):
-                if line.option not in facts.manila_option_names():
+                if not manila_source.options_named(line.option):
                     own = line.key == "DEFAULT"
                     yield diagnostic._replace(depends_on=(("manila",),) * own)
 
