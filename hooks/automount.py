@@ -20,7 +20,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import oslo_messaging
 from oslo_config import cfg
@@ -48,6 +48,9 @@ class AutomountHook(NotificationHook):
 
     :raises ValueError: naming the option, if an option is invalid
     """
+
+    required_methods: ClassVar = ("post",)
+    pre_has_effects: ClassVar = False
 
     options = (
         cfg.ListOpt(

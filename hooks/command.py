@@ -67,6 +67,7 @@ class CommandHook(EventHook):
     # The program runs in the background, but the event is made during the call.
     deferred_methods: ClassVar = ()
     dispatching_methods: ClassVar = ("post", "error", "periodic")
+    pre_has_effects: ClassVar = True
 
     options = (
         cfg.StrOpt(

@@ -83,6 +83,13 @@ QUEUES: tuple[tuple[str, str, str, Any, str], ...] = (
         CounterMetricFamily,
         "Events that the receiver rejected permanently.",
     ),
+    (
+        "outbox",
+        "unreadable",
+        "hook_outbox_unreadable",
+        CounterMetricFamily,
+        "Rows of the outbox that are not an event, seen by this process.",
+    ),
 )
 
 
