@@ -2,6 +2,7 @@
 import importlib.metadata
 import json
 import pathlib
+import runpy
 
 project = "manila-aspects"
 release = version = importlib.metadata.version(project)
@@ -126,6 +127,69 @@ def _result(tests: dict[str, dict[str, int]], column: str, major: int) -> str:
     return ", ".join(words)
 
 
+def events_table(definition: str) -> str:
+    """Return the table of a definition in the schema of events."""
+    file = HERE.parents[1] / "hooks" / "events" / "event.schema.json"
+    schema = json.loads(file.read_text("utf-8"))
+    found = schema["$defs"][definition] if definition else schema
+    lines = [
+        ".. list-table::",
+        "   :header-rows: 1",
+        "   :class: breakable",
+        "   :widths: 28 17 55",
+        "",
+        "   * - field",
+        "     - type",
+        "     - meaning",
+    ]
+    for name, field in found["properties"].items():
+        kinds = field.get("type", "string")
+        names = [kinds] if isinstance(kinds, str) else kinds
+        mark = "" if name in found["required"] else " (optional)"
+        meaning = field.get("description") or f"``{field.get('const', 'see below')}``"
+        lines += [
+            f"   * - ``{name}``",
+            f"     - {' or '.join(names)}{mark}",
+            f"     - {meaning}",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def outcomes_table() -> str:
+    """Return the table of the results of driver methods and their outcomes."""
+    file = HERE.parents[1] / "tests" / "support" / "results.py"
+    results = runpy.run_path(str(file))
+    lines = [
+        ".. list-table::",
+        "   :header-rows: 1",
+        "   :class: breakable",
+        "   :widths: 32 34 12 22",
+        "",
+        "   * - driver method and its result",
+        "     - effect in Manila",
+        "     - outcome",
+        "     - drivers",
+    ]
+    for row in results["ROWS"]:
+        note = row.note
+        poll = results["CONTINUED_BY"].get(row.method, row.method)
+        if row.outcome == "pending" and not note and poll in results["POLLED"]:
+            note = f"asks again with ``{poll}``"
+        failed = f": {', '.join(row.failed)}" if row.failed else ""
+        lines += [
+            f"   * - ``{row.method}``{f', which {row.call}' if row.call else ''}: "
+            f"``{row.result!r}``",
+            f"     - {note}",
+            f"     - ``{row.outcome}``{failed}",
+            f"     - {row.drivers}",
+        ]
+    return "\n".join(lines) + "\n"
+
+
 def setup(app: object) -> None:
+    for name in ("call", "rule"):
+        (HERE / "reference" / f"event-{name}.inc").write_text(events_table(name))
+    (HERE / "reference" / "event.inc").write_text(events_table(""))
+    (HERE / "reference" / "outcomes.inc").write_text(outcomes_table())
     (HERE / "reference" / "operations.inc").write_text(operations_table())
     (HERE / "reference" / "releases.inc").write_text(releases_table())
