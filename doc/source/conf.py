@@ -122,7 +122,8 @@ def _result(tests: dict[str, dict[str, int]], column: str, major: int) -> str:
         for outcome in ("passed", "failed", "skipped")
     }
     words = [f"{number} {outcome}" for outcome, number in total.items() if number]
-    words += [f"{module} not recorded" for module in missing]
+    if missing:
+        words.append(f"{len(missing)} of {len(modules)} files not recorded")
     return ", ".join(words)
 
 
