@@ -15,7 +15,7 @@ from cronsim import CronSim, CronSimError
 from oslo_config import cfg
 
 import aspects
-from hooks.events.event import get
+from hooks.events.values import get
 
 UTC = datetime.timezone.utc
 

@@ -27,7 +27,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 import aspects
-from hooks.events import event
+from hooks.events import outcome
 
 LOG = log.getLogger(__name__)
 
@@ -82,6 +82,13 @@ QUEUES: tuple[tuple[str, str, str, Any, str], ...] = (
         "hook_outbox_rejected",
         CounterMetricFamily,
         "Events that the receiver rejected permanently.",
+    ),
+    (
+        "outbox",
+        "unreadable",
+        "hook_outbox_unreadable",
+        CounterMetricFamily,
+        "Rows of the outbox that are not an event, seen by this process.",
     ),
 )
 
@@ -460,9 +467,10 @@ class MetricsHook(aspects.HookBase):
         try:
             yield
         except Exception as error:
-            vetoed = kind == "pre" and aspects.Veto.within(error)
-            enforcement = getattr(observed.hook, "hook_enforcement", "deny")
-            (vetoes[enforcement] if vetoed else errors).inc()
+            if kind == "pre" and aspects.Veto.within(error):
+                vetoes[_enforcement(observed.hook, observed.operation)].inc()
+            else:
+                errors.inc()
             raise
         finally:
             duration.observe(time.perf_counter() - began)
@@ -504,7 +512,8 @@ class MetricsHook(aspects.HookBase):
         *args: Any,
         **kwargs: Any,
     ) -> None:
-        self._count(func_name, event.outcome_of(None))
+        reported = outcome.of_results(func_name, args, kwargs, driver_action_results)
+        self._count(func_name, reported.name)
 
     def _execute_error_hook(
         self,
@@ -515,20 +524,28 @@ class MetricsHook(aspects.HookBase):
         *args: Any,
         **kwargs: Any,
     ) -> None:
-        self._count(func_name, event.outcome_of(error))
+        self._count(func_name, outcome.of_error(func_name, args, kwargs, error).name)
 
     def _execute_periodic_hook(
         self, context: Any, periodic_hook_data: Any, *args: Any, **kwargs: Any
     ) -> None:
         self._ticks.inc()
 
-    def _count(self, operation: aspects.Operation, outcome: str) -> None:
+    def _count(self, operation: aspects.Operation, name: str) -> None:
         counters = self._calls.get((operation, operation.method))
         if counters is None:
-            # All three are created, so that an outcome is 0 and not missing.
+            # All of them are created, so that an outcome is 0 and not missing.
             labels = self.backend, label(operation), label(operation.method)
             counters = self._calls[operation, operation.method] = {
-                name: self.endpoint.calls.labels(*labels, name)
-                for name in ("success", "failure", "veto")
+                each: self.endpoint.calls.labels(*labels, each)
+                for each in outcome.OUTCOMES
             }
-        counters[outcome].inc()
+        counters[name].inc()
+
+
+def _enforcement(hook: Any, operation: aspects.Operation) -> str:
+    """Return ``deny`` if a hook's veto of a call is enforced, or else ``warn``."""
+    # A veto of a routine operation counts only if hook_operations names it.
+    named = operation.requested or operation in getattr(hook, "hook_operations", ())
+    enforcement = getattr(hook, "hook_enforcement", "deny")
+    return "deny" if named and enforcement == "deny" else "warn"

@@ -27,8 +27,9 @@ from aspects.core.log import hook_name, log_denied_request, log_failed_request
 from aspects.core.step import RaisedBy, raised_by
 from aspects.errors import Veto
 from aspects.hook import Method
+from aspects.manila.context import new_context
 from aspects.manila.shutdown import wait_for_last_call
-from aspects.manila.startup import new_context, reject
+from aspects.manila.startup import reject
 from aspects.operations import Operation
 from aspects.requests import API, SECTION
 from aspects.weaving import Weaving, weaving

@@ -16,7 +16,8 @@ from aspects.config.reload import follow, log_rejection
 from aspects.config.weave import weave_from_config
 from aspects.errors import HookConfigError
 from aspects.manila import report
-from aspects.manila.startup import new_context, reject
+from aspects.manila.context import new_context
+from aspects.manila.startup import reject
 from aspects.periodic import tick
 from aspects.weaving import is_woven, weaving
 

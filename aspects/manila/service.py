@@ -8,27 +8,38 @@ from typing import Any
 import wrapt
 from manila import exception, service
 
+from aspects.core.lease import run_in_thread
 from aspects.manila.shutdown import wait_for_last_call
 from aspects.weaving import is_woven, weaving
 
 
 @wrapt.patch_function_wrapper(service.Service, "stop")  # type: ignore[untyped-decorator]
-def _stop_hooks(
+def _stop_with_hooks(
     stop: Any, stopped: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> None:
-    """Stop the hooks after a share service has stopped.
+    """Stop a share service and its hooks.
 
     Manila does not notify managers of its stop, and its processes call ``os._exit`` as
-    soon as this function returns. The hooks stop even if the service raises an error.
+    soon as this function returns. The hooks stop even if the service raises an error or
+    hangs: on eventlet, Manila since 21 with ``enabled_share_backends`` waits for a
+    thread that its fork has ended, until ``graceful_shutdown_timeout`` kills it.
     """
+    thread = run_in_thread("stop", _stop_hooks, stopped)
     try:
         _stop_service(stop, stopped, *args, **kwargs)
-        if stopped.rpcserver is not None:
-            wait_for_last_call(stopped.rpcserver)
     finally:
-        driver = getattr(stopped.manager, "driver", None)
-        if driver is not None and is_woven(driver):
-            weaving(driver).stop()
+        if thread is not None:
+            thread.join()
+
+
+def _stop_hooks(stopped: Any) -> None:
+    """Stop the hooks of a service after its last RPC call."""
+    driver = getattr(stopped.manager, "driver", None)
+    if driver is None or not is_woven(driver):
+        return
+    if stopped.rpcserver is not None:
+        wait_for_last_call(stopped.rpcserver)
+    weaving(driver).stop()
 
 
 def _stop_service(stop: Any, stopped: Any, *args: Any, **kwargs: Any) -> None:

@@ -18,9 +18,9 @@ TIMEOUT = 25.0
 
 
 def wait_for_last_call(server: Any) -> None:
-    """Wait for the calls in flight, but not for one that hangs.
+    """Stop a server, and wait for the calls in flight, but not for one that hangs.
 
-    :param server: the RPC server or WSGI server, which has been stopped
+    :param server: an RPC server or a WSGI server
     """
     thread = run_in_thread("wait", _wait, server)
     if thread is not None:
@@ -35,6 +35,8 @@ def wait_for_last_call(server: Any) -> None:
 
 def _wait(server: Any) -> None:
     try:
+        # Manila stops the server at the same time; only the first has an effect.
+        server.stop()
         server.wait()
     except Exception as error:
         LOG.warning(

@@ -1,27 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The admin context of Manila for hooks, and the error that ends a service."""
+"""The start of a service with hooks, and the error that ends it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from manila import context as manila_context
 from oslo_log import log
 
 from aspects.config.problems import Problem
 from aspects.errors import HookConfigError
-from aspects.operations import DetachedContext
+from aspects.manila.shares import Database
+from aspects.shares import register
 
 LOG = log.getLogger(__name__)
 
-
-class AdminContext(DetachedContext, manila_context.RequestContext):  # type: ignore[misc]
-    """Manila's admin context, for a hook."""
-
-
-def new_context() -> AdminContext:
-    """Return an admin context like that of Manila's ``get_admin_context``."""
-    return AdminContext(user_id=None, project_id=None, is_admin=True, read_deleted="no")
+# The hooks of all services read the facts of shares from Manila's database.
+register(Database())
 
 
 class StartupError(HookConfigError, SystemExit):

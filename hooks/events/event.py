@@ -10,11 +10,14 @@ from __future__ import annotations
 import datetime
 import urllib.parse
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import aspects
 from aspects import without_secrets
+from hooks.events import facts
+from hooks.events.outcome import SUCCESS, Outcome, of_error
+from hooks.events.values import get
 
 #: Prefix of the ``type`` of each event, before ``share.<operation>.<phase>`` or
 #: ``share.periodic``.
@@ -29,12 +32,15 @@ _IDS = (
     ("snapshot", "snapshot_id", "snapshot_instance_id"),
     ("replica", "share_id", "replica_id"),
     ("new_replica", "share_id", "replica_id"),
+    ("share_replica", "share_id", "replica_id"),
+    ("active_replica", "share_id", "replica_id"),
+    ("replica_list", "share_id", None),
+    ("replica_snapshot", "snapshot_id", "snapshot_instance_id"),
+    ("active_replica_snapshot", "snapshot_id", "snapshot_instance_id"),
     ("replica_snapshots", "snapshot_id", None),
     ("share_instance", "share_id", "share_instance_id"),
     ("source_share", "share_id", "share_instance_id"),
     ("share_group_dict", None, "share_group_id"),
-    # As the driver for CephFS names it.
-    ("sg_dict", None, "share_group_id"),
     ("share_group_snapshot_dict", None, "share_group_snapshot_id"),
     ("snap_dict", None, "share_group_snapshot_id"),
     ("backup", None, "backup_id"),
@@ -98,7 +104,7 @@ def _event(kind: str, data: dict[str, Any]) -> dict[str, Any]:
         if subject in data:
             event["subject"] = data[subject]
             break
-    return event
+    return facts.limited(event)
 
 
 def _origin_of(context: Any) -> dict[str, Any]:
@@ -119,6 +125,7 @@ def data_of(
     duration: float | None = None,
     configuration: Any = None,
     results: Any = None,
+    outcome: Outcome | None = None,
 ) -> dict[str, Any]:
     """Return the data that an event reports of a call.
 
@@ -131,18 +138,25 @@ def data_of(
     :param configuration: the hook's configuration, whose secrets the error may repeat
     :param results: the driver's result, whose secrets the error may repeat; None for
         that of the operation
+    :param outcome: the outcome that the driver's result reports; None for a call that
+        raised, or has not ended
     :return: plain data, ready for JSON
     """
-    arguments = operation.arguments(args, kwargs)
+    arguments = operation.manila_arguments(args, kwargs)
+    ended = results if error is None else None
+    if outcome is None:
+        call = (operation, args, kwargs)
+        outcome = Outcome(SUCCESS) if error is None else of_error(*call, error)
     data = {
         **_origin_of(context),
         "backend": operation.backend,
         "host": operation.host,
         "operation": str(operation),
         "method": operation.method,
+        **facts.facts_of(context, operation.method, arguments, ended),
         **ids_of(arguments),
         **access_of(operation, arguments),
-        "outcome": outcome_of(error),
+        "outcome": outcome.name,
         "duration": None if duration is None else round(duration, 6),
     }
     if results is None:
@@ -159,6 +173,9 @@ def data_of(
     if error is not None:
         data["error_type"] = type(error).__name__
         data["error"] = safe(_text(error))
+    if outcome.reason:
+        data["error"] = safe(f"{operation.method} returned: {outcome.reason}")
+        data["failed_items"] = list(outcome.failed_items)
     return data
 
 
@@ -167,16 +184,6 @@ def _text(error: BaseException) -> str:
         return str(error)
     except Exception:
         return ""
-
-
-def outcome_of(error: BaseException | None) -> str:
-    """Return the outcome of a call: ``success``, ``veto`` or ``failure``.
-
-    :param error: the exception of the call, or None if it succeeded
-    """
-    if error is None:
-        return "success"
-    return "veto" if aspects.Veto.within(error) else "failure"
 
 
 def ids_of(arguments: Mapping[str, Any]) -> dict[str, str]:
@@ -192,7 +199,8 @@ def ids_of(arguments: Mapping[str, Any]) -> dict[str, str]:
     for argument, parent_field, own_field in _IDS:
         value = arguments.get(argument)
         if isinstance(value, (list, tuple)):
-            value = value[0] if value else None
+            # The shares of ensure_shares are many.
+            value = value[0] if value and argument != "shares" else None
         if value is None:
             continue
         parent = get(value, parent_field) if parent_field else None
@@ -208,53 +216,20 @@ def ids_of(arguments: Mapping[str, Any]) -> dict[str, str]:
     return {name: value for name, value in ids.items() if value != "None"}
 
 
-def get(thing: Any, name: str) -> Any:
-    """Return a value of a dict, a database model or another object.
-
-    :param thing: the dict or object
-    :param name: the key or attribute
-    :return: the value; None if there is none, or if reading it fails
-    """
-    # Reading a column of a database model may load it, and fail. A hook must not fail
-    # because a value is missing.
-    try:
-        return thing[name] if hasattr(thing, "__getitem__") else getattr(thing, name)
-    except Exception:
-        return None
-
-
 def access_of(
     operation: aspects.Operation, arguments: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return the access rules of a call, and the share's protocol and export paths.
+    """Return the access rules of a call.
 
     :param operation: the operation
     :param arguments: the call's arguments by name
     :return: lists of rules without their keys, named as the parameters of
-        ``update_access``, with ``share_proto`` and ``export_locations``; empty for a
-        call without access rules
+        ``update_access``; empty for a call without access rules
     """
     rules = {name: arguments[name] for name in _RULES if arguments.get(name)}
     if operation.method in _ONE_RULE and "access" in arguments:
         rules[_ONE_RULE[operation.method]] = [arguments["access"]]
-    if not rules:
-        return {}
-    access: dict[str, Any] = {
+    return {
         name: [{field: get(rule, field) for field in _RULE_FIELDS} for rule in listed]
         for name, listed in rules.items()
     }
-    share = arguments.get("share")
-    access["share_proto"] = get(share, "share_proto")
-    access["export_locations"] = [
-        str(path)
-        for location in _items(get(share, "export_locations"))
-        if (path := get(location, "path")) and not get(location, "is_admin_only")
-    ]
-    return access
-
-
-def _items(value: Any) -> Iterable[Any]:
-    try:
-        return list(value)
-    except Exception:
-        return ()
