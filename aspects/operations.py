@@ -436,7 +436,8 @@ class Interface:
     :param operations: operation -> the methods behind it, in addition to a method of
         its own name
     :param routine: the operations that Manila runs by itself
-    :param kinds: method -> the class of its operation, if that is not Operation
+    :param kinds: method -> the class of its operation, if that is not ``kind``
+    :param kind: the class of the operations
     """
 
     def __init__(
@@ -444,6 +445,7 @@ class Interface:
         operations: Mapping[str, tuple[str, ...]],
         routine: Collection[str] = (),
         kinds: Mapping[str, type[Operation]] | None = None,
+        kind: type[Operation] = Operation,
     ) -> None:
         self.operations = operations
         self.routine = frozenset(routine)
@@ -456,6 +458,7 @@ class Interface:
             }
         )
         self._kinds = dict(kinds or {})
+        self._kind = kind
 
     def operation(
         self,
@@ -474,7 +477,7 @@ class Interface:
         :param new_context: returns a context for a call without one
         """
         name = self.methods.get(method, method)
-        kind = self._kinds.get(method, Operation)
+        kind = self._kinds.get(method, self._kind)
         operation = kind(name, method, backend, host, function, new_context)
         operation.requested = name not in self.routine
         return operation

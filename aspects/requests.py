@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import types
 from collections.abc import Mapping
+from typing import Any
 
-from aspects.operations import Interface
+from aspects.operations import Interface, Operation
 
 #: The section with the hooks of the share API.
 SECTION = "share_api"
@@ -68,5 +69,25 @@ REQUESTS: Mapping[str, tuple[str, ...]] = types.MappingProxyType(
     }
 )
 
+
+class RequestOperation(Operation):
+    """The operation of a method of the share API."""
+
+    __slots__ = ()
+
+    def manila_arguments(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Return the arguments of a call by the names of their parameters.
+
+        A driver has methods of the same names with other parameters.
+
+        :param args: the positional arguments that a hook got
+        :param kwargs: the keyword arguments that a hook got
+        :return: the arguments without the context
+        """
+        return self.arguments(args, kwargs)
+
+
 #: The interface of the share API. None of its operations is routine.
-API = Interface(REQUESTS)
+API = Interface(REQUESTS, kind=RequestOperation)

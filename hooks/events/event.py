@@ -48,6 +48,8 @@ _IDS = (
     ("share_network_subnet", None, "share_network_subnet_id"),
     ("share_server", None, "share_server_id"),
     ("src_share_server", None, "share_server_id"),
+    # As the share API names it.
+    ("server", None, "share_server_id"),
 )
 
 #: Driver parameters that are lists of access rules.
@@ -229,6 +231,9 @@ def access_of(
     rules = {name: arguments[name] for name in _RULES if arguments.get(name)}
     if operation.method in _ONE_RULE and "access" in arguments:
         rules[_ONE_RULE[operation.method]] = [arguments["access"]]
+    elif operation.method == "allow_access" and "access_to" in arguments:
+        # The share API has the fields of the new rule as its arguments.
+        rules["add_rules"] = [arguments]
     return {
         name: [{field: get(rule, field) for field in _RULE_FIELDS} for rule in listed]
         for name, listed in rules.items()

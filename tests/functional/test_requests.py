@@ -23,6 +23,7 @@ import aspects
 from aspects.requests import REQUESTS
 from aspects.testing import make_hook
 from hooks.audit import AuditHook
+from hooks.events.event import data_of
 from hooks.guard import GuardHook
 from hooks.metrics import MetricsHook
 from tests.support.hooks import Recorder
@@ -386,3 +387,40 @@ def test_a_veto_in_warn_mode_is_reported_and_the_request_passes(
     (line,) = (tmp_path / "audit.log").read_text().splitlines()
     event = json.loads(line)
     assert event["would_deny"] == [{"hook": "limits", "reason": "frozen until Monday"}]
+
+
+@pytest.mark.parametrize(
+    ("operation", "fields"),
+    [
+        ("delete_share", {"share_id"}),
+        ("delete_share_instance", {"share_id", "share_instance_id"}),
+        ("delete_snapshot", {"share_id", "snapshot_id"}),
+        ("delete_share_replica", {"share_id", "replica_id"}),
+        ("delete_share_backup", {"backup_id"}),
+        ("delete_share_server", {"share_server_id"}),
+        ("allow_access", {"share_id", "add_rules"}),
+        ("deny_access", {"share_id", "delete_rules"}),
+    ],
+)
+def test_the_event_of_a_request_has_the_ids_and_the_rules(
+    operation: str,
+    fields: set[str],
+    resources: Resources,
+    use: Hooks,
+    http: Callable[..., requests.Response],
+) -> None:
+    request = CASES[operation](resources)
+    hook = frozen(operation)
+    use(hook)
+    forbidden(http(request))
+    (call,) = hook.calls
+    data = data_of(call.context, call.func_name, call.args, call.kwargs)
+    assert fields <= data.keys()
+    # Only an operation on an instance reports one.
+    assert ("share_instance_id" in data) == ("share_instance_id" in fields)
+    assert (data["backend"], data["host"]) == ("share_api", "demo")
+    ids = [data[name] for name in fields if name.endswith("_id")]
+    assert any(id_ in request.path for id_ in ids)
+    for name in fields - {field for field in fields if field.endswith("_id")}:
+        (rule,) = data[name]
+        assert (rule["access_type"], rule["access_to"]) == ("ip", "10.0.0.1")

@@ -174,7 +174,13 @@ def test_an_update_of_a_rule_is_not_an_update_of_the_rules_of_a_driver(
     woven.update_access(CONTEXT, "share", "access", {"add_rules": ["rule"]})
     (operation,) = operations(hook)
     assert operation == "update_access"
-    assert type(operation) is aspects.Operation
+    call = (("share", "access", {"access_level": "ro"}), {})
+    expected = {
+        "share": "share",
+        "access": "access",
+        "values": {"access_level": "ro"},
+    }
+    assert operation.arguments(*call) == operation.manila_arguments(*call) == expected
 
 
 def test_a_copy_of_the_api_is_woven_in_the_same_way(woven: Any, hook: Recorder) -> None:
