@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from manila.share import driver
 
 from aspects.operations import METHODS
 from tests.support import releases
@@ -27,7 +28,7 @@ FILE = ROOT / "tests" / "data" / "arguments.json"
 #: The release of Manila that the file is recorded with.
 RECORDED = 23
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(1000)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +47,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
         env=env,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=900,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -56,8 +57,11 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
 def test_manila_calls_each_operation_that_is_recorded(recorded: Any) -> None:
     called = {METHODS[method] for method in recorded[0]["methods"]}
     # Two operations are update_access with certain rules.
-    called |= {"allow_access", "deny_access"} & {*TABLE}
-    assert {*TABLE, *(name.partition(" ")[0] for name in MORE)} <= called
+    called |= {"allow_access", "deny_access"}
+    more = {name.partition(" ")[0] for name in MORE}
+    if not hasattr(driver.ShareDriver, "update_share_from_metadata"):
+        more.remove("update_share_from_metadata")  # Manila 18 does not have it.
+    assert {*TABLE, *more} <= called
 
 
 @pytest.mark.skipif(

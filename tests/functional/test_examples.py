@@ -20,7 +20,7 @@ from tests.support.wait import wait_for
 #: The time in seconds that Manila may take on a busy machine.
 PATIENCE = 120
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 
 class Demo:
