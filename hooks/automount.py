@@ -87,7 +87,7 @@ class AutomountHook(NotificationHook):
             if data["outcome"] == "failure" and not data["failed_items"]:
                 # Which rules are in force is unknown.
                 return
-            _remove_rules(data, operation.arguments(*call))
+            _remove_rules(data, operation.manila_arguments(*call))
             # A host must know of the other rules, so it is not an error for it.
             event["type"] = f"{TYPE_PREFIX}share.{operation}.{END}"
             super()._emit(kind, event, context, operation, *call)
@@ -309,6 +309,8 @@ def access_of_host(data: Mapping[str, Any], addresses: Sequence[str]) -> str | N
     """
     if data["operation"] == "delete_share_instance":
         return ""
+    if "access_rules" in data.get("incomplete", ()):
+        return None
     if data["method"] == "update_access" or "access_rules" in data:
         return _level(data.get("access_rules", ()), addresses)
     return None

@@ -31,6 +31,13 @@ _TARGETS = (
     ("", "share_id", "storage/share"),
 )
 
+#: Data field with the ID of a target -> that with its name.
+_NAMES = {
+    "share_id": "share_name",
+    "snapshot_id": "snapshot_name",
+    "share_group_id": "share_group_name",
+}
+
 #: CADF action of an operation, by the operation's name or its first word.
 _ACTIONS = {
     "allocate": cadftaxonomy.ACTION_CREATE,
@@ -128,5 +135,6 @@ def _target(data: Mapping[str, Any], service: Any) -> Any:
     """Return the resource that a call works on, or the service if it has no ID."""
     for word, name, kind in _TARGETS:
         if word in data["operation"] and name in data:
-            return resource.Resource(id=data[name], typeURI=kind)
+            label = data.get(_NAMES.get(name, ""))
+            return resource.Resource(id=data[name], typeURI=kind, name=label)
     return service

@@ -10,11 +10,12 @@ from __future__ import annotations
 import datetime
 import urllib.parse
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import aspects
 from aspects import without_secrets
+from hooks.events import facts
 from hooks.events.outcome import SUCCESS, Outcome, of_error
 from hooks.events.values import get
 
@@ -31,14 +32,15 @@ _IDS = (
     ("snapshot", "snapshot_id", "snapshot_instance_id"),
     ("replica", "share_id", "replica_id"),
     ("new_replica", "share_id", "replica_id"),
+    ("share_replica", "share_id", "replica_id"),
+    ("active_replica", "share_id", "replica_id"),
+    ("replica_list", "share_id", None),
+    ("replica_snapshot", "snapshot_id", "snapshot_instance_id"),
+    ("active_replica_snapshot", "snapshot_id", "snapshot_instance_id"),
     ("replica_snapshots", "snapshot_id", None),
     ("share_instance", "share_id", "share_instance_id"),
-    # As the driver for Dell EMC names one share in get_share_status.
-    ("shares", "share_id", "share_instance_id"),
     ("source_share", "share_id", "share_instance_id"),
     ("share_group_dict", None, "share_group_id"),
-    # As the driver for CephFS names it.
-    ("sg_dict", None, "share_group_id"),
     ("share_group_snapshot_dict", None, "share_group_snapshot_id"),
     ("snap_dict", None, "share_group_snapshot_id"),
     ("backup", None, "backup_id"),
@@ -102,7 +104,7 @@ def _event(kind: str, data: dict[str, Any]) -> dict[str, Any]:
         if subject in data:
             event["subject"] = data[subject]
             break
-    return event
+    return facts.limited(event)
 
 
 def _origin_of(context: Any) -> dict[str, Any]:
@@ -140,7 +142,8 @@ def data_of(
         raised, or has not ended
     :return: plain data, ready for JSON
     """
-    arguments = operation.arguments(args, kwargs)
+    arguments = operation.manila_arguments(args, kwargs)
+    ended = results if error is None else None
     if outcome is None:
         call = (operation, args, kwargs)
         outcome = Outcome(SUCCESS) if error is None else of_error(*call, error)
@@ -150,6 +153,7 @@ def data_of(
         "host": operation.host,
         "operation": str(operation),
         "method": operation.method,
+        **facts.facts_of(context, operation.method, arguments, ended),
         **ids_of(arguments),
         **access_of(operation, arguments),
         "outcome": outcome.name,
@@ -195,8 +199,7 @@ def ids_of(arguments: Mapping[str, Any]) -> dict[str, str]:
     for argument, parent_field, own_field in _IDS:
         value = arguments.get(argument)
         if isinstance(value, (list, tuple)):
-            # The shares of ensure_shares are many.
-            value = value[0] if value and argument != "shares" else None
+            value = value[0] if value else None
         if value is None:
             continue
         parent = get(value, parent_field) if parent_field else None
@@ -215,35 +218,17 @@ def ids_of(arguments: Mapping[str, Any]) -> dict[str, str]:
 def access_of(
     operation: aspects.Operation, arguments: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return the access rules of a call, and the share's protocol and export paths.
+    """Return the access rules of a call.
 
     :param operation: the operation
     :param arguments: the call's arguments by name
     :return: lists of rules without their keys, named as the parameters of
-        ``update_access``, with ``share_proto`` and ``export_locations``; empty for a
-        call without access rules
+        ``update_access``; empty for a call without access rules
     """
     rules = {name: arguments[name] for name in _RULES if arguments.get(name)}
     if operation.method in _ONE_RULE and "access" in arguments:
         rules[_ONE_RULE[operation.method]] = [arguments["access"]]
-    if not rules:
-        return {}
-    access: dict[str, Any] = {
+    return {
         name: [{field: get(rule, field) for field in _RULE_FIELDS} for rule in listed]
         for name, listed in rules.items()
     }
-    share = arguments.get("share")
-    access["share_proto"] = get(share, "share_proto")
-    access["export_locations"] = [
-        str(path)
-        for location in _items(get(share, "export_locations"))
-        if (path := get(location, "path")) and not get(location, "is_admin_only")
-    ]
-    return access
-
-
-def _items(value: Any) -> Iterable[Any]:
-    try:
-        return list(value)
-    except Exception:
-        return ()

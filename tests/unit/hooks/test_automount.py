@@ -94,6 +94,8 @@ OTHER = rule("10.0.0.8")
         (data_of("deny_access", delete_rules=[OTHER]), ""),
         (data_of("update_access", access_rules=[rule(level="ro")]), "ro"),
         (data_of("update_access"), ""),
+        ({**data_of(access_rules=[OTHER]), "incomplete": ["access_rules"]}, None),
+        ({**data_of(access_rules=[rule()]), "incomplete": ["metadata"]}, "rw"),
         # Without update_access, a call has one rule, and the hook adds the others.
         (data_of(method="allow_access", add_rules=[rule()]), None),
         (data_of("deny_access", "deny_access", delete_rules=[rule()]), None),
@@ -486,6 +488,7 @@ def test_command_that_unmounts_several_at_once_runs_once(mounts, table, monkeypa
 NEVER = threading.Event()
 
 
+@pytest.mark.slow
 def test_share_that_could_not_be_unmounted_is_unmounted_later(
     mounts, commands, table, caplog
 ):
@@ -516,6 +519,7 @@ def test_mount_that_appears_after_access_was_denied_is_undone(mounts, commands, 
     assert automount.mounted(mounts.root / "s1") == ""
 
 
+@pytest.mark.slow
 def test_share_that_could_not_be_mounted_is_tried_a_limited_number_of_times(
     mounts, commands
 ):

@@ -24,9 +24,11 @@ LAYERS = (
     (
         "aspects.errors",
         "aspects.secrets",
-        "aspects.operations",
+        "aspects.shares",
+        "aspects.signatures",
         "aspects.config.options",
     ),
+    ("aspects.operations",),
     ("aspects.hook",),
     ("aspects.core",),
     ("aspects.weaving",),

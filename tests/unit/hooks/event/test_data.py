@@ -93,11 +93,6 @@ def test_the_ids_of_a_context_without_a_request_are_null(context):
         ),
         ("share_server", {"id": "v1"}, {"share_server_id": "v1"}),
         (
-            "shares",
-            {"id": "i1", "share_id": "s1"},
-            {"share_id": "s1", "share_instance_id": "i1"},
-        ),
-        (
             "share_instance",
             {"id": "i1", "share_id": "s1"},
             {"share_id": "s1", "share_instance_id": "i1"},
@@ -108,7 +103,6 @@ def test_the_ids_of_a_context_without_a_request_are_null(context):
             {"share_id": "s1", "share_instance_id": "i1"},
         ),
         ("share_group_dict", {"id": "g1"}, {"share_group_id": "g1"}),
-        ("sg_dict", {"id": "g1"}, {"share_group_id": "g1"}),
         ("share_group_snapshot_dict", {"id": "p1"}, {"share_group_snapshot_id": "p1"}),
         (
             "snap_dict",
@@ -132,12 +126,6 @@ def test_a_list_of_snapshots_has_the_id_of_their_snapshot(kind):
     snapshots = [kind(id="n1i", snapshot_id="n1"), kind(id="n2i", snapshot_id="n1")]
     assert event.ids_of({"replica_snapshots": snapshots})["snapshot_id"] == "n1"
     assert event.ids_of({"replica_snapshots": []}) == {}
-
-
-@kinds
-def test_a_list_of_shares_has_no_id(kind):
-    shares = [kind(id="i1", share_id="s1"), kind(id="i2", share_id="s2")]
-    assert event.ids_of({"shares": shares}) == {}
 
 
 @pytest.mark.parametrize("value", [Unloaded(id="s1"), "text", 3, object(), b"", [[]]])
