@@ -199,8 +199,7 @@ def ids_of(arguments: Mapping[str, Any]) -> dict[str, str]:
     for argument, parent_field, own_field in _IDS:
         value = arguments.get(argument)
         if isinstance(value, (list, tuple)):
-            # The shares of ensure_shares are many.
-            value = value[0] if value and argument != "shares" else None
+            value = value[0] if value else None
         if value is None:
             continue
         parent = get(value, parent_field) if parent_field else None
