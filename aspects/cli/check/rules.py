@@ -173,9 +173,8 @@ def ineffective_hooks(backend: BackendFacts, facts: Facts) -> Iterator[Diagnosti
         found = hook.ineffective() if isinstance(hook, HookBase) else None
         if found:
             name = str(section.groups[0])
-            depends_on = tuple(
-                key_of_option(name, option) for option in section.options
-            )
+            options = tuple(key_of_option(name, option) for option in section.options)
+            depends_on = (*options, ("switches",))
             yield Diagnostic(name, "", "", *found, depends_on=depends_on)
 
 
