@@ -71,10 +71,10 @@ _COLUMNS = {
     "demo": ("test_demo",),
     "share service": (
         *("test_check", "test_manager", "test_manager_source", "test_operations"),
-        *("test_reload", "test_startup", "test_stop"),
+        *("test_reload", "test_shares", "test_startup", "test_stop", "test_testing"),
     ),
     "hooks": (
-        *("test_audit", "test_automount", "test_command", "test_guard"),
+        *("test_audit", "test_automount", "test_command", "test_events", "test_guard"),
         *("test_metrics", "test_notification", "test_secrets", "test_tracing"),
         "test_webhook",
     ),
