@@ -53,6 +53,10 @@ class Expression:
     def __init__(self, text: str, variables: Mapping[str, str]) -> None:
         self.text = text
         try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise ExpressionError("half a surrogate pair", error.start) from None
+        try:
             self._program = _environment(tuple(variables.items())).compile(text)
         except (ValueError, RuntimeError) as error:
             raise _compile_error(text, str(error), variables) from None

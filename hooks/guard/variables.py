@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import aspects
 from hooks.events.event import get
 from hooks.guard.subjects import new_size, subjects_of
+from hooks.guard.windows import UTC
 
 #: Parameters that are lists of access rules, of those that a call adds or changes.
 _ACCESS_RULES = ("add_rules", "update_rules")
@@ -82,7 +83,12 @@ class Variable(NamedTuple):
 
 
 def _text(value: Any) -> str:
-    return "" if value is None else str(value)
+    """Return the text of a value, as an expression can have it."""
+    text = "" if value is None else str(value)
+    if text.isascii() and "\0" not in text:
+        return text
+    # The evaluator cuts a text at a null character, and rejects half a surrogate pair.
+    return text.replace("\0", "\ufffd").encode(errors="replace").decode()
 
 
 def _share(name: str) -> Callable[[Scene], str]:
@@ -114,7 +120,7 @@ def _share_type(scene: Scene) -> aspects.ShareType:
 
 
 def _strings(values: Mapping[str, Any]) -> dict[str, str]:
-    return {str(key): _text(value) for key, value in values.items()}
+    return {_text(key): _text(value) for key, value in values.items()}
 
 
 #: The variables of a share, which are those of a tick too.
@@ -187,13 +193,14 @@ VARIABLES: Mapping[str, Variable] = {
     ),
     "user.roles": Variable(
         "list(string)",
-        lambda scene: [str(role) for role in get(scene.context, "roles") or ()],
+        lambda scene: [_text(role) for role in get(scene.context, "roles") or ()],
         "roles of the user in that project",
     ),
     "arguments": Variable(
         "map(string, dyn)",
         lambda scene: _plain(dict(scene.arguments)),
-        "arguments of the call by name, as far as they are plain data",
+        "arguments of the call by name, as far as they are plain data; a time is a "
+        "text",
     ),
 }
 
@@ -315,8 +322,13 @@ def _access_rules_in(operation: str, arguments: Mapping[str, Any]) -> Iterator[A
 
 def _plain(value: Any, depth: int = 0) -> Any:
     """Return the plain data in a value; None for any other object."""
-    if value is None or isinstance(value, (str, bool, float, datetime.datetime)):
+    if isinstance(value, str):
+        return _text(value)
+    if value is None or isinstance(value, (bool, float)):
         return value
+    if isinstance(value, datetime.datetime):
+        # Manila's times are in UTC, without a time zone.
+        return (value if value.tzinfo else value.replace(tzinfo=UTC)).isoformat()
     if isinstance(value, int):
         # CEL has integers of 64 bits.
         return value if -(2**63) <= value < 2**63 else float(value)
@@ -326,7 +338,7 @@ def _plain(value: Any, depth: int = 0) -> Any:
         return [_plain(item, depth + 1) for item in value]
     if isinstance(value, dict):
         return {
-            str(key): _plain(item, depth + 1)
+            _text(key): _plain(item, depth + 1)
             for key, item in value.items()
             if key not in _SECRET
         }

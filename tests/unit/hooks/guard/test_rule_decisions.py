@@ -4,6 +4,8 @@
 import datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from oslo_context import context as oslo_context
 
 import aspects
@@ -376,6 +378,30 @@ def test_secret_in_a_reason_is_masked(tmp_path, context):
     share = {**SHARE, "display_name": "s3cr3t-k3y"}
     driver = guarded(tmp_path, one_rule("true", reason="of {share.name}"))
     assert vetoed(driver.allow_access, context, share, access) == "of *** (rule rule)"
+
+
+@given(st.text(st.characters(min_codepoint=0, max_codepoint=0x1FFFF), max_size=5))
+def test_any_text_of_a_call_can_be_judged(text):
+    share = share_of(display_name=text, metadata={text: text}, status=text)
+    whens = {
+        "share.name.size() == {0}": True,
+        "share.metadata.size() == 1": True,
+        "share.metadata.exists(key, key == share.name)": True,
+        "arguments.share.status == share.name": True,
+        "share.name == share.name + {1}": False,
+    }
+    for when, expected in whens.items():
+        when = when.format(len(text), '"x"')
+        reason = reason_of("delete_share", None, when, share=share)
+        assert bool(reason) is expected
+
+
+def test_time_among_the_arguments_is_a_text(context):
+    time = datetime.datetime(2026, 11, 30, 12)
+    when = 'timestamp(arguments.at) == timestamp("2026-11-30T12:00:00Z")'
+    assert reason_of("delete_share", context, when, at=time)
+    time = time.replace(tzinfo=datetime.timezone(datetime.timedelta(hours=1)))
+    assert not reason_of("delete_share", context, when, at=time)
 
 
 def test_plain_arguments_end_in_dicts_that_refer_to_each_other(tmp_path, context):

@@ -156,6 +156,11 @@ def test_position_is_that_of_the_value_if_quotes_are_escaped(tmp_path, value):
     assert cause.startswith("line 2, column 10: undeclared")
 
 
+def test_expression_that_is_not_unicode_is_a_mistake(tmp_path):
+    text = "- name: a\n  when: \"share.name == '\\ud800'\"\n  reason: x\n"
+    assert mistakes_in(tmp_path, text) == "line 2, column 10: half a surrogate pair"
+
+
 def test_file_that_cannot_be_read_is_a_mistake(tmp_path):
     path = str(tmp_path / "rules.yaml")
     with pytest.raises(aspects.HookConfigError, match="No such file or directory"):
