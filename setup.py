@@ -38,6 +38,7 @@ TEST = [
         "docutils>=0.20",
         "cloudevents>=2",
         "cryptography>=42",
+        "jsonschema>=4.18",
         "oslo.messaging[kafka]>=14",
         "psycopg2-binary>=2.9.9",
         "trustme>=1.2",
@@ -60,6 +61,7 @@ setuptools.setup(
         "aspects": ["py.typed"],
         "aspects.cli": ["templates/*"],
         "hooks": ["py.typed"],
+        "hooks.events": ["event.schema.json"],
     },
     install_requires=[
         "decorator>=5.1",

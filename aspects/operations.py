@@ -13,6 +13,8 @@ from typing import Any
 
 from oslo_context import context as oslo_context
 
+from aspects.signatures import names_in_manila, parameters_of
+
 #: Operation -> the driver methods behind it, in addition to a method of its own name.
 #: Manila documents the first twenty. A test compares them with its share manager.
 OPERATIONS: Mapping[str, tuple[str, ...]] = types.MappingProxyType(
@@ -406,6 +408,30 @@ class Operation(str):
                 bound.update(bound.pop(parameter.name, {}))
         return dict(bound)
 
+    def manila_arguments(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Return the arguments of a call by the names of Manila's ``ShareDriver``.
+
+        Drivers may rename parameters: ``extend_share(ext_share, ext_size)`` of the
+        driver for Quobyte is ``extend_share(share, new_size)`` here.
+
+        :param args: the positional arguments that a hook got
+        :param kwargs: the keyword arguments that a hook got
+        :return: the arguments without the context. Those of a method that Manila does
+            not have are named as for :meth:`arguments`
+        """
+        arguments = self.arguments(args, kwargs)
+        unnamed = arguments.get("args")
+        if isinstance(unnamed, tuple) and 0 < len(unnamed) == len(args):
+            known = parameters_of(self.method)
+            arguments.update(zip(known, args), args=args[len(known) :])
+            if len(args) <= len(known):
+                del arguments["args"]
+        names = tuple(self._signature.parameters) if self._signature else ()
+        renamed = names_in_manila(self.method, names)
+        return {renamed.get(name, name): value for name, value in arguments.items()}
+
 
 class AccessOperation(Operation):
     """The operation of ``update_access``, which depends on the rules of a call."""
@@ -472,11 +498,11 @@ def _read(
 def _declared(
     method: str, function: Callable[..., Any] | None
 ) -> inspect.Signature | None:
-    """Return a method's signature, or the base class's if it names no parameters.
+    """Return a method's signature, or a base class's that names all parameters.
 
     The GlusterFS drivers delegate calls and declare ``delete_share(self, *args,
-    **kwargs)``; Tegile's has a decorator with that signature. The base class then has
-    the names of the parameters.
+    **kwargs)``. The decorators of Tegile's and the generic driver have such signatures
+    too; the latter's calls the share in ``extend_share(context, *args)`` a context.
     """
     owner = attribute(function, "__self__")
     found = [vars(cls).get(method) for cls in type(owner).__mro__]
@@ -488,7 +514,7 @@ def _declared(
             signatures.append(inspect.signature(candidate))  # type: ignore[arg-type]
     for signature in signatures:
         kinds = [parameter.kind for parameter in signature.parameters.values()]
-        if kinds[:1] != [inspect.Parameter.VAR_POSITIONAL]:
+        if inspect.Parameter.VAR_POSITIONAL not in kinds:
             return signature
     return signatures[0] if signatures else None
 

@@ -33,8 +33,9 @@ class AuditHook(EventHook):
 
     A line has ``time`` (UTC), ``request_id``, ``project_id``, ``user_id``, ``backend``,
     ``host``, ``operation``, ``method``, the IDs of the share, snapshot or replica,
-    ``outcome`` (``success``, ``failure`` or ``veto``) and ``duration`` in seconds (null
-    if pre hooks are disabled). A failure or veto adds ``error_type`` and ``error``.
+    ``outcome`` (``success``, ``pending``, ``partial``, ``failure`` or ``veto``) and
+    ``duration`` in seconds (null if pre hooks are disabled). A failure or veto adds
+    ``error_type`` and ``error``; one in the driver's result adds ``failed_items``.
     With ``audit_format = cadf``, a line is a CADF event. A line never contains access
     keys, passwords or tokens.
 

@@ -367,7 +367,11 @@ def _wait(pid: int, stderr: Any, timeout: float) -> tuple[int | None, bytes]:
             selector.register(process, selectors.EVENT_READ)
             selector.register(stderr, selectors.EVENT_READ)
             while status is None and (left := deadline - time.monotonic()) > 0:
-                for key, _ in selector.select(left):
+                ready = selector.select(left)
+                # On eventlet, each file that is ready resumes this green thread. The
+                # second must end this sleep, not what the thread waits for next.
+                time.sleep(0)
+                for key, _ in ready:
                     if key.fd == process:
                         status = _status(pid)
                     elif read := stderr.read(MAX_STDERR):

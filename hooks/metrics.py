@@ -27,7 +27,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 import aspects
-from hooks.events import event
+from hooks.events import event, outcome
 
 LOG = log.getLogger(__name__)
 
@@ -232,8 +232,8 @@ class Endpoint(Collector):
         )
         self.vetoes = Counter(
             f"{PREFIX}_vetoes_total",
-            "Vetoes raised by pre methods, enforced or not.",
-            ("backend", "hook"),
+            "Vetoes raised by pre methods, enforced (deny) or not (warn).",
+            ("backend", "hook", "enforcement"),
             registry=registry,
         )
         self.ticks = Counter(
@@ -407,7 +407,9 @@ class MetricsHook(aspects.HookBase):
         self.read_hooks: weakref.WeakValueDictionary[str, Any] = (
             weakref.WeakValueDictionary()
         )
-        self._of_method: dict[tuple[str, str], tuple[Histogram, Counter, Counter]] = {}
+        self._of_method: dict[
+            tuple[str, str], tuple[Histogram, Counter, dict[str, Counter]]
+        ] = {}
         self.use_metrics()
         self.endpoint.hooks.add(self)
 
@@ -472,8 +474,10 @@ class MetricsHook(aspects.HookBase):
         try:
             yield
         except Exception as error:
-            vetoed = kind == "pre" and aspects.Veto.within(error)
-            (vetoes if vetoed else errors).inc()
+            if kind == "pre" and aspects.Veto.within(error):
+                vetoes[_enforcement(observed.hook, observed.operation)].inc()
+            else:
+                errors.inc()
             raise
         finally:
             duration.observe(time.perf_counter() - began)
@@ -484,13 +488,18 @@ class MetricsHook(aspects.HookBase):
             self._durations[method] = histogram.labels(self.backend, label(method))
         return self._durations[method]
 
-    def _metrics_of(self, hook: str, kind: str) -> tuple[Histogram, Counter, Counter]:
+    def _metrics_of(
+        self, hook: str, kind: str
+    ) -> tuple[Histogram, Counter, dict[str, Counter]]:
         if (hook, kind) not in self._of_method:
             endpoint, name = self.endpoint, label(hook)
             self._of_method[hook, kind] = (
                 endpoint.hook_duration.labels(self.backend, name, kind),
                 endpoint.hook_errors.labels(self.backend, name, kind),
-                endpoint.vetoes.labels(self.backend, name),
+                {
+                    enforcement: endpoint.vetoes.labels(self.backend, name, enforcement)
+                    for enforcement in ("deny", "warn")
+                },
             )
         return self._of_method[hook, kind]
 
@@ -510,7 +519,8 @@ class MetricsHook(aspects.HookBase):
         *args: Any,
         **kwargs: Any,
     ) -> None:
-        self._count(func_name, event.outcome_of(None))
+        reported = outcome.of_results(func_name, args, kwargs, driver_action_results)
+        self._count(func_name, reported.name)
 
     def _execute_error_hook(
         self,
@@ -528,13 +538,21 @@ class MetricsHook(aspects.HookBase):
     ) -> None:
         self._ticks.inc()
 
-    def _count(self, operation: aspects.Operation, outcome: str) -> None:
+    def _count(self, operation: aspects.Operation, name: str) -> None:
         counters = self._calls.get((operation, operation.method))
         if counters is None:
-            # All three are created, so that an outcome is 0 and not missing.
+            # All of them are created, so that an outcome is 0 and not missing.
             labels = self.backend, label(operation), label(operation.method)
             counters = self._calls[operation, operation.method] = {
-                name: self.endpoint.calls.labels(*labels, name)
-                for name in ("success", "failure", "veto")
+                each: self.endpoint.calls.labels(*labels, each)
+                for each in outcome.OUTCOMES
             }
-        counters[outcome].inc()
+        counters[name].inc()
+
+
+def _enforcement(hook: Any, operation: aspects.Operation) -> str:
+    """Return ``deny`` if a hook's veto of a call is enforced, or else ``warn``."""
+    # A veto of a routine operation counts only if hook_operations names it.
+    named = operation.requested or operation in getattr(hook, "hook_operations", ())
+    enforcement = getattr(hook, "hook_enforcement", "deny")
+    return "deny" if named and enforcement == "deny" else "warn"

@@ -65,7 +65,7 @@ class NotificationHook(DeliveryHook):
     The ``event_type`` is ``share.<operation>.start``, ``.end`` or ``.error``, or
     ``share.periodic``. The ``payload`` is the event. The ``message_id`` is the event's
     ID, by which a consumer recognizes a repeat. The ``priority`` is ``ERROR`` for
-    ``.error``, else ``INFO``.
+    ``.error``, else ``INFO``. A call whose result reports a failure is an ``.error``.
 
     If the broker is down, oslo.messaging's own notifier waits without end, or returns
     as if it had sent the message. This hook raises unless the broker confirms the

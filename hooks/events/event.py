@@ -10,11 +10,14 @@ from __future__ import annotations
 import datetime
 import urllib.parse
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import aspects
 from aspects import without_secrets
+from hooks.events import facts
+from hooks.events.outcome import Outcome
+from hooks.events.values import get
 
 #: Prefix of the ``type`` of each event, before ``share.<operation>.<phase>`` or
 #: ``share.periodic``.
@@ -29,12 +32,15 @@ _IDS = (
     ("snapshot", "snapshot_id", "snapshot_instance_id"),
     ("replica", "share_id", "replica_id"),
     ("new_replica", "share_id", "replica_id"),
+    ("share_replica", "share_id", "replica_id"),
+    ("active_replica", "share_id", "replica_id"),
+    ("replica_list", "share_id", None),
+    ("replica_snapshot", "snapshot_id", "snapshot_instance_id"),
+    ("active_replica_snapshot", "snapshot_id", "snapshot_instance_id"),
     ("replica_snapshots", "snapshot_id", None),
     ("share_instance", "share_id", "share_instance_id"),
     ("source_share", "share_id", "share_instance_id"),
     ("share_group_dict", None, "share_group_id"),
-    # As the driver for CephFS names it.
-    ("sg_dict", None, "share_group_id"),
     ("share_group_snapshot_dict", None, "share_group_snapshot_id"),
     ("snap_dict", None, "share_group_snapshot_id"),
     ("backup", None, "backup_id"),
@@ -118,7 +124,7 @@ def _event(kind: str, data: dict[str, Any]) -> dict[str, Any]:
         if subject in data:
             event["subject"] = data[subject]
             break
-    return event
+    return facts.limited(event)
 
 
 def _origin_of(context: Any) -> dict[str, Any]:
@@ -139,6 +145,7 @@ def data_of(
     duration: float | None = None,
     configuration: Any = None,
     results: Any = None,
+    outcome: Outcome | None = None,
 ) -> dict[str, Any]:
     """Return the data that an event reports of a call.
 
@@ -151,18 +158,22 @@ def data_of(
     :param configuration: the hook's configuration, whose secrets the error may repeat
     :param results: the driver's result, whose secrets the error may repeat; None for
         that of the operation
+    :param outcome: the outcome that the driver's result reports; None for a call that
+        raised, or has not ended
     :return: plain data, ready for JSON
     """
-    arguments = operation.arguments(args, kwargs)
+    arguments = operation.manila_arguments(args, kwargs)
+    ended = results if error is None else None
     data = {
         **_origin_of(context),
         "backend": operation.backend,
         "host": operation.host,
         "operation": str(operation),
         "method": operation.method,
+        **facts.facts_of(context, operation.method, arguments, ended),
         **ids_of(arguments),
         **access_of(operation, arguments),
-        "outcome": outcome_of(error),
+        "outcome": outcome.name if outcome else outcome_of(error),
         "duration": None if duration is None else round(duration, 6),
     }
     if results is None:
@@ -179,6 +190,9 @@ def data_of(
     if error is not None:
         data["error_type"] = type(error).__name__
         data["error"] = safe(_text(error))
+    if outcome is not None and outcome.failed:
+        data["error"] = safe(f"{operation.method} returned: {outcome.reason}")
+        data["failed_items"] = list(outcome.failed_items)
     return data
 
 
@@ -192,7 +206,9 @@ def _text(error: BaseException) -> str:
 def outcome_of(error: BaseException | None) -> str:
     """Return the outcome of a call: ``success``, ``veto`` or ``failure``.
 
-    :param error: the exception of the call, or None if it succeeded
+    :mod:`hooks.events.outcome` reads that of a call that returned.
+
+    :param error: the exception of the call, or None if it raised none
     """
     if error is None:
         return "success"
@@ -228,53 +244,20 @@ def ids_of(arguments: Mapping[str, Any]) -> dict[str, str]:
     return {name: value for name, value in ids.items() if value != "None"}
 
 
-def get(thing: Any, name: str) -> Any:
-    """Return a value of a dict, a database model or another object.
-
-    :param thing: the dict or object
-    :param name: the key or attribute
-    :return: the value; None if there is none, or if reading it fails
-    """
-    # Reading a column of a database model may load it, and fail. A hook must not fail
-    # because a value is missing.
-    try:
-        return thing[name] if hasattr(thing, "__getitem__") else getattr(thing, name)
-    except Exception:
-        return None
-
-
 def access_of(
     operation: aspects.Operation, arguments: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return the access rules of a call, and the share's protocol and export paths.
+    """Return the access rules of a call.
 
     :param operation: the operation
     :param arguments: the call's arguments by name
     :return: lists of rules without their keys, named as the parameters of
-        ``update_access``, with ``share_proto`` and ``export_locations``; empty for a
-        call without access rules
+        ``update_access``; empty for a call without access rules
     """
     rules = {name: arguments[name] for name in _RULES if arguments.get(name)}
     if operation.method in _ONE_RULE and "access" in arguments:
         rules[_ONE_RULE[operation.method]] = [arguments["access"]]
-    if not rules:
-        return {}
-    access: dict[str, Any] = {
+    return {
         name: [{field: get(rule, field) for field in _RULE_FIELDS} for rule in listed]
         for name, listed in rules.items()
     }
-    share = arguments.get("share")
-    access["share_proto"] = get(share, "share_proto")
-    access["export_locations"] = [
-        str(path)
-        for location in _items(get(share, "export_locations"))
-        if (path := get(location, "path")) and not get(location, "is_admin_only")
-    ]
-    return access
-
-
-def _items(value: Any) -> Iterable[Any]:
-    try:
-        return list(value)
-    except Exception:
-        return ()

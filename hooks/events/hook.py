@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 import aspects
+from hooks.events import outcome
 from hooks.events.event import END, ERROR, START, data_of, event_of, periodic_event_of
 
 
@@ -46,9 +47,16 @@ class EventHook(aspects.HookBase):
         *args: Any,
         **kwargs: Any,
     ) -> None:
-        call = (context, func_name, args, kwargs, None, _since(pre_hook_data))
-        data = data_of(*call, configuration=self.configuration)
-        self._emit("post", event_of(END, data), context, func_name, args, kwargs)
+        results = driver_action_results
+        reported = outcome.of_results(func_name, args, kwargs, results)
+        data = data_of(
+            *(context, func_name, args, kwargs, None, _since(pre_hook_data)),
+            configuration=self.configuration,
+            results=results,
+            outcome=reported,
+        )
+        phase = ERROR if reported.failed else END
+        self._emit("post", event_of(phase, data), context, func_name, args, kwargs)
 
     def _execute_error_hook(
         self,

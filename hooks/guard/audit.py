@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from oslo_log import log
 
 import aspects
-from hooks.events.event import get
+from hooks.events.values import get
 from hooks.guard.rules import Rule, RuleError, RuleFile
 from hooks.guard.variables import Scene
 from hooks.guard.windows import UTC
@@ -26,7 +26,7 @@ class Violation(NamedTuple):
     reason: str
     share_id: str
     share_instance_id: str
-    project_id: str | None
+    share_project_id: str | None
 
 
 class Changes(NamedTuple):

@@ -28,8 +28,18 @@ KEYS = (
     *("expect", "rules"),
 )
 
-#: Lists of access rules in an event -> the same parameters of a call.
-_LISTS = ("add_rules", "delete_rules", "update_rules")
+#: Fields of an event -> the key of a share in a call.
+_SHARE_FIELDS = {
+    "share_id": "share_id",
+    "share_name": "display_name",
+    "share_size": "size",
+    "share_proto": "share_proto",
+    "share_project_id": "project_id",
+    "metadata": "metadata",
+}
+
+#: Fields of an event that a call has under the same name.
+_ARGUMENTS = ("new_size", "add_rules", "delete_rules", "update_rules")
 
 
 class Outcome(NamedTuple):
@@ -111,7 +121,6 @@ class Case:
             aspects.Operation(
                 operation, backend=values.get("backend", data.get("backend"))
             ),
-            (),
             {**_arguments_of(data), **_mapping(values, "arguments", name)},
             _time(values, name),
         )
@@ -198,11 +207,19 @@ def _mapping(values: Mapping[str, Any], key: str, name: str) -> Mapping[str, Any
 
 def _arguments_of(data: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments that the data of an event has."""
-    arguments = {name: data[name] for name in _LISTS if name in data}
-    fields = ("share_id", "share_proto")
-    if share := {name: data[name] for name in fields if name in data}:
-        arguments["share"] = share
-    return arguments
+    arguments = {name: data[name] for name in _ARGUMENTS if name in data}
+    share = {key: data[field] for field, key in _SHARE_FIELDS.items() if field in data}
+    share["share_type"] = {
+        "id": data.get("share_type_id"),
+        "name": data.get("share_type_name"),
+    }
+    if "snapshot_id" in data:
+        arguments["snapshot"] = {
+            "snapshot_id": data["snapshot_id"],
+            "display_name": data.get("snapshot_name"),
+            "size": data.get("snapshot_size"),
+        }
+    return {**arguments, "share": share} if "share_id" in data else arguments
 
 
 def _time(values: Mapping[str, Any], name: str) -> datetime.datetime:

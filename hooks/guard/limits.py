@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import aspects
-from hooks.events.event import get
+from hooks.events.values import get
 from hooks.guard.subjects import new_size, subjects_of
 from hooks.guard.windows import UTC, Window
 
@@ -103,7 +103,7 @@ class Limits:
         """
         _check_freeze(self, operation)
         if self.concern_shares:
-            arguments = operation.arguments(args, kwargs)
+            arguments = operation.manila_arguments(args, kwargs)
             new = operation in ("create_share_instance", "create_share_replica")
             veto = NoValidHost if new else aspects.Veto
             subjects = subjects_of(operation, context, arguments)
@@ -114,7 +114,7 @@ class Limits:
             for subject in subjects:
                 _check_type(self, subject.share_type, veto)
             for subject in filter(lambda subject: subject.is_share, subjects):
-                size = new_size(operation, subject, arguments, args)
+                size = new_size(operation, subject, arguments)
                 if size is not None:
                     _check_size(self, operation, size, veto)
 

@@ -222,9 +222,9 @@ class RuleFile:
             with ``enforcement: warn``
         :raises RuleError: if no rule denies the call, and one cannot be evaluated
         """
-        arguments = operation.arguments(args, kwargs)
+        arguments = operation.manila_arguments(args, kwargs)
         now = datetime.datetime.now(UTC)
-        verdict = self.judge(Call(context, operation, args, arguments, now))
+        verdict = self.judge(Call(context, operation, arguments, now))
 
         def safe(texts: Iterable[str]) -> str:
             text = "; ".join(texts)

@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import aspects
-from hooks.events.event import get
+from hooks.events.values import get
 
 # -- the origin of a call ------------------------------------------------------
 
@@ -46,7 +46,7 @@ def is_manilas_own(
         # take no context, Manila runs only this one on a timer.
         return operation == "delete_share_server"
     # A deferred deletion is a user's request.
-    subjects = subjects_in(operation.arguments(args, kwargs))
+    subjects = subjects_in(operation.manila_arguments(args, kwargs))
     return not any(subject.status in _DEFERRED for subject in subjects)
 
 
@@ -182,8 +182,8 @@ class Subject(NamedTuple):
     def is_share(self) -> bool:
         """True for a share, share instance or replica.
 
-        Drivers name their parameters differently, so what is not known to be anything
-        else is a share.
+        A driver may have methods that Manila does not know, so what is not known to be
+        anything else is a share.
         """
         return self.name in _SHARES or not (
             self.name in _SNAPSHOTS
@@ -281,20 +281,18 @@ _CREATING = (
 
 
 def new_size(
-    operation: str, subject: Subject, arguments: Mapping[str, Any], args: Sequence[Any]
+    operation: str, subject: Subject, arguments: Mapping[str, Any]
 ) -> int | None:
     """Return the size in GiB that a call gives to a share.
 
     :param operation: the operation
     :param subject: a share of the call
     :param arguments: the call's arguments by name
-    :param args: its positional arguments, without the context
     :return: None if the call does not change the size, or it is not known
     """
     size = None
     if operation in ("extend_share", "shrink_share"):
-        # Some drivers name their parameters differently.
-        size = arguments.get("new_size", args[1] if len(args) > 1 else None)
+        size = arguments.get("new_size")
     # Of the replicas of a share, only the new one counts.
     elif operation in _CREATING and (
         subject.name == "new_replica"

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import aspects
-from hooks.events.event import get
+from hooks.events.values import get
 from hooks.guard.subjects import new_size, subjects_of
 from hooks.guard.windows import UTC
 
@@ -246,8 +246,7 @@ class Call:
 
     :param context: the request's context
     :param operation: the operation
-    :param args: the positional arguments, without the context
-    :param arguments: all arguments by name
+    :param arguments: the arguments by the names of their parameters in Manila
     :param now: the current time
     """
 
@@ -255,13 +254,11 @@ class Call:
         self,
         context: Any,
         operation: str,
-        args: Sequence[Any],
         arguments: Mapping[str, Any],
         now: datetime.datetime,
     ) -> None:
         self.context = context
         self.operation = operation
-        self.args = args
         self.arguments = arguments
         self.now = now
         subjects = subjects_of(operation, context, arguments)
@@ -298,7 +295,7 @@ class Call:
         ]
         call = (self.context, self.operation, self.arguments, self.now)
         for share, snapshot, access in itertools.product(*choices):
-            size = share and new_size(self.operation, share, self.arguments, self.args)
+            size = share and new_size(self.operation, share, self.arguments)
             if size is not None or not parts.sized:
                 yield Scene(*call, share and share.thing, snapshot, access, size)
 

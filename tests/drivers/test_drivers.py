@@ -21,7 +21,8 @@ from manila.share import driver, drivers
 from manila.tests.share.drivers import dummy
 
 import aspects
-from aspects.operations import METHODS
+from aspects.operations import METHODS, operation_of
+from aspects.signatures import SIGNATURES
 
 #: Module that needs the library of a vendor -> the error of its import.
 NOT_IMPORTED: dict[str, str] = {}
@@ -163,3 +164,23 @@ def error_of(method: Callable[..., Any], *args: Any, **kwargs: Any) -> str | Non
     except Exception as error:
         return f"{type(error).__name__}: {error}"
     return None
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
+def test_arguments_have_manilas_names_however_a_driver_names_them(cls: type) -> None:
+    instance = cls.__new__(cls)
+    for method, signature in SIGNATURES.items():
+        function = getattr(instance, method, None)
+        if function is None:
+            continue  # Another release has it.
+        operation = operation_of(method, function)
+        texts = [text.strip() for text in signature.split(",")]
+        required = [text for text in texts if not {"=", "*"} & set(text)]
+        passed = {name: f"the {name}" for name in required}
+        server = {"share_server": "the server"} if "share_server=None" in texts else {}
+        context, args, _ = operation.take_context(tuple(passed.values()), {})
+        if passed.pop("context", None):
+            assert context == "the context", method
+        found = operation.manila_arguments(args, server)
+        assert found == {**passed, **server}, method

@@ -115,6 +115,7 @@ def operation(one: aspects.Operation) -> None:
     method: str = one.method
     backend: str | None = one.backend
     arguments: dict[str, Any] = one.arguments(({"id": "1"},), {})
+    arguments = one.manila_arguments(({"id": "1"},), {})
     requested: bool = one.requested
     print(name, method, backend, arguments, requested, one.host)  # noqa: T201
 

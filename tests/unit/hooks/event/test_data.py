@@ -122,7 +122,6 @@ def test_the_error_decides_the_outcome(error, outcome):
             {"share_id": "s1", "share_instance_id": "i1"},
         ),
         ("share_group_dict", {"id": "g1"}, {"share_group_id": "g1"}),
-        ("sg_dict", {"id": "g1"}, {"share_group_id": "g1"}),
         ("share_group_snapshot_dict", {"id": "p1"}, {"share_group_snapshot_id": "p1"}),
         (
             "snap_dict",

@@ -10,6 +10,7 @@ from hooks.audit import AuditHook
 from hooks.events.hook import EventHook
 from hooks.guard import GuardHook
 from hooks.metrics import MetricsHook
+from tests.support.schema import validated
 
 from .common import share_of
 from .rules import one_rule, written
@@ -27,7 +28,7 @@ class Events(EventHook):
         self.events = []
 
     def _emit(self, kind, event, context, operation, *call):
-        self.events.append(event)
+        self.events.append(validated(event))
 
     def violations(self):
         prefix = "org.openstack.manila.share.violation."
@@ -86,7 +87,7 @@ def test_violation_is_reported_once_when_it_appears_and_once_when_it_goes(
         "reason": "20 GiB (rule rule)",
         "share_id": "s2",
         "share_instance_id": "i2",
-        "project_id": "p1",
+        "share_project_id": "p1",
         "backend": "alpha",
         "host": "host@alpha",
     }

@@ -36,7 +36,7 @@ SHARE = share_of(
 def reason_of(operation, context, when, **arguments):
     """Return the reason for which a request is denied; None if it is allowed."""
     now = datetime.datetime(2026, 11, 30, 12, tzinfo=datetime.timezone.utc)
-    call = Call(context, Operation(operation), (), arguments, now)
+    call = Call(context, Operation(operation), arguments, now)
     verdict = RuleFile("rules.yaml", one_rule(when)).judge(call)
     assert not verdict.errors
     return verdict.denials[0].reason if verdict.denials else None

@@ -65,6 +65,7 @@ def test_unreadable_outbox_does_not_affect_other_metrics(metrics, tmp_path):
     assert metrics("hook_outbox_pending", hook="other") == 2
 
 
+@pytest.mark.slow
 def test_metrics_of_a_freed_hook_disappear(metrics):
     other = Recorder("other")
     other.outbox = Queue()
