@@ -278,7 +278,7 @@ def setup(app: object) -> None:
         ("unrecorded", unrecorded_table),
     ):
         (HERE / "user" / f"{name}.inc").write_text(table())
-    for name in ("call", "rule"):
+    for name in ("call", "rule", "violation"):
         (HERE / "reference" / f"event-{name}.inc").write_text(events_table(name))
     (HERE / "reference" / "event.inc").write_text(events_table(""))
     (HERE / "reference" / "outcomes.inc").write_text(outcomes_table())
