@@ -13,8 +13,9 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from oslo_config import cfg, sources
@@ -29,10 +30,26 @@ from aspects.signatures import SIGNATURES as SIGNATURES
 
 Hook = TypeVar("Hook")
 
-#: Driver method -> the export locations that it returns by default.
-EXPORT_LOCATIONS = dict.fromkeys(
-    ("create_share", "create_share_from_snapshot"), ("192.0.2.1:/exports/share",)
-)
+#: Driver method -> the result by default, if Manila takes None for a failure or expects
+#: export locations.
+DEFAULT_RESULTS: Mapping[str, Any] = {
+    "create_share": ["192.0.2.1:/exports/share"],
+    "create_share_from_snapshot": ["192.0.2.1:/exports/share"],
+    "manage_existing": {"size": 1},
+    "manage_existing_with_server": {"size": 1},
+    "create_share_group_from_share_group_snapshot": (None, None),
+    "create_share_group_snapshot": (None, None),
+    "delete_share_group_snapshot": (None, None),
+    "create_backup_continue": {"total_progress": "100"},
+    "restore_backup_continue": {"total_progress": "100"},
+    "migration_continue": True,
+    "share_server_migration_check_compatibility": {"compatible": True},
+    "share_server_migration_continue": True,
+    "share_server_migration_complete": {},
+    "setup_server": {},
+    "manage_server": (None, None),
+    "update_share_server_network_allocations": {},
+}
 
 
 class DriverCall(NamedTuple):
@@ -106,8 +123,8 @@ class FakeDriver:
     def answer(self, **answers: Any) -> None:
         """Set the answers of driver methods.
 
-        A method without an answer returns None, or one export location if Manila
-        expects export locations.
+        A method without an answer returns None; one export location, if Manila
+        expects export locations; or another success, if None is not one.
 
         :param answers: driver method -> an exception to raise, a function that gets
             the :class:`DriverCall` and returns the result, or the result itself
@@ -136,7 +153,7 @@ def _driver_method(name: str, parameters: str) -> Callable[..., Any]:
         self.calls.append(call)
         if name in self._answers:
             return _give(self._answers[name], call)
-        return list(EXPORT_LOCATIONS[name]) if name in EXPORT_LOCATIONS else None
+        return copy.deepcopy(DEFAULT_RESULTS.get(name))
 
     method.__name__ = name
     method.__qualname__ = function.__qualname__

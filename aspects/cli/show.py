@@ -18,7 +18,7 @@ from aspects.cli.command import (
 )
 from aspects.cli.drivers import defined_in, missing_operations, woven_methods
 from aspects.cli.output import Progress, Table
-from aspects.cli.values import formatted
+from aspects.cli.values import unparsed
 from aspects.config.loading import driver_at, installed, not_loaded
 from aspects.config.options import hook_options, instance_options
 from aspects.config.problems import nearest
@@ -160,7 +160,8 @@ def _option_rows(options: Iterable[Any]) -> list[tuple[str, ...]]:
         (
             option.name,
             str(option.type),
-            formatted(option, option.default),
+            # A default is public, even that of a secret.
+            unparsed(option.default),
             "yes" if option.mutable else "no",
             " ".join((option.help or "").split()),
         )

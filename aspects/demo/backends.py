@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The three backends of the demo: two with hooks, one without."""
+"""The three backends of the demo: two with hooks, one without.
+
+For a hook author, none of them has hooks or options of hooks: those in the author's
+configuration are then all there are, as in the author's own Manila.
+"""
 
 from __future__ import annotations
 
@@ -27,21 +31,19 @@ class Woven:
     """the names of its hooks, in order"""
     ticks: int
     """its ``periodic_hooks_ticks``"""
+    without_error_method: tuple[str, ...] = ()
+    """the hooks that do not implement an error method"""
 
 
 #: The expectations are written down here, so that they do not depend on the library.
 WOVEN: Mapping[str, Woven] = {
-    "alpha": Woven(("metrics", "audit", "guard", "webhook", "witness"), 2),
-    "beta": Woven(("alias", "witness"), 3),
+    "alpha": Woven(("metrics", "audit", "guard", "webhook", "witness"), 2, ("guard",)),
+    "beta": Woven(("alias", "witness"), 3, ("alias",)),
 }
 
 PLAIN = "gamma"
 
-_CLASSES = {
-    name: f"{name}=aspects.demo.hooks:{name.capitalize()}"
-    for woven in WOVEN.values()
-    for name in woven.hooks
-}
+_MODULES = {"alias": "aspects.demo.hooks", "witness": "aspects.demo.hooks"}
 
 _SWITCHES: Mapping[str, object] = {
     "enable_pre_hooks": True,
@@ -58,20 +60,30 @@ def audit_log(directory: Path) -> Path:
     return directory / "audit.jsonl"
 
 
-def backends() -> dict[str, dict[str, object]]:
-    """Return the backend sections of ``manila.conf``."""
-    sections: dict[str, dict[str, object]] = {}
+def _entry(hook: str) -> str:
+    """Return the entry of a hook in ``hook_drivers``."""
+    module = _MODULES.get(hook, f"hooks.{hook}")
+    return f"{hook}={module}:{hook.capitalize()}Hook"
+
+
+def backends(*, hooks: bool = True) -> dict[str, dict[str, object]]:
+    """Return the backend sections of ``manila.conf``.
+
+    :param hooks: whether they have the hooks of the demo
+    """
+    sections: dict[str, dict[str, object]] = {
+        name: {**DUMMY_DRIVER, "backend_availability_zone": f"zone-{name}"}
+        for name in (*WOVEN, PLAIN)
+    }
     for name, woven in WOVEN.items():
-        sections[name] = {
-            **DUMMY_DRIVER,
-            **_SWITCHES,
-            "hook_drivers": ", ".join(_CLASSES[hook] for hook in woven.hooks),
-            "periodic_hooks_ticks": woven.ticks,
-            # Replicas need a common domain. The zone of a replica selects its backend.
-            "replication_domain": "demo",
-            "backend_availability_zone": f"zone-{name}",
-        }
-    sections[PLAIN] = {**DUMMY_DRIVER, "backend_availability_zone": f"zone-{PLAIN}"}
+        # Replicas need a common domain. The zone of a replica selects its backend.
+        sections[name]["replication_domain"] = "demo"
+        if hooks:
+            sections[name].update(
+                _SWITCHES,
+                hook_drivers=", ".join(map(_entry, woven.hooks)),
+                periodic_hooks_ticks=woven.ticks,
+            )
     return sections
 
 

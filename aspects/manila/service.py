@@ -21,22 +21,32 @@ RPC_TIMEOUT = 25.0
 
 
 @wrapt.patch_function_wrapper(service.Service, "stop")  # type: ignore[untyped-decorator]
-def _stop_hooks(
+def _stop_with_hooks(
     stop: Any, stopped: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> None:
-    """Stop the hooks after a share service has stopped.
+    """Stop a share service and its hooks.
 
     Manila does not notify managers of its stop, and its processes call ``os._exit`` as
-    soon as this function returns. The hooks stop even if the service raises an error.
+    soon as this function returns. The hooks stop even if the service raises an error or
+    hangs: on eventlet, Manila since 21 with ``enabled_share_backends`` waits for a
+    thread that its fork has ended, until ``graceful_shutdown_timeout`` kills it.
     """
+    thread = run_in_thread("stop", _stop_hooks, stopped)
     try:
         _stop_service(stop, stopped, *args, **kwargs)
-        if stopped.rpcserver is not None:
-            _wait_for_last_call(stopped.rpcserver)
     finally:
-        driver = getattr(stopped.manager, "driver", None)
-        if driver is not None and is_woven(driver):
-            weaving(driver).stop()
+        if thread is not None:
+            thread.join()
+
+
+def _stop_hooks(stopped: Any) -> None:
+    """Stop the hooks of a service after its last RPC call."""
+    driver = getattr(stopped.manager, "driver", None)
+    if driver is None or not is_woven(driver):
+        return
+    if stopped.rpcserver is not None:
+        _wait_for_last_call(stopped.rpcserver)
+    weaving(driver).stop()
 
 
 def _stop_service(stop: Any, stopped: Any, *args: Any, **kwargs: Any) -> None:
@@ -68,6 +78,8 @@ def _wait_for_last_call(rpcserver: Any) -> None:
 
 def _wait(rpcserver: Any) -> None:
     try:
+        # Manila stops the server at the same time; only the first has an effect.
+        rpcserver.stop()
         rpcserver.wait()
     except Exception as error:
         LOG.warning(

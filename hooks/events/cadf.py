@@ -66,6 +66,13 @@ _ACTIONS = {
     "update": cadftaxonomy.ACTION_UPDATE,
 }
 
+#: Outcomes that CADF has too. A veto and a partial failure are failures in CADF, each
+#: with a reason of its own.
+_OUTCOMES = {
+    "success": cadftaxonomy.OUTCOME_SUCCESS,
+    "pending": cadftaxonomy.OUTCOME_PENDING,
+}
+
 #: Data fields with a CADF field of their own; the attachment has the others.
 _MAPPED = ("time", "request_id", "project_id", "user_id", "operation", "outcome")
 
@@ -82,18 +89,16 @@ def event_of(data: Mapping[str, Any]) -> dict[str, Any]:
         eventTime=data["time"],
         action=_ACTIONS.get(operation)
         or _ACTIONS.get(operation.partition("_")[0], cadftaxonomy.UNKNOWN),
-        # CADF has no outcome for a veto, which is a failure with its own reason.
-        outcome=cadftaxonomy.OUTCOME_SUCCESS
-        if data["outcome"] == "success"
-        else cadftaxonomy.OUTCOME_FAILURE,
+        outcome=_OUTCOMES.get(data["outcome"], cadftaxonomy.OUTCOME_FAILURE),
         initiator=_initiator(data, service),
         target=_target(data, service),
         observer=service,
         name=operation,
     )
-    if data["outcome"] != "success":
+    if data["outcome"] not in _OUTCOMES:
         kind = TYPE_PREFIX + data["outcome"]
-        cadf_event.reason = reason.Reason(kind, data["error_type"])
+        # A failure that the driver's result reports has no exception.
+        cadf_event.reason = reason.Reason(kind, data.get("error_type", "result"))
     rest = {name: value for name, value in data.items() if name not in _MAPPED}
     cadf_event.add_attachment(
         attachment.Attachment("mime:application/json", rest, "share_driver_call")

@@ -16,6 +16,7 @@ from typing import Any
 import aspects
 from aspects import without_secrets
 from hooks.events import facts
+from hooks.events.outcome import SUCCESS, Outcome, of_error
 from hooks.events.values import get
 
 #: Prefix of the ``type`` of each event, before ``share.<operation>.<phase>`` or
@@ -88,6 +89,26 @@ def periodic_event_of(
     return _event("share.periodic", data)
 
 
+def violation_event_of(
+    state: str,
+    violation: Mapping[str, Any],
+    context: Any,
+    backend: str | None,
+    host: str | None,
+) -> dict[str, Any]:
+    """Return the event for a share that begins or ceases to violate a rule.
+
+    :param state: ``appeared`` or ``resolved``
+    :param violation: the fields of the violation, with the ``share_id``
+    :param context: the context of the tick
+    :param backend: the backend section
+    :param host: the share service's host
+    :return: attributes of CloudEvents 1.0, with the data under ``data``
+    """
+    origin = {**_origin_of(context), "backend": backend, "host": host}
+    return _event(f"share.violation.{state}", {**origin, **violation})
+
+
 def _event(kind: str, data: dict[str, Any]) -> dict[str, Any]:
     source = "/manila/" + urllib.parse.quote(str(data["host"] or data["backend"] or ""))
     event = {
@@ -124,6 +145,7 @@ def data_of(
     duration: float | None = None,
     configuration: Any = None,
     results: Any = None,
+    outcome: Outcome | None = None,
 ) -> dict[str, Any]:
     """Return the data that an event reports of a call.
 
@@ -136,10 +158,15 @@ def data_of(
     :param configuration: the hook's configuration, whose secrets the error may repeat
     :param results: the driver's result, whose secrets the error may repeat; None for
         that of the operation
+    :param outcome: the outcome that the driver's result reports; None for a call that
+        raised, or has not ended
     :return: plain data, ready for JSON
     """
     arguments = operation.manila_arguments(args, kwargs)
     ended = results if error is None else None
+    if outcome is None:
+        call = (operation, args, kwargs)
+        outcome = Outcome(SUCCESS) if error is None else of_error(*call, error)
     data = {
         **_origin_of(context),
         "backend": operation.backend,
@@ -149,7 +176,7 @@ def data_of(
         **facts.facts_of(context, operation.method, arguments, ended),
         **ids_of(arguments),
         **access_of(operation, arguments),
-        "outcome": outcome_of(error),
+        "outcome": outcome.name,
         "duration": None if duration is None else round(duration, 6),
     }
     if results is None:
@@ -166,6 +193,9 @@ def data_of(
     if error is not None:
         data["error_type"] = type(error).__name__
         data["error"] = safe(_text(error))
+    if outcome.reason:
+        data["error"] = safe(f"{operation.method} returned: {outcome.reason}")
+        data["failed_items"] = list(outcome.failed_items)
     return data
 
 
@@ -174,16 +204,6 @@ def _text(error: BaseException) -> str:
         return str(error)
     except Exception:
         return ""
-
-
-def outcome_of(error: BaseException | None) -> str:
-    """Return the outcome of a call: ``success``, ``veto`` or ``failure``.
-
-    :param error: the exception of the call, or None if it succeeded
-    """
-    if error is None:
-        return "success"
-    return "veto" if aspects.Veto.within(error) else "failure"
 
 
 def ids_of(arguments: Mapping[str, Any]) -> dict[str, str]:

@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 import aspects
+from hooks.events import outcome
 from hooks.events.event import END, ERROR, START, data_of, event_of, periodic_event_of
 
 
@@ -46,12 +47,16 @@ class EventHook(aspects.HookBase):
         *args: Any,
         **kwargs: Any,
     ) -> None:
+        results = driver_action_results
+        reported = outcome.of_results(func_name, args, kwargs, results)
         data = data_of(
             *(context, func_name, args, kwargs, None, _since(pre_hook_data)),
             configuration=self.configuration,
-            results=driver_action_results,
+            results=results,
+            outcome=reported,
         )
-        self._emit("post", event_of(END, data), context, func_name, args, kwargs)
+        phase = ERROR if reported.failed else END
+        self._emit("post", event_of(phase, data), context, func_name, args, kwargs)
 
     def _execute_error_hook(
         self,
@@ -64,14 +69,25 @@ class EventHook(aspects.HookBase):
     ) -> None:
         call = (context, func_name, args, kwargs, error, _since(pre_hook_data))
         data = data_of(*call, configuration=self.configuration)
-        self._emit("error", event_of(ERROR, data), context, func_name, args, kwargs)
+        # Manila takes some exceptions for success.
+        phase = END if data["outcome"] == outcome.SUCCESS else ERROR
+        self._emit("error", event_of(phase, data), context, func_name, args, kwargs)
 
     def _execute_periodic_hook(
         self, context: Any, periodic_hook_data: Any, *args: Any, **kwargs: Any
     ) -> None:
         backend = getattr(self.configuration, "config_group", None)
-        tick = aspects.Operation("periodic", backend=backend, host=self.host)
         event = periodic_event_of(context, periodic_hook_data, backend, self.host)
+        self.report(context, event)
+
+    def report(self, context: Any, event: dict[str, Any]) -> None:
+        """Emit an event of a tick, which may be that of another hook.
+
+        :param context: the context of the tick
+        :param event: attributes of CloudEvents 1.0 and ``data``
+        """
+        backend = getattr(self.configuration, "config_group", None)
+        tick = aspects.Operation("periodic", backend=backend, host=self.host)
         self._emit("periodic", event, context, tick, (), {})
 
 

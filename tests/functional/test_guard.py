@@ -39,7 +39,7 @@ class Guarded:
     def __init__(self, directory: Path, text: str) -> None:
         self.audit = directory / "audit.log"
         self.config = directory / "guard.conf"
-        # Override the path of the demo's own audit hook.
+        # Without the example's path, the audit hook writes to this file.
         self.text = f"{text}\n[alpha:audit]\naudit_log_path = {self.audit}\n"
         self.config.write_text(self.text)
         temporary = directory / "tmp"
@@ -149,12 +149,17 @@ class Guarded:
 
     def reload(self, text: str) -> None:
         """Replace the configuration, and wait until Manila has reloaded it."""
-        count = self.output().count("configuration reloaded")
+
+        def count() -> int:
+            lines = re.findall(
+                "^configuration (?:reloaded|rejected)", self.output(), re.M
+            )
+            return len(lines)
+
+        before = count()
         self.config.write_text(text)
         self.program.process.send_signal(signal.SIGHUP)
-        wait_for(
-            lambda: self.output().count("configuration reloaded") > count, "reloaded"
-        )
+        wait_for(lambda: count() > before, "reloaded or rejected")
 
 
 @pytest.fixture(scope="module")

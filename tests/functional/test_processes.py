@@ -66,7 +66,7 @@ from tests.support.rabbit import Inbox
 from tests.support.wait import wait_for
 
 from .cloud import BACKENDS, DEAD_SOCKET, HEADERS, Cloud, processes_of
-from .share_service import EVENTLET, NATIVE, project_tracebacks
+from .share_service import THREADS, project_tracebacks
 
 # Manila needs seconds of processor time for each share.
 pytestmark = pytest.mark.timeout(3600)
@@ -654,8 +654,10 @@ def shown_on_failure(cloud: Cloud) -> Iterator[None]:
 
 @pytest.mark.parametrize(
     ("environment", "hooks"),
-    [(NATIVE, True), (EVENTLET, True), (NATIVE, False)],
-    ids=["native", "eventlet", "without hooks"],
+    [
+        *(pytest.param(*threads.values, True, id=threads.id) for threads in THREADS),
+        pytest.param(*THREADS[0].values, False, id="without hooks"),
+    ],
 )
 def test_hooks_in_a_cloud_with_reloads_restarts_and_kills(
     tmp_path: Path, environment: Mapping[str, str], hooks: bool, shares: int

@@ -836,6 +836,7 @@ def test_arguments_are_searched_to_a_depth():
     assert SECRET in without(f"tried {SECRET}", arguments)
 
 
+@pytest.mark.slow
 def test_the_nearest_arguments_are_searched_first():
     read = []
 
@@ -860,6 +861,7 @@ def test_a_long_text_is_cut():
     assert without("a" * secrets.LIMIT) == "a" * secrets.LIMIT
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "written", [SECRET * 9, f"password={SECRET * 9}", f"://joe:{SECRET * 9}@nas"]
 )
@@ -927,6 +929,7 @@ def cpu_time(text):
     return time.process_time() - start
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("begin", ["", "password=", "('token', '", "<token>\n ", "\\"])
 def test_the_time_is_linear_and_bounded(begin, monkeypatch):
     """Only 20 KiB of 1 MiB are read here; quadratic time would be 400-fold."""
@@ -966,6 +969,7 @@ TEXTS = st.lists(
 ).map("".join)
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(
     around=st.lists(TEXTS, min_size=2, max_size=4),
@@ -1019,6 +1023,7 @@ def test_any_text_without_a_secret_is_not_changed(text, noise):
     assert without(text, {"share": noise}) == text
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(text=st.text(), noise=NOISE, token=st.none() | st.text())
 def test_no_input_raises_an_error(text, noise, token):

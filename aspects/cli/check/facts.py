@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Gather the facts that the rules examine, by importing drivers and hooks."""
+"""Gather the facts that the rules examine, about drivers and hooks."""
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import importlib.metadata
 import socket
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -17,6 +16,7 @@ from aspects.cli.check.files import Index, Line, index_of, normalized
 from aspects.cli.check.suggestions import suggested_entries
 from aspects.cli.drivers import is_factory, missing_operations, woven_methods
 from aspects.cli.output import Progress
+from aspects.cli.skeleton import skeleton
 from aspects.config.loading import class_named, driver_at, parse_entry
 from aspects.config.options import (
     SharedOpt,
@@ -51,6 +51,8 @@ manila_options: list[cfg.Opt] = [
     SharedStrOpt("share_manager", default="manila.share.manager.ShareManager"),
     SharedHostAddressOpt("host", default=socket.gethostname()),
     SharedStrOpt("state_path", default="/var/lib/manila"),
+    # Of Manila's hooks; an invalid value must not end the command.
+    next(option for option in hook_options if option.name == "periodic_hooks_interval"),
 ]
 
 #: Manila's option in each backend section.
@@ -109,26 +111,15 @@ def is_set(conf: cfg.ConfigOpts, option: str, group: str | None = None) -> bool:
 # -- Manila --------------------------------------------------------------------
 
 
-def load_from_manila(group: str) -> Any:
-    """Load a Manila entry point for oslo.config.
-
-    :param group: the group of the entry point
-    :return: None if Manila is not installed or cannot be imported
-    """
-    found = importlib.metadata.entry_points(group=group, name="manila")
+def register_options_of_manila() -> None:
+    """Register the options that all services of Manila share, if it is installed."""
+    found = importlib.metadata.entry_points(
+        group="oslo.config.opts.defaults", name="manila"
+    )
     # If Manila cannot be imported, its drivers cannot either, which is reported.
     with contextlib.suppress(Exception, SystemExit):
         for entry_point in found:
-            return entry_point.load()
-    return None
-
-
-def _manila_option_names() -> set[str]:
-    """Return the names of all Manila options; empty without Manila."""
-    with contextlib.suppress(Exception, SystemExit):
-        list_opts = load_from_manila("oslo.config.opts")
-        return {option.name for _, options in list_opts() for option in options}
-    return set()
+            entry_point.load()
 
 
 def manila_section(conf: cfg.ConfigOpts) -> InstanceSection:
@@ -152,7 +143,7 @@ class Driver(NamedTuple):
     is_set: bool = True
     """whether ``share_driver`` is set, instead of having Manila's default"""
     cls: type | None = None
-    """the class; None if it cannot be imported"""
+    """the class, or its skeleton; None if it cannot be imported"""
     error: UnresolvedNameError | None = None
     """the reason why it cannot be imported"""
     problems: Sequence[Problem] = ()
@@ -162,6 +153,11 @@ class Driver(NamedTuple):
     def factory(self) -> bool:
         """True if the class may construct an object of another class."""
         return self.cls is not None and is_factory(self.cls)
+
+    @property
+    def methods(self) -> type | None:
+        """The class, if it has the driver's methods."""
+        return None if self.factory else self.cls
 
 
 class BackendFacts(NamedTuple):
@@ -204,12 +200,10 @@ class Facts:
     """the value of ``enabled_share_backends``"""
     backends: Sequence[BackendFacts]
     """the enabled backends whose sections exist"""
-    manila_option_names: Callable[[], Collection[str]]
-    """returns the names of all Manila options; the first call is slow"""
 
 
 def gather(manila: InstanceSection, lines: Sequence[Line], progress: Progress) -> Facts:
-    """Import the drivers, construct the hooks, and return the facts.
+    """Read or import the drivers, construct the hooks, and return the facts.
 
     :param manila: Manila's own options
     :param lines: the lines of all files
@@ -227,7 +221,6 @@ def gather(manila: InstanceSection, lines: Sequence[Line], progress: Progress) -
             for name in dict.fromkeys(enabled or [None])
             if name is None or (normalized(name), "") in index
         ],
-        functools.cache(_manila_option_names),
     )
 
 
@@ -245,8 +238,11 @@ def _backend_facts(
     host = manila.safe_get("host")
     host = f"{host}@{name}" if name else host
     progress(f"constructing the hooks of [{section}]")
-    cls = None if driver.factory else driver.cls
-    planned = plan(BackendSection(manila.conf, name), host, cls)
+    planned = plan(BackendSection(manila.conf, name), host, driver.methods)
+    if any(map(_follows_from_skeleton, planned.problems)):
+        driver = _driver(manila.conf, name, progress, driver_at)
+        planned = plan(BackendSection(manila.conf, name), host, driver.methods)
+    cls = driver.methods
     woven: dict[str, list[str]] = {}
     missing: list[str] = []
     if cls is not None and planned.instances:
@@ -257,8 +253,36 @@ def _backend_facts(
     )
 
 
-def _driver(conf: cfg.ConfigOpts, name: str | None, progress: Progress) -> Driver:
-    """Import the driver class of a backend."""
+def _follows_from_skeleton(problem: Problem) -> bool:
+    """Return whether a problem may be that a skeleton has less than the driver.
+
+    A skeleton has no attributes but methods, and the options that the driver's module
+    registers are unknown.
+    """
+    return problem.option == "hook_methods" or "no such option" in problem.cause
+
+
+def _of_skeleton(path: str) -> type:
+    """Return the skeleton of a driver class, or else the class.
+
+    :raises UnresolvedNameError: if the class cannot be imported
+    """
+    return skeleton(path) or driver_at(path)
+
+
+def _driver(
+    conf: cfg.ConfigOpts,
+    name: str | None,
+    progress: Progress,
+    load: Callable[[str], type] = _of_skeleton,
+) -> Driver:
+    """Return the driver of a backend.
+
+    :param conf: the parsed configuration
+    :param name: the backend section; None for ``[DEFAULT]``
+    :param progress: called with a status message before slow steps
+    :param load: returns the class of a path, or its skeleton
+    """
     section = InstanceSection(BackendSection(conf, name), None)
     section.append_config_values([driver_option])
     path = section.safe_get("share_driver")
@@ -266,9 +290,9 @@ def _driver(conf: cfg.ConfigOpts, name: str | None, progress: Progress) -> Drive
         return Driver(path, problems=problems)
     if not is_set(conf, "share_driver", name):
         return Driver(path, is_set=False)
-    progress(f"importing {path}")
+    progress(f"loading {path}")
     try:
-        return Driver(path, cls=driver_at(path))
+        return Driver(path, cls=load(path))
     except UnresolvedNameError as error:
         return Driver(path, error=error)
 

@@ -15,8 +15,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 ROOT = Path(__file__).parents[3]
 
 SCRIPT = """
-import os, signal, sys, threading
+import logging, os, signal, sys, threading
 {eventlet}
+# Python's own lock of standard error is not released in a child, so nothing is logged.
+logging.disable(logging.CRITICAL)
 import aspects
 from tests.support.drivers import Driver
 from tests.support.hooks import Recorder

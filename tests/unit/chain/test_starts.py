@@ -122,6 +122,7 @@ def test_any_exception_of_a_start_is_retried(
     weaving.stop()
 
 
+@pytest.mark.slow
 def test_a_start_that_hangs_delays_neither_the_service_nor_the_other_hooks(
     trace: list[Any],
     gate: threading.Event,
@@ -163,6 +164,7 @@ def stopped_during_its_start(
     return hook, weaving
 
 
+@pytest.mark.slow
 def test_a_hook_whose_start_outlasts_the_stop_is_stopped_after_it(
     trace: list[Any],
     gate: threading.Event,
@@ -176,6 +178,7 @@ def test_a_hook_whose_start_outlasts_the_stop_is_stopped_after_it(
     wait_for(lambda: methods_of(trace) == ["slow.start", "slow.stop"], "the stop")
 
 
+@pytest.mark.slow
 def test_a_hook_that_is_taken_back_before_its_start_ends_keeps_running(
     trace: list[Any], gate: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -221,6 +224,7 @@ def test_an_observer_stops_after_the_other_hooks(trace: list[Any]) -> None:
     assert ended == ["hook", "hook", "inner", "outer"]
 
 
+@pytest.mark.slow
 def test_a_stop_that_hangs_delays_neither_the_service_nor_the_observers(
     trace: list[Any],
     gate: threading.Event,
@@ -237,6 +241,35 @@ def test_a_stop_that_hangs_delays_neither_the_service_nor_the_observers(
     assert messages(caplog) == [
         "Failed to stop hook slow of backend alpha: not stopped in 1 s; no longer "
         "waiting for it"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("queue", "option", "seconds"),
+    [(None, 0.0, 5), (None, 7.0, 12), (8.0, 7.0, 13), (8.0, 9.0, 14), ("odd", 7.0, 12)],
+)
+def test_a_hook_has_its_drain_time_to_stop(
+    trace: list[Any],
+    gate: threading.Event,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    queue: Any,
+    option: float,
+    seconds: int,
+) -> None:
+    options = {"hook_drain_timeout": option}
+    hook = Living("slow", trace, stop=lambda seen: gate.wait(30) and None)
+    hook.get_config_option = options.get  # type: ignore[method-assign, assignment]
+    if queue is not None:
+        hook.dispatcher = aspects.Background("slow", drain=queue)
+    _, weaving = woven(hook)
+    weaving.start()
+    # The wait for the stop ends at once.
+    monkeypatch.setattr(lease, "_wait", lambda *args: False)
+    weaving.stop()
+    assert messages(caplog) == [
+        f"Failed to stop hook slow of backend alpha: not stopped in {seconds} s; no "
+        "longer waiting for it"
     ]
 
 

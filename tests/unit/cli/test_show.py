@@ -29,7 +29,7 @@ class Sample(aspects.HookBase):
     options = (
         cfg.FloatOpt("sample_seconds", default=1.5, min=0, help="Time to\\nwait."),
         cfg.ListOpt("sample_names", default=["a", "b"], mutable=True),
-        cfg.StrOpt("sample_key", default="hunter2", secret=True),
+        cfg.StrOpt("sample_key", default="public", secret=True),
     )
 '''
 
@@ -91,7 +91,7 @@ class TestHooks:
                 *("Time", "to", "wait."),
             ],
             ["sample_names", "List", "of", "String", "a,", "b", "yes"],
-            ["sample_key", "String", "***", "no"],
+            ["sample_key", "String", "public", "no"],
         ]
 
     def test_columns_are_aligned(self, show: Show) -> None:

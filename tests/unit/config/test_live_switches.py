@@ -247,6 +247,7 @@ def test_option_of_a_newly_defined_class_is_reloaded(configured, monkeypatch, mu
     assert after.get_config_option("rack") == 3
 
 
+@pytest.mark.slow
 def test_options_do_not_keep_a_driver_alive(configured):
     file = configured(section_with([RECORDER, UPSTREAM], ENABLED))
     driver = recording.Driver()

@@ -298,6 +298,7 @@ def check(configuration: tuple[Any, ...]) -> None:
         assert of_driver(woven) == (values if invalid else new_values)
 
 
+@pytest.mark.slow
 @settings(WITHOUT_SHRINKING, max_examples=100)
 @given(configurations)
 def test_values_are_those_of_the_model(configuration: tuple[Any, ...]) -> None:

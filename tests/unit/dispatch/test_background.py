@@ -27,6 +27,7 @@ from .common import CONTEXT, KINDS, deferred, fails, held
 pytestmark = pytest.mark.timeout(60)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_pre_methods_run_in_the_callers_thread_and_completions_in_another(
     way: Way, kind: Any

@@ -162,6 +162,10 @@ def test_stop_drops_the_methods_that_are_left_after_the_drain_time(
     (record,) = [r for r in caplog.records if "Dropped" in r.getMessage()]
     for part in ("Dropped 3 ", "slow of alpha", "0.2 s", "so far: 3"):
         assert part in record.getMessage()
+    assert (
+        "Abandoned a method of hook slow of alpha: it still runs 0.2 s after the hook "
+        "was stopped"
+    ) in caplog.messages
     # A dropped method never runs.
     gate.set()
     wait_for(lambda: set(threading.enumerate()) <= before, "the end of the thread")

@@ -144,6 +144,53 @@ def test_access_after_a_call_of_a_woven_driver(method, rules, level):
     assert automount.access_of_host(data, HOST) == level
 
 
+@pytest.mark.parametrize(
+    ("states", "notified"),
+    [
+        ({"r1": "active", "r2": "active"}, ["10.0.0.7", "10.0.0.8"]),
+        ({"r1": "active", "r2": "error"}, ["10.0.0.7"]),
+        ({"r1": "error", "r2": "error"}, []),
+        # Manila knows no such rule, and sets all rules to "error".
+        ({"r3": "error"}, []),
+    ],
+)
+def test_refused_rules_are_not_notified(states, notified):
+    sent = []
+
+    class Hook(automount.AutomountHook):
+        def deliver(self, event):
+            sent.append(event)
+
+    result = {name: {"state": state} for name, state in states.items()}
+    options = {"notification_transport_url": "fake://", "enable_post_hooks": True}
+    hook = make_hook(Hook, **options)
+    rules = [
+        {"id": "i1", "access_id": "r1", **rule("10.0.0.7")},
+        {"id": "i2", "access_id": "r2", **rule("10.0.0.8")},
+    ]
+    driver = aspects.weave(FakeDriver(update_access=result), [hook])
+    driver.update_access(SimpleNamespace(), {"id": "s1"}, rules, rules, [])
+    (message,) = sent
+    # The program handles only notifications of this type.
+    assert message["type"] == "org.openstack.manila.share.allow_access.end"
+    for name in ("access_rules", "add_rules"):
+        assert [rule["access_to"] for rule in message["data"][name]] == notified
+
+
+def test_no_notification_if_the_rules_in_force_are_unknown():
+    sent = []
+
+    class Hook(automount.AutomountHook):
+        def deliver(self, event):
+            sent.append(event)
+
+    options = {"notification_transport_url": "fake://", "enable_post_hooks": True}
+    hook = make_hook(Hook, **options)
+    driver = aspects.weave(FakeDriver(update_access="no dict"), [hook])
+    driver.update_access(SimpleNamespace(), {"id": "s1"}, [rule()], [rule()], [])
+    assert sent == []
+
+
 # The table of mounts
 
 
@@ -441,6 +488,7 @@ def test_command_that_unmounts_several_at_once_runs_once(mounts, table, monkeypa
 NEVER = threading.Event()
 
 
+@pytest.mark.slow
 def test_share_that_could_not_be_unmounted_is_unmounted_later(
     mounts, commands, table, caplog
 ):
@@ -471,6 +519,7 @@ def test_mount_that_appears_after_access_was_denied_is_undone(mounts, commands, 
     assert automount.mounted(mounts.root / "s1") == ""
 
 
+@pytest.mark.slow
 def test_share_that_could_not_be_mounted_is_tried_a_limited_number_of_times(
     mounts, commands
 ):

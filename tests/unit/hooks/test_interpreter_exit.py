@@ -56,6 +56,7 @@ def test_a_webhook_is_delivered(tmp_path: Path, exiting: Callable[[str], None]) 
         assert receiver.events == [EVENT]
 
 
+@pytest.mark.slow
 def test_a_webhook_that_cannot_be_delivered_raises(
     tmp_path: Path, exiting: Callable[[str], None]
 ) -> None:

@@ -303,6 +303,7 @@ def test_a_missing_library_of_a_driver_is_named(hook, monkeypatch):
     assert SECRET not in str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("line", "option", "cause"),
     [

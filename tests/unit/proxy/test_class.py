@@ -42,6 +42,7 @@ def test_a_call_of_the_generated_class_creates_a_plain_driver() -> None:
     assert made.value == 9
 
 
+@pytest.mark.slow
 def test_del_of_the_driver_does_not_run_with_the_proxy() -> None:
     finalized = []
 
@@ -65,6 +66,7 @@ def test_the_generated_class_has_no_annotations_of_its_own(hook: Recorder) -> No
     assert aspects.weave(Data(), [hook]).__annotations__ == Data.__annotations__
 
 
+@pytest.mark.slow
 def test_the_generated_class_keeps_no_driver_class_alive() -> None:
     cls = type("Own", (Plain,), {"__len__": lambda self: 1})
     reference = weakref.ref(cls)

@@ -253,6 +253,7 @@ def test_drivers_of_one_class_have_one_proxy_class() -> None:
     assert len(kinds) == 1
 
 
+@pytest.mark.slow
 def test_weaving_keeps_no_driver_class_alive(hook: Recorder) -> None:
     cls = type("Own", (Driver,), {})
     aspects.weave(cls(), [hook]).create_share(CONTEXT, "share")

@@ -259,6 +259,7 @@ class HangingHook(LoggingHook):
             assert self.released.wait(60)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("hangs_in", ["pre", "post", "start", "stop"])
 def test_a_reload_does_not_wait_for_a_hook_that_hangs(

@@ -2,6 +2,8 @@
 """The effects of the program's exit status and output."""
 
 import signal
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -189,3 +191,42 @@ def test_a_secret_that_is_cut_is_removed_too(woven, program, context):
         woven(path).update_access(context, SHARE, rules, rules, [])
     text = str(caught.value).removeprefix("program: exit status 1: ")
     assert set(text) == {"*", " "}
+
+
+#: The event loop does not run between the end of the program and the next poll, so both
+#: the end and the output are ready at once.
+ON_EVENTLET = """
+import eventlet
+eventlet.monkey_patch()
+import os, queue
+from eventlet import hubs
+from hooks.command import EVENT_ID, run
+
+items, found = queue.Queue(), []
+def work():
+    program = ["/bin/sh", "-c", "echo no >&2; exit 4"]
+    found.append(run(program, b"", {EVENT_ID: "1"}, 60))
+    found.append(items.get())
+
+worker = eventlet.spawn(work)
+while len(hubs.get_hub().get_readers()) < 2:
+    eventlet.sleep(0)
+os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
+while not found:
+    eventlet.sleep(0)
+items.put("item")
+worker.wait()
+print(found)
+"""
+
+
+@pytest.mark.slow
+def test_on_eventlet_a_program_resumes_nothing_but_its_own_hook():
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", ON_EVENTLET],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("[(4, b'no\\n'), 'item']\n", "")

@@ -152,6 +152,7 @@ def test_a_failure_to_read_is_logged_once(new, path, receiver, caplog, monkeypat
     assert "OSError: disk I/O error" in caplog.text
 
 
+@pytest.mark.slow
 def test_one_outbox_delivers_after_the_lock_was_removed(new, path, caplog):
     first, second = Receiver(), Receiver()
     one, two = new(first), new(second)
@@ -275,6 +276,7 @@ def test_a_dropped_table_is_created_again(blocked, path, receiver, caplog):
     assert "A table of the outbox" in caplog.text
 
 
+@pytest.mark.slow
 def test_the_documented_commands_recover_a_damaged_file(new, path, receiver, tmp_path):
     if not shutil.which("sqlite3"):
         pytest.skip("needs the program sqlite3")
@@ -342,6 +344,7 @@ def test_a_row_that_is_not_an_event_becomes_a_dead_letter(
     assert "Row 2 is not an event, kept as a dead letter" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_row_that_is_changed_while_an_event_is_retried_is_read_again(
     new, path, receiver
 ):

@@ -94,6 +94,7 @@ def test_events_in_the_second_file_are_delivered_after_a_restart(new, path, rece
     receiver.wait("a", "b", "c")
 
 
+@pytest.mark.slow
 def test_put_fails_in_time_if_both_files_are_locked(new, path, receiver):
     outbox = new(timeout=0.1)
     outbox.put(event("a"))
@@ -108,6 +109,7 @@ def test_put_fails_in_time_if_both_files_are_locked(new, path, receiver):
     receiver.wait("a", "b", "d")
 
 
+@pytest.mark.slow
 def test_start_does_not_fail_if_the_file_is_locked(new, path, receiver):
     outbox = new()
     outbox.put(event("a"))
