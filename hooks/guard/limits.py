@@ -10,7 +10,7 @@ from typing import Any
 
 import aspects
 from hooks.events.values import get
-from hooks.guard.subjects import new_size, subjects_of
+from hooks.guard.subjects import arguments_of, new_size, subjects_of
 from hooks.guard.windows import UTC, Window
 
 
@@ -103,7 +103,7 @@ class Limits:
         """
         _check_freeze(self, operation)
         if self.concern_shares:
-            arguments = operation.manila_arguments(args, kwargs)
+            arguments = arguments_of(operation, args, kwargs)
             new = operation in ("create_share_instance", "create_share_replica")
             veto = NoValidHost if new else aspects.Veto
             subjects = subjects_of(operation, context, arguments)

@@ -16,6 +16,7 @@ from oslo_log import log
 
 import aspects
 from hooks.guard.expressions import EvaluationError, Expression, ExpressionError
+from hooks.guard.subjects import arguments_of
 from hooks.guard.variables import (
     SHARE_VARIABLES,
     VARIABLES,
@@ -222,7 +223,7 @@ class RuleFile:
             with ``enforcement: warn``
         :raises RuleError: if no rule denies the call, and one cannot be evaluated
         """
-        arguments = operation.manila_arguments(args, kwargs)
+        arguments = arguments_of(operation, args, kwargs)
         now = datetime.datetime.now(UTC)
         verdict = self.judge(Call(context, operation, arguments, now))
 

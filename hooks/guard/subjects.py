@@ -10,6 +10,25 @@ from typing import Any, NamedTuple
 import aspects
 from hooks.events.values import get
 
+#: The section with the hooks of Manila's share API. Its methods have other parameters
+#: than the driver methods of the same names.
+_API = "share_api"
+
+
+def arguments_of(
+    operation: aspects.Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the arguments of a call by the names of their parameters in Manila.
+
+    :param operation: the operation
+    :param args: the positional arguments, without the context
+    :param kwargs: the keyword arguments, without the context
+    """
+    if operation.backend == _API:
+        return operation.arguments(args, kwargs)
+    return operation.manila_arguments(args, kwargs)
+
+
 # -- the origin of a call ------------------------------------------------------
 
 #: The statuses of a share or snapshot that Manila deletes on a timer, because its
@@ -46,7 +65,7 @@ def is_manilas_own(
         # take no context, Manila runs only this one on a timer.
         return operation == "delete_share_server"
     # A deferred deletion is a user's request.
-    subjects = subjects_in(operation.manila_arguments(args, kwargs))
+    subjects = subjects_in(arguments_of(operation, args, kwargs))
     return not any(subject.status in _DEFERRED for subject in subjects)
 
 
@@ -79,6 +98,7 @@ _SNAPSHOTS = (
     "active_replica_snapshot",
     "share_replica_snapshot",
     "share_group_snapshot_members",
+    "snapshot_data",
 )
 
 #: Parameters and keys for shares, even for those of which little is known.

@@ -4,13 +4,13 @@
 import datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from oslo_context import context as oslo_context
 
 import aspects
 from aspects.operations import Operation
-from aspects.testing import Recorder, make_hook
+from aspects.testing import FakeDriver, Recorder, make_hook
 from hooks.guard import GuardHook
 from tests.support.threads import run_in_thread
 
@@ -232,6 +232,43 @@ class TestRequests:
         when = 'share.name == "old" && share.protocol == "CIFS"'
         assert reason_of("manage_share", context, when, share_data=data)
 
+    def test_parameters_are_those_of_the_api_and_not_of_a_driver(
+        self, context, tmp_path
+    ):
+        def allow_access(
+            self, ctx, share, access_type, access_to, access_level=None, metadata=None
+        ): ...
+
+        def create_snapshot(self, context, share, name, description, force=False): ...
+
+        whens = {
+            allow_access: (
+                'access.to == "0.0.0.0/0" && share.name == "db"',
+                (SHARE, "ip", "0.0.0.0/0"),
+            ),
+            create_snapshot: (
+                'snapshot.name == "before" && share.name == "db"',
+                (SHARE, "before", ""),
+            ),
+        }
+        for method, (when, args) in whens.items():
+            name = method.__name__
+            operation = Operation(name, name, "share_api", "api1", method.__get__(1))
+            path = written(tmp_path, one_rule(when))
+            hook = make_hook(GuardHook, guard_rules_file=path)
+            assert vetoed(hook._execute_pre_hook, context, operation, *args)
+
+    def test_parameters_that_a_driver_renames_have_the_names_of_manila(
+        self, context, tmp_path
+    ):
+        class Renaming(FakeDriver):
+            def allow_access(self, context, the_share, rule, share_server=None): ...
+
+        path = written(tmp_path, one_rule('access.to == "b" && share.name == "db"'))
+        hook = make_hook(GuardHook, guard_rules_file=path)
+        driver = aspects.weave(Renaming(), [hook])
+        assert vetoed(driver.allow_access, context, SHARE, {"access_to": "b"})
+
     def test_short_form_applies_too(self, context):
         hook = make_hook(GuardHook, guard_max_size=4, guard_denied_share_types="tin")
 
@@ -263,7 +300,7 @@ class TestDecisions:
         path = written(tmp_path, one_rule("true", enforcement="warn"))
         hook = make_hook(GuardHook, name="guard", guard_rules_file=path)
         after = Recorder()
-        driver = aspects.weave(aspects.testing.FakeDriver(), [hook, after])
+        driver = aspects.weave(FakeDriver(), [hook, after])
         assert vetoed(driver.delete_share, context, SHARE) is None
         assert after.calls[0].func_name.vetoes == (("guard", "no (rule rule)"),)
         assert "would have denied delete_share_instance (enforcement: warn)" in (
@@ -380,6 +417,7 @@ def test_secret_in_a_reason_is_masked(tmp_path, context):
     assert vetoed(driver.allow_access, context, share, access) == "of *** (rule rule)"
 
 
+@settings(max_examples=30, deadline=None)
 @given(st.text(st.characters(min_codepoint=0, max_codepoint=0x1FFFF), max_size=5))
 def test_any_text_of_a_call_can_be_judged(text):
     share = share_of(display_name=text, metadata={text: text}, status=text)

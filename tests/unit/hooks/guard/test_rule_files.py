@@ -4,7 +4,7 @@
 import sys
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import aspects
@@ -186,6 +186,7 @@ def test_expression_knows_the_variables_that_it_uses(name):
     assert Expression(when, types_of(VARIABLES)).names == (name,)
 
 
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.sampled_from(sorted(SHARE_VARIABLES)), min_size=1, max_size=6))
 def test_rule_knows_the_variables_of_condition_and_reason(names):
     when = " && ".join(f"{name} == {name}" for name in names[:-1]) or "true"
