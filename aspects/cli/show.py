@@ -24,6 +24,7 @@ from aspects.config.options import hook_options, instance_options
 from aspects.config.problems import nearest
 from aspects.errors import UnresolvedNameError
 from aspects.operations import OPERATIONS
+from aspects.requests import REQUESTS, SECTION
 
 
 def add(commands: Any) -> argparse.ArgumentParser:
@@ -97,7 +98,7 @@ def _show_hooks(arguments: argparse.Namespace) -> list[Table]:
 
 def _show_operations(arguments: argparse.Namespace) -> list[Table]:
     if arguments.driver is None:
-        return [_operations()]
+        return [_operations(), _requests()]
     import_from_current_directory()
     try:
         with output.progress() as progress:
@@ -182,6 +183,20 @@ def _operations() -> Table:
     return Table(
         "operations",
         "The names in hook_operations and func_name, and their driver methods.",
+        ("operation", "methods"),
+        rows,
+    )
+
+
+def _requests() -> Table:
+    """Return the table of the request operations and their methods."""
+    rows = [
+        (operation, ", ".join(methods or (operation,)))
+        for operation, methods in REQUESTS.items()
+    ]
+    return Table(
+        "request operations",
+        f"The names in [{SECTION}], and the methods of Manila's share API.",
         ("operation", "methods"),
         rows,
     )

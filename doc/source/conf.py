@@ -26,12 +26,16 @@ html_css_files = ["pages.css"]
 
 HERE = pathlib.Path(__file__).parent
 
-# Manila release -> driver methods that its manager calls. The files are written by
+# Manila release -> its use of drivers and of the share API. The files are written by
 # tests/support/manager_source.py.
-_RELEASES = {
-    int(file.stem.split(".")[0]): set(json.loads(file.read_text())["attributes"])
+_SOURCES = {
+    int(file.stem.split(".")[0]): json.loads(file.read_text())
     for file in HERE.parents[1].glob("tests/data/manila/*.json")
 }
+# Manila release -> driver methods that its manager calls.
+_RELEASES = {major: set(source["attributes"]) for major, source in _SOURCES.items()}
+# Manila release -> methods that request handlers call -> their arguments.
+_SHARE_APIS = {major: src["share_api"]["called"] for major, src in _SOURCES.items()}
 
 
 def _release(major: int) -> str:
@@ -62,6 +66,34 @@ def operations_table() -> str:
             f"     - {', '.join(methods)}",
             f"     - {'routine' if operation in ROUTINE_OPERATIONS else 'requested'}",
             f"     - {_release(found[0])} to {_release(found[-1])}",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def requests_table() -> str:
+    """Return the table of request operations, with their methods and arguments."""
+    from aspects.requests import REQUESTS
+
+    lines = [
+        ".. list-table::",
+        "   :header-rows: 1",
+        "   :class: breakable",
+        "   :widths: 26 20 40 14",
+        "",
+        "   * - operation",
+        "     - method",
+        "     - arguments",
+        "     - since Manila",
+    ]
+    for operation, methods in REQUESTS.items():
+        method = methods[0] if methods else operation
+        found = sorted(n for n, api in _SHARE_APIS.items() if method in api)
+        arguments = _SHARE_APIS[found[-1]][method].split()
+        lines += [
+            f"   * - {operation}",
+            f"     - {method}",
+            f"     - {', '.join(arguments)}",
+            f"     - {_release(found[0])}",
         ]
     return "\n".join(lines) + "\n"
 
@@ -283,4 +315,5 @@ def setup(app: object) -> None:
     (HERE / "reference" / "event.inc").write_text(events_table(""))
     (HERE / "reference" / "outcomes.inc").write_text(outcomes_table())
     (HERE / "reference" / "operations.inc").write_text(operations_table())
+    (HERE / "admin" / "requests.inc").write_text(requests_table())
     (HERE / "reference" / "releases.inc").write_text(releases_table())

@@ -23,7 +23,7 @@ from manila.tests.share.drivers import dummy
 import aspects
 from aspects.cli import drivers as of_class
 from aspects.cli.skeleton import skeleton
-from aspects.operations import METHODS, operation_of
+from aspects.operations import DRIVER, METHODS
 from aspects.signatures import SIGNATURES
 
 #: Module that needs the library of a vendor -> the error of its import.
@@ -176,7 +176,7 @@ def test_arguments_have_manilas_names_however_a_driver_names_them(cls: type) -> 
         function = getattr(instance, method, None)
         if function is None:
             continue  # Another release has it.
-        operation = operation_of(method, function)
+        operation = DRIVER.operation(method, function)
         texts = [text.strip() for text in signature.split(",")]
         required = [text for text in texts if not {"=", "*"} & set(text)]
         passed = {name: f"the {name}" for name in required}

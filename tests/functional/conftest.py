@@ -20,6 +20,10 @@ from tests.support import releases
 releases.patch_like_manila()
 os.environ["OS_MANILA_DISABLE_EVENTLET_PATCHING"] = "True"
 import manila.cmd
+from manila.common import config
+
+# Manila reads this option when it imports manila.share, as test modules do.
+config.CONF.set_default("share_api_class", "aspects.manila.ShareAPI")
 
 from aspects.demo import client
 from aspects.demo.service import DUMMY_DRIVER, ManilaService, share_server_backend

@@ -28,6 +28,7 @@ from aspects.config.plan import Plan, plan
 from aspects.config.problems import Problem
 from aspects.config.sections import BackendSection, InstanceSection
 from aspects.errors import UnresolvedNameError
+from aspects.requests import API, SECTION
 
 # -- options -------------------------------------------------------------------
 
@@ -49,6 +50,7 @@ class SharedHostAddressOpt(SharedOpt, cfg.HostAddressOpt):
 manila_options: list[cfg.Opt] = [
     SharedListOpt("enabled_share_backends"),
     SharedStrOpt("share_manager", default="manila.share.manager.ShareManager"),
+    SharedStrOpt("share_api_class", default="manila.share.api.API"),
     SharedHostAddressOpt("host", default=socket.gethostname()),
     SharedStrOpt("state_path", default="/var/lib/manila"),
     # Of Manila's hooks; an invalid value must not end the command.
@@ -67,10 +69,13 @@ COMMON = {option.name: option for option in (*hook_options, *instance_options)}
 EVERYWHERE = {
     option.name: option
     for option in (*hook_options, *instance_options, *section_options)
-} | {option.name: option for option in (*manila_options[:2], driver_option)}
+} | {option.name: option for option in (*manila_options[:3], driver_option)}
 
 #: The options that are only read in ``[DEFAULT]``.
-DEFAULT_ONLY = ("enabled_share_backends", "share_manager", "periodic_hooks_interval")
+DEFAULT_ONLY = (
+    *("enabled_share_backends", "share_manager", "share_api_class"),
+    "periodic_hooks_interval",
+)
 
 #: The options that are only read in backend sections.
 BACKEND_ONLY = tuple(option.name for option in section_options)
@@ -181,6 +186,11 @@ class BackendFacts(NamedTuple):
     """the default name of an instance, from its class -> the actual name"""
 
     @property
+    def is_api(self) -> bool:
+        """True if this is the share API instead of a backend."""
+        return self.plan.interface is API
+
+    @property
     def instance_sections(self) -> dict[str, str]:
         """The normalized instance sections -> the instances."""
         return {normalized(f"{self.section}:{name}"): name for name in self.instances}
@@ -211,17 +221,27 @@ def gather(manila: InstanceSection, lines: Sequence[Line], progress: Progress) -
     """
     index = index_of(lines)
     enabled = manila.safe_get("enabled_share_backends") or []
-    return Facts(
-        lines,
-        index,
-        manila,
-        enabled,
-        [
-            _backend_facts(manila, name, progress)
-            for name in dict.fromkeys(enabled or [None])
-            if name is None or (normalized(name), "") in index
-        ],
-    )
+    backends = [
+        _backend_facts(manila, name, progress)
+        for name in dict.fromkeys(enabled or [None])
+        if name is None or (normalized(name), "") in index
+    ]
+    if (SECTION, "") in index and SECTION not in map(normalized, enabled):
+        backends.append(_api_facts(manila, progress))
+    return Facts(lines, index, manila, enabled, backends)
+
+
+def _api_facts(manila: InstanceSection, progress: Progress) -> BackendFacts:
+    """Return the facts about the share API, in the form of a backend.
+
+    :param manila: Manila's own options
+    :param progress: called with a status message before slow steps
+    """
+    progress(f"constructing the hooks of [{SECTION}]")
+    host = manila.safe_get("host")
+    planned = plan(BackendSection(manila.conf, SECTION), host, interface=API)
+    share_api = Driver("manila.share.api.API")
+    return BackendFacts(SECTION, host, share_api, planned, {}, [], *_instances(planned))
 
 
 def _backend_facts(

@@ -52,8 +52,12 @@ from aspects.config.sections import InstanceSection
 from aspects.errors import UnresolvedNameError
 from aspects.hook import HookBase
 from aspects.operations import METHODS, matches
+from aspects.requests import API, SECTION
 
 MANAGER = "aspects.manila.ShareManager"
+
+#: The share API that runs hooks.
+SHARE_API = "aspects.manila.ShareAPI"
 
 _ENABLED = key_of_option("DEFAULT", "enabled_share_backends")
 
@@ -228,7 +232,7 @@ def _share_calls(*sections: InstanceSection) -> bool:
     """Return whether hooks have an operation in common."""
     return any(
         all(matches(name, own.safe_get("hook_operations")) for own in sections)
-        for name in set(METHODS.values())
+        for name in {*METHODS.values(), *API.methods.values()}
     )
 
 
@@ -380,7 +384,9 @@ def share_manager(facts: Facts) -> Iterator[Diagnostic]:
     option = "share_manager"
     path = facts.manila.safe_get(option)
     sections = [
-        f"[{backend.section}]" for backend in facts.backends if backend.instances
+        f"[{backend.section}]"
+        for backend in facts.backends
+        if backend.instances and not backend.is_api
     ]
     if not sections or path == MANAGER:
         return
@@ -388,7 +394,7 @@ def share_manager(facts: Facts) -> Iterator[Diagnostic]:
     cause = f"does not weave the hooks of {names}"
     try:
         # A share manager may be a subclass of this project's.
-        if any(map(_is_share_manager, driver_at(path).__mro__)):
+        if any(_is_at(MANAGER, cls) for cls in driver_at(path).__mro__):
             return
     except UnresolvedNameError as error:
         cause = error.cause
@@ -404,9 +410,31 @@ def share_manager(facts: Facts) -> Iterator[Diagnostic]:
     )
 
 
-def _is_share_manager(cls: type) -> bool:
-    """Return whether a class is :data:`MANAGER`, from any module of its package."""
-    package, _, name = MANAGER.rpartition(".")
+def share_api(facts: Facts) -> Iterator[Diagnostic]:
+    """Yield the error of a share API that does not run its hooks."""
+    option = "share_api_class"
+    path = facts.manila.safe_get(option)
+    hooked = any(backend.is_api and backend.instances for backend in facts.backends)
+    if not hooked or path == SHARE_API:
+        return
+    cause = f"does not run the hooks of [{SECTION}]"
+    try:
+        # A share API may be a subclass of this project's.
+        if any(_is_at(SHARE_API, cls) for cls in driver_at(path).__mro__):
+            return
+    except UnresolvedNameError as error:
+        cause = error.cause
+    if not is_set(facts.manila.conf, option):
+        path, cause = "", f"not set, so the hooks of [{SECTION}] never run"
+    yield Diagnostic(
+        *("DEFAULT", option, path, cause, f"set {option} = {SHARE_API}"),
+        depends_on=(key_of_option("DEFAULT", option),),
+    )
+
+
+def _is_at(path: str, cls: type) -> bool:
+    """Return whether a class has a path, in any module of its package."""
+    package, _, name = path.rpartition(".")
     return cls.__name__ == name and f"{cls.__module__}.".startswith(f"{package}.")
 
 
@@ -708,6 +736,7 @@ RULES: tuple[Callable[[Facts], Iterator[Diagnostic]], ...] = (
     each_backend,
     enabled_backends,
     share_manager,
+    share_api,
     interval_of_ticks,
     metrics_ports,
     unread_sections,

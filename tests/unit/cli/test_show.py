@@ -11,6 +11,7 @@ import pytest
 
 from aspects import cli
 from aspects.operations import OPERATIONS
+from aspects.requests import REQUESTS
 
 Show = Callable[..., str]
 
@@ -192,6 +193,15 @@ class TestOperations:
         assert methods == (
             "create_share_instance, create_share, create_share_from_snapshot"
         )
+
+    def test_all_request_operations_are_shown_with_their_methods(
+        self, show: Show
+    ) -> None:
+        _, _, *rows = block(show("operations"), "request operations")
+        assert [row.split()[0] for row in rows] == list(REQUESTS)
+        shown = dict(row.split(maxsplit=1) for row in rows)
+        assert shown["delete_share"] == "delete"
+        assert shown["allow_access"] == "allow_access"
 
     def test_the_woven_methods_of_a_driver_class_are_shown(self, show: Show) -> None:
         path = f"{__name__}.Driver"
