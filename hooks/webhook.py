@@ -51,7 +51,7 @@ _THREAD = "webhook"
 
 # urllib3's debug messages contain the path and query of the URL, which may be secrets.
 logging.getLogger("urllib3.connectionpool").addFilter(
-    lambda record: record.threadName != _THREAD
+    lambda record: getattr(_current, "delivery", None) is None
 )
 
 
@@ -260,6 +260,9 @@ class _Delivery:
             self.outcome.set_exception(error)
         else:
             self.outcome.set_result(None)
+        finally:
+            # This may be the thread of the caller.
+            _current.delivery = None
 
 
 #: The delivery of each thread.
