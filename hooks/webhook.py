@@ -49,6 +49,9 @@ MAX_HANGING = 10
 
 _THREAD = "webhook"
 
+#: The delivery of each thread.
+_current = threading.local()
+
 # urllib3's debug messages contain the path and query of the URL, which may be secrets.
 logging.getLogger("urllib3.connectionpool").addFilter(
     lambda record: getattr(_current, "delivery", None) is None
@@ -263,10 +266,6 @@ class _Delivery:
         finally:
             # This may be the thread of the caller.
             _current.delivery = None
-
-
-#: The delivery of each thread.
-_current = threading.local()
 
 
 def _retry_after(headers: Mapping[str, str]) -> float:
