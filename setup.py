@@ -41,6 +41,7 @@ TEST = [
         "jsonschema>=4.18",
         "oslo.messaging[kafka]>=14",
         "psycopg2-binary>=2.9.9",
+        "python-manilaclient>=4.8",
         "trustme>=1.2",
     ),
     *sorted({need for needs in HOOKS.values() for need in needs}),

@@ -8,7 +8,7 @@ import fnmatch
 import inspect
 import types
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from oslo_context import context as oslo_context
@@ -106,15 +106,6 @@ ROUTINE_OPERATIONS = frozenset(
         "create_backup_continue",
         "restore_backup_continue",
         "periodic",
-    }
-)
-
-#: Driver method -> its operation.
-METHODS: Mapping[str, str] = types.MappingProxyType(
-    {
-        method: operation
-        for operation, methods in OPERATIONS.items()
-        for method in (operation, *methods)
     }
 )
 
@@ -465,6 +456,63 @@ class AccessOperation(Operation):
         return self
 
 
+class Interface:
+    """The methods of a kind of object that are operations.
+
+    :param operations: operation -> the methods behind it, in addition to a method of
+        its own name
+    :param routine: the operations that Manila runs by itself
+    :param kinds: method -> the class of its operation, if that is not Operation
+    """
+
+    def __init__(
+        self,
+        operations: Mapping[str, tuple[str, ...]],
+        routine: Collection[str] = (),
+        kinds: Mapping[str, type[Operation]] | None = None,
+    ) -> None:
+        self.operations = operations
+        self.routine = frozenset(routine)
+        #: Method -> its operation.
+        self.methods: Mapping[str, str] = types.MappingProxyType(
+            {
+                method: operation
+                for operation, methods in operations.items()
+                for method in (operation, *methods)
+            }
+        )
+        self._kinds = dict(kinds or {})
+
+    def operation(
+        self,
+        method: str,
+        function: Callable[..., Any],
+        backend: str | None = None,
+        host: str | None = None,
+        new_context: ContextFactory = new_admin_context,
+    ) -> Operation:
+        """Return a new operation for one method.
+
+        :param method: the method's name
+        :param function: the method
+        :param backend: the backend section, or None
+        :param host: the service's host, or None
+        :param new_context: returns a context for a call without one
+        """
+        name = self.methods.get(method, method)
+        kind = self._kinds.get(method, Operation)
+        operation = kind(name, method, backend, host, function, new_context)
+        operation.requested = name not in self.routine
+        return operation
+
+
+#: The interface of share drivers.
+DRIVER = Interface(OPERATIONS, ROUTINE_OPERATIONS, {"update_access": AccessOperation})
+
+#: Driver method -> its operation.
+METHODS = DRIVER.methods
+
+
 def _read(
     method: str, function: Callable[..., Any] | None
 ) -> tuple[inspect.Signature | None, int | None, str]:
@@ -519,26 +567,6 @@ def _declared(
     return signatures[0] if signatures else None
 
 
-def operation_of(
-    method: str,
-    function: Callable[..., Any],
-    backend: str | None = None,
-    host: str | None = None,
-    new_context: ContextFactory = new_admin_context,
-) -> Operation:
-    """Return a new operation for one driver method.
-
-    :param method: the driver method's name
-    :param function: the driver method
-    :param backend: the backend section, or None
-    :param host: the share service's host, or None
-    :param new_context: returns a context for a call without one
-    """
-    kind = AccessOperation if method == "update_access" else Operation
-    name = METHODS.get(method, method)
-    return kind(name, method, backend, host, function, new_context)
-
-
 def is_coroutine(method: Any) -> bool:
     """Return whether the return value of a method has to be awaited.
 
@@ -552,7 +580,7 @@ def is_coroutine(method: Any) -> bool:
     return inspect.iscoroutinefunction(method) or inspect.iscoroutinefunction(call)
 
 
-# Driver class -> arguments of operations_of() -> functions of the class, operations.
+# Class -> arguments of operations_of() -> functions of the class, operations.
 _tables: weakref.WeakKeyDictionary[type, dict[Any, tuple[Any, Any]]] = (
     weakref.WeakKeyDictionary()
 )
@@ -564,6 +592,7 @@ def operations_of(
     host: str | None = None,
     hook_methods: Iterable[str] = (),
     new_context: ContextFactory = new_admin_context,
+    interface: Interface = DRIVER,
 ) -> Mapping[str, Operation]:
     """Return the operations of a driver by driver method.
 
@@ -574,22 +603,23 @@ def operations_of(
     :param host: the share service's host, or None
     :param hook_methods: further driver methods, under their own names
     :param new_context: returns a context for a call without one
+    :param interface: the methods that are operations
     """
     hook_methods = tuple(hook_methods)
     found = {
         name: function
-        for name in {**METHODS, **dict.fromkeys(hook_methods)}
+        for name in {**interface.methods, **dict.fromkeys(hook_methods)}
         if callable(function := _found(driver, name))
     }
     shared = _tables.setdefault(type(driver), {})
-    key = (backend, host, hook_methods, new_context)
+    key = (backend, host, hook_methods, new_context, interface)
     functions = _functions(type(driver), found)
     known, table = shared.get(key, (None, None))
     if functions is not None and functions == known:
         return table  # type: ignore[no-any-return]
     table = types.MappingProxyType(
         {
-            name: operation_of(name, function, backend, host, new_context)
+            name: interface.operation(name, function, backend, host, new_context)
             for name, function in found.items()
         }
     )

@@ -51,6 +51,7 @@ class AuditHook(EventHook):
     deferred_methods: ClassVar = ()
     dispatching_methods: ClassVar = ("post", "error")
     may_veto: ClassVar = False
+    required_methods: ClassVar = ("post",)
 
     options = (
         cfg.StrOpt(

@@ -20,7 +20,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import oslo_messaging
 from oslo_config import cfg
@@ -48,6 +48,9 @@ class AutomountHook(NotificationHook):
 
     :raises ValueError: naming the option, if an option is invalid
     """
+
+    required_methods: ClassVar = ("post",)
+    pre_has_effects: ClassVar = False
 
     options = (
         cfg.ListOpt(
@@ -87,7 +90,7 @@ class AutomountHook(NotificationHook):
             if data["outcome"] == "failure" and not data["failed_items"]:
                 # Which rules are in force is unknown.
                 return
-            _remove_rules(data, operation.arguments(*call))
+            _remove_rules(data, operation.manila_arguments(*call))
             # A host must know of the other rules, so it is not an error for it.
             event["type"] = f"{TYPE_PREFIX}share.{operation}.{END}"
             super()._emit(kind, event, context, operation, *call)

@@ -27,7 +27,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 import aspects
-from hooks.events import event, outcome
+from hooks.events import outcome
 
 LOG = log.getLogger(__name__)
 
@@ -82,6 +82,13 @@ QUEUES: tuple[tuple[str, str, str, Any, str], ...] = (
         "hook_outbox_rejected",
         CounterMetricFamily,
         "Events that the receiver rejected permanently.",
+    ),
+    (
+        "outbox",
+        "unreadable",
+        "hook_outbox_unreadable",
+        CounterMetricFamily,
+        "Rows of the outbox that are not an event, seen by this process.",
     ),
 )
 
@@ -531,7 +538,7 @@ class MetricsHook(aspects.HookBase):
         *args: Any,
         **kwargs: Any,
     ) -> None:
-        self._count(func_name, event.outcome_of(error))
+        self._count(func_name, outcome.of_error(func_name, args, kwargs, error).name)
 
     def _execute_periodic_hook(
         self, context: Any, periodic_hook_data: Any, *args: Any, **kwargs: Any

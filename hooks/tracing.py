@@ -184,14 +184,14 @@ class JoinPoint(NamedTuple):
         :param kwargs: the keyword arguments of the call, less the context
         :param results: the driver's result
         """
-        reported = None
+        call = (self.operation, args, kwargs)
         if error is None:
-            reported = outcome.of_results(self.operation, args, kwargs, results)
-        name = reported.name if reported else event.outcome_of(error)
-        self.span.set_attribute(f"{PREFIX}outcome", name)
-        if error is not None:
+            reported = outcome.of_results(*call, results)
+        else:
+            reported = outcome.of_error(*call, error)
             self.record(self.span, error, context, args, kwargs, results)
-        if not self.operation.vetoes and not (reported and reported.failed):
+        self.span.set_attribute(f"{PREFIX}outcome", reported.name)
+        if not self.operation.vetoes and not reported.reason:
             return
         data = event.data_of(
             *(context, self.operation, args, kwargs),
@@ -202,7 +202,7 @@ class JoinPoint(NamedTuple):
         for veto in data.get("would_deny", ()):
             texts = {f"{PREFIX}{key}": span_text(text) for key, text in veto.items()}
             self.span.add_event("would_deny", texts)
-        if reported and reported.failed:
+        if reported.reason:
             items = [span_text(item) for item in data["failed_items"]]
             self.span.set_attribute(f"{PREFIX}failed_items", items)
             self.span.set_status(trace.StatusCode.ERROR, span_text(data["error"]))

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -268,12 +269,14 @@ class Step:
             elif routine and operation not in self.switches.hook_operations:
                 reason = f"hook_operations does not name the routine {operation}"
             else:
+                _blame(error, self.hook, kind, results)
                 return False
             breaker_of(self.hook).count("not_enforced")
             log_veto(self.hook, operation, veto, reason, *call)
         elif routine or self.switches.suppress(kind):
             record_failure(self.hook, kind, operation, error, *call, results)
         else:
+            _blame(error, self.hook, kind, results)
             return False
         return True
 
@@ -292,6 +295,32 @@ class Step:
 
     def _warns(self, veto: Veto) -> bool:
         return "warn" in (self.switches.hook_enforcement, veto.enforcement)
+
+
+class RaisedBy(NamedTuple):
+    """The origin of an error that a hook did not suppress."""
+
+    hook: Any
+    kind: str
+    """``pre`` or ``post``"""
+    results: Any
+    """the driver's result, if the method received it"""
+
+
+def _blame(error: Exception, *origin: Any) -> None:
+    """Store the origin of an error in the error, which is about to reach the caller."""
+    # An exception of a hook may reject new attributes.
+    with contextlib.suppress(Exception):
+        error._aspects_raised_by = RaisedBy(*origin)  # type: ignore[attr-defined]
+
+
+def raised_by(error: Exception) -> RaisedBy | None:
+    """Return the origin of an error of a call.
+
+    :param error: an error that a woven method raised
+    :return: the hook that raised it; None if it is the error of the driver
+    """
+    return getattr(error, "_aspects_raised_by", None)
 
 
 def _text(error: BaseException) -> str:

@@ -7,17 +7,10 @@ from typing import Any
 
 import wrapt
 from manila import exception, service
-from oslo_log import log
 
 from aspects.core.lease import run_in_thread
-from aspects.secrets import text_of
+from aspects.manila.shutdown import wait_for_last_call
 from aspects.weaving import is_woven, weaving
-
-LOG = log.getLogger(__name__)
-
-#: Seconds to wait for RPC calls in flight. Manila ends the process after its
-#: ``graceful_shutdown_timeout`` of 60 seconds, and the hooks have to stop before.
-RPC_TIMEOUT = 25.0
 
 
 @wrapt.patch_function_wrapper(service.Service, "stop")  # type: ignore[untyped-decorator]
@@ -45,7 +38,7 @@ def _stop_hooks(stopped: Any) -> None:
     if driver is None or not is_woven(driver):
         return
     if stopped.rpcserver is not None:
-        _wait_for_last_call(stopped.rpcserver)
+        wait_for_last_call(stopped.rpcserver)
     weaving(driver).stop()
 
 
@@ -61,28 +54,3 @@ def _stop_service(stop: Any, stopped: Any, *args: Any, **kwargs: Any) -> None:
     except exception.NotFound:
         if getattr(stopped, "service_id", None) is not None:
             raise
-
-
-def _wait_for_last_call(rpcserver: Any) -> None:
-    """Wait for the RPC calls in flight, but not for one that hangs."""
-    thread = run_in_thread("wait", _wait, rpcserver)
-    if thread is not None:
-        thread.join(RPC_TIMEOUT)
-        if thread.is_alive():
-            LOG.warning(
-                "Stopping hooks without waiting for the last call: it still runs "
-                "%(timeout)g s after the service was stopped",
-                {"timeout": RPC_TIMEOUT},
-            )
-
-
-def _wait(rpcserver: Any) -> None:
-    try:
-        # Manila stops the server at the same time; only the first has an effect.
-        rpcserver.stop()
-        rpcserver.wait()
-    except Exception as error:
-        LOG.warning(
-            "Stopping hooks without waiting for the last call: %(type)s: %(error)s",
-            {"type": type(error).__name__, "error": text_of(error)},
-        )

@@ -9,7 +9,7 @@ from typing import Any
 from manila import db, exception
 from manila.db.sqlalchemy import models
 
-from aspects.manila.manager import new_context
+from aspects.manila.context import new_context
 from aspects.shares import ShareType, value
 
 

@@ -25,6 +25,7 @@ class DeliveryHook(EventHook):
 
     dispatches: ClassVar = (*EventHook.dispatches, "durable")
     may_veto: ClassVar = False
+    pre_has_effects: ClassVar = True
     #: Empty: the deliveries are deferred, not the hook methods.
     deferred_methods: ClassVar = ()
     dispatching_methods: ClassVar = ("pre", "post", "error", "periodic")

@@ -16,7 +16,7 @@ from typing import Any
 import aspects
 from aspects import without_secrets
 from hooks.events import facts
-from hooks.events.outcome import Outcome
+from hooks.events.outcome import SUCCESS, Outcome, of_error
 from hooks.events.values import get
 
 #: Prefix of the ``type`` of each event, before ``share.<operation>.<phase>`` or
@@ -164,6 +164,9 @@ def data_of(
     """
     arguments = operation.manila_arguments(args, kwargs)
     ended = results if error is None else None
+    if outcome is None:
+        call = (operation, args, kwargs)
+        outcome = Outcome(SUCCESS) if error is None else of_error(*call, error)
     data = {
         **_origin_of(context),
         "backend": operation.backend,
@@ -173,7 +176,7 @@ def data_of(
         **facts.facts_of(context, operation.method, arguments, ended),
         **ids_of(arguments),
         **access_of(operation, arguments),
-        "outcome": outcome.name if outcome else outcome_of(error),
+        "outcome": outcome.name,
         "duration": None if duration is None else round(duration, 6),
     }
     if results is None:
@@ -190,7 +193,7 @@ def data_of(
     if error is not None:
         data["error_type"] = type(error).__name__
         data["error"] = safe(_text(error))
-    if outcome is not None and outcome.failed:
+    if outcome.reason:
         data["error"] = safe(f"{operation.method} returned: {outcome.reason}")
         data["failed_items"] = list(outcome.failed_items)
     return data
@@ -201,18 +204,6 @@ def _text(error: BaseException) -> str:
         return str(error)
     except Exception:
         return ""
-
-
-def outcome_of(error: BaseException | None) -> str:
-    """Return the outcome of a call: ``success``, ``veto`` or ``failure``.
-
-    :mod:`hooks.events.outcome` reads that of a call that returned.
-
-    :param error: the exception of the call, or None if it raised none
-    """
-    if error is None:
-        return "success"
-    return "veto" if aspects.Veto.within(error) else "failure"
 
 
 def ids_of(arguments: Mapping[str, Any]) -> dict[str, str]:

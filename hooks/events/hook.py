@@ -69,7 +69,9 @@ class EventHook(aspects.HookBase):
     ) -> None:
         call = (context, func_name, args, kwargs, error, _since(pre_hook_data))
         data = data_of(*call, configuration=self.configuration)
-        self._emit("error", event_of(ERROR, data), context, func_name, args, kwargs)
+        # Manila takes some exceptions for success.
+        phase = END if data["outcome"] == outcome.SUCCESS else ERROR
+        self._emit("error", event_of(phase, data), context, func_name, args, kwargs)
 
     def _execute_periodic_hook(
         self, context: Any, periodic_hook_data: Any, *args: Any, **kwargs: Any

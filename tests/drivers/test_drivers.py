@@ -21,7 +21,9 @@ from manila.share import driver, drivers
 from manila.tests.share.drivers import dummy
 
 import aspects
-from aspects.operations import METHODS, operation_of
+from aspects.cli import drivers as of_class
+from aspects.cli.skeleton import skeleton
+from aspects.operations import DRIVER, METHODS
 from aspects.signatures import SIGNATURES
 
 #: Module that needs the library of a vendor -> the error of its import.
@@ -174,7 +176,7 @@ def test_arguments_have_manilas_names_however_a_driver_names_them(cls: type) -> 
         function = getattr(instance, method, None)
         if function is None:
             continue  # Another release has it.
-        operation = operation_of(method, function)
+        operation = DRIVER.operation(method, function)
         texts = [text.strip() for text in signature.split(",")]
         required = [text for text in texts if not {"=", "*"} & set(text)]
         passed = {name: f"the {name}" for name in required}
@@ -184,3 +186,24 @@ def test_arguments_have_manilas_names_however_a_driver_names_them(cls: type) -> 
             assert context == "the context", method
         found = operation.manila_arguments(args, server)
         assert found == {**passed, **server}, method
+
+
+def _methods(cls: type) -> set[str]:
+    return {name for name in dir(cls) if callable(getattr(cls, name))}
+
+
+@pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
+def test_the_skeleton_of_a_class_has_its_methods(cls: type) -> None:
+    found = skeleton(f"{cls.__module__}.{cls.__name__}")
+    if found is None:
+        # Each of its methods is decorated by its metaclass.
+        assert cls.__name__ == "VASTShareDriver"
+        return
+    assert found.__module__ == cls.__module__
+    assert found.__init__ is not cls.__init__
+    assert _methods(found) == _methods(cls)
+    woven = of_class.woven_methods(cls)
+    assert of_class.woven_methods(found) == woven
+    missing = of_class.missing_operations(cls, woven)
+    assert of_class.missing_operations(found, woven) == missing
+    assert of_class.is_factory(found) == of_class.is_factory(cls)

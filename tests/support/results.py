@@ -129,14 +129,14 @@ ROWS = (
         "fails, and sets all rules of the call to error",
     ),
     Row(
-        "rule_not_applied_yet",
+        "rule_still_in_progress",
         "update_access",
         {"r1": {"state": "applying"}},
-        "pending",
+        "success",
         (),
         ADD,
         "",
-        "keeps the state until the next update_access",
+        "sets the rules to active",
     ),
     Row(
         "rules_with_keys",

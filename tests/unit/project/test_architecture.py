@@ -29,7 +29,7 @@ LAYERS = (
         "aspects.config.options",
     ),
     ("aspects.operations",),
-    ("aspects.hook",),
+    ("aspects.hook", "aspects.requests"),
     ("aspects.core",),
     ("aspects.weaving",),
     ("aspects.periodic", "aspects.decorators"),

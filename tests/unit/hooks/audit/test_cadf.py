@@ -134,7 +134,7 @@ def test_a_failure_and_a_veto_have_a_reason_in_cadf(
     [
         (["error", "error"], "failure", "failure"),
         (["active", "error"], "failure", "partial"),
-        (["active", "applying"], "pending", None),
+        (["active", "active"], "success", None),
     ],
 )
 def test_the_outcome_in_cadf_is_that_of_the_drivers_result(
@@ -152,6 +152,15 @@ def test_the_outcome_in_cadf_is_that_of_the_drivers_result(
     (attached,) = line["attachments"]
     failed = [name for name, state in rules.items() if state == "error"]
     assert attached["content"].get("failed_items", []) == failed
+
+
+def test_unfinished_work_is_pending_in_cadf(cadf, path, request_context):
+    cadf(FakeDriver()).create_backup(
+        request_context, {"id": SHARE_ID}, {"id": OTHER_ID}
+    )
+    (line,) = map(validated, lines_in(path))
+    assert line["outcome"] == "pending"
+    assert "reason" not in line
 
 
 def test_a_veto_in_warn_mode_is_in_the_attachment(cadf, path, request_context):

@@ -6,7 +6,6 @@ import json
 
 import pytest
 
-import aspects
 from hooks.events import event
 from tests.support.models import Unloaded, kinds
 
@@ -56,24 +55,6 @@ def test_the_ids_of_a_context_without_a_request_are_null(context):
     data = event.data_of(object(), operation("get_share_stats"), (), {"refresh": True})
     assert data["request_id"] is data["project_id"] is data["user_id"] is None
     assert not [name for name in data if name.endswith("_id") and data[name]]
-
-
-class Quota(aspects.Veto):
-    pass
-
-
-@pytest.mark.parametrize(
-    ("error", "outcome"),
-    [
-        (None, "success"),
-        (aspects.Veto("no"), "veto"),
-        (Quota("no"), "veto"),
-        (ValueError("no"), "failure"),
-        (KeyboardInterrupt(), "failure"),
-    ],
-)
-def test_the_error_decides_the_outcome(error, outcome):
-    assert event.outcome_of(error) == outcome
 
 
 @kinds

@@ -15,7 +15,8 @@ from aspects.testing import SIGNATURES, FakeDriver
 from hooks.events import outcome
 from hooks.events.hook import EventHook
 from tests.support.config import ConfigFile
-from tests.support.results import CONTINUED_BY, POLLED, ROWS
+from tests.support.hooks import Recorder
+from tests.support.results import CONTINUED_BY, POLLED, ROWS, Row
 
 from .common import RULE, operation
 
@@ -192,6 +193,39 @@ def test_the_failed_rules_decide_between_failure_and_partial(added, other, faile
     assert found.name == expected
 
 
+class Quota(aspects.Veto):
+    pass
+
+
+class SnapshotResourceNotFound(Exception):  # noqa: N818
+    """An exception with the name of Manila's."""
+
+
+DELETING = {"replica_snapshot": {"status": "deleting"}}
+CREATING = {"replica_snapshot": {"status": "creating"}}
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments", "error", "name"),
+    [
+        ("create_share", {}, aspects.Veto("no"), "veto"),
+        ("create_share", {}, Quota("no"), "veto"),
+        ("create_share", {}, ValueError("no"), "failure"),
+        ("create_share", {}, KeyboardInterrupt(), "failure"),
+        # Manila deletes a snapshot that its driver no longer finds.
+        ("update_replicated_snapshot", DELETING, SnapshotResourceNotFound(), "success"),
+        ("update_replicated_snapshot", CREATING, SnapshotResourceNotFound(), "failure"),
+        ("update_replicated_snapshot", {}, SnapshotResourceNotFound(), "failure"),
+        ("update_replicated_snapshot", DELETING, ValueError("no"), "failure"),
+        ("create_share", DELETING, SnapshotResourceNotFound(), "failure"),
+    ],
+)
+def test_the_error_decides_the_outcome(method, arguments, error, name):
+    called = aspects.Operation(METHODS[method], method)
+    found = outcome.of_error(called, (), arguments, error)
+    assert found == (name, (), None)
+
+
 # -- the events ------------------------------------------------------------------------
 
 
@@ -210,16 +244,24 @@ class Events(EventHook):
 def call(tmp_path):
     """Return a function that calls a driver method, and returns the events' data."""
 
-    def run(row):
+    def run(row, *others):
         text = "[alpha]\nenable_pre_hooks = True\nenable_post_hooks = True\n"
         file = ConfigFile(tmp_path / "service.conf", text)
         hook = Events(aspects.BackendSection(file.conf, "alpha"), "node1@alpha")
-        driver = FakeDriver(**{row.method: lambda call: copy.deepcopy(row.result)})
-        woven = aspects.weave(driver, [hook], "alpha", "node1@alpha")
+        driver = FakeDriver()
+        if isinstance(row.result, Exception):
+            driver.answer(**{row.method: row.result})
+        else:
+            driver.answer(**{row.method: lambda call: copy.deepcopy(row.result)})
+        woven = aspects.weave(driver, [hook, *others], "alpha", "node1@alpha")
         method = getattr(woven, row.method)
         names = inspect.signature(method).parameters
         values = {name: row.arguments.get(name) for name in names}
-        assert method(**values) == row.result
+        if isinstance(row.result, Exception):
+            with pytest.raises(type(row.result)):
+                method(**values)
+        else:
+            assert method(**values) == row.result
         return hook.events
 
     return run
@@ -236,3 +278,20 @@ def test_an_event_reports_the_outcome_of_a_result(call, row):
     assert end["data"].get("failed_items") == ([*row.failed] if failed else None)
     assert ("error" in end["data"]) == failed
     assert "error_type" not in end["data"]
+
+
+def test_an_exception_that_manila_takes_for_success_is_an_end(call):
+    method, error = "update_replicated_snapshot", SnapshotResourceNotFound("gone")
+    _, end = call(Row("", method, error, "success", arguments=DELETING))
+    assert end["type"].endswith(".end")
+    assert (end["data"]["outcome"], end["data"]["error"]) == ("success", "gone")
+
+
+@pytest.mark.parametrize("result", [None, OSError("no")])
+def test_a_veto_in_warn_mode_is_in_the_last_event_of_its_call(call, result):
+    freeze = Recorder("freeze", pre=aspects.Veto("frozen"))
+    freeze.hook_enforcement = "warn"
+    start, end = call(Row("", "create_snapshot", result, ""), freeze)
+    assert "would_deny" not in start["data"]
+    assert end["data"]["would_deny"] == [{"hook": "freeze", "reason": "frozen"}]
+    assert end["data"]["outcome"] == ("failure" if result else "success")

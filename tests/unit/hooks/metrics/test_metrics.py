@@ -121,6 +121,16 @@ def test_veto_does_not_count_as_an_error(metrics):
     assert not metrics("driver_duration_seconds_count", method="create_share")
 
 
+def test_veto_that_is_not_enforced_counts_apart(metrics):
+    guard = Recorder("guard", pre=aspects.Veto("no"))
+    guard.hook_enforcement = "warn"
+    driver = metrics.weave(BusyDriver(), guard)
+    call(driver.create_share, None, SHARE)
+    assert metrics("vetoes_total", hook="guard", enforcement="warn") == 1
+    assert metrics("vetoes_total", hook="guard", enforcement="deny") == 0
+    assert metrics.calls(*CREATE.values(), "success") == 1
+
+
 def test_veto_of_a_hook_before_it_counts_but_its_call_does_not(metrics):
     first = Recorder("first", pre=aspects.Veto("no"))
     driver = metrics.weave(BusyDriver(), before=[first])

@@ -61,7 +61,6 @@ def test_outcome_of_the_driver(traced, spans, error, outcome, status):
     [
         (["error", "error"], "failure", ("r1", "r2")),
         (["active", "error"], "partial", ("r2",)),
-        (["active", "applying"], "pending", None),
         (["active", "active"], "success", None),
     ],
 )
@@ -81,6 +80,15 @@ def test_outcome_of_the_result(traced, spans, states, outcome, failed):
     # The driver method itself raised nothing.
     child = next(span for span in spans() if span.name == "update_access")
     assert child.status.status_code is trace.StatusCode.UNSET
+
+
+def test_unfinished_work_is_pending(traced, spans):
+    hook, driver = traced(FakeDriver(), Recorder())
+    driver.create_backup(None, SHARE, {"id": "b1"})
+    hook.stop()
+    join_point = next(span for span in spans() if not span.parent)
+    assert join_point.attributes["manila.outcome"] == "pending"
+    assert join_point.status.status_code is trace.StatusCode.UNSET
 
 
 @pytest.mark.parametrize("error", [None, OSError("no")])

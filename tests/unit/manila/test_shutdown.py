@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The end of a share service."""
+"""The end of a service."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 pytest.importorskip("manila")
-from aspects.manila import service
+from aspects.manila import shutdown
 
 # Detects a wait without a limit.
 pytestmark = pytest.mark.timeout(60)
@@ -24,10 +24,10 @@ def rpc_server(wait: Callable[..., object]) -> SimpleNamespace:
 def test_hooks_are_stopped_although_an_rpc_call_hangs(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(service, "RPC_TIMEOUT", 0.1)
+    monkeypatch.setattr(shutdown, "TIMEOUT", 0.1)
     released = threading.Event()
     try:
-        service._wait_for_last_call(rpc_server(released.wait))
+        shutdown.wait_for_last_call(rpc_server(released.wait))
     finally:
         released.set()
     (record,) = caplog.records
@@ -42,7 +42,7 @@ def test_hooks_are_stopped_after_the_last_rpc_call(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     ended = []
-    service._wait_for_last_call(rpc_server(lambda: ended.append(True)))
+    shutdown.wait_for_last_call(rpc_server(lambda: ended.append(True)))
     assert ended == [True]
     assert caplog.records == []
 
@@ -53,7 +53,7 @@ def test_hooks_are_stopped_although_the_rpc_server_fails(
     def fail() -> None:
         raise OSError("no broker")
 
-    service._wait_for_last_call(rpc_server(fail))
+    shutdown.wait_for_last_call(rpc_server(fail))
     (record,) = caplog.records
     assert record.getMessage() == (
         "Stopping hooks without waiting for the last call: OSError: no broker"
