@@ -45,3 +45,9 @@ def _no_current_context() -> Iterator[None]:
     vars(store).pop("context", None)
     if before is not None:
         store.context = before
+
+
+@pytest.fixture(autouse=True)
+def _no_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take facts from the shares of a test, even if aspects.manila was imported."""
+    monkeypatch.setattr("aspects.shares._source", None)

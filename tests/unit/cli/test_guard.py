@@ -50,7 +50,6 @@ def guard(
 ) -> Guard:
     """Return a function that runs the command with a file of rules and of cases."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("aspects.shares._source", None)
 
     def run(topic: str, cases: str, *arguments: str, rules: str = RULES) -> Result:
         Path("rules.yaml").write_text(textwrap.dedent(rules), "utf-8")

@@ -10,12 +10,6 @@ from tests.support.config import ConfigFile
 from tests.support.threads import run_in_thread
 
 
-@pytest.fixture(autouse=True)
-def _without_a_database(monkeypatch):
-    """Take facts from the shares of a test, even if aspects.manila was imported."""
-    monkeypatch.setattr("aspects.shares._source", None)
-
-
 @pytest.fixture
 def context():
     return run_in_thread(oslo_context.RequestContext, user_id="u1", project_id="p1")

@@ -186,6 +186,7 @@ def test_expression_knows_the_variables_that_it_uses(name):
     assert Expression(when, types_of(VARIABLES)).names == (name,)
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.sampled_from(sorted(SHARE_VARIABLES)), min_size=1, max_size=6))
 def test_rule_knows_the_variables_of_condition_and_reason(names):
