@@ -12,7 +12,11 @@ HOOKS = {
     "audit": ["pycadf>=3.1"],
     "automount": ["oslo.messaging>=14"],
     "command": [],
-    "guard": ["cronsim>=2.6", "tzdata>=2024.1"],
+    "guard": [
+        *("cronsim>=2.6", "PyYAML>=6", "tzdata>=2024.1"),
+        # It has no release for Python 3.10.
+        "cel-expr-python>=0.1.3; python_version >= '3.11'",
+    ],
     "metrics": ["prometheus-client>=0.20"],
     "notification": ["oslo.messaging>=14"],
     "tracing": [

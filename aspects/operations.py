@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import fnmatch
 import inspect
 import types
 import weakref
@@ -112,6 +113,24 @@ ContextFactory = Callable[[], Any]
 
 _POSITIONAL_ONLY = inspect.Parameter.POSITIONAL_ONLY
 _POSITIONAL_OR_KEYWORD = inspect.Parameter.POSITIONAL_OR_KEYWORD
+
+
+def matches(operation: str, patterns: Iterable[str]) -> bool:
+    """Return whether an operation is one of ``hook_operations``.
+
+    :param operation: the operation
+    :param patterns: names and glob patterns; one that begins with ``!`` excludes. An
+        empty list matches nothing; exclusions alone match everything else
+    """
+    included = [pattern for pattern in patterns if not pattern.startswith("!")]
+    excluded = [pattern[1:] for pattern in patterns if pattern.startswith("!")]
+    if excluded and not included:
+        included = ["*"]
+
+    def matches_any(patterns: list[str]) -> bool:
+        return any(fnmatch.fnmatchcase(operation, pattern) for pattern in patterns)
+
+    return matches_any(included) and not matches_any(excluded)
 
 
 class DetachedContext:
@@ -321,6 +340,13 @@ class Operation(str):
             call
         """
         return self
+
+    def matches(self, patterns: Iterable[str]) -> bool:
+        """Return whether patterns match this operation, as in ``hook_operations``.
+
+        :param patterns: names and glob patterns; one that begins with ``!`` excludes
+        """
+        return matches(self, patterns)
 
     def take_context(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]

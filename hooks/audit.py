@@ -92,9 +92,7 @@ class AuditHook(EventHook):
     ) -> float:
         return time.monotonic()
 
-    def _execute_periodic_hook(
-        self, context: Any, periodic_hook_data: Any, *args: Any, **kwargs: Any
-    ) -> None:
+    def report(self, context: Any, event: dict[str, Any]) -> None:
         """Ignore ticks: the audit log has calls only."""
 
     def _emit(

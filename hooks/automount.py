@@ -90,7 +90,7 @@ class AutomountHook(NotificationHook):
             if data["outcome"] == "failure" and not data["failed_items"]:
                 # Which rules are in force is unknown.
                 return
-            _remove_rules(data, operation.arguments(*call))
+            _remove_rules(data, operation.manila_arguments(*call))
             # A host must know of the other rules, so it is not an error for it.
             event["type"] = f"{TYPE_PREFIX}share.{operation}.{END}"
             super()._emit(kind, event, context, operation, *call)

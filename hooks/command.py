@@ -122,9 +122,10 @@ class CommandHook(EventHook):
             )
         path = shutil.which(program, path=environment["PATH"])
         if path is None or not os.path.isfile(path):
-            raise ValueError(
-                f"command: {program!r} does not exist or is not executable"
-            )
+            text = f"command: {program!r} does not exist or is not executable"
+            if re.search("[|&;<>]", program):
+                text += "; no shell is run, write a script or sh -c '...'"
+            raise ValueError(text)
         _check_interpreter(path, environment["PATH"])
         return [path, *arguments]
 

@@ -252,11 +252,11 @@ class Endpoint(Collector):
         registry.register(self)
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the current metrics of the queues and outboxes."""
+        """Yield the current metrics of the queues, outboxes and audits."""
         hooks = {
             (metrics_hook.backend, label(name)): hook
             for metrics_hook in tuple(self.hooks)
-            for name, hook in tuple(metrics_hook.queues.items())
+            for name, hook in tuple(metrics_hook.read_hooks.items())
         }
         for part, attribute, name, family, text in QUEUES:
             metric = family(f"{PREFIX}_{name}", text, labels=("backend", "hook"))
@@ -269,6 +269,17 @@ class Endpoint(Collector):
                     if value is not None:
                         metric.add_metric(labels, float(value))
             yield metric
+        violations = GaugeMetricFamily(
+            f"{PREFIX}_guard_violations",
+            "Shares that violate a rule with audit: true.",
+            labels=("backend", "hook", "rule"),
+        )
+        for labels, hook in hooks.items():
+            # An error of one hook must not fail the scrape.
+            with contextlib.suppress(Exception):
+                for rule, count in getattr(hook, "violations", dict)().items():
+                    violations.add_metric([*labels, label(rule)], count)
+        yield violations
 
     def open(self, user: MetricsHook) -> None:
         """Start the server, unless another hook of this process has started it.
@@ -399,8 +410,8 @@ class MetricsHook(aspects.HookBase):
             self.get_config_option("metrics_host"),
             self.get_config_option("metrics_port"),
         )
-        #: The hooks of the chain that have a queue or an outbox, by name.
-        self.queues: weakref.WeakValueDictionary[str, Any] = (
+        #: The hooks of the chain that have a queue, an outbox or an audit, by name.
+        self.read_hooks: weakref.WeakValueDictionary[str, Any] = (
             weakref.WeakValueDictionary()
         )
         self._of_method: dict[
@@ -434,17 +445,20 @@ class MetricsHook(aspects.HookBase):
     # -- observing ---------------------------------------------------------------
 
     def chain_changed(self, hooks: tuple[Any, ...]) -> None:
-        """Create the metrics of the hooks; keep the hooks with a queue or outbox."""
+        """Create the metrics of the hooks; keep the hooks to read."""
         for hook in hooks:
             if hook is not self:
                 # Created before the first run, so that a count is 0 and not missing.
                 for kind in ("pre", "post", "error", "periodic"):
                     self._metrics_of(aspects.hook_name(hook), kind)
-        self.queues = weakref.WeakValueDictionary(
+        self.read_hooks = weakref.WeakValueDictionary(
             {
                 aspects.hook_name(hook): hook
                 for hook in hooks
-                if getattr(hook, "dispatcher", None) or getattr(hook, "outbox", None)
+                if any(
+                    getattr(hook, name, None)
+                    for name in ("dispatcher", "outbox", "violations")
+                )
             }
         )
 

@@ -49,9 +49,12 @@ MAX_HANGING = 10
 
 _THREAD = "webhook"
 
+#: The delivery of each thread.
+_current = threading.local()
+
 # urllib3's debug messages contain the path and query of the URL, which may be secrets.
 logging.getLogger("urllib3.connectionpool").addFilter(
-    lambda record: record.threadName != _THREAD
+    lambda record: getattr(_current, "delivery", None) is None
 )
 
 
@@ -260,10 +263,9 @@ class _Delivery:
             self.outcome.set_exception(error)
         else:
             self.outcome.set_result(None)
-
-
-#: The delivery of each thread.
-_current = threading.local()
+        finally:
+            # This may be the thread of the caller.
+            _current.delivery = None
 
 
 def _retry_after(headers: Mapping[str, str]) -> float:

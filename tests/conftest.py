@@ -8,9 +8,6 @@ from typing import Any
 
 import pytest
 
-from hooks.events import event
-from tests.support.schema import validated
-
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
@@ -37,6 +34,11 @@ def pytest_runtest_makereport(
 @pytest.fixture(scope="session", autouse=True)
 def _events_fit_the_schema() -> Iterator[None]:
     """Validate each event of each test against the schema of the package."""
+    # Not imported earlier: on eventlet, the functional tests patch the process before
+    # the locks of this project exist.
+    from hooks.events import event
+    from tests.support.schema import validated
+
     construct = event._event
 
     def constructed(kind: str, data: dict[str, Any]) -> dict[str, Any]:

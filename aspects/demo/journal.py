@@ -25,7 +25,7 @@ class Failure:
     traceback: tuple[str, ...] = ()
     """the lines of the traceback, without frames of this library"""
     veto: bool = False
-    """whether it is a veto"""
+    """whether it is a veto, which only a pre method can raise"""
 
 
 @dataclass(eq=False)
@@ -74,8 +74,12 @@ class Call:
         """Return ``result``, ``veto`` or ``error``."""
         if self.failure is None:
             return "result"
-        vetoed = self.cause is not None and self.cause.kind == "pre"
-        return "veto" if vetoed and self.failure.veto else "error"
+        return "veto" if self.failure.veto else "error"
+
+    @property
+    def last(self) -> Run | None:
+        """Return the last run before any error method."""
+        return next((run for run in reversed(self.runs) if run.kind != "error"), None)
 
     @property
     def suppressed(self) -> list[Run]:

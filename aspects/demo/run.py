@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import aspects
+from aspects.config import reload
 from aspects.demo import backends, client, releases, scenario, verdict, watch
 from aspects.demo.arrivals import Arrivals, Receiver, free_port
 from aspects.demo.journal import Call, Journal
@@ -148,43 +149,48 @@ def _rounds(backend: str, ticks: Sequence[Call]) -> int:
 
 
 class _Warnings(logging.Handler):
-    """Print the warnings and errors of this library, and count the errors.
+    """Print the warnings and errors of this library.
 
     Those of a hook method are printed with its call.
     """
 
+    #: The loggers of the library, and of options that a reload cannot change.
+    _LOGGERS = ("aspects", "hooks", "oslo_config.cfg")
+
     def __init__(self, screen: Screen) -> None:
         super().__init__(logging.WARNING)
         self._screen = screen
-        self.errors = 0
+        #: The number of errors because of which a reload was rejected.
+        self.rejections = 0
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.errors += record.levelno >= logging.ERROR
+        if record.name == reload.__name__ and record.levelno >= logging.ERROR:
+            self.rejections += 1
         of_method = record.name == "aspects.core.log"
         if not of_method or watch.in_call_without_failure():
             text = " ".join(record.getMessage().split())
             self._screen.warn(record.levelname.lower(), text)
 
     def __enter__(self) -> _Warnings:
-        for name in ("aspects", "hooks"):
+        for name in self._LOGGERS:
             logging.getLogger(name).addHandler(self)
         return self
 
     def __exit__(self, *raised: object) -> None:
-        for name in ("aspects", "hooks"):
+        for name in self._LOGGERS:
             logging.getLogger(name).removeHandler(self)
 
 
 def _serve(service: ManilaService, screen: Screen, warnings: _Warnings) -> int:
     """Wait for Ctrl-C or SIGTERM; SIGHUP reloads the configuration."""
-    stop, reload = threading.Event(), threading.Event()
+    stop, hangup = threading.Event(), threading.Event()
     for line in _example(service):
         screen.note(line)
     sys.stdout.flush()
-    with _signals(stop, reload):
+    with _signals(stop, hangup):
         while not stop.wait(0.2):
-            if reload.is_set():
-                reload.clear()
+            if hangup.is_set():
+                hangup.clear()
                 screen.note(_reload(service, warnings))
     screen.note("stopping")
     return 0
@@ -192,12 +198,12 @@ def _serve(service: ManilaService, screen: Screen, warnings: _Warnings) -> int:
 
 def _reload(service: ManilaService, warnings: _Warnings) -> str:
     """Reload the configuration, and return the outcome as a line."""
-    before = warnings.errors
+    before = warnings.rejections
     try:
         service.reload()
     except ServiceError as error:
         return f"configuration rejected, nothing has changed: {error}"
-    if warnings.errors > before:
+    if warnings.rejections > before:
         return "configuration rejected: backends with an error keep their hooks"
     return "configuration reloaded"
 
@@ -245,8 +251,8 @@ def _example(service: ManilaService) -> Iterator[str]:
 
 
 @contextmanager
-def _signals(stop: threading.Event, reload: threading.Event) -> Iterator[None]:
-    wanted = {signal.SIGINT: stop, signal.SIGTERM: stop, signal.SIGHUP: reload}
+def _signals(stop: threading.Event, hangup: threading.Event) -> Iterator[None]:
+    wanted = {signal.SIGINT: stop, signal.SIGTERM: stop, signal.SIGHUP: hangup}
     before = {
         number: signal.signal(number, lambda *_, event=event: event.set())
         for number, event in wanted.items()

@@ -136,7 +136,7 @@ class Screen:
         if run.failure or (self._verbose and not self._quiet):
             head = f"   [cyan]{escape(call.backend)}[/] {escape(_named(call))}"
             self._print(
-                f"{head} in the background: [dim]{_durations([run])} ms[/]",
+                f"{head} in the background: [dim]{run.kind} {_durations([run])} ms[/]",
                 *self._suppressed([run]),
             )
 
@@ -164,7 +164,7 @@ class Screen:
         if call.failure:
             cause = call.cause
             if cause is None:
-                last = f" after {call.runs[-1].name}" if call.runs else ""
+                last = f" after {call.last.name}" if call.last else ""
                 yield self._raised(f"raised{last}", call.failure.place)
             else:
                 rest = ""

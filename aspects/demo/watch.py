@@ -174,7 +174,7 @@ def _failure(error: BaseException, observed: aspects.Observed) -> Failure:
         _text(error, observed),
         place,
         places.lines_of(frames),
-        veto=aspects.Veto.within(error) is not None,
+        veto=observed.kind == "pre" and aspects.Veto.within(error) is not None,
     )
 
 
@@ -225,4 +225,6 @@ def clipped(value: object, length: int = _SHOWN) -> str:
     :param length: the maximum number of characters
     """
     text = " ".join(str(value).split())
+    # An error may repeat control characters, such as escape sequences.
+    text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
     return text if len(text) <= length else text[: length - 3] + "..."

@@ -85,8 +85,13 @@ class ShareManager(manager.ShareManager):  # type: ignore[misc]
             tick(self.driver, context, lambda: self._share_instances(context))
 
     def _share_instances(self, context: Any) -> Any:
-        """Return the share instances of this backend, with their access rules."""
-        instances = self.db.share_instance_get_all_by_host(context, self.host)
+        """Return the share instances of this backend, with their access rules.
+
+        They have the data of their shares too, e.g. the size.
+        """
+        instances = self.db.share_instance_get_all_by_host(
+            context, self.host, with_share_data=True
+        )
         for instance in instances:
             # Manila documents this key as part of the data for periodic hooks.
             instance["access_rules"] = self.db.share_access_get_all_for_instance(

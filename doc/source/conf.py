@@ -2,6 +2,7 @@
 import importlib.metadata
 import json
 import pathlib
+import re
 import runpy
 
 project = "manila-aspects"
@@ -102,10 +103,10 @@ _COLUMNS = {
     "demo": ("test_demo",),
     "share service": (
         *("test_check", "test_manager", "test_manager_source", "test_operations"),
-        *("test_reload", "test_startup", "test_stop"),
+        *("test_reload", "test_shares", "test_startup", "test_stop", "test_testing"),
     ),
     "hooks": (
-        *("test_audit", "test_automount", "test_command", "test_guard"),
+        *("test_audit", "test_automount", "test_command", "test_events", "test_guard"),
         *("test_metrics", "test_notification", "test_secrets", "test_tracing"),
         "test_webhook",
     ),
@@ -218,8 +219,98 @@ def outcomes_table() -> str:
     return "\n".join(lines) + "\n"
 
 
+def _calls() -> dict[str, dict[str, dict[str, dict[str, list[str]]]]]:
+    """Return what hooks receive, as tests/functional/arguments.py recorded it."""
+    file = HERE.parents[1] / "tests" / "data" / "arguments.json"
+    return json.loads(file.read_text("utf-8"))  # type: ignore[no-any-return]
+
+
+def _kinds(kinds: list[str]) -> str:
+    """Return the kinds of an argument as text."""
+    # An empty list is one of a list of something.
+    long = [kind for kind in kinds if kind != "list" or len(kinds) == 1]
+    return re.sub(r"dict: ([\w ]+)", r"dict (\1)", " or ".join(long))
+
+
+def arguments_table() -> str:
+    """Return the table of the arguments and results of driver methods."""
+    from aspects.operations import METHODS
+
+    lines = [
+        ".. list-table::",
+        "   :header-rows: 1",
+        "   :class: breakable",
+        "   :widths: 28 47 25",
+        "",
+        "   * - driver method (operation)",
+        "     - arguments",
+        "     - result",
+    ]
+    for method, call in _calls()["methods"].items():
+        operation = METHODS[method]
+        title = method if operation == method else f"{method} ({operation})"
+        named = [
+            f"| ``{name}``: {_kinds(kinds)}"
+            for name, kinds in call["arguments"].items()
+        ]
+        lines += [
+            f"   * - {title}",
+            f"     - {(chr(10) + '       ').join(named) or 'none'}",
+            f"     - {_kinds(call['results']) or 'not recorded'}",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def keys_table() -> str:
+    """Return the table of the keys of models and dicts."""
+    lines = [
+        ".. list-table::",
+        "   :header-rows: 1",
+        "   :class: breakable",
+        "   :widths: 20 45 35",
+        "",
+        "   * - model or dict",
+        "     - always with a value",
+        "     - sometimes without a value",
+    ]
+    for kind, keys in _calls()["keys"].items():
+        title = f"dict ({kind})" if kind.islower() else f"model {kind}"
+        lines += [
+            f"   * - {title}",
+            f"     - {', '.join(f'``{key}``' for key in keys['always'])}",
+            f"     - {', '.join(f'``{key}``' for key in keys['sometimes'])}",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def unrecorded_table() -> str:
+    """Return the table of the parameters of the other driver methods."""
+    from aspects.signatures import SIGNATURES, parameters_of
+
+    lines = [
+        ".. list-table::",
+        "   :header-rows: 1",
+        "   :class: breakable",
+        "   :widths: 45 55",
+        "",
+        "   * - driver method",
+        "     - arguments",
+    ]
+    for method in SIGNATURES:
+        if method not in _calls()["methods"]:
+            names = ", ".join(f"``{name}``" for name in parameters_of(method))
+            lines += [f"   * - {method}", f"     - {names}"]
+    return "\n".join(lines) + "\n"
+
+
 def setup(app: object) -> None:
-    for name in ("call", "rule"):
+    for name, table in (
+        ("arguments", arguments_table),
+        ("keys", keys_table),
+        ("unrecorded", unrecorded_table),
+    ):
+        (HERE / "user" / f"{name}.inc").write_text(table())
+    for name in ("call", "rule", "violation"):
         (HERE / "reference" / f"event-{name}.inc").write_text(events_table(name))
     (HERE / "reference" / "event.inc").write_text(events_table(""))
     (HERE / "reference" / "outcomes.inc").write_text(outcomes_table())

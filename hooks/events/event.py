@@ -91,6 +91,26 @@ def periodic_event_of(
     return _event("share.periodic", data)
 
 
+def violation_event_of(
+    state: str,
+    violation: Mapping[str, Any],
+    context: Any,
+    backend: str | None,
+    host: str | None,
+) -> dict[str, Any]:
+    """Return the event for a share that begins or ceases to violate a rule.
+
+    :param state: ``appeared`` or ``resolved``
+    :param violation: the fields of the violation, with the ``share_id``
+    :param context: the context of the tick
+    :param backend: the backend section
+    :param host: the share service's host
+    :return: attributes of CloudEvents 1.0, with the data under ``data``
+    """
+    origin = {**_origin_of(context), "backend": backend, "host": host}
+    return _event(f"share.violation.{state}", {**origin, **violation})
+
+
 def _event(kind: str, data: dict[str, Any]) -> dict[str, Any]:
     source = "/manila/" + urllib.parse.quote(str(data["host"] or data["backend"] or ""))
     event = {
@@ -201,8 +221,7 @@ def ids_of(arguments: Mapping[str, Any]) -> dict[str, str]:
     for argument, parent_field, own_field in _IDS:
         value = arguments.get(argument)
         if isinstance(value, (list, tuple)):
-            # The shares of ensure_shares are many.
-            value = value[0] if value and argument != "shares" else None
+            value = value[0] if value else None
         if value is None:
             continue
         parent = get(value, parent_field) if parent_field else None

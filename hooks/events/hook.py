@@ -77,8 +77,17 @@ class EventHook(aspects.HookBase):
         self, context: Any, periodic_hook_data: Any, *args: Any, **kwargs: Any
     ) -> None:
         backend = getattr(self.configuration, "config_group", None)
-        tick = aspects.Operation("periodic", backend=backend, host=self.host)
         event = periodic_event_of(context, periodic_hook_data, backend, self.host)
+        self.report(context, event)
+
+    def report(self, context: Any, event: dict[str, Any]) -> None:
+        """Emit an event of a tick, which may be that of another hook.
+
+        :param context: the context of the tick
+        :param event: attributes of CloudEvents 1.0 and ``data``
+        """
+        backend = getattr(self.configuration, "config_group", None)
+        tick = aspects.Operation("periodic", backend=backend, host=self.host)
         self._emit("periodic", event, context, tick, (), {})
 
 

@@ -87,7 +87,7 @@ def of_error(
         and type(error).__name__ == "SnapshotResourceNotFound"
     ):
         # So drivers report that a snapshot has been deleted from a replica.
-        snapshot = operation.arguments(args, kwargs).get("replica_snapshot")
+        snapshot = operation.manila_arguments(args, kwargs).get("replica_snapshot")
         if get(snapshot, "status") == "deleting":
             return Outcome(SUCCESS)
     return Outcome(FAILURE)
@@ -114,7 +114,7 @@ def of_results(
     if reader is None:
         return Outcome(SUCCESS)
     try:
-        return reader(results, operation.arguments(args, kwargs))
+        return reader(results, operation.manila_arguments(args, kwargs))
     except Exception:
         # Readers access a result as Manila's share manager does, which fails as well.
         kind = type(results).__name__
@@ -186,11 +186,6 @@ def _list(value: Any) -> list[Any]:
 
 def _ids(things: Any) -> list[str]:
     return [str(get(thing, "id")) for thing in _list(things)]
-
-
-def _first(arguments: Arguments, *names: str) -> Any:
-    """Return the first of some arguments that the call has; drivers name them so."""
-    return next((arguments[name] for name in names if name in arguments), None)
 
 
 # -- access rules ----------------------------------------------------------------------
@@ -304,7 +299,7 @@ def _create_replica(results: Any, arguments: Arguments) -> Outcome:
     rules = {
         rule["id"]: rule["state"] for rule in _list(update.get("share_access_rules"))
     }
-    replica = get(_first(arguments, "new_replica", "replica"), "id")
+    replica = get(arguments.get("new_replica"), "id")
     rules_outcome = _partial(_of_statuses(rules or {replica: rules_status}))
     return outcome if rules_outcome.name == SUCCESS else rules_outcome
 
@@ -337,8 +332,8 @@ def _replica_state(results: Any, arguments: Arguments) -> Outcome:
 def _replicated_snapshot(unfinished: str) -> Reader:
     def read(results: Any, arguments: Arguments) -> Outcome:
         # Manila leaves snapshots that are not in the result as they are.
-        snapshots = _first(arguments, "replica_snapshots", "snapshot_instances")
-        statuses = dict.fromkeys(_ids(snapshots), unfinished)
+        snapshots = _ids(arguments.get("replica_snapshots"))
+        statuses = dict.fromkeys(snapshots, unfinished)
         for update in _list(results):
             statuses[str(update["id"])] = update["status"]
         return _of_statuses(statuses)
@@ -371,7 +366,7 @@ def _group_snapshot(results: Any, arguments: Arguments) -> Outcome:
     statuses = {
         member["id"]: member.get("status") for member in members if member.get("id")
     }
-    snapshot = _first(arguments, "snap_dict", "share_group_snapshot_dict")
+    snapshot = arguments.get("snap_dict")
     items = _ids(get(snapshot, "share_group_snapshot_members"))
     outcome = _of_statuses(statuses, items)
     own = _of_status(group.get("status"))

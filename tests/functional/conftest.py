@@ -70,9 +70,8 @@ def shares(request: pytest.FixtureRequest) -> int:
     return count
 
 
-@pytest.fixture(scope="session")
-def manila() -> Iterator[ManilaService]:
-    """The running Manila; ``manila.managers`` are its share managers.
+def woven_manila() -> ManilaService:
+    """Return a Manila that is not started yet.
 
     ``alpha`` has hooks and replication, ``servers`` has hooks and handles share
     servers, ``plain`` has no hooks.
@@ -90,11 +89,17 @@ def manila() -> Iterator[ManilaService]:
         "servers": servers["backend"],
         "plain": DUMMY_DRIVER,
     }
-    with ManilaService(
+    return ManilaService(
         backends,
         defaults={"periodic_hooks_interval": NEVER, "periodic_interval": NEVER},
         sections={"admin": servers["admin_network"]},
-    ) as service:
+    )
+
+
+@pytest.fixture(scope="session")
+def manila() -> Iterator[ManilaService]:
+    """The running Manila; ``manila.managers`` are its share managers."""
+    with woven_manila() as service:
         yield service
 
 

@@ -291,6 +291,10 @@ class Crashing(aspects.HookBase):
 
     def _execute_periodic_hook(self, context, periodic_hook_data, *args, **kwargs):
         pass
+
+class NotStarting(Crashing):
+    def start(self):
+        raise OSError("in use")
 """
 
 
@@ -355,7 +359,10 @@ class Served:
         def found() -> Any:
             return re.search(pattern, self.output(), re.MULTILINE)
 
-        return wait_for(found, f"{pattern} in:\n{self.output()}", PATIENCE)
+        try:
+            return wait_for(found, pattern, PATIENCE)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.output()}") from None
 
     def output(self) -> str:
         return self.program.log.read_text("utf-8")
@@ -415,6 +422,10 @@ class TestServe:
             "gamma: DummyDriver, hooks: loud",
         ):
             assert f"\n{name}\n" in served.output()
+        # No hook and no option of hooks is left from the demo's own.
+        conf = Path(served.printed("^configuration: (.*)$")[1]).read_text("utf-8")
+        names = r"hook_drivers|enable_\w+_hooks|suppress_|periodic_hooks_ticks|^\[.*:"
+        assert not re.search(names, conf, re.MULTILINE)
         self.check_calls(served)
         self.check_reloads(served)
         served.interrupt()
@@ -478,8 +489,13 @@ class TestServe:
             "^configuration rejected, nothing has changed: .*authors.conf:1",
         )
         assert served.output().count("\nconfiguration reloaded\n") == 1
-        served.create("gamma")
-        served.printed(r"result \(no hook method ran\)[^@]*result \(no hook method ran")
+        served.reload(
+            AUTHORS_CONFIG.replace("authors:Crashing", "authors:NotStarting")
+            + "share_driver = another.Driver\n",
+            r"^warning: Ignoring change to immutable option gamma\.share_driver\n"
+            r"(?:error: Failed to start hook loud of backend \w+: OSError: in use.*\n)+"
+            r"configuration reloaded$",
+        )
 
     @pytest.mark.parametrize("share_servers", [False, True])
     def test_the_example_creates_a_share(

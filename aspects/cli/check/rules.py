@@ -49,10 +49,9 @@ from aspects.config.loading import driver_at
 from aspects.config.options import SWITCHES
 from aspects.config.problems import Problem, nearest, suggest
 from aspects.config.sections import InstanceSection
-from aspects.core.step import matches
 from aspects.errors import UnresolvedNameError
 from aspects.hook import HookBase
-from aspects.operations import METHODS
+from aspects.operations import METHODS, matches
 from aspects.requests import API, SECTION
 
 MANAGER = "aspects.manila.ShareManager"
@@ -175,11 +174,11 @@ def ineffective_hooks(backend: BackendFacts, facts: Facts) -> Iterator[Diagnosti
     """Yield the hooks that have no effect in their configuration."""
     for _, section, hook in backend.plan.instances:
         found = hook.ineffective() if isinstance(hook, HookBase) else None
-        if found:
+        # An option without a valid value has its default.
+        if found and not any(section.problems()):
             name = str(section.groups[0])
-            depends_on = tuple(
-                key_of_option(name, option) for option in section.options
-            )
+            options = tuple(key_of_option(name, option) for option in section.options)
+            depends_on = (*options, ("switches",))
             yield Diagnostic(name, "", "", *found, depends_on=depends_on)
 
 

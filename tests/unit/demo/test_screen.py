@@ -127,6 +127,23 @@ class TestCalls:
         _, detail = show(Recorder(pre=aspects.UpdatedArguments({"length": 1})))
         assert detail.startswith("      raised after pre of recorder at aspects/op")
 
+    def test_error_method_does_not_hide_where_an_error_between_methods_was(
+        self, show: Show
+    ) -> None:
+        failing = Recorder(name="second", pre=aspects.UpdatedArguments({"length": 1}))
+        _, detail = show(Recorder(name="first"), failing)
+        assert detail.startswith("      raised after pre of second at aspects/op")
+
+    def test_veto_of_a_post_method_is_an_error(self, show: Show) -> None:
+        head, _ = show(Recorder(post=aspects.Veto("too late")))
+        assert head.endswith("(create_share) error Veto: too late")
+        _, detail = show(Recorder(post=aspects.Veto("too late"), suppress=["post"]))
+        assert detail.startswith("      suppressed Veto: too late, raised by post of")
+
+    def test_control_characters_of_an_error_are_escaped(self, show: Show) -> None:
+        head, _ = show(Recorder(pre=ValueError("\x1b[31mred")))
+        assert head.endswith(" error ValueError: \\x1b[31mred")
+
     def test_call_without_hook_methods_is_marked(self, show: Show) -> None:
         (line,) = show(Recorder(enabled=[]))
         assert "(create_share) result (no hook method ran) 1 x " in line
@@ -143,7 +160,7 @@ class TestCalls:
         Screen().late_run(call, Run("post", "mine", 0.001, failure))
         head, detail = capsys.readouterr().out.splitlines()
         assert head == (
-            "   alpha create_snapshot in the background: mine 1.00 raised ms"
+            "   alpha create_snapshot in the background: post mine 1.00 raised ms"
         )
         assert detail == (
             "      suppressed KeyError: 'size', raised by post of mine at mine.py:3"

@@ -215,6 +215,17 @@ class TestCalls:
         hook = Recorder()
         assert aspects.weaving(weave(hook)).hooks == (hook,)
 
+    def test_observers_of_the_chain_see_its_hooks_alone(self, journal):
+        seen = []
+
+        class Observing(Recorder):
+            def observe(self, observed):
+                seen.append((observed.kind, aspects.hook_name(observed.hook)))
+
+        called(weave(Observing(name="observing"), Recorder(name="other")))
+        none = type(None).__name__
+        assert seen == [("pre", "other"), ("driver", none), ("post", "other")]
+
     def test_drivers_that_are_woven_later_are_not_watched(self):
         journal = Journal()
         with watching(journal):

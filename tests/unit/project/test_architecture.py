@@ -50,6 +50,9 @@ UPWARDS = {
     ("aspects.hook", "aspects.core.step"): (
         "HookBase.execute_* runs the methods of one hook as a chain would"
     ),
+    ("aspects.cli.guard", "hooks.guard"): (
+        "the command tests the rules of the guard, whose libraries are an extra"
+    ),
     ("aspects.cli.demo", "aspects.demo"): (
         "the command starts the demo, whose libraries are an extra"
     ),

@@ -44,6 +44,10 @@ def test_ci_runs_each_release_once() -> None:
     assert set(re.findall(r"\d+", section)) == MAJORS
     newest = max(MAJORS, key=int)
     assert tox[section]["labels"].splitlines()[-1] == f"!manila{newest}: releases"
+    files = re.findall(r"tests/functional/(\w+)\.py", tox[section]["commands"])
+    columns = runpy.run_path(str(DOCS / "conf.py"))["_COLUMNS"]
+    shown = {module for modules in columns.values() for module in modules}
+    assert {*files, "test_processes"} == shown
     script = (ROOT / ".ci" / "run").read_text("utf-8")
     assert re.search(r"^\.venv/bin/tox run-parallel .*-m releases$", script, re.M)
     assert "functional" in tox["tox"]["env_list"]

@@ -128,12 +128,6 @@ def test_a_list_of_snapshots_has_the_id_of_their_snapshot(kind):
     assert event.ids_of({"replica_snapshots": []}) == {}
 
 
-@kinds
-def test_a_list_of_shares_has_no_id(kind):
-    shares = [kind(id="i1", share_id="s1"), kind(id="i2", share_id="s2")]
-    assert event.ids_of({"shares": shares}) == {}
-
-
 @pytest.mark.parametrize("value", [Unloaded(id="s1"), "text", 3, object(), b"", [[]]])
 def test_arguments_without_ids_report_none(value):
     assert event.ids_of({"share": value, "snapshot": value, "replica": value}) == {}

@@ -6,6 +6,7 @@ import logging
 import subprocess
 import sys
 import textwrap
+import threading
 import traceback
 
 import pytest
@@ -42,6 +43,26 @@ def test_errors_and_logs_have_no_secrets(new_hook, receiver, caplog, answer):
     assert f"http://127.0.0.1:{port}: " in str(caught.value)
     if not answer:
         assert "Connection refused" in str(caught.value)
+
+
+def test_the_log_has_no_secrets_if_no_thread_can_start(
+    new_hook, receiver, caplog, monkeypatch
+):
+    start = threading.Thread.start
+
+    def start_others(thread):
+        if thread.name == "webhook":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_others)
+    caplog.set_level(logging.DEBUG)
+    hook = new_hook(f"webhook_url = {SECRET_URL.format(port=receiver.port)}\n")
+    hook.deliver(EVENT)
+    assert len(receiver.requests) == 1
+    assert not [secret for secret in SECRETS if secret in caplog.text]
+    # Other requests of the same thread are logged.
+    test_other_users_of_requests_log_as_before(receiver, caplog)
 
 
 def test_other_users_of_requests_log_as_before(receiver, caplog):
