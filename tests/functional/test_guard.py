@@ -255,7 +255,8 @@ class TestFreeze:
             guarded.error(share),
         )
         assert reason
-        assert reason[0] in guarded.log.read_text()
+        # Manila logs the error after it has set the state of the share.
+        wait_for(lambda: reason[0] in guarded.log.read_text(), "the error in the log")
         assert guarded.message(share)[0] == "001"
         assert self.rules(guarded, share) == ["error"]
 
