@@ -28,6 +28,7 @@ from aspects.demo.service import (
     share_server_backend,
 )
 from tests.support.programs import Program
+from tests.support.schema import validated_line
 from tests.support.wait import wait_for
 
 from . import recorder
@@ -162,7 +163,7 @@ class TestDemo:
         directory = kept[1] / "kept"
         assert "manila" in (directory / "manila.log").read_text()
         lines = [
-            json.loads(line)
+            validated_line(line)
             for line in backends.audit_log(directory).read_text().splitlines()
         ]
         outcomes = {line["outcome"] for line in lines}
