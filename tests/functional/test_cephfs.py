@@ -817,7 +817,9 @@ def test_no_key_is_in_any_output(world: World, user: str) -> None:
 
 
 #: The last line of a traceback of a veto, which Manila logs like a driver's error.
-VETO = re.compile(r" ERROR [\w.]+ (hooks\.guard\.NoValidHost|aspects\.errors\.Veto): ")
+VETO = re.compile(
+    r" ERROR [\w.]+ (hooks\.guard\.limits\.NoValidHost|aspects\.errors\.Veto): "
+)
 
 TRACEBACK = "Traceback (most recent call last):"
 
