@@ -6,6 +6,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 #: The hook methods that complete a call.
 COMPLETIONS = ("post", "error")
@@ -63,10 +64,16 @@ class Call:
     """the methods that ran, in order"""
     result: str = ""
     """the result that the caller got"""
+    reported: str = ""
+    """``failure``, ``partial`` or ``pending``, if the result reports it"""
+    reason: str = ""
+    """the reason for that failure, and the items that failed, in one line"""
     failure: Failure | None = None
     """the exception that the caller got"""
     cause: Run | None = None
     """the run that raised that exception; None if none did"""
+    arguments: Any = None
+    """the operation and the driver's arguments, until the call has ended"""
     ended: bool = False
 
     @property
@@ -75,6 +82,11 @@ class Call:
         if self.failure is None:
             return "result"
         return "veto" if self.failure.veto else "error"
+
+    @property
+    def failed(self) -> bool:
+        """Return whether it is an error, or its result reports a failure."""
+        return self.outcome == "error" or bool(self.reason)
 
     @property
     def last(self) -> Run | None:
@@ -116,8 +128,9 @@ class Call:
         self.failure = self.cause.failure if self.cause else failure
 
     def end(self) -> None:
-        """Record the end of the call, and release the exceptions of its runs."""
+        """Record the end of the call, and release its arguments and exceptions."""
         self.ended = True
+        self.arguments = None
         for run in self.runs:
             run.error = None
 

@@ -21,7 +21,14 @@ from aspects.demo.watch import clipped
 #: Columns of plain text, unless the environment variable COLUMNS has another number.
 PLAIN_WIDTH = 100
 
-_COLORS = {"result": "green", "veto": "yellow", "error": "red"}
+_COLORS = {
+    "result": "green",
+    "pending": "yellow",
+    "partial": "red",
+    "failure": "red",
+    "veto": "yellow",
+    "error": "red",
+}
 
 
 def new_console() -> Console:
@@ -57,7 +64,7 @@ class Screen:
 
         :param console: rich's console; one for standard output by default
         :param verbose: whether to print durations, whole results and tracebacks
-        :param quiet: whether to print calls only if a method raised
+        :param quiet: whether to print calls only if they or a method failed
         :param ticks: whether to print ticks; those with an error are always printed
         """
         self._console = console or new_console()
@@ -112,7 +119,7 @@ class Screen:
     # -- calls -----------------------------------------------------------------
 
     def call(self, call: Call) -> None:
-        """Print a call or a tick, in one line if nothing raised.
+        """Print a call or a tick, in one line if nothing failed.
 
         A routine operation is printed again only if its outcome has changed.
 
@@ -148,6 +155,8 @@ class Screen:
 
     def _head(self, call: Call) -> str:
         name, outcome = _named(call), call.outcome
+        if call.reported:
+            outcome += f", {call.reported}"
         plain = f"   {call.backend} {name} {outcome} "
         text = call.failure.text if call.failure else call.result
         if not any(run.hook for run in call.runs):
@@ -156,11 +165,13 @@ class Screen:
             text = clipped(text, max(self._console.width - len(plain), 20))
         return (
             f"   [cyan]{escape(call.backend)}[/] {escape(name)} "
-            f"[{_COLORS[outcome]}]{outcome}[/] {escape(text)}"
+            f"[{_COLORS[call.reported or outcome]}]{outcome}[/] {escape(text)}"
         ).rstrip()
 
     def _failures(self, call: Call) -> Iterator[str]:
-        """Yield a line for each exception of the call: where it was raised."""
+        """Yield a line for each exception, and for a failure in the result."""
+        if call.reason:
+            yield f"      [yellow]{escape(call.reason)}[/]"
         if call.failure:
             cause = call.cause
             if cause is None:
@@ -226,14 +237,15 @@ class Screen:
         for call in calls:
             rows.setdefault((call.backend, _named(call)), []).append(call)
         for (backend, name), same in sorted(rows.items(), key=lambda row: row[0][0]):
-            outcomes = [call.outcome for call in same]
+            failed = sum(call.failed for call in same)
+            vetoed = sum(call.outcome == "veto" for call in same)
             driver = [c.driver_seconds for c in same if c.driver_seconds is not None]
             table.add_row(
                 escape(backend),
                 escape(name),
                 str(len(same)),
-                str(outcomes.count("error") or "-"),
-                str(outcomes.count("veto") or "-"),
+                str(failed or "-"),
+                str(vetoed or "-"),
                 _mean([call.hook_seconds for call in same]),
                 _mean(driver),
             )

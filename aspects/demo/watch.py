@@ -25,7 +25,8 @@ from aspects.core.step import Switches
 from aspects.demo import places
 from aspects.demo.journal import TICK, Call, Failure, Journal, Run
 from aspects.operations import is_coroutine
-from aspects.secrets import secret_options, text_of
+from aspects.secrets import secret_options, text_of, without_secrets
+from hooks.events import outcome
 
 #: The maximum number of characters of an item in a result, and of an error.
 _SHOWN, _LONGEST_ERROR = 100, 1000
@@ -87,7 +88,9 @@ def _record(journal: Journal, call: Call, run: Callable[[], Any]) -> Any:
     try:
         result = run()
         # A tick has no result.
-        call.result = "" if call.operation == TICK else shown(result)
+        if call.operation != TICK:
+            call.result = shown(result)
+            _report(call, result)
         return result
     except BaseException as error:
         frames = places.frames_of(error)
@@ -96,6 +99,23 @@ def _record(journal: Journal, call: Call, run: Callable[[], Any]) -> Any:
     finally:
         _current.reset(token)
         journal.end(call)
+
+
+def _report(call: Call, result: object) -> None:
+    """Record the failure, or the unfinished work, that a result reports."""
+    operation, args, kwargs = call.arguments
+    reported = outcome.of_results(operation, args, kwargs, result)
+    if reported.name != outcome.SUCCESS:
+        call.reported = reported.name
+    if reported.failed:
+        text = f"{operation.method} returned: {reported.reason}"
+        if reported.failed_items:
+            text += f"; failed items: {', '.join(reported.failed_items)}"
+        known = {
+            **operation.manila_arguments(args, kwargs),
+            "the driver's result": result,
+        }
+        call.reason = clipped(without_secrets(text, None, known), _LONGEST_ERROR)
 
 
 class _Plans(snapshot.Plans):
@@ -151,6 +171,8 @@ class Observer(aspects.HookBase):
                     run.error, run.failure = raised, _failure(raised, observed)
                 # That of update_access depends on the rules of the call.
                 call.operation = str(observed.operation)
+                if observed.kind == "driver":
+                    call.arguments = observed.operation, observed.args, observed.kwargs
                 self._journal.add(call, run)
 
     def _execute_pre_hook(self, *args: Any, **kwargs: Any) -> None:

@@ -4,6 +4,7 @@ import json
 import pathlib
 import re
 import runpy
+from typing import Any
 
 project = "manila-aspects"
 release = version = importlib.metadata.version(project)
@@ -219,7 +220,7 @@ def outcomes_table() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _calls() -> dict[str, dict[str, dict[str, dict[str, list[str]]]]]:
+def _calls() -> dict[str, Any]:
     """Return what hooks receive, as tests/functional/arguments.py recorded it."""
     file = HERE.parents[1] / "tests" / "data" / "arguments.json"
     return json.loads(file.read_text("utf-8"))  # type: ignore[no-any-return]
@@ -285,21 +286,21 @@ def keys_table() -> str:
 
 def unrecorded_table() -> str:
     """Return the table of the parameters of the other driver methods."""
-    from aspects.signatures import SIGNATURES, parameters_of
+    from aspects.signatures import parameters_of
 
     lines = [
         ".. list-table::",
         "   :header-rows: 1",
         "   :class: breakable",
-        "   :widths: 45 55",
+        "   :widths: 35 35 30",
         "",
         "   * - driver method",
         "     - arguments",
+        "     - reason",
     ]
-    for method in SIGNATURES:
-        if method not in _calls()["methods"]:
-            names = ", ".join(f"``{name}``" for name in parameters_of(method))
-            lines += [f"   * - {method}", f"     - {names}"]
+    for method, reason in _calls()["unrecorded"].items():
+        names = ", ".join(f"``{name}``" for name in parameters_of(method))
+        lines += [f"   * - {method}", f"     - {names}", f"     - {reason}"]
     return "\n".join(lines) + "\n"
 
 

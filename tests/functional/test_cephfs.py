@@ -28,6 +28,7 @@ import aspects
 from tests.support import receiver
 from tests.support.programs import free_port
 from tests.support.receiver import Receiver
+from tests.support.schema import validated, validated_line
 from tests.support.wait import wait_for
 
 from .ceph import GIB, MANILA, Ceph, CephError, why_no_fuse
@@ -269,14 +270,14 @@ class World:
     def audit(self) -> list[dict[str, Any]]:
         """Return the calls in the audit log, without routine operations."""
         lines = (self.directory / "audit.log").read_text().splitlines()
-        return requested(map(json.loads, lines))
+        return requested(map(validated_line, lines))
 
     def polls(self, share_id: str) -> list[str]:
         """Return the outcomes of the polls of a share's status in the audit log."""
         lines = (self.directory / "audit.log").read_text().splitlines()
         return [
             report["outcome"]
-            for report in map(json.loads, lines)
+            for report in map(validated_line, lines)
             if report.get("share_id") == share_id
             and report["operation"] == "get_share_status"
         ]
@@ -289,10 +290,11 @@ class World:
 
     def command(self) -> list[dict[str, Any]]:
         """Return the ended calls that the program of the command hook has got."""
-        return ended(map(json.loads, self._command_events()))
+        return ended(self._command_events())
 
-    def _command_events(self) -> list[str]:
-        return (self.directory / "command.events").read_text().splitlines()
+    def _command_events(self) -> list[dict[str, Any]]:
+        lines = (self.directory / "command.events").read_text().splitlines()
+        return [validated(json.loads(line)) for line in lines]
 
     def metrics(self) -> str:
         """Return the page of metrics."""
@@ -324,10 +326,9 @@ class World:
     def started(self, share_id: str, operation: str) -> bool:
         """Return whether the command hook reported the start of an operation."""
         ends = f"{operation}.start"
-        events = map(json.loads, self._command_events())
         return any(
             event["type"].endswith(ends) and event["data"]["share_id"] == share_id
-            for event in events
+            for event in self._command_events()
         )
 
     # -- comparisons ---------------------------------------------------------------
@@ -816,7 +817,9 @@ def test_no_key_is_in_any_output(world: World, user: str) -> None:
 
 
 #: The last line of a traceback of a veto, which Manila logs like a driver's error.
-VETO = re.compile(r" ERROR [\w.]+ (hooks\.guard\.NoValidHost|aspects\.errors\.Veto): ")
+VETO = re.compile(
+    r" ERROR [\w.]+ (hooks\.guard\.limits\.NoValidHost|aspects\.errors\.Veto): "
+)
 
 TRACEBACK = "Traceback (most recent call last):"
 

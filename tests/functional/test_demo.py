@@ -28,6 +28,7 @@ from aspects.demo.service import (
     share_server_backend,
 )
 from tests.support.programs import Program
+from tests.support.schema import validated_line
 from tests.support.wait import wait_for
 
 from . import recorder
@@ -103,7 +104,7 @@ class TestDemo:
     def test_the_veto_is_shown_with_the_line_of_the_hook(self, kept: Any) -> None:
         assert re.search(
             r"alpha create_share_instance \(create_share\) veto NoValidHost: .*\n"
-            r" +raised by pre of guard at hooks/guard\.py:\d+; driver not called\n",
+            r" +raised by pre of guard at hooks/guard/\w+\.py:\d+; driver not called\n",
             kept[0].stdout,
         )
 
@@ -162,7 +163,7 @@ class TestDemo:
         directory = kept[1] / "kept"
         assert "manila" in (directory / "manila.log").read_text()
         lines = [
-            json.loads(line)
+            validated_line(line)
             for line in backends.audit_log(directory).read_text().splitlines()
         ]
         outcomes = {line["outcome"] for line in lines}

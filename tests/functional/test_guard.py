@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
@@ -18,6 +17,7 @@ import aspects
 from aspects.demo import client, service
 from tests.support.pages import example
 from tests.support.programs import Program
+from tests.support.schema import validated_line
 from tests.support.wait import wait_for
 
 pytestmark = pytest.mark.timeout(240)
@@ -114,7 +114,7 @@ class Guarded:
 
     def lines(self, share: Any) -> list[tuple[str, str, str]]:
         """Return the operation, outcome and error type of a share's audit lines."""
-        lines = [json.loads(line) for line in self.audit.read_text().splitlines()]
+        lines = [validated_line(line) for line in self.audit.read_text().splitlines()]
         return [
             (line["operation"], line["outcome"], line.get("error_type", ""))
             for line in lines
@@ -123,7 +123,7 @@ class Guarded:
 
     def error(self, share: Any) -> str:
         """Return the error of the last audit line of a share."""
-        lines = [json.loads(line) for line in self.audit.read_text().splitlines()]
+        lines = [validated_line(line) for line in self.audit.read_text().splitlines()]
         found: str = [x for x in lines if x.get("share_id") == share.id][-1]["error"]
         return found
 

@@ -47,7 +47,6 @@ from __future__ import annotations
 import contextlib
 import datetime
 import itertools
-import json
 import socket
 import threading
 import time
@@ -63,6 +62,7 @@ import requests
 
 from tests.support.programs import free_port
 from tests.support.rabbit import Inbox
+from tests.support.schema import validated_line
 from tests.support.wait import wait_for
 
 from .cloud import BACKENDS, DEAD_SOCKET, HEADERS, Cloud, processes_of
@@ -402,7 +402,7 @@ def lines_of(directory: Path, hook: str) -> Iterator[Line]:
     for backend in BACKENDS:
         file = directory / f"{backend}.{hook}"
         text = file.read_text("utf-8") if file.exists() else ""
-        for data in map(json.loads, text.splitlines()):
+        for data in map(validated_line, text.splitlines()):
             if "share_id" in data:
                 ended = datetime.datetime.fromisoformat(data["time"]).timestamp()
                 began = ended - data["duration"]

@@ -16,6 +16,32 @@ _EVENT = jsonschema.Draft202012Validator(SCHEMA)
 _CALL = _EVENT.evolve(schema={"$ref": "#/$defs/call", "$defs": SCHEMA["$defs"]})
 
 
+#: An event, for tests of its delivery.
+EVENT = {
+    "specversion": "1.0",
+    "id": "e1",
+    "source": "/manila/node1%40alpha",
+    "type": "org.openstack.manila.share.create_share_instance.end",
+    "time": "2026-01-02T03:04:05+00:00",
+    "datacontenttype": "application/json",
+    "subject": "s1",
+    "data": {
+        "time": "2026-01-02T03:04:05+00:00",
+        "request_id": "r1",
+        "project_id": "p1",
+        "user_id": "u1",
+        "backend": "alpha",
+        "host": "node1@alpha",
+        "operation": "create_share_instance",
+        "method": "create_share",
+        "share_id": "s1",
+        "share_name": "größer",
+        "outcome": "success",
+        "duration": 0.1,
+    },
+}
+
+
 def validated(event: dict[str, Any]) -> dict[str, Any]:
     """Return an event as a receiver gets it.
 

@@ -43,7 +43,11 @@ def show(journal: Journal, capsys: pytest.CaptureFixture[str]) -> Show:
     """Return a function that calls a woven driver, and returns the lines printed."""
 
     def show(
-        *hooks: Any, screen: Screen | None = None, method: str = "create_share", **more
+        *hooks: Any,
+        screen: Screen | None = None,
+        method: str = "create_share",
+        rules: Any = (),
+        **more: Any,
     ) -> list[str]:
         screen = screen or Screen()
         journal.on_call, journal.on_late_run = screen.call, screen.late_run
@@ -53,6 +57,10 @@ def show(journal: Journal, capsys: pytest.CaptureFixture[str]) -> Show:
                 aspects.tick(woven, None, [])
             elif method == "get_share_stats":
                 woven.get_share_stats()
+            elif method == "update_access":
+                woven.update_access(None, {}, rules, rules, [], [])
+            elif method == "create_backup":
+                woven.create_backup(None, {}, {})
             else:
                 woven.create_share(None, {"id": "1"})
         return capsys.readouterr().out.splitlines()
@@ -139,6 +147,21 @@ class TestCalls:
         assert head.endswith("(create_share) error Veto: too late")
         _, detail = show(Recorder(post=aspects.Veto("too late"), suppress=["post"]))
         assert detail.startswith("      suppressed Veto: too late, raised by post of")
+
+    def test_failure_in_a_result_is_shown_with_its_items(self, show: Show) -> None:
+        rules = [{"access_id": "r1"}, {"access_id": "r2"}]
+        states = {"r1": {"state": "active"}, "r2": {"state": "error"}}
+        options = {"method": "update_access", "rules": rules, "update_access": states}
+        head, detail = show(Recorder(), **options)
+        assert head == "   alpha allow_access (update_access) result, partial {r1, r2}"
+        assert detail == (
+            "      update_access returned: status error; failed items: r2"
+        )
+        assert show(Recorder(), screen=Screen(quiet=True), **options) == [head, detail]
+
+    def test_unfinished_work_is_shown_as_pending(self, show: Show) -> None:
+        (line,) = show(Recorder(), method="create_backup", create_backup=None)
+        assert line == "   alpha create_backup result, pending None"
 
     def test_control_characters_of_an_error_are_escaped(self, show: Show) -> None:
         head, _ = show(Recorder(pre=ValueError("\x1b[31mred")))

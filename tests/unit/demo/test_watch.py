@@ -201,6 +201,37 @@ class TestCalls:
         called(weave(Recorder(), create_share=[{"access_key": "s3cret"}]))
         assert [c.result for c in journal.calls] == ["{access_key}", "1 x {access_key}"]
 
+    def test_failure_in_the_result_is_the_one_that_manila_reads(self, journal):
+        driver = FakeDriver(
+            update_access={"1": {"state": "error"}},
+            update_replica_state="out_of_sync",
+        )
+        hook = Recorder()
+        woven = aspects.weave(driver, [hook], "alpha")
+        rules = [{"access_id": "1"}]
+        woven.update_access(None, {}, rules, rules, [], [])
+        woven.update_replica_state(None, [], {}, [], [])
+        woven.create_snapshot(None, {})
+        # Hooks may change the result, and the arguments.
+        hook.answer(post=aspects.UpdatedResults({"1": {"state": "active"}}))
+        woven.update_access(None, {}, rules, rules, [], [])
+        hook.answer(post=None, pre=aspects.UpdatedArguments({"add_rules": rules * 2}))
+        woven.update_access(None, {}, rules, [], [], [])
+        assert [call.outcome for call in journal.calls] == 5 * ["result"]
+        assert [call.reported for call in journal.calls] == [
+            *("failure", "pending", "", "", "failure"),
+        ]
+        assert journal.calls[0].reason == (
+            "update_access returned: status error; failed items: 1"
+        )
+        assert journal.calls[0].arguments is None
+
+    def test_secrets_of_a_result_are_not_in_the_reason(self, journal):
+        result = {"status": "error AQBnotshown==", "access_key": "AQBnotshown=="}
+        called(weave(Recorder(), create_snapshot=result), "create_snapshot")
+        assert journal.calls[0].reason.startswith("create_snapshot returned: status")
+        assert "notshown" not in journal.calls[0].reason
+
     def test_operation_of_update_access_depends_on_its_rules(self, journal):
         woven = weave(Recorder())
         woven.update_access(None, {}, ["rule"], ["rule"], [], [])

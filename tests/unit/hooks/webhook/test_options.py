@@ -16,8 +16,7 @@ import aspects
 from aspects.testing import FakeDriver
 from hooks.events.errors import DeliveryFailedError, RejectedError
 from tests.support.receiver import close, status
-
-from .common import EVENT
+from tests.support.schema import EVENT
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -149,6 +148,7 @@ def test_warning_filters_are_unchanged_if_servers_are_verified():
         before = list(warnings.filters)
         from hooks.webhook import WebhookHook
         from tests.support.receiver import Receiver
+        from tests.support.schema import EVENT
 
         class Section:
             config_group = "alpha"
@@ -161,8 +161,8 @@ def test_warning_filters_are_unchanged_if_servers_are_verified():
                 self.values["webhook_url"] = server.url
 
         with Receiver() as server:
-            WebhookHook(Section(), "node1").deliver({"id": "e1"})
-            assert server.events == [{"id": "e1"}]
+            WebhookHook(Section(), "node1").deliver(EVENT)
+            assert server.events == [EVENT]
         print(warnings.filters == before)
     """
     ran = subprocess.run(
