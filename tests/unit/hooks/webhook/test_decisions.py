@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import hmac
 import json
+import threading
 
 import pytest
 
@@ -223,14 +224,24 @@ def test_a_receiver_that_is_down_for_a_moment_decides_later(woven, receiver):
     assert len({request.body for request in receiver.requests}) == 1
 
 
-def test_the_hook_waits_for_an_answer_behind_its_headers(woven, receiver, clock):
+def test_the_hook_waits_for_an_answer_behind_its_headers(
+    woven, receiver, clock, monkeypatch
+):
+    reads, read = threading.Event(), webhook._answer
+
     def answer(handler):
         handler.wfile.write(
             b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(DENIES)
         )
-        clock.advance(2 * webhook.LONGEST_WAIT)
+        reads.wait(60)
         handler.wfile.write(DENIES)
 
+    def read_later(*args):
+        clock.advance(2 * webhook.LONGEST_WAIT)
+        reads.set()
+        return read(*args)
+
+    monkeypatch.setattr(webhook, "_answer", read_later)
     receiver.answers = [answer]
     with pytest.raises(aspects.Veto):
         woven().create_share(None, SHARE)
@@ -283,6 +294,23 @@ def test_a_call_waits_for_its_decision_with_each_dispatch(
     # The events of completions are still delivered off the call.
     kinds = [event["type"].rpartition(".")[2] for event in receiver.events]
     assert kinds == ["start", "start", "start", "end"]
+
+
+@pytest.mark.parametrize("decides", [True, False])
+def test_a_slow_decision_is_reported_although_events_are_sent_later(
+    woven, receiver, decides
+):
+    pytest.importorskip("futurist")
+    driver = woven(
+        f"webhook_decides = {decides}\nhook_dispatch = background\n"
+        "hook_slow_seconds = 0.000001"
+    )
+    driver.create_share(None, SHARE)
+    (hook,) = aspects.weaving(driver).hooks
+    if decides:
+        assert hook.counts()["slow"] == 1
+    aspects.weaving(driver).stop()
+    assert hook.counts()["slow"] == 1
 
 
 def test_a_failing_receiver_is_never_skipped(woven, receiver):
