@@ -572,7 +572,7 @@ class Mounts:
         # All processes of the command have the ID in their environment.
         id_ = str(uuid.uuid4())
         environment = {**os.environ, EVENT_ID: id_}
-        status, stderr = run(command, b"", environment, TIMEOUT)
+        status, stderr, _ = run(command, b"", environment, TIMEOUT)
         if done():
             LOG.info("Ran %s", line)
             return

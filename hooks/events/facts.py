@@ -94,6 +94,17 @@ _SHARE_FIELDS: Mapping[str, tuple[str, Read]] = {
     "share_server_id": ("share_server_id", text),
 }
 
+#: Field of an event -> the argument of the share API that creates a share.
+_NEW_SHARE_FIELDS: Mapping[str, tuple[str, Read]] = {
+    "share_name": ("name", text),
+    "share_size": ("size", number),
+    "share_proto": ("share_proto", text),
+    "availability_zone": ("availability_zone", text),
+    "source_snapshot_id": ("snapshot_id", text),
+    "share_group_id": ("share_group_id", text),
+    "share_network_id": ("share_network_id", text),
+}
+
 
 def facts_of(
     context: Any, method: str, arguments: Mapping[str, Any], results: Any = None
@@ -114,6 +125,14 @@ def facts_of(
             facts[field] = read(get(share, key))
         facts["export_locations"] = paths(get(share, "export_locations")) or None
         facts.update(_looked_up(context, share))
+    elif "share_proto" in arguments:
+        # The share API creates a share, which is not in the database yet.
+        for field, (argument, read) in _NEW_SHARE_FIELDS.items():
+            facts[field] = read(arguments.get(argument))
+        share_type, metadata = arguments.get("share_type"), arguments.get("metadata")
+        facts["share_type_id"] = text(get(share_type, "id"))
+        facts["share_type_name"] = text(get(share_type, "name"))
+        facts["metadata"] = _safe(metadata or {})
     if snapshot is not None:
         facts["snapshot_name"] = text(_display_name(snapshot, "snapshot"))
         facts["snapshot_size"] = number(get(snapshot, "size"))
@@ -167,8 +186,12 @@ def _looked_up(context: Any, share: Any) -> dict[str, Any]:
     return {
         "share_type_id": text(share_type.id),
         "share_type_name": text(share_type.name),
-        "metadata": dict(_without_secret(*item) for item in metadata.items()) or None,
+        "metadata": _safe(metadata),
     }
+
+
+def _safe(metadata: Mapping[str, Any]) -> dict[str, str] | None:
+    return dict(_without_secret(*item) for item in metadata.items()) or None
 
 
 def _without_secret(key: Any, value: Any) -> tuple[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import abc
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import aspects
@@ -18,7 +19,7 @@ class EventHook(aspects.HookBase):
     @abc.abstractmethod
     def _emit(
         self, kind: str, event: dict[str, Any], context: Any, operation: Any, *call: Any
-    ) -> None:
+    ) -> Mapping[str, Any] | None:
         """Emit an event.
 
         :param kind: the hook method: ``pre``, ``post``, ``error`` or ``periodic``
@@ -26,17 +27,21 @@ class EventHook(aspects.HookBase):
         :param context: the request's context
         :param operation: the operation; ``periodic`` for a tick
         :param call: the ``args`` and ``kwargs`` that the hook method received
+        :return: for ``pre``, new values for arguments of the call, by parameter name;
+            None to change nothing
         """
 
     def _execute_pre_hook(
         self, context: Any, func_name: Any, *args: Any, **kwargs: Any
-    ) -> float:
+    ) -> float | aspects.UpdatedArguments:
         call = (context, func_name, args, kwargs)
         data = data_of(*call, configuration=self.configuration)
         # A call has no outcome and no duration before it runs.
         del data["outcome"], data["duration"]
-        self._emit("pre", event_of(START, data), context, func_name, args, kwargs)
-        return time.monotonic()
+        event = event_of(START, data)
+        changes = self._emit("pre", event, context, func_name, args, kwargs)
+        began = time.monotonic()
+        return aspects.UpdatedArguments(changes, began) if changes else began
 
     def _execute_post_hook(
         self,

@@ -26,7 +26,9 @@ from hooks.audit import AuditHook
 from hooks.events.event import data_of
 from hooks.guard import GuardHook
 from hooks.metrics import MetricsHook
+from hooks.webhook import WebhookHook
 from tests.support.hooks import Recorder
+from tests.support.receiver import Receiver, status
 
 from .request_cases import CASES, Request, Resources, new_name
 from .test_operations import World, world  # noqa: F401 (a fixture)
@@ -424,3 +426,43 @@ def test_the_event_of_a_request_has_the_ids_and_the_rules(
     for name in fields - {field for field in fields if field.endswith("_id")}:
         (rule,) = data[name]
         assert (rule["access_type"], rule["access_to"]) == ("ip", "10.0.0.1")
+
+
+def test_a_receiver_decides_about_requests(
+    resources: Resources,
+    use: Hooks,
+    http: Callable[..., requests.Response],
+    sent: list[str],
+) -> None:
+    with Receiver() as receiver:
+        use(
+            make_hook(
+                WebhookHook,
+                webhook_url=receiver.url,
+                webhook_decides=True,
+                enable_post_hooks=False,
+            )
+        )
+        name, given = new_name(), resources.world.share_type()
+        share = {"name": name, "share_proto": "NFS", "size": 3, "share_type": given}
+        request = Request("POST", "/shares", {"share": share})
+        before = rows()
+        denial = b'{"allowed": false, "reason": "3 GiB is too large"}'
+        receiver.answers = [status(200, denial)]
+        assert forbidden(http(request)) == "3 GiB is too large"
+        receiver.answers = [status(404)]
+        response = http(request)
+        assert response.status_code == 503
+        assert "127.0.0.1" not in response.text
+        assert (rows(), sent) == (before, [])
+        changes = {"size": 1, "name": f"small-{name}"}
+        answer = json.dumps({"allowed": True, "arguments": changes}).encode()
+        receiver.answers = [status(200, answer)]
+        response = http(request)
+        assert response.status_code == 200, response.text
+        stored = db.share_get(resources.context, response.json()["share"]["id"])
+        assert (stored["size"], stored["display_name"]) == (1, f"small-{name}")
+        for event in receiver.events:
+            data = event["data"]
+            assert (data["share_name"], data["share_size"]) == (name, 3)
+            assert (data["share_proto"], data["share_type_id"]) == ("NFS", given)

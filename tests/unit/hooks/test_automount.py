@@ -445,7 +445,7 @@ def test_mount_counts_whatever_the_exit_status(mounts, commands, monkeypatch):
     run = automount.run
     monkeypatch.setattr(automount, "ATTEMPTS", 1)
     monkeypatch.setattr(
-        automount, "run", lambda *args: (run(*args) and None, b"killed")
+        automount, "run", lambda *args: (run(*args) and None, b"killed", b"")
     )
     mounts.update(data_of(access_rules=[rule()]))
     assert automount.mounted(mounts.root / "s1") == "rw"
@@ -475,7 +475,7 @@ def test_command_that_unmounts_several_at_once_runs_once(mounts, table, monkeypa
     def run(command, *rest):
         seen.append(command[1])
         table()
-        return 0, b""
+        return 0, b"", b""
 
     monkeypatch.setattr(automount, "run", run)
     mounts.update(data_of(access_rules=[]))
@@ -565,7 +565,7 @@ def in_process(mounts, table, monkeypatch):
         else:
             levels[command[3]] = command[-1].split(",")[0]
         table(*levels.items())
-        return 0, b""
+        return 0, b"", b""
 
     monkeypatch.setattr(automount, "run", run)
     return mounts

@@ -298,3 +298,22 @@ def test_the_schema_describes_each_field():
 
 def test_the_facts_of_the_share_are_fields_of_the_schema():
     assert set(facts._SHARE_FIELDS) <= set(SCHEMA["$defs"]["call"]["properties"])
+
+
+def test_a_new_share_of_the_share_api_has_the_facts_that_the_user_asks_for():
+    arguments = {
+        "share_proto": "NFS",
+        "size": "3",
+        "name": "data",
+        "description": None,
+        "share_type": {"id": "t1", "name": "gold"},
+        "metadata": {"tier": "bulk", "db_password": "hunter2"},
+    }
+    assert facts.facts_of(None, "create", arguments) == {
+        "share_name": "data",
+        "share_size": 3,
+        "share_proto": "NFS",
+        "share_type_id": "t1",
+        "share_type_name": "gold",
+        "metadata": {"tier": "bulk", "db_password": "***"},
+    }
