@@ -103,7 +103,8 @@ class TestDemo:
     def test_the_veto_is_shown_with_the_line_of_the_hook(self, kept: Any) -> None:
         assert re.search(
             r"alpha create_share_instance \(create_share\) veto NoValidHost: .*\n"
-            r" +raised by pre of guard at hooks/guard\.py:\d+; driver not called\n",
+            r" +raised by pre of guard at hooks/guard/__init__\.py:\d+; "
+            r"driver not called\n",
             kept[0].stdout,
         )
 
