@@ -431,6 +431,8 @@ def wait_for_violations(life: Life, number: int) -> None:
         guard.violations,
         lambda found: found == {"naming": number},
         f"audit: waiting for {number} shares that violate the rule naming",
+        # The audit runs on ticks, which a busy machine delays.
+        timeout=60,
     )
 
 

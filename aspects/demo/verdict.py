@@ -89,11 +89,12 @@ def _of_backend(
         if call.operation not in repeated
         for line in _lines(call)
     ]
-    for line in difflib.ndiff(wanted, found):
-        if line.startswith("- "):
-            yield f"missing: {line[2:]}"
-        elif line.startswith("+ "):
-            yield f"unexpected: {line[2:]}"
+    # Lines that occur often are not junk.
+    matcher = difflib.SequenceMatcher(None, wanted, found, autojunk=False)
+    for tag, i1, i2, j1, j2 in matcher.get_opcodes():
+        if tag != "equal":
+            yield from (f"missing: {line}" for line in wanted[i1:i2])
+            yield from (f"unexpected: {line}" for line in found[j1:j2])
     has_driver = backend.ticks > 0
     if has_driver and all(call.operation != STATISTICS.operation for call in calls):
         yield f"missing: {STATISTICS.operation}"
