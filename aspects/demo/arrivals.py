@@ -31,6 +31,8 @@ TIMEOUT = 10.0
 #: Hook method -> last part of the type of the event that it sends.
 PHASES = {"pre": "start", "post": "end", "error": "error", "periodic": "periodic"}
 
+_PREFIX = "org.openstack.manila.share."
+
 
 def free_port() -> int:
     """Return an unused port of the loopback interface."""
@@ -127,6 +129,8 @@ class Arrivals:
     :param audit_log: the audit hook's file
     :param receiver: the receiver of the webhook hook's events
     :param metrics_port: the port of the metrics hook
+    :param violations: ``appeared`` or ``resolved``, for each event about a violation
+        that the guard hook reports
     """
 
     def __init__(
@@ -136,11 +140,13 @@ class Arrivals:
         audit_log: Path,
         receiver: Receiver,
         metrics_port: int,
+        violations: Sequence[str] = (),
     ) -> None:
         self._calls = [call for call in calls if call.backend == backend]
         self._audit_log = audit_log
         self._receiver = receiver
         self._port = metrics_port
+        self._violations = violations
 
     def _of(self, hook: str, *kinds: str) -> list[tuple[Call, Run]]:
         """Return the runs of methods of one hook, each with its call."""
@@ -172,10 +178,10 @@ class Arrivals:
 
     def _expected(self) -> Counter[str]:
         """Count the events that the webhook hook has to send, by type."""
-        expected: Counter[str] = Counter()
+        expected = Counter(f"{_PREFIX}violation.{state}" for state in self._violations)
         for call, run in self._of("webhook", *PHASES):
             operation = "" if run.kind == "periodic" else f"{call.operation}."
-            expected[f"org.openstack.manila.share.{operation}{PHASES[run.kind]}"] += 1
+            expected[f"{_PREFIX}{operation}{PHASES[run.kind]}"] += 1
         return expected
 
     def _received(self) -> Counter[str]:

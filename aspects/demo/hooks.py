@@ -65,6 +65,39 @@ def _renamed(path: str, name: str) -> str:
     return f"{name}-{address.rpartition('.')[2]}{separator}{rest}"
 
 
+class OwnerHook(aspects.HookBase):
+    """Record the user who creates a share in its metadata."""
+
+    def _execute_pre_hook(
+        self, context: Any, func_name: Any, *args: Any, **kwargs: Any
+    ) -> aspects.UpdatedArguments | None:
+        """Complete the request.
+
+        :returns: the metadata of the new share
+        """
+        if func_name != "create_share":
+            return None
+        metadata = func_name.arguments(args, kwargs).get("metadata") or {}
+        owner = {"owner": context.user_id}
+        return aspects.UpdatedArguments({"metadata": {**metadata, **owner}})
+
+    def _execute_post_hook(
+        self,
+        context: Any,
+        func_name: Any,
+        pre_hook_data: Any,
+        driver_action_results: Any,
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
+        """Do nothing."""
+
+    def _execute_periodic_hook(
+        self, context: Any, periodic_hook_data: Any, *args: Any, **kwargs: Any
+    ) -> None:
+        """Do nothing."""
+
+
 class WitnessHook(aspects.HookBase):
     """Do nothing; the demo shows that each method runs."""
 

@@ -22,6 +22,10 @@ from aspects.demo.arrivals import Arrivals, Receiver, free_port
 from aspects.demo.journal import Call, Journal
 from aspects.demo.screen import Screen
 from aspects.demo.service import ManilaService, ServiceError, directory_for
+from aspects.requests import SECTION
+
+#: The share API with hooks, in the format of ``share_api_class``.
+SHARE_API = "aspects.manila.ShareAPI"
 
 
 def demo(
@@ -52,9 +56,13 @@ def demo(
         receiver = stack.enter_context(Receiver(backends.SECRET))
         port = free_port()
         sections = backends.sections(directory, receiver.url, port)
+        if own_hooks and releases.has_rules():
+            rules_file = backends.rules_file(directory)
+            rules_file.write_text(backends.RULES, encoding="utf-8")
         service = stack.enter_context(
             ManilaService(
                 backends.backends(hooks=own_hooks),
+                defaults={"share_api_class": SHARE_API} if own_hooks else None,
                 sections=sections if own_hooks else None,
                 directory=directory,
                 config_files=config_files,
@@ -64,6 +72,8 @@ def demo(
         screen.detail(f"Manila {releases.release()} started in {seconds:.1f} s")
         for name, manager in service.managers.items():
             screen.detail(f"{name}: {service.driver_name(name)}, {_hooks(manager)}")
+        if service.requests:
+            screen.detail(f"{SECTION}: {_names(service.requests)}")
         if serve:
             return _serve(service, screen, warnings)
         passed = _run(service, screen, journal, receiver, port)
@@ -78,8 +88,11 @@ def demo(
 def _hooks(manager: Any) -> str:
     if not aspects.is_woven(manager.driver):
         return "hooks: none, not woven"
-    names = map(aspects.hook_name, aspects.weaving(manager.driver).hooks)
-    return f"hooks: {', '.join(names)}"
+    return _names(aspects.weaving(manager.driver))
+
+
+def _names(weaving: aspects.Weaving) -> str:
+    return f"hooks: {', '.join(map(aspects.hook_name, weaving.hooks))}"
 
 
 # -- the scenario --------------------------------------------------------------
@@ -94,7 +107,7 @@ def _run(
 ) -> bool:
     drivers = {name: m.driver for name, m in service.managers.items()}
     woven = {name: d for name, d in drivers.items() if aspects.is_woven(d)}
-    expected, failures = _run_steps(service, screen)
+    expected, violations, failures = _run_steps(service, screen)
     # Ticks come each second. The steps usually take longer than the ticks need.
     least = max(2 * backend.ticks for backend in backends.WOVEN.values())
     deadline = time.monotonic() + 2 * least
@@ -105,12 +118,15 @@ def _run(
     service.stop_ticks()
     counts = {name: aspects.weaving(driver).ticks for name, driver in woven.items()}
     calls, ticks = journal.calls, journal.ticks
-    failures += verdict.differences(calls, ticks, expected, counts, woven)
+    chains = [*woven, *([SECTION] if service.requests else [])]
+    failures += verdict.differences(calls, ticks, expected, counts, chains)
     screen.summary(
         calls, {n: (count, _rounds(n, ticks)) for n, count in counts.items()}
     )
     audit_log = backends.audit_log(service.directory)
-    arrivals = Arrivals([*calls, *ticks], "alpha", audit_log, receiver, metrics_port)
+    arrivals = Arrivals(
+        [*calls, *ticks], "alpha", audit_log, receiver, metrics_port, violations
+    )
     failures += arrivals.differences()
     screen.arrived(arrivals.rows())
     if failures:
@@ -120,25 +136,27 @@ def _run(
 
 def _run_steps(
     service: ManilaService, screen: Screen
-) -> tuple[list[scenario.Expected], list[str]]:
+) -> tuple[list[scenario.Expected], list[str], list[str]]:
     """Run the steps of the scenario.
 
-    :returns: the expected join points, and the error of the step that failed
+    :returns: the expected join points, the expected events about violations, and the
+        error of the step that failed
     """
     sdk = client.connect(service.endpoint, service.headers, service.token)
     life = scenario.Life(service, sdk)
-    expected = list(scenario.START)
+    expected, violations = list(scenario.START), list[str]()
     for number, step in enumerate(scenario.STEPS, 1):
         screen.step(number, step.title)
         expected += step.expected
+        violations += step.violations
         try:
             screen.reached(step.run(life))
         except Exception as error:
             # The following steps would only fail as a consequence.
             text = client.explain(error)
             screen.failed(text)
-            return expected, [f"step {number}, {step.title}: {text}"]
-    return expected, []
+            return expected, violations, [f"step {number}, {step.title}: {text}"]
+    return expected, violations, []
 
 
 def _rounds(backend: str, ticks: Sequence[Call]) -> int:

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from aspects.demo.journal import COMPLETIONS, TICK, Call, Run
 from aspects.demo.watch import clipped
+from aspects.requests import SECTION
 
 #: Columns of plain text, unless the environment variable COLUMNS has another number.
 PLAIN_WIDTH = 100
@@ -179,10 +180,11 @@ class Screen:
                 yield self._raised(f"raised{last}", call.failure.place)
             else:
                 rest = ""
+                of_api = call.backend == SECTION
                 if cause.kind == "pre":
-                    rest = "; driver not called"
+                    rest = "; request not made" if of_api else "; driver not called"
                 elif cause.kind == "post":
-                    rest = "; driver had returned"
+                    rest = "; request was made" if of_api else "; driver had returned"
                 yield self._raised(f"raised by {cause.name}", call.failure.place, rest)
                 yield from self._traceback(cause)
         yield from self._suppressed(call.suppressed)

@@ -37,6 +37,7 @@ from types import TracebackType
 from typing import Any
 
 from aspects.demo import releases
+from aspects.weaving import Weaving
 
 #: Option name -> value, of one section. Values are written with ``str``.
 Options = Mapping[str, object]
@@ -254,6 +255,13 @@ class ManilaService:
     def headers(self) -> dict[str, str]:
         """Return the headers that authenticate a request."""
         return {"X-Auth-Token": self.token}
+
+    @property
+    def requests(self) -> Weaving | None:
+        """Return the hooks around the share API, or None if it has none."""
+        from aspects.manila import api
+
+        return api.requests()
 
     def driver_name(self, backend: str) -> str:
         """Return the class name of a backend's driver.

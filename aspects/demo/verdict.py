@@ -6,7 +6,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator, Sequence
 
-from aspects.demo.backends import WOVEN, Woven
+from aspects.demo.backends import CHAINS, Woven
 from aspects.demo.journal import Call
 from aspects.demo.scenario import Expected
 
@@ -56,18 +56,18 @@ def differences(
 ) -> Iterator[str]:
     """Yield the differences between the actual and the expected methods.
 
-    :param calls: all calls of woven drivers, in order
+    :param calls: all calls of woven drivers and of the API, in order
     :param ticks: the ticks on which hooks ran
     :param expected: the expected calls, in order
     :param counts: the number of all ticks of each woven driver
-    :param woven: the backends whose drivers are woven
+    :param woven: the sections whose drivers are woven, and that of the API if it is
     """
     woven = set(woven)
-    for name in sorted(woven ^ set(WOVEN)):
-        yield f"[{name}] the driver is {'' if name in woven else 'not '}woven"
-    for name in sorted({call.backend for call in calls} - set(WOVEN)):
+    for name in sorted(woven ^ set(CHAINS)):
+        yield f"[{name}] is {'' if name in woven else 'not '}woven"
+    for name in sorted({call.backend for call in calls} - set(CHAINS)):
         yield f"[{name}] hook methods ran on a backend without hooks"
-    for name, backend in WOVEN.items():
+    for name, backend in CHAINS.items():
         actual = [call for call in calls if call.backend == name]
         wanted = [call for call in expected if call.backend == name]
         for line in _of_backend(backend, actual, wanted):
@@ -89,12 +89,14 @@ def _of_backend(
         if call.operation not in repeated
         for line in _lines(call)
     ]
-    for line in difflib.ndiff(wanted, found):
-        if line.startswith("- "):
-            yield f"missing: {line[2:]}"
-        elif line.startswith("+ "):
-            yield f"unexpected: {line[2:]}"
-    if all(call.operation != STATISTICS.operation for call in calls):
+    # Lines that occur often are not junk.
+    matcher = difflib.SequenceMatcher(None, wanted, found, autojunk=False)
+    for tag, i1, i2, j1, j2 in matcher.get_opcodes():
+        if tag != "equal":
+            yield from (f"missing: {line}" for line in wanted[i1:i2])
+            yield from (f"unexpected: {line}" for line in found[j1:j2])
+    has_driver = backend.ticks > 0
+    if has_driver and all(call.operation != STATISTICS.operation for call in calls):
         yield f"missing: {STATISTICS.operation}"
     for each in REPEATED:
         block = expected_lines(each, backend)

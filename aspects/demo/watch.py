@@ -212,9 +212,10 @@ def _text(error: BaseException, observed: aspects.Observed | None = None) -> str
 
 
 def shown(result: object) -> str:
-    """Return a driver's result as text for the screen.
+    """Return the result of a call as text for the screen.
 
-    :param result: the result; of a dict, only the keys are shown
+    :param result: the result; of a dict, only the keys are shown, and of a record of
+        Manila's database only the ID
     """
     try:
         if isinstance(result, list):
@@ -236,7 +237,12 @@ def _first(result: list[Any]) -> object:
 
 
 def _keys(value: object) -> object:
-    """Return the keys of a dict, whose values may be secret, or the value itself."""
+    """Return the keys of a dict, whose values may be secret, or the value itself.
+
+    A record of Manila's database is shown as its class and its ID.
+    """
+    if hasattr(type(value), "__tablename__"):
+        return f"{type(value).__name__} {getattr(value, 'id', '')}".rstrip()
     return "{" + ", ".join(map(str, value)) + "}" if isinstance(value, dict) else value
 
 

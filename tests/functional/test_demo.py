@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 import aspects
-from aspects.demo import backends, client
+from aspects.demo import backends, client, releases
 from aspects.demo.client import until
 from aspects.demo.scenario import STEPS
 from aspects.demo.service import (
@@ -36,10 +36,14 @@ from . import recorder
 DEMO = [sys.executable, "-m", "aspects.cli", "demo"]
 
 #: Timeout of a run of the demo, in seconds; it usually takes twenty.
-TIMEOUT = 240
+TIMEOUT = 280
 
 #: Timeout of each thing that a served Manila does, in seconds.
 PATIENCE = 120
+
+needs_rules = pytest.mark.skipif(
+    not releases.has_rules(), reason="rules need Python 3.11"
+)
 
 
 def environment(temporary: Path) -> dict[str, str]:
@@ -90,11 +94,12 @@ class TestDemo:
 
     def test_each_call_is_one_line_of_100_columns(self, kept: Any) -> None:
         lines = kept[0].stdout.splitlines()
-        calls = [line for line in lines if re.match("   (alpha|beta) ", line)]
+        calls = [line for line in lines if re.match("   (alpha|beta|share_api) ", line)]
         assert len(calls) > len(STEPS) / 2
-        # Only the text of an error may be longer.
-        long = [line for line in lines if len(line) > 100 and " error " not in line]
-        assert [line for line in long if " veto " not in line] == []
+        # Only the text of an error or a warning may be longer.
+        longer = r" error | veto |      not enforced |^warning: "
+        long = [line for line in lines if len(line) > 100]
+        assert [line for line in long if not re.search(longer, line)] == []
         assert re.search(
             r"^   alpha create_share_instance \(create_share\) result .*10\.0\.0\.10:/",
             kept[0].stdout,
@@ -104,9 +109,47 @@ class TestDemo:
     def test_the_veto_is_shown_with_the_line_of_the_hook(self, kept: Any) -> None:
         assert re.search(
             r"alpha create_share_instance \(create_share\) veto NoValidHost: .*\n"
-            r" +raised by pre of guard at hooks/guard/\w+\.py:\d+; driver not called\n",
+            r" +raised by pre of guard at hooks/guard/__init__\.py:\d+; "
+            r"driver not called\n",
             kept[0].stdout,
         )
+
+    def test_a_hook_completes_a_request(self, kept: Any) -> None:
+        assert re.search(
+            r" create a share whose metadata a hook completes\n"
+            r"   share_api create_share \(create\) result Share [-\w]{36}\n(?:   .*\n)*"
+            r"   ok its metadata: \{'protected': 'true', 'owner': 'admin'\}\n",
+            kept[0].stdout,
+        )
+
+    @needs_rules
+    def test_a_request_that_a_rule_denies_is_answered_with_its_reason(
+        self, kept: Any
+    ) -> None:
+        reason = (
+            r"share database is protected; first remove its metadata \"protected\" "
+            r"\(rule protected\)"
+        )
+        assert re.search(
+            r" delete it, which a rule denies\n"
+            rf"   share_api delete_share \(delete\) veto Veto: {reason}\n"
+            r" +raised by pre of guard at hooks/guard/__init__\.py:\d+; "
+            r"request not made\n"
+            r"   ok refused with HTTP 403 and the reason, the share is still "
+            r"available\n",
+            kept[0].stdout,
+        )
+
+    @needs_rules
+    def test_a_warning_and_the_audit_concern_one_share(self, kept: Any) -> None:
+        reason = r"the name test does not begin with a team \(rule naming\)"
+        assert len(re.findall(f" not enforced Veto: {reason}", kept[0].stdout)) == 1
+        assert re.findall(
+            r"^warning: Hook guard of backend (\w+): violation (\w+): "
+            rf"share [-\w]+ \(instance [-\w]+\): {reason}$",
+            kept[0].stdout,
+            re.MULTILINE,
+        ) == [("alpha", "appeared"), ("alpha", "resolved")]
 
     def test_the_error_of_the_driver_is_shown_with_its_line(self, kept: Any) -> None:
         assert re.search(

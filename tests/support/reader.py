@@ -71,6 +71,7 @@ SKIPPED_BLOCKS = {
 #: Page -> the test that runs its commands.
 RUN_ELSEWHERE = {
     "user/tutorial.rst": "tests/functional/test_tutorial.py",
+    "user/tutorial_rules.rst": "tests/functional/test_tutorial.py",
 }
 
 #: Module -> hooks: the hooks in examples that a reader would have written.
@@ -223,7 +224,9 @@ class Reader:
         _run("sh", "-n", file)
 
     def try_yaml(self, block: Block) -> None:
-        """Parse the block as YAML."""
+        """Parse the block as YAML, and write it to a file if it has a name."""
+        if block.caption:
+            (self.directory / block.caption).write_text(block.text, "utf-8")
         assert isinstance(yaml.safe_load(block.text), (dict, list))
 
     def try_json(self, block: Block) -> None:

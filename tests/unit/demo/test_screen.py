@@ -47,11 +47,12 @@ def show(journal: Journal, capsys: pytest.CaptureFixture[str]) -> Show:
         screen: Screen | None = None,
         method: str = "create_share",
         rules: Any = (),
+        backend: str = "alpha",
         **more: Any,
     ) -> list[str]:
         screen = screen or Screen()
         journal.on_call, journal.on_late_run = screen.call, screen.late_run
-        woven = aspects.weave(FakeDriver(**more), hooks, "alpha")
+        woven = aspects.weave(FakeDriver(**more), hooks, backend)
         with contextlib.suppress(Exception):
             if method == "tick":
                 aspects.tick(woven, None, [])
@@ -93,6 +94,17 @@ class TestCalls:
             "      raised by pre of recorder at aspects/testing.py:"
         )
         assert detail.endswith("; driver not called")
+
+    @pytest.mark.parametrize(
+        ("kind", "end"), [("pre", "; request not made"), ("post", "; request was made")]
+    )
+    def test_error_in_the_api_is_shown_with_what_became_of_the_request(
+        self, show: Show, kind: str, end: str
+    ) -> None:
+        hook = Recorder(**{kind: KeyError("size")})
+        head, detail = show(hook, backend="share_api")
+        assert head.startswith("   share_api ")
+        assert detail.endswith(end)
 
     def test_crash_of_a_pre_method_is_not_a_veto(self, show: Show) -> None:
         head, detail = show(Recorder(pre=KeyError("size")))

@@ -232,6 +232,16 @@ class TestCalls:
         assert journal.calls[0].reason.startswith("create_snapshot returned: status")
         assert "notshown" not in journal.calls[0].reason
 
+    def test_record_is_shown_with_its_id(self, journal):
+        class Share:
+            __tablename__ = "shares"
+            id = "00873c26"
+
+        called(weave(Recorder(), create_share=Share()))
+        called(weave(Recorder(), create_share=[Share()]))
+        results = [call.result for call in journal.calls]
+        assert results == ["Share 00873c26", "1 x Share 00873c26"]
+
     def test_operation_of_update_access_depends_on_its_rules(self, journal):
         woven = weave(Recorder())
         woven.update_access(None, {}, ["rule"], ["rule"], [], [])
