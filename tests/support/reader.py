@@ -38,6 +38,9 @@ import aspects
 from aspects import cli
 from aspects.config.options import section_options
 from aspects.config.plan import plan
+from aspects.config.weave import weave_plan
+from aspects.operations import DRIVER
+from aspects.requests import API, SECTION
 from aspects.testing import FakeDriver
 
 from .pages import ROOT, Block, blocks_of, commands_of
@@ -194,9 +197,10 @@ class Reader:
             conf = cfg.ConfigOpts()
             conf(["--config-file", str(file)], project="manila", default_config_dirs=[])
             section = aspects.BackendSection(conf, backend)
-            planned = plan(section, "node1@alpha", FakeDriver())
+            interface = API if backend == SECTION else DRIVER
+            planned = plan(section, "node1@alpha", FakeDriver(), interface=interface)
             assert not planned.problems, "; ".join(map(str, planned.problems))
-            woven = aspects.weave_from_config(FakeDriver(), section, "node1@alpha")
+            woven = weave_plan(FakeDriver(), section, "node1@alpha", planned)
             assert len(aspects.weaving(woven).hooks) == len(planned.hooks) > 0
             known = {option.dest for option in section_options} | MANILA
             for instance in planned.sections:
