@@ -50,7 +50,9 @@ def environment(temporary: Path) -> dict[str, str]:
     """Return environment variables that put all temporary files into one directory."""
     root = str(Path(aspects.__file__).parents[1])
     path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
-    return {**os.environ, "TMPDIR": str(temporary), "PYTHONPATH": path}
+    # A worker of pytest-xdist has 80 columns.
+    inherited = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    return {**inherited, "TMPDIR": str(temporary), "PYTHONPATH": path}
 
 
 def run_demo(
