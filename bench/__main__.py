@@ -43,7 +43,6 @@ QUICK = (
     Stage("memory", "memory", 1, 2),
     Stage("imports", "imports", 1, 4),
     Stage("create", "a real create_share", 1, 8),
-    Stage("request", "a request for a share", 1, 8),
 )
 
 FULL = (
@@ -53,7 +52,6 @@ FULL = (
     Stage("memory", "memory", 1, 2),
     Stage("imports", "imports", 1, 25),
     Stage("create", "a real create_share", 3, 25),
-    Stage("request", "a request for a share", 3, 25),
 )
 
 

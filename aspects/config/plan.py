@@ -17,7 +17,7 @@ from aspects.config.sections import InstanceSection
 from aspects.core.dispatch import Background
 from aspects.errors import UnresolvedNameError
 from aspects.hook import Configuration, HookBase
-from aspects.operations import DRIVER, Interface
+from aspects.operations import METHODS
 from aspects.secrets import secret_options
 from aspects.weaving import invalid_method_name
 
@@ -47,8 +47,6 @@ class Plan(NamedTuple):
     """the hooks that could be constructed, in order"""
     problems: list[Problem]
     """all errors in the section"""
-    interface: Interface
-    """the methods of the object that are operations"""
 
     @property
     def hooks(self) -> tuple[Any, ...]:
@@ -80,7 +78,6 @@ def plan(
     host: str | None,
     driver: Any = None,
     before: Sequence[Instance] = (),
-    interface: Interface = DRIVER,
 ) -> Plan:
     """Read a backend section and construct its hooks, without other side effects.
 
@@ -90,7 +87,6 @@ def plan(
         check
     :param before: the instances of the running chain; an instance is kept if at most
         its mutable options have changed
-    :param interface: the methods of the object that are operations
     :return: the hooks, and all errors in the section
     """
     own = InstanceSection(configuration, None)
@@ -121,13 +117,13 @@ def plan(
             problems.append(_problem(own, "hook_drivers", entry, error))
     _share_secrets([instance.section for instance in instances.values()])
     methods = own.safe_get("hook_methods")
-    operations = {*interface.methods.values(), *methods}
+    operations = {*METHODS.values(), *methods}
     for instance in instances.values():
         problems += instance.section.problems()
-        problems += _operation_problems(instance.section, operations, interface)
+        problems += _operation_problems(instance.section, operations)
     problems += _method_problems(own, methods, driver)
     constructed = [found for found in instances.values() if found.hook is not None]
-    return Plan(own, constructed, list(dict.fromkeys(problems)), interface)
+    return Plan(own, constructed, list(dict.fromkeys(problems)))
 
 
 def _problem(
@@ -221,7 +217,7 @@ def dispatch_problems(cls: type, section: InstanceSection) -> Iterator[Problem]:
 
 
 def _operation_problems(
-    section: InstanceSection, operations: Iterable[str], interface: Interface
+    section: InstanceSection, operations: Iterable[str]
 ) -> Iterator[Problem]:
     """Yield the patterns of a hook that match no operation."""
     option = "hook_operations"
@@ -229,25 +225,23 @@ def _operation_problems(
         name = pattern.removeprefix("!")
         if not fnmatch.filter(operations, name):
             cause = "no operation matches"
-            advice = _suggested_operation(name, operations, interface)
+            advice = _suggested_operation(name, operations)
             if name != pattern:
                 advice = re.sub(r"mean !?", "mean !", advice, count=1)
             yield Problem(section.where(option), option, pattern, cause, advice)
 
 
-def _suggested_operation(
-    pattern: str, operations: Iterable[str], interface: Interface
-) -> str:
+def _suggested_operation(pattern: str, operations: Iterable[str]) -> str:
     """Suggest a correction for a pattern that matches no operation."""
     # A name after a sign of negation, which would be the opposite without it.
     negation = re.match(r"(?:not\s+|[-~^!]\s*)(?=\w)", pattern)
     if negation and "," not in pattern:
         name = pattern[negation.end() :]
-        near = interface.methods.get(name) or nearest(name, operations, 0.8)
+        near = METHODS.get(name) or nearest(name, operations, 0.8)
         if near:
             return f"did you mean !{near}?"
-    if pattern in interface.methods:
-        return f"did you mean {interface.methods[pattern]}?"
+    if pattern in METHODS:
+        return f"did you mean {METHODS[pattern]}?"
     kinds = {f"{operation.partition('_')[0]}_*" for operation in operations}
     return suggest(pattern, {*operations, *kinds}, 0.8)
 

@@ -57,12 +57,7 @@ def reload(configuration: Configuration, weaving: Weaving) -> None:
     :param configuration: the backend's section
     :param weaving: the hooks around the driver
     """
-    new = plan(
-        configuration,
-        weaving.host,
-        before=weaving.instances,
-        interface=weaving.interface,
-    )
+    new = plan(configuration, weaving.host, before=weaving.instances)
     if new.problems:
         log_rejection(new.problems)
         return

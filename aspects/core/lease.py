@@ -224,8 +224,7 @@ def _drain_timeout(hook: Any) -> float:
     timeouts = [getattr(hook.dispatcher, "drain", 0.0)]
     if isinstance(hook, HookBase):
         timeouts.append(hook.get_config_option("hook_drain_timeout"))
-    numbers = [timeout for timeout in timeouts if isinstance(timeout, (int, float))]
-    return max([0.0, *numbers])
+    return max([0.0, *(each for each in timeouts if isinstance(each, (int, float)))])
 
 
 def _wait(lease: Lease, wanted: bool, states: Sequence[str], timeout: float) -> bool:

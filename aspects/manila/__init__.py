@@ -1,22 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The share manager and the share API with hooks, to name in ``manila.conf``."""
+"""Manila's share manager, with the hooks of its backend section woven in."""
 
-from __future__ import annotations
+from aspects.manila.manager import ShareManager
 
-import importlib
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from aspects.manila.api import ShareAPI
-    from aspects.manila.manager import ShareManager
-
-__all__ = ["ShareAPI", "ShareManager"]
-
-# Imported at their first use, because Manila's API must not import the share manager.
-_MODULES = {"ShareAPI": "aspects.manila.api", "ShareManager": "aspects.manila.manager"}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_MODULES[name]), name)
+__all__ = ["ShareManager"]

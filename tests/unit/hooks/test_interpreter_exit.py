@@ -16,7 +16,8 @@ from hooks.events.errors import DeliveryFailedError
 from tests.support.config import ConfigFile
 from tests.support.programs import free_port
 from tests.support.receiver import Receiver
-from tests.support.schema import EVENT
+
+from .webhook.common import EVENT
 
 pytestmark = pytest.mark.timeout(60)
 

@@ -24,12 +24,10 @@ LAYERS = (
     (
         "aspects.errors",
         "aspects.secrets",
-        "aspects.shares",
-        "aspects.signatures",
+        "aspects.operations",
         "aspects.config.options",
     ),
-    ("aspects.operations",),
-    ("aspects.hook", "aspects.requests"),
+    ("aspects.hook",),
     ("aspects.core",),
     ("aspects.weaving",),
     ("aspects.periodic", "aspects.decorators"),
@@ -49,9 +47,6 @@ FACADE = "aspects"
 UPWARDS = {
     ("aspects.hook", "aspects.core.step"): (
         "HookBase.execute_* runs the methods of one hook as a chain would"
-    ),
-    ("aspects.cli.guard", "hooks.guard"): (
-        "the command tests the rules of the guard, whose libraries are an extra"
     ),
     ("aspects.cli.demo", "aspects.demo"): (
         "the command starts the demo, whose libraries are an extra"

@@ -1,33 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The end of a service."""
+"""The end of a share service."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
 
 pytest.importorskip("manila")
-from aspects.manila import shutdown
+from aspects.manila import service
 
 # Detects a wait without a limit.
 pytestmark = pytest.mark.timeout(60)
 
 
-def rpc_server(wait: Callable[..., object]) -> SimpleNamespace:
-    return SimpleNamespace(stop=lambda: None, wait=wait)
-
-
 def test_hooks_are_stopped_although_an_rpc_call_hangs(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(shutdown, "TIMEOUT", 0.1)
+    monkeypatch.setattr(service, "RPC_TIMEOUT", 0.1)
     released = threading.Event()
     try:
-        shutdown.wait_for_last_call(rpc_server(released.wait))
+        service._wait_for_last_call(SimpleNamespace(wait=released.wait))
     finally:
         released.set()
     (record,) = caplog.records
@@ -42,7 +37,7 @@ def test_hooks_are_stopped_after_the_last_rpc_call(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     ended = []
-    shutdown.wait_for_last_call(rpc_server(lambda: ended.append(True)))
+    service._wait_for_last_call(SimpleNamespace(wait=lambda: ended.append(True)))
     assert ended == [True]
     assert caplog.records == []
 
@@ -53,7 +48,7 @@ def test_hooks_are_stopped_although_the_rpc_server_fails(
     def fail() -> None:
         raise OSError("no broker")
 
-    shutdown.wait_for_last_call(rpc_server(fail))
+    service._wait_for_last_call(SimpleNamespace(wait=fail))
     (record,) = caplog.records
     assert record.getMessage() == (
         "Stopping hooks without waiting for the last call: OSError: no broker"
