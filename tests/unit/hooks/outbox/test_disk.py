@@ -168,8 +168,8 @@ def test_the_events_of_a_killed_process_are_delivered_later(new, path, receiver)
     """
     assert run(code, path).returncode == -9
     waiting = ids_in(path)
-    # The process was killed before it could delete c.
-    assert waiting[0] == "c"
+    # It was killed before it could delete c, and maybe before it deleted those before.
+    assert "c" in waiting
     new().start()
     receiver.wait(*waiting)
 
