@@ -12,7 +12,11 @@ HOOKS = {
     "audit": ["pycadf>=3.1"],
     "automount": ["oslo.messaging>=14"],
     "command": [],
-    "guard": ["cronsim>=2.6", "tzdata>=2024.1"],
+    "guard": [
+        *("cronsim>=2.6", "PyYAML>=6", "tzdata>=2024.1"),
+        # It has no release for Python 3.10.
+        "cel-expr-python>=0.1.3; python_version >= '3.11'",
+    ],
     "metrics": ["prometheus-client>=0.20"],
     "notification": ["oslo.messaging>=14"],
     "tracing": [
@@ -34,8 +38,10 @@ TEST = [
         "docutils>=0.20",
         "cloudevents>=2",
         "cryptography>=42",
+        "jsonschema>=4.18",
         "oslo.messaging[kafka]>=14",
         "psycopg2-binary>=2.9.9",
+        "python-manilaclient>=4.8",
         "trustme>=1.2",
     ),
     *sorted({need for needs in HOOKS.values() for need in needs}),
@@ -56,6 +62,7 @@ setuptools.setup(
         "aspects": ["py.typed"],
         "aspects.cli": ["templates/*"],
         "hooks": ["py.typed"],
+        "hooks.events": ["event.schema.json"],
     },
     install_requires=[
         "decorator>=5.1",

@@ -12,6 +12,7 @@ from aspects.hook import HookBase, Observed, UpdatedArguments, UpdatedResults
 from aspects.operations import Operation, is_coroutine
 from aspects.periodic import tick
 from aspects.secrets import without_secrets
+from aspects.shares import ShareType, share_metadata, share_type
 from aspects.weaving import Weaving, is_woven, unweave, weave, weaving
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "HookConfigError",
     "Observed",
     "Operation",
+    "ShareType",
     "UpdatedArguments",
     "UpdatedResults",
     "Veto",
@@ -31,6 +33,8 @@ __all__ = [
     "hook_name",
     "is_coroutine",
     "is_woven",
+    "share_metadata",
+    "share_type",
     "testing",
     "tick",
     "unweave",

@@ -11,7 +11,7 @@ import decorator
 
 from aspects.core.chain import around
 from aspects.core.snapshot import SingleCallChain
-from aspects.operations import operation_of
+from aspects.operations import DRIVER
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -46,7 +46,7 @@ def add_hooks(method: F) -> F:
     def call(method: F, self: Any, /, *args: Any, **kwargs: Any) -> Any:
         bound = method.__get__(self)
         backend, host = getattr(self, "backend", None), getattr(self, "host", None)
-        operation = operation_of(name, bound, backend, host)
+        operation = DRIVER.operation(name, bound, backend, host)
         return around(SingleCallChain(self.hooks), operation, bound)(*args, **kwargs)
 
     async def call_coroutine(method: F, self: Any, /, *args: Any, **kwargs: Any) -> Any:

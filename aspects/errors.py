@@ -57,7 +57,18 @@ class Veto(AspectsError):  # noqa: N818 (a public name, and not an error)
 
     A veto is a decision, not a fault, so it is never suppressed. The driver is not
     called, and the caller gets the veto, unless ``hook_enforcement`` is ``warn``.
+
+    :param args: the reason
+    :param enforcement: ``warn`` to report this veto and let the call proceed, as with
+        ``hook_enforcement = warn``
     """
+
+    #: ``deny`` or ``warn``.
+    enforcement: str = "deny"
+
+    def __init__(self, *args: Any, enforcement: str = "deny") -> None:
+        super().__init__(*args)
+        self.enforcement = enforcement
 
     @staticmethod
     def within(error: BaseException) -> Veto | None:

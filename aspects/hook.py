@@ -195,6 +195,10 @@ class HookBase(abc.ABC):
     #: such a hook.
     may_veto: ClassVar[bool] = True
 
+    #: Whether the pre method has effects outside of the service. ``manila-aspects
+    #: check`` warns about a guard after such a hook.
+    pre_has_effects: ClassVar[bool] = False
+
     hook_operations: Sequence[str] = Switch(("*",), _operations)  # type: ignore[assignment]
     hook_enforcement: str = Switch("deny", _enforcement)  # type: ignore[assignment]
     hook_slow_seconds: float = Switch(0.0)  # type: ignore[assignment]

@@ -4,13 +4,16 @@
 from __future__ import annotations
 
 import contextlib
+import fnmatch
 import inspect
 import types
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from oslo_context import context as oslo_context
+
+from aspects.signatures import names_in_manila, parameters_of
 
 #: Operation -> the driver methods behind it, in addition to a method of its own name.
 #: Manila documents the first twenty. A test compares them with its share manager.
@@ -106,19 +109,28 @@ ROUTINE_OPERATIONS = frozenset(
     }
 )
 
-#: Driver method -> its operation.
-METHODS: Mapping[str, str] = types.MappingProxyType(
-    {
-        method: operation
-        for operation, methods in OPERATIONS.items()
-        for method in (operation, *methods)
-    }
-)
-
 ContextFactory = Callable[[], Any]
 
 _POSITIONAL_ONLY = inspect.Parameter.POSITIONAL_ONLY
 _POSITIONAL_OR_KEYWORD = inspect.Parameter.POSITIONAL_OR_KEYWORD
+
+
+def matches(operation: str, patterns: Iterable[str]) -> bool:
+    """Return whether an operation is one of ``hook_operations``.
+
+    :param operation: the operation
+    :param patterns: names and glob patterns; one that begins with ``!`` excludes. An
+        empty list matches nothing; exclusions alone match everything else
+    """
+    included = [pattern for pattern in patterns if not pattern.startswith("!")]
+    excluded = [pattern[1:] for pattern in patterns if pattern.startswith("!")]
+    if excluded and not included:
+        included = ["*"]
+
+    def matches_any(patterns: list[str]) -> bool:
+        return any(fnmatch.fnmatchcase(operation, pattern) for pattern in patterns)
+
+    return matches_any(included) and not matches_any(excluded)
 
 
 class DetachedContext:
@@ -329,6 +341,13 @@ class Operation(str):
         """
         return self
 
+    def matches(self, patterns: Iterable[str]) -> bool:
+        """Return whether patterns match this operation, as in ``hook_operations``.
+
+        :param patterns: names and glob patterns; one that begins with ``!`` excludes
+        """
+        return matches(self, patterns)
+
     def take_context(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
@@ -380,6 +399,30 @@ class Operation(str):
                 bound.update(bound.pop(parameter.name, {}))
         return dict(bound)
 
+    def manila_arguments(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Return the arguments of a call by the names of Manila's ``ShareDriver``.
+
+        Drivers may rename parameters: ``extend_share(ext_share, ext_size)`` of the
+        driver for Quobyte is ``extend_share(share, new_size)`` here.
+
+        :param args: the positional arguments that a hook got
+        :param kwargs: the keyword arguments that a hook got
+        :return: the arguments without the context. Those of a method that Manila does
+            not have are named as for :meth:`arguments`
+        """
+        arguments = self.arguments(args, kwargs)
+        unnamed = arguments.get("args")
+        if isinstance(unnamed, tuple) and 0 < len(unnamed) == len(args):
+            known = parameters_of(self.method)
+            arguments.update(zip(known, args), args=args[len(known) :])
+            if len(args) <= len(known):
+                del arguments["args"]
+        names = tuple(self._signature.parameters) if self._signature else ()
+        renamed = names_in_manila(self.method, names)
+        return {renamed.get(name, name): value for name, value in arguments.items()}
+
 
 class AccessOperation(Operation):
     """The operation of ``update_access``, which depends on the rules of a call."""
@@ -411,6 +454,66 @@ class AccessOperation(Operation):
         if deletes and not adds and not updates:
             return self._deny
         return self
+
+
+class Interface:
+    """The methods of a kind of object that are operations.
+
+    :param operations: operation -> the methods behind it, in addition to a method of
+        its own name
+    :param routine: the operations that Manila runs by itself
+    :param kinds: method -> the class of its operation, if that is not ``kind``
+    :param kind: the class of the operations
+    """
+
+    def __init__(
+        self,
+        operations: Mapping[str, tuple[str, ...]],
+        routine: Collection[str] = (),
+        kinds: Mapping[str, type[Operation]] | None = None,
+        kind: type[Operation] = Operation,
+    ) -> None:
+        self.operations = operations
+        self.routine = frozenset(routine)
+        #: Method -> its operation.
+        self.methods: Mapping[str, str] = types.MappingProxyType(
+            {
+                method: operation
+                for operation, methods in operations.items()
+                for method in (operation, *methods)
+            }
+        )
+        self._kinds = dict(kinds or {})
+        self._kind = kind
+
+    def operation(
+        self,
+        method: str,
+        function: Callable[..., Any],
+        backend: str | None = None,
+        host: str | None = None,
+        new_context: ContextFactory = new_admin_context,
+    ) -> Operation:
+        """Return a new operation for one method.
+
+        :param method: the method's name
+        :param function: the method
+        :param backend: the backend section, or None
+        :param host: the service's host, or None
+        :param new_context: returns a context for a call without one
+        """
+        name = self.methods.get(method, method)
+        kind = self._kinds.get(method, self._kind)
+        operation = kind(name, method, backend, host, function, new_context)
+        operation.requested = name not in self.routine
+        return operation
+
+
+#: The interface of share drivers.
+DRIVER = Interface(OPERATIONS, ROUTINE_OPERATIONS, {"update_access": AccessOperation})
+
+#: Driver method -> its operation.
+METHODS = DRIVER.methods
 
 
 def _read(
@@ -446,11 +549,11 @@ def _read(
 def _declared(
     method: str, function: Callable[..., Any] | None
 ) -> inspect.Signature | None:
-    """Return a method's signature, or the base class's if it names no parameters.
+    """Return a method's signature, or a base class's that names all parameters.
 
     The GlusterFS drivers delegate calls and declare ``delete_share(self, *args,
-    **kwargs)``; Tegile's has a decorator with that signature. The base class then has
-    the names of the parameters.
+    **kwargs)``. The decorators of Tegile's and the generic driver have such signatures
+    too; the latter's calls the share in ``extend_share(context, *args)`` a context.
     """
     owner = attribute(function, "__self__")
     found = [vars(cls).get(method) for cls in type(owner).__mro__]
@@ -462,29 +565,9 @@ def _declared(
             signatures.append(inspect.signature(candidate))  # type: ignore[arg-type]
     for signature in signatures:
         kinds = [parameter.kind for parameter in signature.parameters.values()]
-        if kinds[:1] != [inspect.Parameter.VAR_POSITIONAL]:
+        if inspect.Parameter.VAR_POSITIONAL not in kinds:
             return signature
     return signatures[0] if signatures else None
-
-
-def operation_of(
-    method: str,
-    function: Callable[..., Any],
-    backend: str | None = None,
-    host: str | None = None,
-    new_context: ContextFactory = new_admin_context,
-) -> Operation:
-    """Return a new operation for one driver method.
-
-    :param method: the driver method's name
-    :param function: the driver method
-    :param backend: the backend section, or None
-    :param host: the share service's host, or None
-    :param new_context: returns a context for a call without one
-    """
-    kind = AccessOperation if method == "update_access" else Operation
-    name = METHODS.get(method, method)
-    return kind(name, method, backend, host, function, new_context)
 
 
 def is_coroutine(method: Any) -> bool:
@@ -500,7 +583,7 @@ def is_coroutine(method: Any) -> bool:
     return inspect.iscoroutinefunction(method) or inspect.iscoroutinefunction(call)
 
 
-# Driver class -> arguments of operations_of() -> functions of the class, operations.
+# Class -> arguments of operations_of() -> functions of the class, operations.
 _tables: weakref.WeakKeyDictionary[type, dict[Any, tuple[Any, Any]]] = (
     weakref.WeakKeyDictionary()
 )
@@ -512,6 +595,7 @@ def operations_of(
     host: str | None = None,
     hook_methods: Iterable[str] = (),
     new_context: ContextFactory = new_admin_context,
+    interface: Interface = DRIVER,
 ) -> Mapping[str, Operation]:
     """Return the operations of a driver by driver method.
 
@@ -522,22 +606,23 @@ def operations_of(
     :param host: the share service's host, or None
     :param hook_methods: further driver methods, under their own names
     :param new_context: returns a context for a call without one
+    :param interface: the methods that are operations
     """
     hook_methods = tuple(hook_methods)
     found = {
         name: function
-        for name in {**METHODS, **dict.fromkeys(hook_methods)}
+        for name in {**interface.methods, **dict.fromkeys(hook_methods)}
         if callable(function := _found(driver, name))
     }
     shared = _tables.setdefault(type(driver), {})
-    key = (backend, host, hook_methods, new_context)
+    key = (backend, host, hook_methods, new_context, interface)
     functions = _functions(type(driver), found)
     known, table = shared.get(key, (None, None))
     if functions is not None and functions == known:
         return table  # type: ignore[no-any-return]
     table = types.MappingProxyType(
         {
-            name: operation_of(name, function, backend, host, new_context)
+            name: interface.operation(name, function, backend, host, new_context)
             for name, function in found.items()
         }
     )

@@ -13,8 +13,9 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from oslo_config import cfg, sources
@@ -25,118 +26,30 @@ from aspects.config.problems import Problem, suggest
 from aspects.config.sections import BackendSection, InstanceSection
 from aspects.errors import HookConfigError, UnresolvedNameError
 from aspects.hook import HookBase
+from aspects.signatures import SIGNATURES as SIGNATURES
 
 Hook = TypeVar("Hook")
 
-#: Driver method -> its parameters, as in Manila's own ``ShareDriver``.
-SIGNATURES = {
-    "allocate_admin_network": "context, share_server, count=None, **kwargs",
-    "allocate_network": "context, share_server, share_network, share_network_subnet, "
-    "count=None, **kwargs",
-    "allow_access": "context, share, access, share_server=None",
-    "create_backup": "context, share_instance, backup, share_server=None",
-    "create_backup_continue": "context, share_instance, backup, share_server=None",
-    "create_replica": "context, replica_list, new_replica, access_rules, "
-    "replica_snapshots, share_server=None",
-    "create_replicated_snapshot": "context, replica_list, replica_snapshots, "
-    "share_server=None",
-    "create_share": "context, share, share_server=None",
-    "create_share_from_snapshot": "context, share, snapshot, share_server=None, "
-    "parent_share=None",
-    "create_share_group": "context, share_group_dict, share_server=None",
-    "create_share_group_from_share_group_snapshot": "context, share_group_dict, "
-    "share_group_snapshot_dict, share_server=None",
-    "create_share_group_snapshot": "context, snap_dict, share_server=None",
-    "create_snapshot": "context, snapshot, share_server=None",
-    "deallocate_network": "context, share_server_id, share_network=None, "
-    "share_network_subnet=None",
-    "delete_backup": "context, backup, share_instance, share_server=None",
-    "delete_replica": "context, replica_list, replica_snapshots, replica, "
-    "share_server=None",
-    "delete_replicated_snapshot": "context, replica_list, replica_snapshots, "
-    "share_server=None",
-    "delete_share": "context, share, share_server=None",
-    "delete_share_group": "context, share_group_dict, share_server=None",
-    "delete_share_group_snapshot": "context, snap_dict, share_server=None",
-    "delete_snapshot": "context, snapshot, share_server=None",
-    "deny_access": "context, share, access, share_server=None",
-    "do_setup": "context",
-    "ensure_share": "context, share, share_server=None",
-    "ensure_shares": "context, shares",
-    "extend_share": "share, new_size, share_server=None",
-    "get_share_stats": "refresh=False",
-    "get_share_status": "share, share_server=None",
-    "manage_existing": "share, driver_options",
-    "manage_existing_snapshot": "snapshot, driver_options",
-    "manage_existing_snapshot_with_server": "snapshot, driver_options, "
-    "share_server=None",
-    "manage_existing_with_server": "share, driver_options, share_server=None",
-    "manage_server": "context, share_server, identifier, driver_options",
-    "migration_cancel": "context, source_share, destination_share, source_snapshots, "
-    "snapshot_mappings, share_server=None, destination_share_server=None",
-    "migration_complete": "context, source_share, destination_share, source_snapshots, "
-    "snapshot_mappings, share_server=None, destination_share_server=None",
-    "migration_continue": "context, source_share, destination_share, source_snapshots, "
-    "snapshot_mappings, share_server=None, destination_share_server=None",
-    "migration_start": "context, source_share, destination_share, source_snapshots, "
-    "snapshot_mappings, share_server=None, destination_share_server=None",
-    "promote_replica": "context, replica_list, replica, access_rules, "
-    "share_server=None, quiesce_wait_time=None",
-    "restore_backup": "context, backup, share_instance, share_server=None",
-    "restore_backup_continue": "context, backup, share_instance, share_server=None",
-    "revert_to_replicated_snapshot": "context, active_replica, replica_list, "
-    "active_replica_snapshot, replica_snapshots, share_access_rules, "
-    "snapshot_access_rules, share_server=None",
-    "revert_to_snapshot": "context, snapshot, share_access_rules, "
-    "snapshot_access_rules, share_server=None",
-    "setup_server": "network_info, metadata=None",
-    "share_server_migration_cancel": "context, src_share_server, dest_share_server, "
-    "shares, snapshots",
-    "share_server_migration_check_compatibility": "context, share_server, dest_host, "
-    "old_share_network, new_share_network, shares_request_spec",
-    "share_server_migration_complete": "context, src_share_server, dest_share_server, "
-    "shares, snapshots, new_network_info",
-    "share_server_migration_continue": "context, src_share_server, dest_share_server, "
-    "shares, snapshots",
-    "share_server_migration_get_progress": "context, src_share_server, "
-    "dest_share_server, shares, snapshots",
-    "share_server_migration_start": "context, src_share_server, dest_share_server, "
-    "shares, snapshots",
-    "shrink_share": "share, new_size, share_server=None",
-    "snapshot_update_access": "context, snapshot, access_rules, add_rules, "
-    "delete_rules, share_server=None",
-    "teardown_server": "server_details, security_services=None",
-    "transfer_accept": "context, share, new_user, new_project, access_rules=None, "
-    "share_server=None",
-    "unmanage": "share",
-    "unmanage_server": "server_details, security_services=None",
-    "unmanage_snapshot": "snapshot",
-    "unmanage_snapshot_with_server": "snapshot, share_server=None",
-    "unmanage_with_server": "share, share_server=None",
-    # Manila 2024.1 does not have update_rules.
-    "update_access": "context, share, access_rules, add_rules, delete_rules, "
-    "update_rules=None, share_server=None",
-    "update_admin_network_allocation": "context, share_server",
-    "update_network_allocation": "context, share_server",
-    "update_replica_state": "context, replica_list, replica, access_rules, "
-    "replica_snapshots, share_server=None",
-    "update_replicated_snapshot": "context, replica_list, share_replica, "
-    "replica_snapshots, replica_snapshot, share_server=None",
-    "update_share_from_metadata": "context, share, metadata, share_server=None",
-    "update_share_network_subnet_from_metadata": "context, share_network, "
-    "share_network_subnet, share_server, metadata",
-    "update_share_server_network_allocations": "context, share_server, "
-    "current_network_allocations, new_network_allocations, security_services, "
-    "shares, snapshots",
-    "update_share_server_security_service": "context, share_server, network_info, "
-    "share_instances, share_instance_rules, new_security_service, "
-    "current_security_service=None",
+#: Driver method -> the result by default, if Manila takes None for a failure or expects
+#: export locations.
+DEFAULT_RESULTS: Mapping[str, Any] = {
+    "create_share": ["192.0.2.1:/exports/share"],
+    "create_share_from_snapshot": ["192.0.2.1:/exports/share"],
+    "manage_existing": {"size": 1},
+    "manage_existing_with_server": {"size": 1},
+    "create_share_group_from_share_group_snapshot": (None, None),
+    "create_share_group_snapshot": (None, None),
+    "delete_share_group_snapshot": (None, None),
+    "create_backup_continue": {"total_progress": "100"},
+    "restore_backup_continue": {"total_progress": "100"},
+    "migration_continue": True,
+    "share_server_migration_check_compatibility": {"compatible": True},
+    "share_server_migration_continue": True,
+    "share_server_migration_complete": {},
+    "setup_server": {},
+    "manage_server": (None, None),
+    "update_share_server_network_allocations": {},
 }
-
-#: Driver method -> the export locations that it returns by default.
-EXPORT_LOCATIONS = dict.fromkeys(
-    ("create_share", "create_share_from_snapshot"), ("192.0.2.1:/exports/share",)
-)
 
 
 class DriverCall(NamedTuple):
@@ -210,8 +123,8 @@ class FakeDriver:
     def answer(self, **answers: Any) -> None:
         """Set the answers of driver methods.
 
-        A method without an answer returns None, or one export location if Manila
-        expects export locations.
+        A method without an answer returns None; one export location, if Manila
+        expects export locations; or another success, if None is not one.
 
         :param answers: driver method -> an exception to raise, a function that gets
             the :class:`DriverCall` and returns the result, or the result itself
@@ -240,7 +153,7 @@ def _driver_method(name: str, parameters: str) -> Callable[..., Any]:
         self.calls.append(call)
         if name in self._answers:
             return _give(self._answers[name], call)
-        return list(EXPORT_LOCATIONS[name]) if name in EXPORT_LOCATIONS else None
+        return copy.deepcopy(DEFAULT_RESULTS.get(name))
 
     method.__name__ = name
     method.__qualname__ = function.__qualname__

@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from oslo_log import log
 
@@ -16,12 +16,13 @@ from aspects.core.proxy import WovenClass, WovenDriver, WovenMethod, woven_drive
 from aspects.core.signature import HOOK_METHODS, never_runs
 from aspects.core.snapshot import Chain
 from aspects.errors import AlreadyWoven
-from aspects.hook import HookBase
+from aspects.hook import HookBase, Method
 from aspects.operations import (
+    DRIVER,
     ContextFactory,
+    Interface,
     Operation,
     new_admin_context,
-    operation_of,
     operations_of,
 )
 
@@ -50,6 +51,9 @@ class Weaving:
         *("periodic_hooks_ticks", "ticks"),
     )
 
+    #: The methods that are operations.
+    interface: ClassVar[Interface] = DRIVER
+
     def __init__(
         self,
         driver: object,
@@ -71,7 +75,7 @@ class Weaving:
         self.instances: Sequence[Any] = ()
         self.chain = Chain(hooks, backend)
         self.operations: Mapping[str, Operation] = operations_of(
-            driver, backend, host, hook_methods, new_context
+            driver, backend, host, hook_methods, new_context, self.interface
         )
         #: Driver method name -> the method last seen, its woven method.
         self.methods = _EMPTY_TABLE
@@ -152,7 +156,16 @@ class Weaving:
             hook_methods=self.hook_methods,
             periodic_hooks_ticks=self.periodic_hooks_ticks,
             new_context=self.new_context,
+            kind=type(self),
         )
+
+    def around(self, operation: Operation, method: Method) -> Method:
+        """Put the chain around a driver method.
+
+        :param operation: its operation
+        :param method: the driver method
+        """
+        return around(self.chain, operation, method)
 
     def wraps_this_chain(self, method: Any) -> bool:
         """Return whether a method has this chain around it."""
@@ -173,7 +186,7 @@ class Weaving:
         operation = self.operations.get(name)
         if operation is None:
             # The driver got the method after it was woven.
-            operation = operation_of(
+            operation = self.interface.operation(
                 name, method, self.backend, self.host, self.new_context
             )
             self.operations = types.MappingProxyType(
@@ -181,7 +194,7 @@ class Weaving:
             )
         woven = (WovenClass if isinstance(method, type) else WovenMethod)(method)
         woven._self_chain = self.chain
-        woven._self_call = around(self.chain, operation, method)
+        woven._self_call = self.around(operation, method)
         self.methods[name] = (method, woven)
         return woven
 
@@ -195,6 +208,7 @@ def weave(
     hook_methods: Iterable[str] = (),
     periodic_hooks_ticks: int = 1,
     new_context: ContextFactory = new_admin_context,
+    kind: type[Weaving] = Weaving,
 ) -> Any:
     """Put a chain of hooks around a driver instance.
 
@@ -208,6 +222,7 @@ def weave(
     :param periodic_hooks_ticks: run the periodic hooks every N ticks
     :param new_context: returns a context for hooks if neither the call nor oslo.context
         has one
+    :param kind: the class of the weaving, for objects other than drivers
     :return: the woven driver
     :raises AlreadyWoven: if the driver is woven
     :raises TypeError: if ``hooks`` contains something else, or ``hook_methods`` is a
@@ -233,8 +248,8 @@ def weave(
     for name in hook_methods:
         if cause := invalid_method_name(name):
             raise ValueError(f"hook_methods: {name!r}: {cause}")
-    woven: Any = woven_driver(driver, hook_methods)
-    woven._self_weaving = Weaving(
+    woven: Any = woven_driver(driver, kind.interface, hook_methods)
+    woven._self_weaving = kind(
         driver, hooks, backend, host, hook_methods, periodic_hooks_ticks, new_context
     )
     return woven

@@ -43,6 +43,7 @@ QUICK = (
     Stage("memory", "memory", 1, 2),
     Stage("imports", "imports", 1, 4),
     Stage("create", "a real create_share", 1, 8),
+    Stage("request", "a request for a share", 1, 8),
 )
 
 FULL = (
@@ -52,6 +53,7 @@ FULL = (
     Stage("memory", "memory", 1, 2),
     Stage("imports", "imports", 1, 25),
     Stage("create", "a real create_share", 3, 25),
+    Stage("request", "a request for a share", 3, 25),
 )
 
 

@@ -203,6 +203,8 @@ def _against(name: str) -> Iterable[str]:
         return [f"direct/{style}", *floor]
     if name.startswith("create/hooks/"):
         return [f"create/{rest.partition('/')[2]}"]
+    if what == "request":
+        return ["request/none"] if rest != "none" else []
     if name == "memory/1000th":
         return ["memory/first"]
     if what == "weave" and rest != "proxy":
@@ -278,6 +280,7 @@ CHECKS: Mapping[str, Callable[[Figures], float]] = {
     # From the call of a woven coroutine method to its result, over a call of the
     # woven function with the same hook. Neither waits, so no event loop runs.
     "coroutine-1": lambda figures: figures.ratio("woven/coroutine", "woven/1/keyword"),
+    "admission": lambda figures: figures.ratio("request/hooks", "request/none"),
 }
 
 

@@ -47,8 +47,8 @@ def times(ratio: float) -> str:
 def _label(name: str, other: str) -> str:
     """Return a short name for the other figure of a ratio."""
     parts, other_parts = name.split("/"), other.split("/")
-    if parts[0] == "create":
-        return "whole create"
+    if parts[0] in ("create", "request"):
+        return f"whole {parts[0]}"
     if parts[0] != other_parts[0]:
         return other_parts[0]
     return next((b for a, b in zip(parts, other_parts) if a != b), other)
@@ -209,4 +209,11 @@ def answer(figures: Figures) -> list[str]:
                 f"Of a real create_share ({human(figures.median(whole))}), {count} "
                 f"{takes} {human(part)}: {share:.3%}."
             )
+    if "request/none" in figures:
+        whole = figures.median("request/none")
+        part = figures.median("request/hooks")
+        lines.append(
+            f"Beside a create request ({human(whole)}), a guard of ten rules in "
+            f"Manila's API takes {human(part)}: {part / whole:.3%}."
+        )
     return lines

@@ -19,6 +19,7 @@ import threading
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -269,7 +270,24 @@ def measure_create(seconds: float) -> Values:
     """
     from bench import create
 
-    with create.creates() as takes:
+    return _measure_takes(create.creates(), seconds)
+
+
+def measure_request(seconds: float) -> Values:
+    """Measure requests for a share; see :mod:`bench.request`.
+
+    :param seconds: see :func:`rounds`
+    """
+    from bench import request
+
+    return _measure_takes(request.creates(), seconds)
+
+
+def _measure_takes(
+    creates: AbstractContextManager[list[Callable[[], dict[str, float]]]],
+    seconds: float,
+) -> Values:
+    with creates as takes:
         settle()
         values: Values = {}
         for _ in rounds(seconds, 10):
@@ -286,6 +304,7 @@ MEASURES: dict[str, Callable[[float], Values]] = {
     "memory": measure_memory,
     "imports": measure_imports,
     "create": measure_create,
+    "request": measure_request,
 }
 
 

@@ -33,8 +33,9 @@ class AuditHook(EventHook):
 
     A line has ``time`` (UTC), ``request_id``, ``project_id``, ``user_id``, ``backend``,
     ``host``, ``operation``, ``method``, the IDs of the share, snapshot or replica,
-    ``outcome`` (``success``, ``failure`` or ``veto``) and ``duration`` in seconds (null
-    if pre hooks are disabled). A failure or veto adds ``error_type`` and ``error``.
+    ``outcome`` (``success``, ``pending``, ``partial``, ``failure`` or ``veto``) and
+    ``duration`` in seconds (null if pre hooks are disabled). A failure or veto adds
+    ``error_type`` and ``error``; one in the driver's result adds ``failed_items``.
     With ``audit_format = cadf``, a line is a CADF event. A line never contains access
     keys, passwords or tokens.
 
@@ -50,6 +51,7 @@ class AuditHook(EventHook):
     deferred_methods: ClassVar = ()
     dispatching_methods: ClassVar = ("post", "error")
     may_veto: ClassVar = False
+    required_methods: ClassVar = ("post",)
 
     options = (
         cfg.StrOpt(
@@ -90,9 +92,7 @@ class AuditHook(EventHook):
     ) -> float:
         return time.monotonic()
 
-    def _execute_periodic_hook(
-        self, context: Any, periodic_hook_data: Any, *args: Any, **kwargs: Any
-    ) -> None:
+    def report(self, context: Any, event: dict[str, Any]) -> None:
         """Ignore ticks: the audit log has calls only."""
 
     def _emit(

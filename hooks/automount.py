@@ -20,7 +20,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import oslo_messaging
 from oslo_config import cfg
@@ -28,6 +28,8 @@ from oslo_log import log
 
 from aspects import without_secrets
 from hooks.command import EVENT_ID, kill_children, one_line, run
+from hooks.events.event import END, TYPE_PREFIX
+from hooks.events.outcome import access_id
 from hooks.notification import RABBIT, NotificationHook, parsed_url
 
 LOG = log.getLogger(__name__)
@@ -46,6 +48,9 @@ class AutomountHook(NotificationHook):
 
     :raises ValueError: naming the option, if an option is invalid
     """
+
+    required_methods: ClassVar = ("post",)
+    pre_has_effects: ClassVar = False
 
     options = (
         cfg.ListOpt(
@@ -82,6 +87,12 @@ class AutomountHook(NotificationHook):
         elif kind == "post":
             if share == getattr(self._last, "share", None):
                 _add_rules(data, self._last.rules)
+            if data["outcome"] == "failure" and not data["failed_items"]:
+                # Which rules are in force is unknown.
+                return
+            _remove_rules(data, operation.manila_arguments(*call))
+            # A host must know of the other rules, so it is not an error for it.
+            event["type"] = f"{TYPE_PREFIX}share.{operation}.{END}"
             super()._emit(kind, event, context, operation, *call)
 
 
@@ -97,6 +108,21 @@ def _add_rules(data: dict[str, Any], rules: list[dict[str, Any]]) -> None:
         data["access_rules"] = rules
     if data["method"] == "deny_access" and not any(rule in rules for rule in deleted):
         data["access_rules"] = rules
+
+
+def _remove_rules(data: dict[str, Any], arguments: Mapping[str, Any]) -> None:
+    """Remove the rules that the driver has refused from the data of a call.
+
+    :param data: the data of the call's event
+    :param arguments: the arguments of the call
+    """
+    failed = {*data.get("failed_items", ())}
+    for name in ("access_rules", "add_rules", "update_rules") if failed else ():
+        data[name] = [
+            reported
+            for rule, reported in zip(arguments.get(name) or (), data.get(name, ()))
+            if access_id(rule) not in failed
+        ]
 
 
 # The program
@@ -286,6 +312,8 @@ def access_of_host(data: Mapping[str, Any], addresses: Sequence[str]) -> str | N
     """
     if data["operation"] == "delete_share_instance":
         return ""
+    if "access_rules" in data.get("incomplete", ()):
+        return None
     if data["method"] == "update_access" or "access_rules" in data:
         return _level(data.get("access_rules", ()), addresses)
     return None
@@ -544,7 +572,7 @@ class Mounts:
         # All processes of the command have the ID in their environment.
         id_ = str(uuid.uuid4())
         environment = {**os.environ, EVENT_ID: id_}
-        status, stderr = run(command, b"", environment, TIMEOUT)
+        status, stderr, _ = run(command, b"", environment, TIMEOUT)
         if done():
             LOG.info("Ran %s", line)
             return

@@ -20,6 +20,14 @@ from typing import Any, ClassVar
 from oslo_config import cfg
 
 import aspects
+from hooks.events.decision import (
+    MAX_SIZE,
+    arguments_in,
+    object_in,
+    reason_in,
+    short_line,
+)
+from hooks.events.errors import InvalidDecisionError
 from hooks.events.hook import EventHook
 
 #: The program's PATH. The service's own may be anything.
@@ -28,12 +36,9 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #: The variable with the ID of the event, by which the children of a program are found.
 EVENT_ID = "MANILA_ASPECTS_EVENT_ID"
 
-#: The maximum length, in characters, of the reason taken from standard error.
-MAX_REASON = 1000
-
-#: The number of bytes of standard error that are kept. It exceeds MAX_REASON, as
-#: secrets are removed before the text is cut.
-MAX_STDERR = 65536
+#: The number of bytes that are kept of each output. It exceeds the maximum length of a
+#: reason, as secrets are removed before the text is cut.
+MAX_OUTPUT = MAX_SIZE
 
 #: The number of bytes that the kernel reads of the first line of a script, and the
 #: number of scripts that may be the interpreters of each other.
@@ -58,6 +63,9 @@ class CommandHook(EventHook):
     In the other methods, a status other than 0 is an error. In all of them, a
     killed program is an error. ``suppress_*_hooks_errors`` apply to errors.
 
+    The program of a pre method may write a JSON object to standard output, with the
+    ``reason`` of a veto, or with ``arguments`` to replace in the call.
+
     The program gets no secret of the call. Secrets are removed from the text that
     it writes to standard error.
 
@@ -67,6 +75,7 @@ class CommandHook(EventHook):
     # The program runs in the background, but the event is made during the call.
     deferred_methods: ClassVar = ()
     dispatching_methods: ClassVar = ("post", "error", "periodic")
+    pre_has_effects: ClassVar = True
 
     options = (
         cfg.StrOpt(
@@ -121,9 +130,10 @@ class CommandHook(EventHook):
             )
         path = shutil.which(program, path=environment["PATH"])
         if path is None or not os.path.isfile(path):
-            raise ValueError(
-                f"command: {program!r} does not exist or is not executable"
-            )
+            text = f"command: {program!r} does not exist or is not executable"
+            if re.search("[|&;<>]", program):
+                text += "; no shell is run, write a script or sh -c '...'"
+            raise ValueError(text)
         _check_interpreter(path, environment["PATH"])
         return [path, *arguments]
 
@@ -163,17 +173,17 @@ class CommandHook(EventHook):
 
     def _emit(
         self, kind: str, event: dict[str, Any], context: Any, operation: Any, *call: Any
-    ) -> None:
+    ) -> Mapping[str, Any] | None:
         args = (context, kind, event, operation, *call)
         # The pre method may veto the call, so the call waits for its program.
         if self.dispatcher and kind != "pre":
             self.dispatcher.put(self, kind, operation, self._run, *args)
-        else:
-            self._run(*args)
+            return None
+        return self._run(*args)
 
     def _run(
         self, context: Any, kind: str, event: dict[str, Any], operation: Any, *call: Any
-    ) -> None:
+    ) -> Mapping[str, Any] | None:
         """Run the program with an event.
 
         :param context: the context of the hook method
@@ -181,10 +191,13 @@ class CommandHook(EventHook):
         :param event: the event
         :param operation: the operation
         :param call: the ``args`` and ``kwargs`` of the hook method
+        :return: new values for arguments of the call, from the program of a pre method;
+            None if it gives none
         :raises aspects.Veto: if the program of a pre method exits with a status
             other than 0
-        :raises CommandError: if another program does, if a program is killed, or if
-            a file that it needs to start does not exist
+        :raises CommandError: if another program does, if a program is killed, if
+            its arguments for the call are not valid, or if a file that it needs to
+            start does not exist
         :raises ValueError: if an option has become invalid
         :raises OSError: if the program cannot be run
         """
@@ -199,24 +212,33 @@ class CommandHook(EventHook):
         text = json.dumps(event).encode() + b"\n"
         name = os.path.basename(command[0])
         try:
-            status, stderr = run(command, text, environment, timeout)
+            status, stderr, stdout = run(
+                command, text, environment, timeout, keep_stdout=kind == "pre"
+            )
         except FileNotFoundError:
             raise CommandError(
                 f"{name}: cannot run: the loader in its header does not exist"
             ) from None
+        given = object_in(stdout) if len(stdout) < MAX_OUTPUT else None
         if status == 0:
-            return
+            try:
+                return arguments_in(given or {})
+            except InvalidDecisionError as error:
+                raise CommandError(f"{name}: standard output: {error}") from None
         if status is None:
             outcome = f"killed after {timeout:g} s (command_timeout)"
         else:
             outcome = f"exit status {status}" if status > 0 else f"signal {-status}"
         # A program may show its arguments and its environment in its messages.
         arguments = {**operation.arguments(*call), "the command": command}
-        message = one_line(stderr, context, arguments, self._values(environment))
-        reason = ": ".join(filter(None, (name, outcome, message)))
+        secrets = self._values(environment)
+        message = one_line(stderr, context, arguments, secrets)
+        problem = ": ".join(filter(None, (name, outcome, message)))
         if kind == "pre" and status is not None and status > 0:
-            raise aspects.Veto(reason)
-        raise CommandError(reason)
+            reason = reason_in(given or {})
+            reason = short_line(reason, context, arguments, secrets=secrets)
+            raise aspects.Veto(reason or problem)
+        raise CommandError(problem)
 
 
 def one_line(
@@ -232,14 +254,11 @@ def one_line(
     :param arguments: the arguments of the call
     :param secrets: further secret values
     """
-    if len(stderr) == MAX_STDERR:
+    if len(stderr) == MAX_OUTPUT:
         # Remove the last word: a secret that was cut would not be recognized.
         stderr = re.sub(rb"\S+\Z", b"", stderr)
-    text = aspects.without_secrets(
-        stderr.decode(errors="replace"), context, arguments, secrets=secrets
-    )
-    printable = "".join(char if char.isprintable() else " " for char in text)
-    return " ".join(printable.split())[:MAX_REASON]
+    text = stderr.decode(errors="replace")
+    return short_line(text, context, arguments, secrets=secrets)
 
 
 # -- the program -----------------------------------------------------------------
@@ -306,16 +325,22 @@ def _executable(interpreter: str, found: str | None, program: str) -> str:
 
 
 def run(
-    command: Sequence[str], text: bytes, environment: Mapping[str, str], timeout: float
-) -> tuple[int | None, bytes]:
+    command: Sequence[str],
+    text: bytes,
+    environment: Mapping[str, str],
+    timeout: float,
+    *,
+    keep_stdout: bool = False,
+) -> tuple[int | None, bytes, bytes]:
     """Run a program, then kill the processes that it left behind.
 
     :param command: the path of the program and its arguments
     :param text: the standard input of the program
     :param environment: the environment of the program, with the ID of one event
     :param timeout: time, in seconds, after which the program is killed
+    :param keep_stdout: whether to return standard output; it is discarded otherwise
     :return: the exit status, negative for a signal, None after the timeout; and the
-        beginning of standard error
+        beginnings of standard error and of standard output
     :raises OSError: if the program cannot be run
     """
     with contextlib.ExitStack() as stack:
@@ -324,59 +349,77 @@ def run(
         stdin = stack.enter_context(open(os.memfd_create("event"), "w+b"))
         stdin.write(text)
         stdin.seek(0)
-        reader, writer = os.pipe()
-        os.set_blocking(reader, False)
-        stderr = stack.enter_context(open(reader, "rb", buffering=0))
-        with open(writer, "wb", buffering=0) as program_stderr:
+        outputs: list[Any] = []
+        with contextlib.ExitStack() as until_started:
+            writers: list[Any] = [subprocess.DEVNULL] * 2
+            for n in range(1 + keep_stdout):
+                reader, writer = os.pipe()
+                os.set_blocking(reader, False)
+                outputs.append(stack.enter_context(open(reader, "rb", buffering=0)))
+                writers[n] = until_started.enter_context(
+                    open(writer, "wb", buffering=0)
+                )
             process = subprocess.Popen(
                 command,
                 stdin=stdin,
-                stdout=subprocess.DEVNULL,
-                stderr=program_stderr,
+                stderr=writers[0],
+                stdout=writers[1],
                 env=environment,
                 cwd="/",
                 start_new_session=True,
             )
         status = None
         try:
-            status, output = _wait(process.pid, stderr, timeout)
+            status, (stderr, *stdout) = _wait(process.pid, outputs, timeout)
         finally:
             _kill_group(process.pid)
             if status is None:
                 kill_children(environment[EVENT_ID])
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(KILL_TIMEOUT)
-        return status, output
+        return status, stderr, b"".join(stdout)
 
 
-def _wait(pid: int, stderr: Any, timeout: float) -> tuple[int | None, bytes]:
-    """Wait for a program to end, reading its standard error meanwhile.
+def _wait(
+    pid: int, outputs: Sequence[Any], timeout: float
+) -> tuple[int | None, list[bytes]]:
+    """Wait for a program to end, reading its output meanwhile.
 
     :param pid: the process ID of the program
-    :param stderr: the pipe of its standard error, which its children may keep open
+    :param outputs: the pipes of its output, which its children may keep open
     :param timeout: how long to wait, in seconds
-    :return: the exit status and the beginning of standard error, as :func:`run`
+    :return: the exit status as from :func:`run`, and the beginning of each output
     :raises ChildProcessError: if the service ignores SIGCHLD, so that the kernel
         keeps no exit status
     """
     deadline = time.monotonic() + timeout
-    status, kept = None, b""
+    status, kept = None, dict.fromkeys(outputs, b"")
     process = os.pidfd_open(pid)
     try:
         with selectors.DefaultSelector() as selector:
             selector.register(process, selectors.EVENT_READ)
-            selector.register(stderr, selectors.EVENT_READ)
+            for pipe in outputs:
+                selector.register(pipe, selectors.EVENT_READ)
             while status is None and (left := deadline - time.monotonic()) > 0:
-                for key, _ in selector.select(left):
+                ready = selector.select(left)
+                # On eventlet, each file that is ready resumes this green thread. Each
+                # after the first must end a sleep, not what the thread waits for next.
+                for _ in outputs:
+                    time.sleep(0)
+                for key, _ in ready:
+                    output: Any = key.fileobj
                     if key.fd == process:
                         status = _status(pid)
-                    elif read := stderr.read(MAX_STDERR):
-                        kept = (kept + read)[:MAX_STDERR]
+                    elif read := output.read(MAX_OUTPUT):
+                        kept[output] = (kept[output] + read)[:MAX_OUTPUT]
                     else:
-                        selector.unregister(stderr)
+                        selector.unregister(output)
     finally:
         os.close(process)
-    return status, (kept + (stderr.read(MAX_STDERR) or b""))[:MAX_STDERR]
+    return status, [
+        (read + (pipe.read(MAX_OUTPUT) or b""))[:MAX_OUTPUT]
+        for pipe, read in kept.items()
+    ]
 
 
 def _status(pid: int) -> int | None:

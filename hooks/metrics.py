@@ -27,7 +27,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 import aspects
-from hooks.events import event
+from hooks.events import outcome
 
 LOG = log.getLogger(__name__)
 
@@ -82,6 +82,13 @@ QUEUES: tuple[tuple[str, str, str, Any, str], ...] = (
         "hook_outbox_rejected",
         CounterMetricFamily,
         "Events that the receiver rejected permanently.",
+    ),
+    (
+        "outbox",
+        "unreadable",
+        "hook_outbox_unreadable",
+        CounterMetricFamily,
+        "Rows of the outbox that are not an event, seen by this process.",
     ),
 )
 
@@ -232,8 +239,8 @@ class Endpoint(Collector):
         )
         self.vetoes = Counter(
             f"{PREFIX}_vetoes_total",
-            "Vetoes raised by pre methods, enforced or not.",
-            ("backend", "hook"),
+            "Vetoes raised by pre methods, enforced (deny) or not (warn).",
+            ("backend", "hook", "enforcement"),
             registry=registry,
         )
         self.ticks = Counter(
@@ -245,11 +252,11 @@ class Endpoint(Collector):
         registry.register(self)
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the current metrics of the queues and outboxes."""
+        """Yield the current metrics of the queues, outboxes and audits."""
         hooks = {
             (metrics_hook.backend, label(name)): hook
             for metrics_hook in tuple(self.hooks)
-            for name, hook in tuple(metrics_hook.queues.items())
+            for name, hook in tuple(metrics_hook.read_hooks.items())
         }
         for part, attribute, name, family, text in QUEUES:
             metric = family(f"{PREFIX}_{name}", text, labels=("backend", "hook"))
@@ -262,6 +269,17 @@ class Endpoint(Collector):
                     if value is not None:
                         metric.add_metric(labels, float(value))
             yield metric
+        violations = GaugeMetricFamily(
+            f"{PREFIX}_guard_violations",
+            "Shares that violate a rule with audit: true.",
+            labels=("backend", "hook", "rule"),
+        )
+        for labels, hook in hooks.items():
+            # An error of one hook must not fail the scrape.
+            with contextlib.suppress(Exception):
+                for rule, count in getattr(hook, "violations", dict)().items():
+                    violations.add_metric([*labels, label(rule)], count)
+        yield violations
 
     def open(self, user: MetricsHook) -> None:
         """Start the server, unless another hook of this process has started it.
@@ -392,11 +410,13 @@ class MetricsHook(aspects.HookBase):
             self.get_config_option("metrics_host"),
             self.get_config_option("metrics_port"),
         )
-        #: The hooks of the chain that have a queue or an outbox, by name.
-        self.queues: weakref.WeakValueDictionary[str, Any] = (
+        #: The hooks of the chain that have a queue, an outbox or an audit, by name.
+        self.read_hooks: weakref.WeakValueDictionary[str, Any] = (
             weakref.WeakValueDictionary()
         )
-        self._of_method: dict[tuple[str, str], tuple[Histogram, Counter, Counter]] = {}
+        self._of_method: dict[
+            tuple[str, str], tuple[Histogram, Counter, dict[str, Counter]]
+        ] = {}
         self.use_metrics()
         self.endpoint.hooks.add(self)
 
@@ -425,17 +445,20 @@ class MetricsHook(aspects.HookBase):
     # -- observing ---------------------------------------------------------------
 
     def chain_changed(self, hooks: tuple[Any, ...]) -> None:
-        """Create the metrics of the hooks; keep the hooks with a queue or outbox."""
+        """Create the metrics of the hooks; keep the hooks to read."""
         for hook in hooks:
             if hook is not self:
                 # Created before the first run, so that a count is 0 and not missing.
                 for kind in ("pre", "post", "error", "periodic"):
                     self._metrics_of(aspects.hook_name(hook), kind)
-        self.queues = weakref.WeakValueDictionary(
+        self.read_hooks = weakref.WeakValueDictionary(
             {
                 aspects.hook_name(hook): hook
                 for hook in hooks
-                if getattr(hook, "dispatcher", None) or getattr(hook, "outbox", None)
+                if any(
+                    getattr(hook, name, None)
+                    for name in ("dispatcher", "outbox", "violations")
+                )
             }
         )
 
@@ -458,8 +481,10 @@ class MetricsHook(aspects.HookBase):
         try:
             yield
         except Exception as error:
-            vetoed = kind == "pre" and aspects.Veto.within(error)
-            (vetoes if vetoed else errors).inc()
+            if kind == "pre" and aspects.Veto.within(error):
+                vetoes[_enforcement(observed.hook, observed.operation)].inc()
+            else:
+                errors.inc()
             raise
         finally:
             duration.observe(time.perf_counter() - began)
@@ -470,13 +495,18 @@ class MetricsHook(aspects.HookBase):
             self._durations[method] = histogram.labels(self.backend, label(method))
         return self._durations[method]
 
-    def _metrics_of(self, hook: str, kind: str) -> tuple[Histogram, Counter, Counter]:
+    def _metrics_of(
+        self, hook: str, kind: str
+    ) -> tuple[Histogram, Counter, dict[str, Counter]]:
         if (hook, kind) not in self._of_method:
             endpoint, name = self.endpoint, label(hook)
             self._of_method[hook, kind] = (
                 endpoint.hook_duration.labels(self.backend, name, kind),
                 endpoint.hook_errors.labels(self.backend, name, kind),
-                endpoint.vetoes.labels(self.backend, name),
+                {
+                    enforcement: endpoint.vetoes.labels(self.backend, name, enforcement)
+                    for enforcement in ("deny", "warn")
+                },
             )
         return self._of_method[hook, kind]
 
@@ -496,7 +526,8 @@ class MetricsHook(aspects.HookBase):
         *args: Any,
         **kwargs: Any,
     ) -> None:
-        self._count(func_name, event.outcome_of(None))
+        reported = outcome.of_results(func_name, args, kwargs, driver_action_results)
+        self._count(func_name, reported.name)
 
     def _execute_error_hook(
         self,
@@ -507,20 +538,28 @@ class MetricsHook(aspects.HookBase):
         *args: Any,
         **kwargs: Any,
     ) -> None:
-        self._count(func_name, event.outcome_of(error))
+        self._count(func_name, outcome.of_error(func_name, args, kwargs, error).name)
 
     def _execute_periodic_hook(
         self, context: Any, periodic_hook_data: Any, *args: Any, **kwargs: Any
     ) -> None:
         self._ticks.inc()
 
-    def _count(self, operation: aspects.Operation, outcome: str) -> None:
+    def _count(self, operation: aspects.Operation, name: str) -> None:
         counters = self._calls.get((operation, operation.method))
         if counters is None:
-            # All three are created, so that an outcome is 0 and not missing.
+            # All of them are created, so that an outcome is 0 and not missing.
             labels = self.backend, label(operation), label(operation.method)
             counters = self._calls[operation, operation.method] = {
-                name: self.endpoint.calls.labels(*labels, name)
-                for name in ("success", "failure", "veto")
+                each: self.endpoint.calls.labels(*labels, each)
+                for each in outcome.OUTCOMES
             }
-        counters[outcome].inc()
+        counters[name].inc()
+
+
+def _enforcement(hook: Any, operation: aspects.Operation) -> str:
+    """Return ``deny`` if a hook's veto of a call is enforced, or else ``warn``."""
+    # A veto of a routine operation counts only if hook_operations names it.
+    named = operation.requested or operation in getattr(hook, "hook_operations", ())
+    enforcement = getattr(hook, "hook_enforcement", "deny")
+    return "deny" if named and enforcement == "deny" else "warn"

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import datetime
+import logging
 import math
 import os
 import threading
@@ -65,7 +66,7 @@ class NotificationHook(DeliveryHook):
     The ``event_type`` is ``share.<operation>.start``, ``.end`` or ``.error``, or
     ``share.periodic``. The ``payload`` is the event. The ``message_id`` is the event's
     ID, by which a consumer recognizes a repeat. The ``priority`` is ``ERROR`` for
-    ``.error``, else ``INFO``.
+    ``.error``, else ``INFO``. A call whose result reports a failure is an ``.error``.
 
     If the broker is down, oslo.messaging's own notifier waits without end, or returns
     as if it had sent the message. This hook raises unless the broker confirms the
@@ -198,6 +199,12 @@ class NotificationHook(DeliveryHook):
 _CONTEXT = ("request_id", "project_id", "user_id")
 
 
+def _log_close(level: int, error: Exception) -> None:
+    """Log an error of closing a connection, whose text may have the broker's URL."""
+    text = aspects.without_secrets(str(error), None, {})
+    LOG.log(level, "Failed to close the notification connection: %s", text)
+
+
 class _Sender:
     """Sends one message at a time, each in a new thread.
 
@@ -271,7 +278,7 @@ class _Sender:
             try:
                 self._run(timeout, self._close)
             except TimeoutError as error:
-                LOG.warning("Failed to close the notification connection: %s", error)
+                _log_close(logging.WARNING, error)
 
     def _close(self) -> None:
         transport, self._transport = self._transport, None
@@ -279,7 +286,7 @@ class _Sender:
             try:
                 transport.cleanup()
             except Exception as error:
-                LOG.debug("Failed to close the notification connection: %s", error)
+                _log_close(logging.DEBUG, error)
 
     def _run(self, timeout: float, action: Callable[[], None]) -> None:
         """Run a function in a thread, after the previous one, and wait for its end.

@@ -25,7 +25,7 @@ from oslo_config import cfg
 from oslo_log import log
 
 import aspects
-from hooks.events import event
+from hooks.events import event, outcome
 
 LOG = log.getLogger(__name__)
 
@@ -167,6 +167,45 @@ class JoinPoint(NamedTuple):
         if data["outcome"] == "failure":
             status = span_text(f"{kind}: {text}")
             span.set_status(trace.StatusCode.ERROR, status)
+
+    def end(
+        self,
+        error: BaseException | None,
+        context: Any,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        results: Any,
+    ) -> None:
+        """Record the outcome in the span of the join point.
+
+        :param error: the exception of the call, or None if it raised none
+        :param context: the request's context
+        :param args: the positional arguments of the call, less the context
+        :param kwargs: the keyword arguments of the call, less the context
+        :param results: the driver's result
+        """
+        call = (self.operation, args, kwargs)
+        if error is None:
+            reported = outcome.of_results(*call, results)
+        else:
+            reported = outcome.of_error(*call, error)
+            self.record(self.span, error, context, args, kwargs, results)
+        self.span.set_attribute(f"{PREFIX}outcome", reported.name)
+        if not self.operation.vetoes and not reported.reason:
+            return
+        data = event.data_of(
+            *(context, self.operation, args, kwargs),
+            configuration=self.configuration,
+            results=results,
+            outcome=reported,
+        )
+        for veto in data.get("would_deny", ()):
+            texts = {f"{PREFIX}{key}": span_text(text) for key, text in veto.items()}
+            self.span.add_event("would_deny", texts)
+        if reported.reason:
+            items = [span_text(item) for item in data["failed_items"]]
+            self.span.set_attribute(f"{PREFIX}failed_items", items)
+            self.span.set_status(trace.StatusCode.ERROR, span_text(data["error"]))
 
 
 class _Session(requests.Session):
@@ -430,7 +469,8 @@ class TracingHook(aspects.HookBase):
         *args: Any,
         **kwargs: Any,
     ) -> None:
-        self._end(pre_hook_data, context, None, args, kwargs, None)
+        call = (context, func_name, None, args, kwargs, driver_action_results)
+        self._end(pre_hook_data, *call)
 
     def _execute_error_hook(
         self,
@@ -441,7 +481,8 @@ class TracingHook(aspects.HookBase):
         *args: Any,
         **kwargs: Any,
     ) -> None:
-        self._end(pre_hook_data, context, error, args, kwargs, func_name.results)
+        call = (context, func_name, error, args, kwargs, func_name.results)
+        self._end(pre_hook_data, *call)
 
     def _execute_periodic_hook(
         self, context: Any, periodic_hook_data: Any, *args: Any, **kwargs: Any
@@ -452,6 +493,7 @@ class TracingHook(aspects.HookBase):
         self,
         began: Any,
         context: Any,
+        operation: aspects.Operation,
         error: BaseException | None,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
@@ -462,9 +504,9 @@ class TracingHook(aspects.HookBase):
         call, current = began
         exited = current.exit()
         try:
-            call.span.set_attribute(f"{PREFIX}outcome", event.outcome_of(error))
-            if error is not None:
-                call.record(call.span, error, context, args, kwargs, results)
+            # It has the vetoes that were not enforced.
+            call = call._replace(operation=operation)
+            call.end(error, context, args, kwargs, results)
         finally:
             call.span.end()
             # The completions of other hooks may follow. The span is no longer current,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Events for an HTTP server: a POST request with a CloudEvent for each event."""
+"""Events for an HTTP server, which may decide about calls: a POST request for each."""
 
 from __future__ import annotations
 
@@ -30,8 +30,14 @@ from oslo_config import cfg
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
+import aspects
+from hooks.events.decision import MAX_SIZE, decision_in, short_line
 from hooks.events.delivery import DeliveryHook
-from hooks.events.errors import DeliveryFailedError, RejectedError
+from hooks.events.errors import (
+    DeliveryFailedError,
+    InvalidDecisionError,
+    RejectedError,
+)
 
 #: Header with the signature of the body.
 SIGNATURE = "X-Manila-Aspects-Signature"
@@ -39,8 +45,8 @@ SIGNATURE = "X-Manila-Aspects-Signature"
 #: HTTP statuses that reject an event permanently.
 REJECTIONS = (400, 413, 415, 422)
 
-#: Limits for the body of a response, in bytes and in seconds. Reading the body to its
-#: end allows the connection to be used again.
+#: Limits for the body of a response that is not a decision, in bytes and in seconds.
+#: Reading the body to its end allows the connection to be used again.
 LONGEST_BODY, LONGEST_WAIT = 65536, 0.2
 
 #: Maximum number of deliveries that have failed but whose threads still hang, e.g. in
@@ -49,9 +55,12 @@ MAX_HANGING = 10
 
 _THREAD = "webhook"
 
+#: The delivery of each thread.
+_current = threading.local()
+
 # urllib3's debug messages contain the path and query of the URL, which may be secrets.
 logging.getLogger("urllib3.connectionpool").addFilter(
-    lambda record: record.threadName != _THREAD
+    lambda record: getattr(_current, "delivery", None) is None
 )
 
 
@@ -62,6 +71,9 @@ class WebhookHook(DeliveryHook):
     the event permanently. Any other final status or error is a failed attempt, which is
     retried with the same body until ``webhook_timeout`` has passed. With
     ``hook_dispatch = durable`` there is no such limit.
+
+    With ``webhook_decides``, the pre method waits for the answer to its event, which
+    allows, completes or denies the call.
 
     :raises ValueError: if an option is missing or not valid
     """
@@ -103,6 +115,15 @@ class WebhookHook(DeliveryHook):
             help="Path of a PEM file with the certificates of the authorities to "
             "trust. Defaults to those that come with the requests library.",
         ),
+        cfg.BoolOpt(
+            "webhook_decides",
+            default=False,
+            mutable=True,
+            help="Whether the receiver decides about a call before it begins: its "
+            "answer to the event of the pre method allows the call, replaces "
+            "arguments, or denies it. Whether a receiver that is down forbids the "
+            "call or lets it pass is suppress_pre_hooks_errors.",
+        ),
     )
 
     def __init__(self, configuration: Any, host: str | None) -> None:
@@ -118,6 +139,24 @@ class WebhookHook(DeliveryHook):
             except OSError as error:
                 raise ValueError(f"webhook_ca_file {ca_file}: {error}") from error
 
+    @property
+    def may_veto(self) -> bool:  # type: ignore[override]
+        """True if the receiver decides about calls."""
+        return bool(self.get_config_option("webhook_decides"))
+
+    @property
+    def dispatching_methods(self) -> Sequence[str]:  # type: ignore[override]
+        """The hook methods whose delivery may be deferred; a decision cannot wait."""
+        kinds: Sequence[str] = DeliveryHook.dispatching_methods
+        return kinds[1:] if self.may_veto else kinds
+
+    def ineffective(self) -> tuple[str, str] | None:
+        """Return why the receiver cannot decide, if it is meant to."""
+        if self.may_veto and not self.pre_hooks_enabled:
+            cause = "webhook_decides has no effect, since enable_pre_hooks is False"
+            return cause, "set enable_pre_hooks = True"
+        return super().ineffective()
+
     def stop(self) -> None:
         """Stop as the base class does, and close the connections."""
         super().stop()
@@ -131,6 +170,35 @@ class WebhookHook(DeliveryHook):
         :raises RejectedError: if the receiver rejects the event permanently
         :raises DeliveryFailedError: if the receiver did not confirm the event in time;
             a slow receiver may have it anyway
+        """
+        self._send(event)
+
+    def _emit(
+        self, kind: str, event: dict[str, Any], context: Any, operation: Any, *call: Any
+    ) -> Mapping[str, Any] | None:
+        if kind != "pre" or not self.may_veto:
+            return super()._emit(kind, event, context, operation, *call)
+        origin = _origin(self.get_config_option("webhook_url"))
+        try:
+            decision = decision_in(self._send(event, decides=True))
+        except InvalidDecisionError as error:
+            raise InvalidDecisionError(f"{origin}: {error}") from None
+        if decision.allowed:
+            return decision.arguments
+        arguments = operation.arguments(*call)
+        options = self.configuration
+        reason = short_line(decision.reason, context, arguments, configuration=options)
+        raise aspects.Veto(reason or "denied, without a reason")
+
+    def _send(self, event: dict[str, Any], decides: bool = False) -> bytes:
+        """POST one event, with retries until there is a response or the time is over.
+
+        :param event: the event
+        :param decides: whether the body of the response is a decision
+        :return: that body; empty if it is not a decision
+        :raises RejectedError: if a retry is useless
+        :raises DeliveryFailedError: if there was no response to the event in time
+        :raises InvalidDecisionError: if the body is too large for a decision
         """
         url = self.get_config_option("webhook_url")
         origin = _origin(url)
@@ -153,13 +221,12 @@ class WebhookHook(DeliveryHook):
             failures.append(_error_of(state))
             pause = _pause(state)
 
-        # With an outbox, one attempt is enough: the outbox retries without a limit.
+        # One attempt is enough for the outbox, which retries without a limit itself.
+        once = bool(self.outbox) and not decides
         attempts = tenacity.Retrying(
             # Nor does anyone wait for the outcome of a delivery that was given up.
             stop=lambda _: (
-                bool(self.outbox)
-                or delivery.given_up
-                or time.monotonic() + pause >= deadline
+                once or delivery.given_up or time.monotonic() + pause >= deadline
             ),
             wait=lambda _: pause,
             retry=tenacity.retry_if_exception_type(DeliveryFailedError),
@@ -168,7 +235,9 @@ class WebhookHook(DeliveryHook):
         )
         # A thread, since requests' timeout ends neither the look-up of a host name nor
         # the attempts to connect to each of its addresses.
-        delivery = _Delivery(lambda: attempts(self._post, url, origin, body, deadline))
+        delivery = _Delivery(
+            lambda: attempts(self._post, url, origin, body, deadline, decides), decides
+        )
         try:
             threading.Thread(target=delivery.run, name=_THREAD, daemon=True).start()
         except RuntimeError:
@@ -176,7 +245,7 @@ class WebhookHook(DeliveryHook):
             # the process has too many threads.
             delivery.run()
         try:
-            delivery.outcome.result(timeout)
+            return delivery.outcome.result(timeout)
         except futures.TimeoutError:
             # The error of an earlier attempt has the cause, if there was one.
             raise failures[-1] from None
@@ -185,8 +254,13 @@ class WebhookHook(DeliveryHook):
                 delivery.given_up = True
                 self._given_up.append(delivery)
 
-    def _post(self, url: str, origin: str, body: bytes, deadline: float) -> None:
+    def _post(
+        self, url: str, origin: str, body: bytes, deadline: float, decides: bool
+    ) -> bytes:
         headers = {"Content-Type": "application/cloudevents+json"}
+        if decides:
+            # The limit of the size is that of the answer as it is sent.
+            headers["Accept-Encoding"] = "identity"
         if secret := self.get_config_option("webhook_secret"):
             digest = hmac.digest(secret.encode(), body, hashlib.sha256)
             headers[SIGNATURE] = f"sha256={digest.hex()}"
@@ -211,9 +285,12 @@ class WebhookHook(DeliveryHook):
         with response:
             status = response.status_code
             if 200 <= status < 300:
+                if decides:
+                    return _answer(response, origin)
                 _read(response)
-                return
-        if status in REJECTIONS:
+                return b""
+        # A caller waits for a decision, so only a receiver that is down gets a retry.
+        if status in REJECTIONS or (decides and status < 500):
             raise RejectedError(f"{origin}: status {status}")
         raise DeliveryFailedError(
             f"{origin}: status {status}", _retry_after(response.headers)
@@ -236,12 +313,14 @@ class WebhookHook(DeliveryHook):
 class _Delivery:
     """One delivery, with its retries.
 
-    :param action: delivers the event
+    :param action: delivers the event, and returns the answer
+    :param decides: whether the answer is a decision
     """
 
-    def __init__(self, action: Callable[[], None]) -> None:
+    def __init__(self, action: Callable[[], bytes], decides: bool) -> None:
         self._action = action
-        self.outcome: futures.Future[None] = futures.Future()
+        self.decides = decides
+        self.outcome: futures.Future[bytes] = futures.Future()
         self._process = os.getpid()
         #: Set when the caller stopped waiting. Nothing may be sent after that: the
         #: event would arrive behind later ones.
@@ -255,15 +334,14 @@ class _Delivery:
         """Deliver the event, and keep the outcome."""
         _current.delivery = self
         try:
-            self._action()
+            answer = self._action()
         except BaseException as error:
             self.outcome.set_exception(error)
         else:
-            self.outcome.set_result(None)
-
-
-#: The delivery of each thread.
-_current = threading.local()
+            self.outcome.set_result(answer)
+        finally:
+            # This may be the thread of the caller.
+            _current.delivery = None
 
 
 def _retry_after(headers: Mapping[str, str]) -> float:
@@ -354,6 +432,26 @@ def _read(response: requests.Response) -> None:
         logging.getLogger(__name__).debug("%s", _cause(error))
 
 
+def _answer(response: requests.Response, origin: str) -> bytes:
+    """Return the whole body of a response, which is a decision.
+
+    :param response: the response
+    :param origin: scheme, host and port of the URL
+    :raises InvalidDecisionError: if it is too large
+    :raises DeliveryFailedError: if it does not arrive
+    """
+    try:
+        body: bytes = response.raw.read(MAX_SIZE + 1)
+    except Exception as error:
+        raise DeliveryFailedError(f"{origin}: {_cause(error)}") from None
+    if len(body) > MAX_SIZE:
+        raise InvalidDecisionError(f"the answer has more than {MAX_SIZE} bytes")
+    # urllib3 1.26 returns what there is if the end is missing. Nothing would allow.
+    if response.raw.length_remaining:
+        raise DeliveryFailedError(f"{origin}: the end of the answer is missing")
+    return body
+
+
 # The timeouts of requests and urllib3 apply to each read. A server that sends a byte
 # now and then would block a thread without end. The classes below limit all reads of a
 # response together.
@@ -396,6 +494,8 @@ class _Response(http.client.HTTPResponse):
             # Without headers, the response counts as not begun.
             self.headers = self.msg = None  # type: ignore[assignment]
             super().begin()
+        if _current.delivery.decides:
+            return
         # The status is known. The body is read only to use the connection again.
         in_time = time.monotonic() + LONGEST_WAIT
         self._reader.deadline = min(self._reader.deadline, in_time)

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from typing import Any
 
 import pytest
 
@@ -28,3 +29,23 @@ def pytest_runtest_makereport(
         report.outcome = "failed"
         report.longrepr = f"took {call.duration:.2f} s: mark it slow, or make it faster"
     return report
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _events_fit_the_schema() -> Iterator[None]:
+    """Validate each event of each test against the schema of the package."""
+    # Not imported earlier: on eventlet, the functional tests patch the process before
+    # the locks of this project exist.
+    from hooks.events import event
+    from tests.support.schema import validated
+
+    construct = event._event
+
+    def constructed(kind: str, data: dict[str, Any]) -> dict[str, Any]:
+        made = construct(kind, data)
+        validated(made)
+        return made
+
+    event._event = constructed
+    yield
+    event._event = construct

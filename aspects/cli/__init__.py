@@ -9,13 +9,13 @@ import os
 import sys
 from collections.abc import Sequence
 
-from aspects.cli import check, completion, demo, new_hook, show
+from aspects.cli import check, completion, demo, guard, new_hook, show
 from aspects.cli.command import FAILED, Command, CommandError
 from aspects.config.loading import DISTRIBUTION
 from aspects.errors import HookConfigError
 
 #: The subcommands, in the order of the help.
-COMMANDS: tuple[Command, ...] = (check, show, new_hook, demo, completion)
+COMMANDS: tuple[Command, ...] = (check, guard, show, new_hook, demo, completion)
 
 
 def make_parser() -> argparse.ArgumentParser:

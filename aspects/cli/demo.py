@@ -50,9 +50,28 @@ def add(commands: Any) -> argparse.ArgumentParser:
         type=Path,
         action="append",
         default=[],
-        help="configuration file that Manila reads after the demo's own, e.g. to add "
-        "hooks to the backends alpha, beta and gamma; hooks are also imported from the "
-        "current directory; repeatable",
+        help="configuration file that Manila reads after the demo's own; with --serve, "
+        "the backends alpha, beta and gamma have only the hooks of these files; hooks "
+        "are also imported from the current directory; repeatable",
+    )
+    parser.add_argument(
+        "--ticks",
+        action="store_true",
+        help="print each tick on which hooks run (default: those with an error)",
+    )
+    amount = parser.add_mutually_exclusive_group()
+    amount.add_argument(
+        "-q",
+        "--quiet",
+        action="store_true",
+        help="print only calls in which a method raised, failed checks and the result",
+    )
+    amount.add_argument(
+        "-v",
+        "--verbose",
+        action="store_true",
+        help="print the duration of each method, whole results and the tracebacks of "
+        "hooks",
     )
     return parser
 
@@ -77,6 +96,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         releases.choose_threads()
         from aspects.demo.run import demo
+        from aspects.demo.screen import Screen
         from aspects.demo.service import ServiceError
     except ModuleNotFoundError as error:
         raise CommandError(
@@ -84,6 +104,11 @@ def run(arguments: argparse.Namespace) -> int:
         ) from error
     try:
         return demo(
+            Screen(
+                verbose=arguments.verbose,
+                quiet=arguments.quiet,
+                ticks=arguments.ticks,
+            ),
             keep=arguments.keep,
             config_files=arguments.config_file,
             serve=arguments.serve,

@@ -18,12 +18,13 @@ from aspects.cli.command import (
 )
 from aspects.cli.drivers import defined_in, missing_operations, woven_methods
 from aspects.cli.output import Progress, Table
-from aspects.cli.values import formatted
+from aspects.cli.values import unparsed
 from aspects.config.loading import driver_at, installed, not_loaded
 from aspects.config.options import hook_options, instance_options
 from aspects.config.problems import nearest
 from aspects.errors import UnresolvedNameError
 from aspects.operations import OPERATIONS
+from aspects.requests import REQUESTS, SECTION
 
 
 def add(commands: Any) -> argparse.ArgumentParser:
@@ -97,7 +98,7 @@ def _show_hooks(arguments: argparse.Namespace) -> list[Table]:
 
 def _show_operations(arguments: argparse.Namespace) -> list[Table]:
     if arguments.driver is None:
-        return [_operations()]
+        return [_operations(), _requests()]
     import_from_current_directory()
     try:
         with output.progress() as progress:
@@ -160,7 +161,8 @@ def _option_rows(options: Iterable[Any]) -> list[tuple[str, ...]]:
         (
             option.name,
             str(option.type),
-            formatted(option, option.default),
+            # A default is public, even that of a secret.
+            unparsed(option.default),
             "yes" if option.mutable else "no",
             " ".join((option.help or "").split()),
         )
@@ -181,6 +183,20 @@ def _operations() -> Table:
     return Table(
         "operations",
         "The names in hook_operations and func_name, and their driver methods.",
+        ("operation", "methods"),
+        rows,
+    )
+
+
+def _requests() -> Table:
+    """Return the table of the request operations and their methods."""
+    rows = [
+        (operation, ", ".join(methods or (operation,)))
+        for operation, methods in REQUESTS.items()
+    ]
+    return Table(
+        "request operations",
+        f"The names in [{SECTION}], and the methods of Manila's share API.",
         ("operation", "methods"),
         rows,
     )

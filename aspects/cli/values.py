@@ -14,16 +14,24 @@ SECRET = "***"
 
 
 def formatted(option: cfg.Opt, value: Any) -> str:
-    """Return a parsed value in the syntax of a configuration file.
+    """Return a parsed value in the syntax of a configuration file, without secrets.
 
     :param option: the option
     :param value: its value
     :return: ``***`` if the option is secret, ``-`` if it has no value
     """
+    text = unparsed(value)
+    return SECRET if option.secret and text != "-" else text
+
+
+def unparsed(value: Any) -> str:
+    """Return a parsed value in the syntax of a configuration file.
+
+    :param value: the value
+    :return: ``-`` if there is no value
+    """
     if value is None or value == [] or value == "":
         return "-"
-    if option.secret:
-        return SECRET
     if isinstance(value, (list, tuple)):
         return ", ".join(map(str, value))
     if isinstance(value, dict):

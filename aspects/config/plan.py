@@ -17,7 +17,7 @@ from aspects.config.sections import InstanceSection
 from aspects.core.dispatch import Background
 from aspects.errors import UnresolvedNameError
 from aspects.hook import Configuration, HookBase
-from aspects.operations import METHODS
+from aspects.operations import DRIVER, Interface
 from aspects.secrets import secret_options
 from aspects.weaving import invalid_method_name
 
@@ -47,6 +47,8 @@ class Plan(NamedTuple):
     """the hooks that could be constructed, in order"""
     problems: list[Problem]
     """all errors in the section"""
+    interface: Interface
+    """the methods of the object that are operations"""
 
     @property
     def hooks(self) -> tuple[Any, ...]:
@@ -78,6 +80,7 @@ def plan(
     host: str | None,
     driver: Any = None,
     before: Sequence[Instance] = (),
+    interface: Interface = DRIVER,
 ) -> Plan:
     """Read a backend section and construct its hooks, without other side effects.
 
@@ -87,6 +90,7 @@ def plan(
         check
     :param before: the instances of the running chain; an instance is kept if at most
         its mutable options have changed
+    :param interface: the methods of the object that are operations
     :return: the hooks, and all errors in the section
     """
     own = InstanceSection(configuration, None)
@@ -117,13 +121,13 @@ def plan(
             problems.append(_problem(own, "hook_drivers", entry, error))
     _share_secrets([instance.section for instance in instances.values()])
     methods = own.safe_get("hook_methods")
-    operations = {*METHODS.values(), *methods}
+    operations = {*interface.methods.values(), *methods}
     for instance in instances.values():
         problems += instance.section.problems()
-        problems += _operation_problems(instance.section, operations)
+        problems += _operation_problems(instance.section, operations, interface)
     problems += _method_problems(own, methods, driver)
     constructed = [found for found in instances.values() if found.hook is not None]
-    return Plan(own, constructed, list(dict.fromkeys(problems)))
+    return Plan(own, constructed, list(dict.fromkeys(problems)), interface)
 
 
 def _problem(
@@ -217,7 +221,7 @@ def dispatch_problems(cls: type, section: InstanceSection) -> Iterator[Problem]:
 
 
 def _operation_problems(
-    section: InstanceSection, operations: Iterable[str]
+    section: InstanceSection, operations: Iterable[str], interface: Interface
 ) -> Iterator[Problem]:
     """Yield the patterns of a hook that match no operation."""
     option = "hook_operations"
@@ -225,23 +229,25 @@ def _operation_problems(
         name = pattern.removeprefix("!")
         if not fnmatch.filter(operations, name):
             cause = "no operation matches"
-            advice = _suggested_operation(name, operations)
+            advice = _suggested_operation(name, operations, interface)
             if name != pattern:
                 advice = re.sub(r"mean !?", "mean !", advice, count=1)
             yield Problem(section.where(option), option, pattern, cause, advice)
 
 
-def _suggested_operation(pattern: str, operations: Iterable[str]) -> str:
+def _suggested_operation(
+    pattern: str, operations: Iterable[str], interface: Interface
+) -> str:
     """Suggest a correction for a pattern that matches no operation."""
     # A name after a sign of negation, which would be the opposite without it.
     negation = re.match(r"(?:not\s+|[-~^!]\s*)(?=\w)", pattern)
     if negation and "," not in pattern:
         name = pattern[negation.end() :]
-        near = METHODS.get(name) or nearest(name, operations, 0.8)
+        near = interface.methods.get(name) or nearest(name, operations, 0.8)
         if near:
             return f"did you mean !{near}?"
-    if pattern in METHODS:
-        return f"did you mean {METHODS[pattern]}?"
+    if pattern in interface.methods:
+        return f"did you mean {interface.methods[pattern]}?"
     kinds = {f"{operation.partition('_')[0]}_*" for operation in operations}
     return suggest(pattern, {*operations, *kinds}, 0.8)
 

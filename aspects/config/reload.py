@@ -57,7 +57,12 @@ def reload(configuration: Configuration, weaving: Weaving) -> None:
     :param configuration: the backend's section
     :param weaving: the hooks around the driver
     """
-    new = plan(configuration, weaving.host, before=weaving.instances)
+    new = plan(
+        configuration,
+        weaving.host,
+        before=weaving.instances,
+        interface=weaving.interface,
+    )
     if new.problems:
         log_rejection(new.problems)
         return

@@ -224,7 +224,8 @@ def _drain_timeout(hook: Any) -> float:
     timeouts = [getattr(hook.dispatcher, "drain", 0.0)]
     if isinstance(hook, HookBase):
         timeouts.append(hook.get_config_option("hook_drain_timeout"))
-    return max([0.0, *(each for each in timeouts if isinstance(each, (int, float)))])
+    numbers = [timeout for timeout in timeouts if isinstance(timeout, (int, float))]
+    return max([0.0, *numbers])
 
 
 def _wait(lease: Lease, wanted: bool, states: Sequence[str], timeout: float) -> bool:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Log the errors of hooks that do not reach the caller; mask their secrets."""
+"""Log the errors and vetoes of hooks; mask their secrets."""
 
 from __future__ import annotations
 
@@ -75,6 +75,59 @@ def log_veto(
         "(%(reason)s): %(error)s",
         _fields(hook, operation, veto, context, args, kwargs, None, reason=reason),
     )
+
+
+def log_failed_request(
+    hook: object,
+    kind: str,
+    operation: str,
+    error: BaseException,
+    context: Any,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    results: Any,
+) -> None:
+    """Log an error of a hook method because of which a request fails.
+
+    :param hook: the hook that raised
+    :param kind: ``pre`` or ``post``
+    :param operation: the operation
+    :param error: the exception
+    :param context: the context of the request
+    :param args: the positional arguments of the call, less the context
+    :param kwargs: the keyword arguments of the call, less the context
+    :param results: the result of the request, if the method had it
+    """
+    LOG.error(
+        "Failed %(operation)s by an error of the %(kind)s method of hook %(hook)s of "
+        "backend %(backend)s: %(type)s: %(error)s",
+        _fields(hook, operation, error, context, args, kwargs, results, kind=kind),
+    )
+
+
+def log_denied_request(
+    hook: object,
+    operation: str,
+    veto: BaseException,
+    context: Any,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+) -> str:
+    """Log a veto that denies a request.
+
+    :param hook: the hook that raised
+    :param operation: the operation
+    :param veto: the veto
+    :param context: the context of the request
+    :param args: the positional arguments of the call, less the context
+    :param kwargs: the keyword arguments of the call, less the context
+    :return: the text of the veto, without secrets
+    """
+    fields = _fields(hook, operation, veto, context, args, kwargs, None)
+    LOG.info(
+        "Hook %(hook)s of backend %(backend)s denied %(operation)s: %(error)s", fields
+    )
+    return str(fields["error"])
 
 
 def _fields(

@@ -19,7 +19,7 @@ from typing import Any
 import wrapt
 
 from aspects.core.snapshot import Chain
-from aspects.operations import METHODS, attribute
+from aspects.operations import Interface, attribute
 
 
 def _class_attribute(cls: type, name: str) -> Any:
@@ -320,18 +320,19 @@ _classes: weakref.WeakKeyDictionary[type, dict[Any, type[WovenDriver]]] = (
 
 
 def _generated_class(
-    driver: object, hook_methods: tuple[str, ...]
+    driver: object, interface: Interface, hook_methods: tuple[str, ...]
 ) -> type[WovenDriver]:
     """Return the class of the woven drivers of a driver's class.
 
     :param driver: a driver of that class
+    :param interface: the methods to weave
     :param hook_methods: the names of further methods to weave
     """
     cls = type(driver)
     classes = _classes.setdefault(cls, {})
-    generated = classes.get(hook_methods)
+    generated = classes.get((interface, hook_methods))
     if generated is None:
-        methods = frozenset((*METHODS, *hook_methods))
+        methods = frozenset((*interface.methods, *hook_methods))
         members = {
             # Logs and error messages show the name of the driver's class.
             "__module__": cls.__module__,
@@ -351,17 +352,20 @@ def _generated_class(
             elif name.isidentifier() and not name.startswith(("__", "_self_")):
                 members[name] = _passthrough(name)
         generated = _WovenType(cls.__name__, (WovenDriver,), members)
-        classes[hook_methods] = generated
+        classes[interface, hook_methods] = generated
     return generated
 
 
-def woven_driver(driver: object, hook_methods: tuple[str, ...]) -> WovenDriver:
+def woven_driver(
+    driver: object, interface: Interface, hook_methods: tuple[str, ...]
+) -> WovenDriver:
     """Return the proxy around a driver; the caller has to set its weaving.
 
     :param driver: the driver
+    :param interface: the methods to weave
     :param hook_methods: the names of further methods to weave
     """
-    cls = _generated_class(driver, hook_methods)
+    cls = _generated_class(driver, interface, hook_methods)
     woven: WovenDriver = wrapt.ObjectProxy.__new__(cls, driver)
     wrapt.ObjectProxy.__init__(woven, driver)
     return woven

@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-import fnmatch
+import contextlib
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from aspects.core.breaker import breaker_of, record_failure, supervised
@@ -14,6 +14,7 @@ from aspects.core.observe import observed_method
 from aspects.core.signature import PROTOCOLS, adapt_signature, results_in
 from aspects.errors import Veto
 from aspects.hook import HookBase, Method, Switch
+from aspects.operations import matches
 
 
 class Switches(NamedTuple):
@@ -140,24 +141,6 @@ def reports_changes(hook: Any) -> bool:
     )
 
 
-def matches(operation: str, patterns: Iterable[str]) -> bool:
-    """Return whether an operation is one of ``hook_operations``.
-
-    :param operation: the operation
-    :param patterns: names and glob patterns; one that begins with ``!`` excludes. An
-        empty list matches nothing; exclusions alone match everything else
-    """
-    included = [pattern for pattern in patterns if not pattern.startswith("!")]
-    excluded = [pattern[1:] for pattern in patterns if pattern.startswith("!")]
-    if excluded and not included:
-        included = ["*"]
-
-    def matches_any(patterns: list[str]) -> bool:
-        return any(fnmatch.fnmatchcase(operation, pattern) for pattern in patterns)
-
-    return matches_any(included) and not matches_any(excluded)
-
-
 def error_method(hook: Any) -> Method | None:
     """Return the error method of a hook, or None if it does not implement one.
 
@@ -279,17 +262,21 @@ class Step:
         # suppress_periodic_hooks_errors applies to a tick, although it is routine.
         routine = kind != "periodic" and not getattr(operation, "requested", True)
         if kind == "pre" and (veto := Veto.within(error)):
-            if self.switches.hook_enforcement == "warn":
+            if self._warns(veto):
                 reason = "hook_enforcement = warn"
+                if veto.enforcement == "warn":
+                    reason = "enforcement: warn"
             elif routine and operation not in self.switches.hook_operations:
                 reason = f"hook_operations does not name the routine {operation}"
             else:
+                _blame(error, self.hook, kind, results)
                 return False
             breaker_of(self.hook).count("not_enforced")
             log_veto(self.hook, operation, veto, reason, *call)
         elif routine or self.switches.suppress(kind):
             record_failure(self.hook, kind, operation, error, *call, results)
         else:
+            _blame(error, self.hook, kind, results)
             return False
         return True
 
@@ -302,9 +289,38 @@ class Step:
             is a veto in warn mode
         """
         veto = Veto.within(error)
-        if veto is None or self.switches.hook_enforcement != "warn":
+        if veto is None or not self._warns(veto):
             return operation
         return operation.with_veto(hook_name(self.hook), _text(veto))
+
+    def _warns(self, veto: Veto) -> bool:
+        return "warn" in (self.switches.hook_enforcement, veto.enforcement)
+
+
+class RaisedBy(NamedTuple):
+    """The origin of an error that a hook did not suppress."""
+
+    hook: Any
+    kind: str
+    """``pre`` or ``post``"""
+    results: Any
+    """the driver's result, if the method received it"""
+
+
+def _blame(error: Exception, *origin: Any) -> None:
+    """Store the origin of an error in the error, which is about to reach the caller."""
+    # An exception of a hook may reject new attributes.
+    with contextlib.suppress(Exception):
+        error._aspects_raised_by = RaisedBy(*origin)  # type: ignore[attr-defined]
+
+
+def raised_by(error: Exception) -> RaisedBy | None:
+    """Return the origin of an error of a call.
+
+    :param error: an error that a woven method raised
+    :return: the hook that raised it; None if it is the error of the driver
+    """
+    return getattr(error, "_aspects_raised_by", None)
 
 
 def _text(error: BaseException) -> str:

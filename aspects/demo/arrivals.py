@@ -21,7 +21,7 @@ from cheroot import wsgi
 from prometheus_client.parser import text_string_to_metric_families
 
 from aspects.demo import releases
-from aspects.demo.journal import COMPLETIONS, HookRun
+from aspects.demo.journal import COMPLETIONS, Call, Run
 
 LOG = logging.getLogger(__name__)
 
@@ -30,6 +30,8 @@ TIMEOUT = 10.0
 
 #: Hook method -> last part of the type of the event that it sends.
 PHASES = {"pre": "start", "post": "end", "error": "error", "periodic": "periodic"}
+
+_PREFIX = "org.openstack.manila.share."
 
 
 def free_port() -> int:
@@ -122,33 +124,42 @@ def scrape(port: int) -> dict[str, list[Any]]:
 class Arrivals:
     """Compare the output that was received with the runs of a backend's hooks.
 
-    :param runs: the runs of all backends' hooks
+    :param calls: the calls and ticks of all backends
     :param backend: the backend whose hooks have receivers
     :param audit_log: the audit hook's file
     :param receiver: the receiver of the webhook hook's events
     :param metrics_port: the port of the metrics hook
+    :param violations: ``appeared`` or ``resolved``, for each event about a violation
+        that the guard hook reports
     """
 
     def __init__(
         self,
-        runs: Sequence[HookRun],
+        calls: Sequence[Call],
         backend: str,
         audit_log: Path,
         receiver: Receiver,
         metrics_port: int,
+        violations: Sequence[str] = (),
     ) -> None:
-        self._runs = [run for run in runs if run.backend == backend]
+        self._calls = [call for call in calls if call.backend == backend]
         self._audit_log = audit_log
         self._receiver = receiver
         self._port = metrics_port
+        self._violations = violations
 
-    def _of(self, hook: str, *kinds: str) -> list[HookRun]:
-        return [run for run in self._runs if run.hook == hook and run.kind in kinds]
+    def _of(self, hook: str, *kinds: str) -> list[tuple[Call, Run]]:
+        """Return the runs of methods of one hook, each with its call."""
+        return [(c, run) for c in self._calls for run in c.hook_runs(hook, *kinds)]
+
+    def _vetoes(self) -> list[str]:
+        runs = self._of("guard", "pre")
+        return [run.failure.text for _, run in runs if run.failure]
 
     def rows(self) -> Iterator[tuple[str, str, str]]:
         """Yield hook, destination and content; wait for events in flight."""
         yield "audit", str(self._audit_log.name), _counted("line", self._outcomes())
-        vetoes = [run.raised for run in self._of("guard", "pre") if run.raised]
+        vetoes = self._vetoes()
         yield "guard", "the caller", f"{len(vetoes)} veto: {'; '.join(vetoes)}"
         types = Counter(kind.rpartition(".")[2] for kind in self._received().elements())
         yield "webhook", self._receiver.url, _counted("signed event", types)
@@ -167,10 +178,10 @@ class Arrivals:
 
     def _expected(self) -> Counter[str]:
         """Count the events that the webhook hook has to send, by type."""
-        expected: Counter[str] = Counter()
-        for run in self._of("webhook", *PHASES):
-            operation = "" if run.kind == "periodic" else f"{run.operation}."
-            expected[f"org.openstack.manila.share.{operation}{PHASES[run.kind]}"] += 1
+        expected = Counter(f"{_PREFIX}violation.{state}" for state in self._violations)
+        for call, run in self._of("webhook", *PHASES):
+            operation = "" if run.kind == "periodic" else f"{call.operation}."
+            expected[f"{_PREFIX}{operation}{PHASES[run.kind]}"] += 1
         return expected
 
     def _received(self) -> Counter[str]:
@@ -184,7 +195,7 @@ class Arrivals:
     def differences(self) -> Iterator[str]:
         """Yield the differences between received and expected output."""
         expected = sorted(
-            (run.operation, run.method) for run in self._of("audit", *COMPLETIONS)
+            (call.operation, call.method) for call, _ in self._of("audit", *COMPLETIONS)
         )
         try:
             lines = self._audit_log.read_text("utf-8").splitlines()
@@ -221,12 +232,15 @@ class Arrivals:
             return sum(int(s.value) for s in samples if wanted <= s.labels.items())
 
         calls = Counter(
-            (run.operation, run.method, run.kind == "post")
-            for run in self._of("metrics", *COMPLETIONS)
+            (call.operation, call.method, run.kind == "post")
+            for call, run in self._of("metrics", *COMPLETIONS)
         )
         for (operation, method, successful), expected in sorted(calls.items()):
             labels = {"operation": operation, "method": method}
-            count = total("calls_total", outcome="success", **labels)
+            count = sum(
+                total("calls_total", outcome=outcome, **labels)
+                for outcome in ("success", "pending")
+            )
             if not successful:
                 count = total("calls_total", **labels) - count
             if count != expected:
@@ -235,9 +249,8 @@ class Arrivals:
                     f"metrics: {outcome} calls of {method}: "
                     f"expected {expected}, got {count}"
                 )
-        vetoes = sum(1 for run in self._of("guard", "pre") if run.raised)
         for metric, expected in (
-            ("vetoes_total", vetoes),
+            ("vetoes_total", len(self._vetoes())),
             ("ticks_total", len(self._of("metrics", "periodic"))),
         ):
             if total(metric) != expected:

@@ -1,192 +1,182 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Record the runs of the demo's hook methods, and group them by join point."""
+"""Record the calls of woven drivers, and the methods that ran in each call."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
-#: The hook methods that complete a join point.
+#: The hook methods that complete a call.
 COMPLETIONS = ("post", "error")
+
+#: The operation of a tick.
+TICK = "periodic"
 
 
 @dataclass(frozen=True)
-class HookRun:
-    """One run of a hook method."""
+class Failure:
+    """An exception, as the screen shows it."""
+
+    text: str
+    """its type and message, in one line"""
+    place: str
+    """the file and the line where it was raised; empty if unknown"""
+    traceback: tuple[str, ...] = ()
+    """the lines of the traceback, without frames of this library"""
+    veto: bool = False
+    """whether it is a veto, which only a pre method can raise"""
+
+
+@dataclass(eq=False)
+class Run:
+    """One run of the driver's method or of a hook method."""
 
     kind: str
-    """``pre``, ``post``, ``error`` or ``periodic``"""
-    backend: str
+    """``driver``, ``pre``, ``post``, ``error`` or ``periodic``"""
     hook: str
-    """the name of the hook instance"""
-    operation: str
-    method: str
-    """the driver method; empty for a periodic method"""
-    began: float
-    """the start, in seconds of ``time.perf_counter``"""
+    """the name of the hook instance; empty for the driver"""
     seconds: float
     """the duration"""
-    outcome: str = ""
-    """the driver's result or error that a completion received"""
-    change: str = ""
-    """the result with which a post method replaced the driver's"""
-    raised: str = ""
-    """the error that the hook method raised"""
-    thread: int = field(default_factory=threading.get_ident)
+    failure: Failure | None = None
+    """the exception that the method raised"""
+    error: BaseException | None = None
+    """the exception itself, until the call has ended"""
 
     @property
-    def ended(self) -> float:
-        """Return the end, in seconds of ``time.perf_counter``."""
-        return self.began + self.seconds
+    def name(self) -> str:
+        """Return the name of the method for the screen."""
+        return f"{self.kind} of {self.hook}" if self.hook else self.kind
 
 
-@dataclass
-class JoinPoint:
-    """One call of a driver method, as its hooks saw it."""
+@dataclass(eq=False)
+class Call:
+    """One call of a woven method, or one tick."""
 
-    runs: list[HookRun]
-
-    @property
-    def backend(self) -> str:
-        return self.runs[0].backend
-
-    @property
-    def operation(self) -> str:
-        return self.runs[0].operation
-
-    @property
-    def method(self) -> str:
-        return self.runs[0].method
-
-    @property
-    def vetoed(self) -> str:
-        """Return the error that a pre method raised, or an empty string."""
-        return next((run.raised for run in self.of("pre") if run.raised), "")
-
-    @property
-    def failed(self) -> bool:
-        """Return whether the call ended with an error."""
-        return bool(self.vetoed or self.of("error"))
+    backend: str
+    operation: str
+    method: str
+    """the driver method; empty for a tick"""
+    requested: bool = True
+    """false for a routine operation, which Manila runs by itself"""
+    runs: list[Run] = field(default_factory=list)
+    """the methods that ran, in order"""
+    result: str = ""
+    """the result that the caller got"""
+    reported: str = ""
+    """``failure``, ``partial`` or ``pending``, if the result reports it"""
+    reason: str = ""
+    """the reason for that failure, and the items that failed, in one line"""
+    failure: Failure | None = None
+    """the exception that the caller got"""
+    cause: Run | None = None
+    """the run that raised that exception; None if none did"""
+    arguments: Any = None
+    """the operation and the driver's arguments, until the call has ended"""
+    ended: bool = False
 
     @property
     def outcome(self) -> str:
-        """Return the error, or the result as the last hook left it."""
-        completions = self.of(*COMPLETIONS)
-        for run in reversed(completions):
-            if run.change:
-                return run.change
-        return self.vetoed or (completions[0].outcome if completions else "")
+        """Return ``result``, ``veto`` or ``error``."""
+        if self.failure is None:
+            return "result"
+        return "veto" if self.failure.veto else "error"
 
     @property
-    def hook_seconds(self) -> float:
-        """Return the duration of all hook methods together."""
-        return sum(run.seconds for run in self.runs)
+    def failed(self) -> bool:
+        """Return whether it is an error, or its result reports a failure."""
+        return self.outcome == "error" or bool(self.reason)
+
+    @property
+    def last(self) -> Run | None:
+        """Return the last run before any error method."""
+        return next((run for run in reversed(self.runs) if run.kind != "error"), None)
+
+    @property
+    def suppressed(self) -> list[Run]:
+        """Return the runs whose exception did not reach the caller."""
+        return [run for run in self.runs if run.failure and run is not self.cause]
 
     @property
     def driver_seconds(self) -> float | None:
         """Return the duration of the driver's method; None if it was not called."""
-        pre, completions = self.of("pre"), self.of(*COMPLETIONS)
-        if self.vetoed or not pre or not completions:
-            return None
-        return max(completions[0].began - pre[-1].ended, 0.0)
+        return next((run.seconds for run in self.of("driver")), None)
 
-    def of(self, *kinds: str) -> list[HookRun]:
-        """Return the runs of these kinds of hook method, in order."""
+    @property
+    def hook_seconds(self) -> float:
+        """Return the duration of all hook methods together."""
+        return sum(run.seconds for run in self.runs if run.hook)
+
+    def of(self, *kinds: str) -> list[Run]:
+        """Return the runs of these kinds of method, in order."""
         return [run for run in self.runs if run.kind in kinds]
 
-    def complete(self, hooks: int) -> bool:
-        """Return whether each hook that is owed a completion has had it.
+    def hook_runs(self, hook: str, *kinds: str) -> list[Run]:
+        """Return the runs of these kinds of method of one hook."""
+        return [run for run in self.of(*kinds) if run.hook == hook]
 
-        :param hooks: the number of hooks in the chain
+    def fail(self, error: BaseException, failure: Failure) -> None:
+        """Record the exception that the caller gets.
+
+        :param error: the exception
+        :param failure: its description, unless a run has one already
         """
-        pre = self.of("pre")
-        owed = len(pre) - 1 if self.vetoed else hooks
-        return len(self.of(*COMPLETIONS)) >= owed
+        # An error method does not replace the exception, but may raise it again.
+        runs = [run for run in self.runs if run.error is error and run.kind != "error"]
+        self.cause = runs[-1] if runs else None
+        self.failure = self.cause.failure if self.cause else failure
+
+    def end(self) -> None:
+        """Record the end of the call, and release its arguments and exceptions."""
+        self.ended = True
+        self.arguments = None
+        for run in self.runs:
+            run.error = None
 
 
 class Journal:
-    """Collect the runs of hook methods, from any thread."""
+    """Collect the calls of all woven drivers, from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._runs: list[HookRun] = []
-        self._open: dict[tuple[int, str], JoinPoint] = {}
-        self._points: list[JoinPoint] = []
-        self.chain_lengths: dict[str, int] = {}
-        """The number of hooks of each backend that write here."""
-        self.on_point: Callable[[JoinPoint], None] = lambda point: None
-        """Called with each join point after its last completion."""
-        self.on_periodic: Callable[[list[HookRun]], None] = lambda runs: None
-        """Called with the periodic methods of a tick after the last has run."""
-        self._ticks: dict[str, list[HookRun]] = {}
+        self._calls: list[Call] = []
+        self.on_call: Callable[[Call], None] = lambda call: None
+        """Called with each call, and each tick on which hooks ran, at its end."""
+        self.on_late_run: Callable[[Call, Run], None] = lambda call, run: None
+        """Called with a run in the background after its call has ended."""
 
     @property
-    def runs(self) -> list[HookRun]:
-        """Return all runs so far, in order."""
+    def calls(self) -> list[Call]:
+        """Return all calls that have ended, in order, without ticks."""
         with self._lock:
-            return list(self._runs)
+            return [call for call in self._calls if call.operation != TICK]
 
     @property
-    def points(self) -> list[JoinPoint]:
-        """Return all join points so far, those without all completions last."""
+    def ticks(self) -> list[Call]:
+        """Return all ticks on which hooks ran, in order."""
         with self._lock:
-            return [*self._points, *self._open.values()]
+            return [call for call in self._calls if call.operation == TICK]
 
-    def write(self, run: HookRun) -> None:
-        """Record one run.
+    def add(self, call: Call, run: Run) -> None:
+        """Record one run of a method.
 
+        :param call: the call, which may have ended
         :param run: the run, after it has ended
         """
         with self._lock:
-            self._runs.append(run)
-            points: list[JoinPoint] = []
-            ticks: list[list[HookRun]] = []
-            if run.kind == "periodic":
-                ticks = self._assign_to_tick(run)
-            else:
-                points = self._assign_to_point(run)
-        for point in points:
-            self.on_point(point)
-        for runs in ticks:
-            self.on_periodic(runs)
+            call.runs.append(run)
+            late = call.ended
+        if late:
+            run.error = None
+            self.on_late_run(call, run)
 
-    def _hooks(self, backend: str) -> int:
-        return self.chain_lengths.get(backend, 1_000)
+    def end(self, call: Call) -> None:
+        """Record the end of a call.
 
-    def _assign_to_tick(self, run: HookRun) -> list[list[HookRun]]:
-        """Add a periodic run to its tick; return the ticks that this ends."""
-        ended = []
-        tick = self._ticks.setdefault(run.backend, [])
-        if run.hook in [earlier.hook for earlier in tick]:
-            # The last tick ended without the run of another hook.
-            ended.append(self._ticks.pop(run.backend))
-            tick = self._ticks.setdefault(run.backend, [])
-        tick.append(run)
-        if len(tick) >= self._hooks(run.backend):
-            ended.append(self._ticks.pop(run.backend))
-        return ended
-
-    def _assign_to_point(self, run: HookRun) -> list[JoinPoint]:
-        """Add a run to its join point; return the join points that this ends.
-
-        The runs of one join point follow each other in one thread.
+        :param call: the call
         """
-        ended = []
-        key = (run.thread, run.backend)
-        point = self._open.get(key)
-        if point is not None and (
-            point.operation != run.operation
-            or (run.kind == "pre" and point.of(*COMPLETIONS))
-        ):
-            # Another call began in this thread, so the missing completions of the
-            # earlier one will not come.
-            ended.append(self._open.pop(key))
-            point = None
-        if point is None:
-            point = self._open[key] = JoinPoint([])
-        point.runs.append(run)
-        if point.complete(self._hooks(run.backend)):
-            ended.append(self._open.pop(key))
-        self._points += ended
-        return ended
+        with self._lock:
+            call.end()
+            self._calls.append(call)
+        self.on_call(call)

@@ -75,6 +75,14 @@ def has_chosen_threads() -> bool:
     return bool(backend.get_backend_type() == backend.BackendType.THREADING)
 
 
+def has_rules() -> bool:
+    """Return whether the guard can read a file of rules, as on Python 3.11 and later.
+
+    Without it, the demo leaves out the steps in which rules decide.
+    """
+    return sys.version_info >= (3, 11)
+
+
 def paste_configuration(text: str) -> str:
     """Return ``api-paste.ini`` without version 1 of the API.
 

@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from aspects.demo import backends
+import aspects
+from aspects.demo import backends, releases
 from aspects.demo.client import ScenarioError, until
 from aspects.demo.service import HOST, ManilaService
+from aspects.requests import SECTION
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,14 @@ class Life:
 
     def deny(self, rule: Any) -> None:
         """Delete an access rule and wait until it is deleted."""
-        self.client.delete_access_rule(rule.id, self.share.id)
+        from openstack import exceptions
+
+        # The SDK's own method sends the request twice in old releases, such as 3.0.
+        answer = self.client.post(
+            f"/shares/{self.share.id}/action",
+            json={"deny_access": {"access_id": rule.id}},
+        )
+        exceptions.raise_from_response(answer)
         until(
             lambda: [r.id for r in self.client.access_rules(self.share)],
             lambda ids: rule.id not in ids,
@@ -380,6 +389,67 @@ def create_on_gamma(life: Life) -> str:
     return f"available on {life.share.host}"
 
 
+def create_completed(life: Life) -> str:
+    life.share = life.create("database", "alpha", metadata={"protected": "true"})
+    metadata = {"protected": "true", "owner": "admin"}
+    life.share = life.wait_for_status(life.share, "available", metadata=metadata)
+    return f"its metadata: {metadata}"
+
+
+def delete_protected(life: Life) -> str:
+    from openstack import exceptions
+
+    reason = (
+        f"share {life.share.name} is protected; first remove its metadata "
+        f'"protected" (rule protected)'
+    )
+    try:
+        life.client.delete_share(life.share.id, ignore_missing=False)
+    except exceptions.ForbiddenException as error:
+        if reason not in str(error):
+            raise ScenarioError(f"expected {reason!r}, got {error}") from error
+    else:
+        raise ScenarioError("the request to delete a protected share was accepted")
+    life.wait_for_status(life.share, "available")
+    return "refused with HTTP 403 and the reason, the share is still available"
+
+
+def create_warned(life: Life) -> str:
+    life.copy = life.create("test", "alpha")
+    life.copy = life.wait_for_status(life.copy, "available")
+    return "available, despite the rule"
+
+
+def wait_for_violations(life: Life, number: int) -> None:
+    driver = life.service.managers["alpha"].driver
+    (guard,) = (
+        hook
+        for hook in aspects.weaving(driver).hooks
+        if aspects.hook_name(hook) == "guard"
+    )
+    until(
+        guard.violations,
+        lambda found: found == {"naming": number},
+        f"audit: waiting for {number} shares that violate the rule naming",
+        # The audit runs on ticks, which a busy machine delays.
+        timeout=60,
+    )
+
+
+def wait_for_violation(life: Life) -> str:
+    wait_for_violations(life, 1)
+    return "1 share violates the rule naming"
+
+
+def delete_unprotected(life: Life) -> str:
+    answer = life.client.delete(f"/shares/{life.share.id}/metadata/protected")
+    if answer.status_code != 200:
+        raise ScenarioError(f"metadata of {life.share.name}: {answer.text}")
+    delete_both(life)
+    wait_for_violations(life, 0)
+    return "deleted, no share violates a rule"
+
+
 def check_nothing_left(life: Life) -> str:
     left = [share.name for share in life.client.shares()]
     if left:
@@ -394,6 +464,8 @@ class Step:
     title: str
     run: Callable[[Life], str]
     expected: Sequence[Expected] = field(default=())
+    violations: Sequence[str] = field(default=())
+    """``appeared`` or ``resolved``, for each violation that the audit reports"""
 
 
 def _expect(
@@ -402,104 +474,208 @@ def _expect(
     return Expected(backend, operation, method or operation, completion)
 
 
+def _request(operation: str, method: str = "", completion: str = "post") -> Expected:
+    return _expect(SECTION, operation, method, completion)
+
+
+_CREATE = _request("create_share", "create")
+_DELETE = _request("delete_share", "delete")
+
+
 #: The expected join points of the start of the share services.
 START = tuple(_expect(name, "init_host", "do_setup") for name in backends.WOVEN)
+
+_DECIDED_BY_RULES = (
+    Step(
+        "delete it, which a rule denies",
+        delete_protected,
+        [_request("delete_share", "delete", "guard")],
+    ),
+    Step(
+        "create a share that a rule warns about",
+        create_warned,
+        [_CREATE, _expect("alpha", "create_share_instance", "create_share")],
+    ),
+    Step("audit the existing shares", wait_for_violation, violations=["appeared"]),
+    Step(
+        "remove the protection, and delete both",
+        delete_unprotected,
+        [_DELETE, _expect("alpha", "delete_share_instance", "delete_share")] * 2,
+        violations=["resolved"],
+    ),
+)
+
+_WITHOUT_RULES = (
+    Step(
+        "delete it",
+        delete,
+        [_DELETE, _expect("alpha", "delete_share_instance", "delete_share")],
+    ),
+)
 
 STEPS = (
     Step("create share types", create_types),
     Step(
         "create a share",
         create,
-        [_expect("alpha", "create_share_instance", "create_share")],
+        [_CREATE, _expect("alpha", "create_share_instance", "create_share")],
     ),
-    Step("allow access", allow, [_expect("alpha", "allow_access", "update_access")]),
-    Step("deny access", deny, [_expect("alpha", "deny_access", "update_access")]),
+    Step(
+        "allow access",
+        allow,
+        [_request("allow_access"), _expect("alpha", "allow_access", "update_access")],
+    ),
+    Step(
+        "deny access",
+        deny,
+        [_request("deny_access"), _expect("alpha", "deny_access", "update_access")],
+    ),
     Step(
         "allow access that the driver rejects",
         allow_rejected,
-        [_expect("alpha", "allow_access", "update_access", "error")],
+        [
+            _request("allow_access"),
+            _expect("alpha", "allow_access", "update_access", "error"),
+        ],
     ),
     Step(
         "delete that rule",
         delete_rejected_rule,
-        [_expect("alpha", "deny_access", "update_access")],
+        [_request("deny_access"), _expect("alpha", "deny_access", "update_access")],
     ),
     Step(
         "create a share that a hook vetoes",
         veto,
-        [_expect("alpha", "create_share_instance", "create_share", "guard")],
+        [_CREATE, _expect("alpha", "create_share_instance", "create_share", "guard")],
     ),
     Step(
         "delete it",
         delete_vetoed,
-        [_expect("alpha", "delete_share_instance", "delete_share")],
+        [_DELETE, _expect("alpha", "delete_share_instance", "delete_share")],
     ),
-    Step("take a snapshot", snapshot, [_expect("alpha", "create_snapshot")]),
+    Step(
+        "take a snapshot",
+        snapshot,
+        [_request("create_snapshot"), _expect("alpha", "create_snapshot")],
+    ),
     Step(
         "create a share from it",
         from_snapshot,
-        [_expect("alpha", "create_share_instance", "create_share_from_snapshot")],
-    ),
-    Step("revert to it", revert, [_expect("alpha", "revert_to_snapshot")]),
-    Step("delete the snapshot", delete_snapshot, [_expect("alpha", "delete_snapshot")]),
-    Step("extend to 3 GiB", resize(3), [_expect("alpha", "extend_share")]),
-    Step("shrink to 2 GiB", resize(2), [_expect("alpha", "shrink_share")]),
-    Step("unmanage", unmanage, [_expect("alpha", "unmanage_share", "unmanage")]),
-    Step("manage again", manage, [_expect("alpha", "manage_share", "manage_existing")]),
-    Step(
-        "delete both shares",
-        delete_both,
-        [_expect("alpha", "delete_share_instance", "delete_share")] * 2,
+        [
+            _CREATE,
+            _expect("alpha", "create_share_instance", "create_share_from_snapshot"),
+        ],
     ),
     Step(
-        "create a share whose export paths a hook rewrites",
-        create_on_beta,
-        [_expect("beta", "create_share_instance", "create_share")],
-    ),
-    Step(
-        "delete it", delete, [_expect("beta", "delete_share_instance", "delete_share")]
-    ),
-    Step(
-        "create a replicated share",
-        create_replicated,
-        [_expect("alpha", "create_share_instance", "create_share")],
-    ),
-    Step(
-        "create a replica",
-        create_replica,
-        [_expect("beta", "create_share_replica", "create_replica")],
-    ),
-    Step(
-        "take a snapshot of both",
-        replicated_snapshot,
-        [_expect("alpha", "create_replicated_snapshot")],
-    ),
-    Step(
-        "resynchronize the replica",
-        resync,
-        [_expect("beta", "update_share_replica", "update_replica_state")],
-    ),
-    Step(
-        "promote the replica",
-        promote,
-        [_expect("beta", "promote_share_replica", "promote_replica")],
+        "revert to it",
+        revert,
+        [_request("revert_to_snapshot"), _expect("alpha", "revert_to_snapshot")],
     ),
     Step(
         "delete the snapshot",
         delete_snapshot,
-        [_expect("beta", "delete_replicated_snapshot")],
+        [_request("delete_snapshot"), _expect("alpha", "delete_snapshot")],
+    ),
+    Step(
+        "extend to 3 GiB",
+        resize(3),
+        [_request("extend_share", "extend"), _expect("alpha", "extend_share")],
+    ),
+    Step(
+        "shrink to 2 GiB",
+        resize(2),
+        [_request("shrink_share", "shrink"), _expect("alpha", "shrink_share")],
+    ),
+    Step(
+        "unmanage",
+        unmanage,
+        [
+            _request("unmanage_share", "unmanage"),
+            _expect("alpha", "unmanage_share", "unmanage"),
+        ],
+    ),
+    Step(
+        "manage again",
+        manage,
+        [
+            _request("manage_share", "manage"),
+            _expect("alpha", "manage_share", "manage_existing"),
+        ],
+    ),
+    Step(
+        "delete both shares",
+        delete_both,
+        [_DELETE, _expect("alpha", "delete_share_instance", "delete_share")] * 2,
+    ),
+    Step(
+        "create a share whose export paths a hook rewrites",
+        create_on_beta,
+        [_CREATE, _expect("beta", "create_share_instance", "create_share")],
+    ),
+    Step(
+        "delete it",
+        delete,
+        [_DELETE, _expect("beta", "delete_share_instance", "delete_share")],
+    ),
+    Step(
+        "create a replicated share",
+        create_replicated,
+        [_CREATE, _expect("alpha", "create_share_instance", "create_share")],
+    ),
+    Step(
+        "create a replica",
+        create_replica,
+        [
+            _request("create_share_replica"),
+            _expect("beta", "create_share_replica", "create_replica"),
+        ],
+    ),
+    Step(
+        "take a snapshot of both",
+        replicated_snapshot,
+        [_request("create_snapshot"), _expect("alpha", "create_replicated_snapshot")],
+    ),
+    Step(
+        "resynchronize the replica",
+        resync,
+        [
+            _request("update_share_replica"),
+            _expect("beta", "update_share_replica", "update_replica_state"),
+        ],
+    ),
+    Step(
+        "promote the replica",
+        promote,
+        [
+            _request("promote_share_replica"),
+            _expect("beta", "promote_share_replica", "promote_replica"),
+        ],
+    ),
+    Step(
+        "delete the snapshot",
+        delete_snapshot,
+        [_request("delete_snapshot"), _expect("beta", "delete_replicated_snapshot")],
     ),
     Step(
         "delete the former active replica",
         delete_replica,
-        [_expect("alpha", "delete_share_replica", "delete_replica")],
+        [
+            _request("delete_share_replica"),
+            _expect("alpha", "delete_share_replica", "delete_replica"),
+        ],
     ),
     Step(
         "delete the share",
         delete,
-        [_expect("beta", "delete_share_instance", "delete_share")],
+        [_DELETE, _expect("beta", "delete_share_instance", "delete_share")],
     ),
-    Step("create a share without hooks", create_on_gamma),
-    Step("delete it", delete),
+    Step("create a share on a backend without hooks", create_on_gamma, [_CREATE]),
+    Step("delete it", delete, [_DELETE]),
+    Step(
+        "create a share whose metadata a hook completes",
+        create_completed,
+        [_CREATE, _expect("alpha", "create_share_instance", "create_share")],
+    ),
+    *(_DECIDED_BY_RULES if releases.has_rules() else _WITHOUT_RULES),
     Step("check that no share remains", check_nothing_left),
 )

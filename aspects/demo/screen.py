@@ -3,116 +3,252 @@
 
 from __future__ import annotations
 
+import io
+import os
+import sys
 import threading
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from aspects.demo.journal import COMPLETIONS, HookRun, JoinPoint
-from aspects.demo.verdict import STATISTICS
+from aspects.demo.journal import COMPLETIONS, TICK, Call, Run
+from aspects.demo.watch import clipped
+from aspects.requests import SECTION
 
-#: Columns of plain text: as many as the tables need, where rich assumes 80.
-PLAIN_WIDTH = 140
+#: Columns of plain text, unless the environment variable COLUMNS has another number.
+PLAIN_WIDTH = 100
+
+_COLORS = {
+    "result": "green",
+    "pending": "yellow",
+    "partial": "red",
+    "failure": "red",
+    "veto": "yellow",
+    "error": "red",
+}
+
+
+def new_console() -> Console:
+    """Return a console for standard output.
+
+    Without a terminal, the text is plain. ``NO_COLOR`` disables all escape sequences,
+    bold and dim text included.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Names in results may have characters that the encoding lacks.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    colors = not os.environ.get("NO_COLOR")
+    console = Console(
+        highlight=False, emoji=False, color_system="auto" if colors else None
+    )
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = PLAIN_WIDTH
+    return console
 
 
 class Screen:
     """Write to standard output, from any thread."""
 
-    def __init__(self, console: Console | None = None) -> None:
+    def __init__(
+        self,
+        console: Console | None = None,
+        *,
+        verbose: bool = False,
+        quiet: bool = False,
+        ticks: bool = False,
+    ) -> None:
         """Use a console.
 
-        :param console: rich's console; standard output by default
+        :param console: rich's console; one for standard output by default
+        :param verbose: whether to print durations, whole results and tracebacks
+        :param quiet: whether to print calls only if they or a method failed
+        :param ticks: whether to print ticks; those with an error are always printed
         """
-        self._console = console or Console(highlight=False)
-        if not self._console.is_terminal:
-            self._console.width = PLAIN_WIDTH
-        # A join point has two lines, which other threads must not separate.
+        self._console = console or new_console()
+        self._verbose, self._quiet, self._ticks = verbose, quiet, ticks
+        # A call may have several lines, which other threads must not separate.
         self._lock = threading.Lock()
-        self._repeated: Counter[str] = Counter()
+        # What was last printed of a routine operation.
+        self._last: dict[tuple[str, str, str], list[str]] = {}
 
     def _print(self, *lines: str) -> None:
         with self._lock:
             for line in lines:
-                self._console.print(Text.from_markup(line), soft_wrap=True)
+                text = Text.from_markup(line, emoji=False)
+                self._console.print(text, soft_wrap=True)
 
-    # -- during the scenario ---------------------------------------------------
+    def _new_table(self, title: str, columns: Sequence[str]) -> Table:
+        style = box.HEAVY_HEAD if self._console.is_terminal else box.ASCII
+        table = Table(title=title, title_justify="left", box=style)
+        for name in columns:
+            table.add_column(name, overflow="fold")
+        return table
+
+    # -- notes and steps -------------------------------------------------------
 
     def note(self, text: str) -> None:
         """Print a line."""
-        with self._lock:
-            self._console.print(escape(text), soft_wrap=True)
+        self._print(escape(text))
+
+    def detail(self, text: str) -> None:
+        """Print a line, unless quiet."""
+        if not self._quiet:
+            self.note(text)
+
+    def warn(self, level: str, text: str) -> None:
+        """Print a warning or an error of this library."""
+        self._print(f"[yellow]{level}:[/] {escape(text)}")
 
     def step(self, number: int, title: str) -> None:
         """Print the title of the next step."""
-        self._print(f"[bold]{number:2} {escape(title)}[/]")
+        if not self._quiet:
+            self._print(f"[bold]{number:2} {escape(title)}[/]")
 
     def reached(self, text: str) -> None:
         """Print the result of a step."""
-        self._print(f"   [green]ok[/] {escape(text)}")
+        if not self._quiet:
+            self._print(f"   [green]ok[/] {escape(text)}")
 
     def failed(self, text: str) -> None:
         """Print the error of a step."""
+        self._print(f"   [red]failed[/] {escape(text)}")
+
+    # -- calls -----------------------------------------------------------------
+
+    def call(self, call: Call) -> None:
+        """Print a call or a tick, in one line if nothing failed.
+
+        A routine operation is printed again only if its outcome has changed.
+
+        :param call: the call, which has ended
+        """
+        lines = [self._head(call), *self._failures(call)]
+        news = call.requested or self._is_news(call, lines)
+        if call.operation == TICK:
+            wanted = self._ticks or (news and len(lines) > 1)
+        else:
+            wanted = news and not (self._quiet and len(lines) == 1)
+        if wanted:
+            self._print(*lines, *self._details(call))
+
+    def late_run(self, call: Call, run: Run) -> None:
+        """Print a method that ran in the background, if it raised.
+
+        :param call: the call, which had ended before
+        :param run: the run
+        """
+        if run.failure or (self._verbose and not self._quiet):
+            head = f"   [cyan]{escape(call.backend)}[/] {escape(_named(call))}"
+            self._print(
+                f"{head} in the background: [dim]{run.kind} {_durations([run])} ms[/]",
+                *self._suppressed([run]),
+            )
+
+    def _is_news(self, call: Call, lines: list[str]) -> bool:
+        key = (call.backend, call.operation, call.method)
         with self._lock:
-            self._console.print(f"   [red]failed[/] {escape(text)}", soft_wrap=True)
+            before, self._last[key] = self._last.get(key), lines
+        return before != lines
 
-    def point(self, point: JoinPoint) -> None:
-        """Print a join point after its last completion."""
-        if point.operation == STATISTICS.operation:
-            self._repeated[point.backend] += 1
-            # Manila asks each second; the summary counts all of these calls.
-            if self._repeated[point.backend] > 1:
-                return
-        color, mark = ("red", "error") if point.failed else ("green", "result")
-        if point.vetoed:
-            mark = "veto"
-        head = (
-            f"   [cyan]{escape(point.backend)}[/] {escape(_named(point))} "
-            f"[{color}]{mark}[/] {escape(point.outcome)}"
-        )
-        self._print(head, "      " + _times(point))
+    def _head(self, call: Call) -> str:
+        name, outcome = _named(call), call.outcome
+        if call.reported:
+            outcome += f", {call.reported}"
+        plain = f"   {call.backend} {name} {outcome} "
+        text = call.failure.text if call.failure else call.result
+        if not any(run.hook for run in call.runs):
+            text = f"(no hook method ran) {text}"
+        if not call.failure and not self._verbose:
+            text = clipped(text, max(self._console.width - len(plain), 20))
+        return (
+            f"   [cyan]{escape(call.backend)}[/] {escape(name)} "
+            f"[{_COLORS[call.reported or outcome]}]{outcome}[/] {escape(text)}"
+        ).rstrip()
 
-    def periodic(self, runs: Sequence[HookRun]) -> None:
-        """Print the periodic methods of one tick."""
-        self._print(
-            f"   [cyan]{escape(runs[0].backend)}[/] tick",
-            f"      [dim]periodic {_durations(runs)} ms[/]",
-        )
+    def _failures(self, call: Call) -> Iterator[str]:
+        """Yield a line for each exception, and for a failure in the result."""
+        if call.reason:
+            yield f"      [yellow]{escape(call.reason)}[/]"
+        if call.failure:
+            cause = call.cause
+            if cause is None:
+                last = f" after {call.last.name}" if call.last else ""
+                yield self._raised(f"raised{last}", call.failure.place)
+            else:
+                rest = ""
+                of_api = call.backend == SECTION
+                if cause.kind == "pre":
+                    rest = "; request not made" if of_api else "; driver not called"
+                elif cause.kind == "post":
+                    rest = "; request was made" if of_api else "; driver had returned"
+                yield self._raised(f"raised by {cause.name}", call.failure.place, rest)
+                yield from self._traceback(cause)
+        yield from self._suppressed(call.suppressed)
+
+    def _suppressed(self, runs: Iterable[Run]) -> Iterator[str]:
+        for run in runs:
+            if run.failure:
+                what = "not enforced" if run.failure.veto else "suppressed"
+                text = f"{what} {run.failure.text}, raised by {run.name}"
+                yield self._raised(text, run.failure.place)
+                yield from self._traceback(run)
+
+    def _raised(self, text: str, place: str, rest: str = "") -> str:
+        at = f" at {place}" if place else ""
+        return f"      [yellow]{escape(text + at)}[/]{escape(rest)}"
+
+    def _traceback(self, run: Run) -> Iterator[str]:
+        if self._verbose and run.failure and run.hook and not run.failure.veto:
+            for line in run.failure.traceback:
+                yield f"         [dim]{escape(line)}[/]"
+
+    def _details(self, call: Call) -> Iterator[str]:
+        """Yield the durations of the methods, with the driver's between them."""
+        if not self._verbose:
+            return
+        parts = []
+        if pre := call.of("pre"):
+            parts.append(f"pre {_durations(pre)}")
+        if call.operation != TICK:
+            driver = call.driver_seconds
+            parts.append("driver " + ("not called" if driver is None else _ms(driver)))
+        for kind in (*COMPLETIONS, "periodic"):
+            if runs := call.of(kind):
+                parts.append(f"{kind} {_durations(runs)}")
+        yield "      [dim]" + " | ".join(parts) + " ms[/]"
 
     # -- after the scenario ----------------------------------------------------
 
-    def summary(
-        self, points: Sequence[JoinPoint], ticks: dict[str, tuple[int, int]]
-    ) -> None:
-        """Print a table of all join points, and a line for each backend's ticks.
+    def summary(self, calls: Sequence[Call], ticks: dict[str, tuple[int, int]]) -> None:
+        """Print a table of all calls, and a line for each backend's ticks.
 
-        :param points: all join points
+        :param calls: all calls
         :param ticks: backend -> number of ticks, and of runs of its periodic hooks
         """
-        table = Table(title="Join points", title_justify="left")
-        for name in ("backend", "operation (driver method)"):
-            table.add_column(name)
-        for name in ("calls", "results", "errors", "vetoes", "hooks ms", "driver ms"):
-            table.add_column(name, justify="right")
-        rows: dict[tuple[str, str, str], list[JoinPoint]] = {}
-        for point in points:
-            key = (point.backend, point.operation, point.method)
-            rows.setdefault(key, []).append(point)
-        for key, same in sorted(rows.items(), key=lambda row: row[0][0]):
-            vetoes = sum(1 for point in same if point.vetoed)
-            errors = sum(1 for point in same if point.failed) - vetoes
-            driver = [p.driver_seconds for p in same if p.driver_seconds is not None]
+        if self._quiet:
+            return
+        columns = ("backend", "operation (driver method)", "calls", "errors", "vetoes")
+        table = self._new_table("Calls", (*columns, "hooks ms", "driver ms"))
+        for column in table.columns[2:]:
+            column.justify, column.no_wrap = "right", True
+        rows: dict[tuple[str, str], list[Call]] = {}
+        for call in calls:
+            rows.setdefault((call.backend, _named(call)), []).append(call)
+        for (backend, name), same in sorted(rows.items(), key=lambda row: row[0][0]):
+            failed = sum(call.failed for call in same)
+            vetoed = sum(call.outcome == "veto" for call in same)
+            driver = [c.driver_seconds for c in same if c.driver_seconds is not None]
             table.add_row(
-                key[0],
-                _named(same[0]),
+                escape(backend),
+                escape(name),
                 str(len(same)),
-                str(len(same) - errors - vetoes),
-                str(errors or "-"),
-                str(vetoes or "-"),
-                _mean(point.hook_seconds for point in same),
+                str(failed or "-"),
+                str(vetoed or "-"),
+                _mean([call.hook_seconds for call in same]),
                 _mean(driver),
             )
         with self._lock:
@@ -125,44 +261,32 @@ class Screen:
 
         :param rows: hook, destination and content
         """
-        table = Table(title="Output of the hooks", title_justify="left")
-        for name in ("hook", "destination", "content"):
-            table.add_column(name, overflow="fold")
+        table = self._new_table(
+            "Output of the hooks", ("hook", "destination", "content")
+        )
         for row in rows:
             table.add_row(*map(escape, row))
-        with self._lock:
-            self._console.print(table)
+        if not self._quiet:
+            with self._lock:
+                self._console.print(table)
 
     def differences(self, lines: Iterable[str]) -> None:
         """Print the checks that failed."""
-        with self._lock:
-            self._console.print("[red]Failed checks:[/]")
-            for line in lines:
-                self._console.print(f"  {escape(line)}", soft_wrap=True)
+        self._print("[red]Failed checks:[/]", *(f"  {escape(line)}" for line in lines))
 
 
-def _named(point: JoinPoint) -> str:
-    if point.method == point.operation:
-        return point.operation
-    return f"{point.operation} ({point.method})"
+def _named(call: Call) -> str:
+    if call.operation == TICK:
+        return "tick"
+    if call.method == call.operation:
+        return call.operation
+    return f"{call.operation} ({call.method})"
 
 
-def _times(point: JoinPoint) -> str:
-    """Return the durations of the hook methods, with the driver's between them."""
-    parts = []
-    if pre := point.of("pre"):
-        parts.append(f"pre {_durations(pre)}")
-    driver = point.driver_seconds
-    parts.append("driver " + ("not called" if driver is None else _ms(driver)))
-    if completions := point.of(*COMPLETIONS):
-        parts.append(f"{completions[0].kind} {_durations(completions)}")
-    return "[dim]" + " | ".join(parts) + " ms[/]"
-
-
-def _durations(runs: Iterable[HookRun]) -> str:
+def _durations(runs: Iterable[Run]) -> str:
     return ", ".join(
         f"{escape(run.hook)} {_ms(run.seconds)}"
-        + (" [red]raised[/]" if run.raised else "")
+        + (" [red]raised[/]" if run.failure else "")
         for run in runs
     )
 
@@ -171,6 +295,5 @@ def _ms(seconds: float) -> str:
     return f"{seconds * 1000:.2f}"
 
 
-def _mean(seconds: Iterable[float]) -> str:
-    values = list(seconds)
-    return f"{sum(values) / len(values) * 1000:.2f}" if values else "-"
+def _mean(values: Sequence[float]) -> str:
+    return _ms(sum(values) / len(values)) if values else "-"

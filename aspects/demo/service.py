@@ -31,11 +31,13 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from aspects.demo import releases
+from aspects.weaving import Weaving
 
 #: Option name -> value, of one section. Values are written with ``str``.
 Options = Mapping[str, object]
@@ -65,6 +67,22 @@ _started = threading.Lock()
 
 class ServiceError(Exception):
     """Raised when the service cannot run; the text is one line."""
+
+
+class StartError(ServiceError):
+    """Raised when the service does not start in time; its log has the details."""
+
+
+@dataclass(frozen=True)
+class BackendFacts:
+    """The properties of a running backend that a request for a share depends on."""
+
+    backend_name: str
+    """its ``share_backend_name``"""
+    handles_share_servers: bool
+    """whether shares need a share network"""
+    protocol: str
+    """an enabled protocol that the driver supports"""
 
 
 def paste_file() -> Path:
@@ -114,7 +132,7 @@ def directory_for(keep: Path | None) -> Iterator[Path]:
     """Yield the directory for a service.
 
     :param keep: the directory, created if it does not exist; by default a temporary
-        one, removed at the end
+        one, removed at the end unless a service did not start in it
     :raises ServiceError: if the directory is not empty, or cannot be used
     """
     if keep is not None:
@@ -127,11 +145,37 @@ def directory_for(keep: Path | None) -> Iterator[Path]:
         yield keep.resolve()
         return
     directory = tempfile.mkdtemp(prefix="manila-aspects-")
+    started = True
     try:
         yield Path(directory).resolve()
+    except StartError:
+        started = False
+        raise
     finally:
-        # A remaining thread of Manila may still write to the log.
-        shutil.rmtree(directory, ignore_errors=True)
+        if started:
+            # A remaining thread of Manila may still write to the log.
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+class _LastErrors(logging.Handler):
+    """Keep the last error that Manila logged, for each thread."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self._texts: dict[str, str] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        error = record.exc_info[1] if record.exc_info else None
+        text = _one_line(error) if error else " ".join(record.getMessage().split())
+        self._texts[str(record.threadName)] = text
+
+    def cause(self, thread: str | None = None) -> str:
+        """Return the last error as the end of a message; empty if there is none.
+
+        :param thread: the name of the thread; any thread by default
+        """
+        texts = [t for name, t in self._texts.items() if thread in (None, name)]
+        return f": {texts[-1]}" if texts else ""
 
 
 class ManilaService:
@@ -176,6 +220,7 @@ class ManilaService:
         self._exit = contextlib.ExitStack()
         self._port = 0
         self._services: list[Any] = []
+        self._errors = _LastErrors()
 
     # -- properties of the running service -------------------------------------
 
@@ -211,6 +256,13 @@ class ManilaService:
         """Return the headers that authenticate a request."""
         return {"X-Auth-Token": self.token}
 
+    @property
+    def requests(self) -> Weaving | None:
+        """Return the hooks around the share API, or None if it has none."""
+        from aspects.manila import api
+
+        return api.requests()
+
     def driver_name(self, backend: str) -> str:
         """Return the class name of a backend's driver.
 
@@ -219,6 +271,24 @@ class ManilaService:
         # type() of a woven driver is the proxy's class.
         name: str = self.managers[backend].driver.__class__.__name__
         return name
+
+    def facts(self, backend: str) -> BackendFacts:
+        """Return the properties of a backend that a request depends on.
+
+        :param backend: the name of the backend
+        """
+        from oslo_config import cfg
+
+        manager = self.managers[backend]
+        driver = manager.driver
+        enabled = cfg.CONF.enabled_share_protocols
+        # E.g. NFS_CIFS.
+        supported = str((getattr(driver, "_stats", None) or {}).get("storage_protocol"))
+        return BackendFacts(
+            manager.configuration.safe_get("share_backend_name") or backend,
+            bool(driver.driver_handles_share_servers),
+            next((name for name in enabled if name in supported), enabled[0]),
+        )
 
     # -- start and stop --------------------------------------------------------
 
@@ -251,9 +321,14 @@ class ManilaService:
             self._write_config(paste)
             self._read_config()
             self._make_database()
-            self._start_services()
-            self._start_api(paste)
-            self._wait_for_pools()
+            manila_log = logging.getLogger("manila")
+            manila_log.addHandler(self._errors)
+            try:
+                self._start_services()
+                self._start_api(paste)
+                self._wait_for_pools()
+            finally:
+                manila_log.removeHandler(self._errors)
         except BaseException:
             self.stop()
             raise
@@ -427,8 +502,9 @@ class ManilaService:
         if errors:
             raise ServiceError(f"[{name}] {_one_line(errors[0])}") from errors[0]
         if thread.is_alive():
-            raise ServiceError(
+            raise StartError(
                 f"[{name}] did not start in {self.start_timeout:g} seconds"
+                f"{self._errors.cause(thread.name)}; the log is {self.log_file}"
             )
 
     def _start_api(self, paste: Path) -> None:
@@ -470,8 +546,9 @@ class ManilaService:
             if not missing:
                 return
             if time.monotonic() > deadline:
-                raise ServiceError(
+                raise StartError(
                     f"the scheduler has no pool of {', '.join(sorted(missing))}"
+                    f"{self._errors.cause()}; the log is {self.log_file}"
                 )
             time.sleep(0.05)
 

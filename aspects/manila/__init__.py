@@ -1,6 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Manila's share manager, with the hooks of its backend section woven in."""
+"""The share manager and the share API with hooks, to name in ``manila.conf``."""
 
-from aspects.manila.manager import ShareManager
+from __future__ import annotations
 
-__all__ = ["ShareManager"]
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from aspects.manila.api import ShareAPI
+    from aspects.manila.manager import ShareManager
+
+__all__ = ["ShareAPI", "ShareManager"]
+
+# Imported at their first use, because Manila's API must not import the share manager.
+_MODULES = {"ShareAPI": "aspects.manila.api", "ShareManager": "aspects.manila.manager"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_MODULES[name]), name)

@@ -3,14 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
-from manila import context as manila_context
 from manila import utils
 from manila.share import manager
 from oslo_config import cfg
-from oslo_log import log
 from oslo_service import periodic_task
 
 import aspects.manila.service  # noqa: F401 (it stops the hooks with the service)
@@ -19,32 +16,10 @@ from aspects.config.reload import follow, log_rejection
 from aspects.config.weave import weave_from_config
 from aspects.errors import HookConfigError
 from aspects.manila import report
-from aspects.operations import DetachedContext
+from aspects.manila.context import new_context
+from aspects.manila.startup import reject
 from aspects.periodic import tick
 from aspects.weaving import is_woven, weaving
-
-LOG = log.getLogger(__name__)
-
-
-class AdminContext(DetachedContext, manila_context.RequestContext):  # type: ignore[misc]
-    """Manila's admin context, for a hook."""
-
-
-def new_context() -> AdminContext:
-    """Return an admin context like that of Manila's ``get_admin_context``."""
-    return AdminContext(user_id=None, project_id=None, is_admin=True, read_deleted="no")
-
-
-class StartupError(HookConfigError, SystemExit):
-    """Raised at start-up when hooks are misconfigured.
-
-    As a ``SystemExit``, it ends ``manila-share`` with status 1 and the problems on
-    standard error, without a traceback.
-    """
-
-    def __init__(self, problems: Iterable[Problem]) -> None:
-        super().__init__(problems)
-        self.code = str(self)
 
 
 class ShareManager(manager.ShareManager):  # type: ignore[misc]
@@ -57,11 +32,7 @@ class ShareManager(manager.ShareManager):  # type: ignore[misc]
         # Here ``self.hooks`` stays empty, so that no hook runs twice.
         self._hooks_started = False
         report.managers.add(self)
-        problems = self._weave()
-        if problems:
-            for problem in problems:
-                LOG.critical("%s", problem)
-            raise StartupError(problems)
+        reject(self._weave())
         if not is_woven(self.driver):
             follow(cfg.CONF, self._weave_late)
 
@@ -114,8 +85,13 @@ class ShareManager(manager.ShareManager):  # type: ignore[misc]
             tick(self.driver, context, lambda: self._share_instances(context))
 
     def _share_instances(self, context: Any) -> Any:
-        """Return the share instances of this backend, with their access rules."""
-        instances = self.db.share_instance_get_all_by_host(context, self.host)
+        """Return the share instances of this backend, with their access rules.
+
+        They have the data of their shares too, e.g. the size.
+        """
+        instances = self.db.share_instance_get_all_by_host(
+            context, self.host, with_share_data=True
+        )
         for instance in instances:
             # Manila documents this key as part of the data for periodic hooks.
             instance["access_rules"] = self.db.share_access_get_all_for_instance(

@@ -31,6 +31,13 @@ _TARGETS = (
     ("", "share_id", "storage/share"),
 )
 
+#: Data field with the ID of a target -> that with its name.
+_NAMES = {
+    "share_id": "share_name",
+    "snapshot_id": "snapshot_name",
+    "share_group_id": "share_group_name",
+}
+
 #: CADF action of an operation, by the operation's name or its first word.
 _ACTIONS = {
     "allocate": cadftaxonomy.ACTION_CREATE,
@@ -59,6 +66,13 @@ _ACTIONS = {
     "update": cadftaxonomy.ACTION_UPDATE,
 }
 
+#: Outcomes that CADF has too. A veto and a partial failure are failures in CADF, each
+#: with a reason of its own.
+_OUTCOMES = {
+    "success": cadftaxonomy.OUTCOME_SUCCESS,
+    "pending": cadftaxonomy.OUTCOME_PENDING,
+}
+
 #: Data fields with a CADF field of their own; the attachment has the others.
 _MAPPED = ("time", "request_id", "project_id", "user_id", "operation", "outcome")
 
@@ -75,18 +89,16 @@ def event_of(data: Mapping[str, Any]) -> dict[str, Any]:
         eventTime=data["time"],
         action=_ACTIONS.get(operation)
         or _ACTIONS.get(operation.partition("_")[0], cadftaxonomy.UNKNOWN),
-        # CADF has no outcome for a veto, which is a failure with its own reason.
-        outcome=cadftaxonomy.OUTCOME_SUCCESS
-        if data["outcome"] == "success"
-        else cadftaxonomy.OUTCOME_FAILURE,
+        outcome=_OUTCOMES.get(data["outcome"], cadftaxonomy.OUTCOME_FAILURE),
         initiator=_initiator(data, service),
         target=_target(data, service),
         observer=service,
         name=operation,
     )
-    if data["outcome"] != "success":
+    if data["outcome"] not in _OUTCOMES:
         kind = TYPE_PREFIX + data["outcome"]
-        cadf_event.reason = reason.Reason(kind, data["error_type"])
+        # A failure that the driver's result reports has no exception.
+        cadf_event.reason = reason.Reason(kind, data.get("error_type", "result"))
     rest = {name: value for name, value in data.items() if name not in _MAPPED}
     cadf_event.add_attachment(
         attachment.Attachment("mime:application/json", rest, "share_driver_call")
@@ -123,5 +135,6 @@ def _target(data: Mapping[str, Any], service: Any) -> Any:
     """Return the resource that a call works on, or the service if it has no ID."""
     for word, name, kind in _TARGETS:
         if word in data["operation"] and name in data:
-            return resource.Resource(id=data[name], typeURI=kind)
+            label = data.get(_NAMES.get(name, ""))
+            return resource.Resource(id=data[name], typeURI=kind, name=label)
     return service

@@ -6,7 +6,7 @@ from __future__ import annotations
 import abc
 import os
 import urllib.parse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -25,6 +25,7 @@ class DeliveryHook(EventHook):
 
     dispatches: ClassVar = (*EventHook.dispatches, "durable")
     may_veto: ClassVar = False
+    pre_has_effects: ClassVar = True
     #: Empty: the deliveries are deferred, not the hook methods.
     deferred_methods: ClassVar = ()
     dispatching_methods: ClassVar = ("pre", "post", "error", "periodic")
@@ -124,13 +125,14 @@ class DeliveryHook(EventHook):
 
     def _emit(
         self, kind: str, event: dict[str, Any], context: Any, operation: Any, *call: Any
-    ) -> None:
+    ) -> Mapping[str, Any] | None:
         if self.outbox:
             self.outbox.put(event)
         elif self.dispatcher:
             self.dispatcher.put(self, kind, operation, self.deliver, event)
         else:
             self.deliver(event)
+        return None
 
 
 def directory_name(backend: str, name: str) -> str:

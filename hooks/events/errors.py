@@ -8,10 +8,14 @@ class RejectedError(Exception):
     """Raised when the receiver rejects an event permanently, so a retry is useless."""
 
 
+class InvalidDecisionError(Exception):
+    """Raised when an answer of a receiver or a program is not a decision."""
+
+
 class DeliveryFailedError(Exception):
     """Raised when an attempt to deliver an event has failed and a retry may succeed.
 
-    Any exception but :class:`RejectedError` means the same.
+    Any exception but :class:`RejectedError` means the same for a delivery.
     This one can also carry the delay that the receiver asks for.
 
     :param text: the reason, without secrets

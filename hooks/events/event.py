@@ -10,11 +10,14 @@ from __future__ import annotations
 import datetime
 import urllib.parse
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import aspects
 from aspects import without_secrets
+from hooks.events import facts
+from hooks.events.outcome import SUCCESS, Outcome, of_error
+from hooks.events.values import get
 
 #: Prefix of the ``type`` of each event, before ``share.<operation>.<phase>`` or
 #: ``share.periodic``.
@@ -29,12 +32,15 @@ _IDS = (
     ("snapshot", "snapshot_id", "snapshot_instance_id"),
     ("replica", "share_id", "replica_id"),
     ("new_replica", "share_id", "replica_id"),
+    ("share_replica", "share_id", "replica_id"),
+    ("active_replica", "share_id", "replica_id"),
+    ("replica_list", "share_id", None),
+    ("replica_snapshot", "snapshot_id", "snapshot_instance_id"),
+    ("active_replica_snapshot", "snapshot_id", "snapshot_instance_id"),
     ("replica_snapshots", "snapshot_id", None),
     ("share_instance", "share_id", "share_instance_id"),
     ("source_share", "share_id", "share_instance_id"),
     ("share_group_dict", None, "share_group_id"),
-    # As the driver for CephFS names it.
-    ("sg_dict", None, "share_group_id"),
     ("share_group_snapshot_dict", None, "share_group_snapshot_id"),
     ("snap_dict", None, "share_group_snapshot_id"),
     ("backup", None, "backup_id"),
@@ -42,6 +48,8 @@ _IDS = (
     ("share_network_subnet", None, "share_network_subnet_id"),
     ("share_server", None, "share_server_id"),
     ("src_share_server", None, "share_server_id"),
+    # As the share API names it.
+    ("server", None, "share_server_id"),
 )
 
 #: Driver parameters that are lists of access rules.
@@ -83,6 +91,26 @@ def periodic_event_of(
     return _event("share.periodic", data)
 
 
+def violation_event_of(
+    state: str,
+    violation: Mapping[str, Any],
+    context: Any,
+    backend: str | None,
+    host: str | None,
+) -> dict[str, Any]:
+    """Return the event for a share that begins or ceases to violate a rule.
+
+    :param state: ``appeared`` or ``resolved``
+    :param violation: the fields of the violation, with the ``share_id``
+    :param context: the context of the tick
+    :param backend: the backend section
+    :param host: the share service's host
+    :return: attributes of CloudEvents 1.0, with the data under ``data``
+    """
+    origin = {**_origin_of(context), "backend": backend, "host": host}
+    return _event(f"share.violation.{state}", {**origin, **violation})
+
+
 def _event(kind: str, data: dict[str, Any]) -> dict[str, Any]:
     source = "/manila/" + urllib.parse.quote(str(data["host"] or data["backend"] or ""))
     event = {
@@ -98,7 +126,7 @@ def _event(kind: str, data: dict[str, Any]) -> dict[str, Any]:
         if subject in data:
             event["subject"] = data[subject]
             break
-    return event
+    return facts.limited(event)
 
 
 def _origin_of(context: Any) -> dict[str, Any]:
@@ -119,6 +147,7 @@ def data_of(
     duration: float | None = None,
     configuration: Any = None,
     results: Any = None,
+    outcome: Outcome | None = None,
 ) -> dict[str, Any]:
     """Return the data that an event reports of a call.
 
@@ -131,18 +160,25 @@ def data_of(
     :param configuration: the hook's configuration, whose secrets the error may repeat
     :param results: the driver's result, whose secrets the error may repeat; None for
         that of the operation
+    :param outcome: the outcome that the driver's result reports; None for a call that
+        raised, or has not ended
     :return: plain data, ready for JSON
     """
-    arguments = operation.arguments(args, kwargs)
+    arguments = operation.manila_arguments(args, kwargs)
+    ended = results if error is None else None
+    if outcome is None:
+        call = (operation, args, kwargs)
+        outcome = Outcome(SUCCESS) if error is None else of_error(*call, error)
     data = {
         **_origin_of(context),
         "backend": operation.backend,
         "host": operation.host,
         "operation": str(operation),
         "method": operation.method,
+        **facts.facts_of(context, operation.method, arguments, ended),
         **ids_of(arguments),
         **access_of(operation, arguments),
-        "outcome": outcome_of(error),
+        "outcome": outcome.name,
         "duration": None if duration is None else round(duration, 6),
     }
     if results is None:
@@ -159,6 +195,9 @@ def data_of(
     if error is not None:
         data["error_type"] = type(error).__name__
         data["error"] = safe(_text(error))
+    if outcome.reason:
+        data["error"] = safe(f"{operation.method} returned: {outcome.reason}")
+        data["failed_items"] = list(outcome.failed_items)
     return data
 
 
@@ -167,16 +206,6 @@ def _text(error: BaseException) -> str:
         return str(error)
     except Exception:
         return ""
-
-
-def outcome_of(error: BaseException | None) -> str:
-    """Return the outcome of a call: ``success``, ``veto`` or ``failure``.
-
-    :param error: the exception of the call, or None if it succeeded
-    """
-    if error is None:
-        return "success"
-    return "veto" if aspects.Veto.within(error) else "failure"
 
 
 def ids_of(arguments: Mapping[str, Any]) -> dict[str, str]:
@@ -208,53 +237,23 @@ def ids_of(arguments: Mapping[str, Any]) -> dict[str, str]:
     return {name: value for name, value in ids.items() if value != "None"}
 
 
-def get(thing: Any, name: str) -> Any:
-    """Return a value of a dict, a database model or another object.
-
-    :param thing: the dict or object
-    :param name: the key or attribute
-    :return: the value; None if there is none, or if reading it fails
-    """
-    # Reading a column of a database model may load it, and fail. A hook must not fail
-    # because a value is missing.
-    try:
-        return thing[name] if hasattr(thing, "__getitem__") else getattr(thing, name)
-    except Exception:
-        return None
-
-
 def access_of(
     operation: aspects.Operation, arguments: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return the access rules of a call, and the share's protocol and export paths.
+    """Return the access rules of a call.
 
     :param operation: the operation
     :param arguments: the call's arguments by name
     :return: lists of rules without their keys, named as the parameters of
-        ``update_access``, with ``share_proto`` and ``export_locations``; empty for a
-        call without access rules
+        ``update_access``; empty for a call without access rules
     """
     rules = {name: arguments[name] for name in _RULES if arguments.get(name)}
     if operation.method in _ONE_RULE and "access" in arguments:
         rules[_ONE_RULE[operation.method]] = [arguments["access"]]
-    if not rules:
-        return {}
-    access: dict[str, Any] = {
+    elif operation.method == "allow_access" and "access_to" in arguments:
+        # The share API has the fields of the new rule as its arguments.
+        rules["add_rules"] = [arguments]
+    return {
         name: [{field: get(rule, field) for field in _RULE_FIELDS} for rule in listed]
         for name, listed in rules.items()
     }
-    share = arguments.get("share")
-    access["share_proto"] = get(share, "share_proto")
-    access["export_locations"] = [
-        str(path)
-        for location in _items(get(share, "export_locations"))
-        if (path := get(location, "path")) and not get(location, "is_admin_only")
-    ]
-    return access
-
-
-def _items(value: Any) -> Iterable[Any]:
-    try:
-        return list(value)
-    except Exception:
-        return ()

@@ -482,8 +482,8 @@ class Outbox:
             if retried or time.monotonic() - read > POLL_INTERVAL:
                 return
         # Also while nothing is pending, if earlier deletes have failed.
-        for each in (self._events, self._overflow):
-            each.delete_settled(wait=True)
+        for settled in (self._events, self._overflow):
+            settled.delete_settled(wait=True)
         if events:
             return
         if not delivery.draining.is_set():

@@ -21,7 +21,10 @@ from manila.share import driver, drivers
 from manila.tests.share.drivers import dummy
 
 import aspects
-from aspects.operations import METHODS
+from aspects.cli import drivers as of_class
+from aspects.cli.skeleton import skeleton
+from aspects.operations import DRIVER, METHODS
+from aspects.signatures import SIGNATURES
 
 #: Module that needs the library of a vendor -> the error of its import.
 NOT_IMPORTED: dict[str, str] = {}
@@ -163,3 +166,44 @@ def error_of(method: Callable[..., Any], *args: Any, **kwargs: Any) -> str | Non
     except Exception as error:
         return f"{type(error).__name__}: {error}"
     return None
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
+def test_arguments_have_manilas_names_however_a_driver_names_them(cls: type) -> None:
+    instance = cls.__new__(cls)
+    for method, signature in SIGNATURES.items():
+        function = getattr(instance, method, None)
+        if function is None:
+            continue  # Another release has it.
+        operation = DRIVER.operation(method, function)
+        texts = [text.strip() for text in signature.split(",")]
+        required = [text for text in texts if not {"=", "*"} & set(text)]
+        passed = {name: f"the {name}" for name in required}
+        server = {"share_server": "the server"} if "share_server=None" in texts else {}
+        context, args, _ = operation.take_context(tuple(passed.values()), {})
+        if passed.pop("context", None):
+            assert context == "the context", method
+        found = operation.manila_arguments(args, server)
+        assert found == {**passed, **server}, method
+
+
+def _methods(cls: type) -> set[str]:
+    return {name for name in dir(cls) if callable(getattr(cls, name))}
+
+
+@pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
+def test_the_skeleton_of_a_class_has_its_methods(cls: type) -> None:
+    found = skeleton(f"{cls.__module__}.{cls.__name__}")
+    if found is None:
+        # Each of its methods is decorated by its metaclass.
+        assert cls.__name__ == "VASTShareDriver"
+        return
+    assert found.__module__ == cls.__module__
+    assert found.__init__ is not cls.__init__
+    assert _methods(found) == _methods(cls)
+    woven = of_class.woven_methods(cls)
+    assert of_class.woven_methods(found) == woven
+    missing = of_class.missing_operations(cls, woven)
+    assert of_class.missing_operations(found, woven) == missing
+    assert of_class.is_factory(found) == of_class.is_factory(cls)

@@ -15,6 +15,7 @@ from pathlib import Path
 import kombu
 import requests
 
+from aspects.demo.releases import has_native_threads, paste_configuration
 from aspects.demo.service import paste_file
 from tests.support.programs import Program, free_port, installed
 from tests.support.rabbit import Rabbit
@@ -130,7 +131,7 @@ class Cloud:
         backends: Sequence[str] = BACKENDS,
     ) -> None:
         self.directory = directory
-        self.native = environment.items() >= NATIVE.items()
+        self.native = has_native_threads() and environment.items() >= NATIVE.items()
         self._backends = backends
         (directory / "broker").mkdir()
         self.broker = Rabbit(directory / "broker")
@@ -145,6 +146,8 @@ class Cloud:
             **environment,
         }
         (directory / "policy.yaml").write_text("{}\n", "utf-8")
+        paste = paste_configuration(paste_file().read_text("utf-8"))
+        (directory / "api-paste.ini").write_text(paste, "utf-8")
         (directory / "policy.d").mkdir()
         self._programs: dict[str, Program] = {}
 
@@ -174,7 +177,7 @@ class Cloud:
             defaults=defaults,
             manager=manager,
             port=self.port,
-            paste=paste_file(),
+            paste=self.directory / "api-paste.ini",
             broker=self.broker.url,
             database=self.database.url,
         )
@@ -297,8 +300,8 @@ class Cloud:
 
         :return: service name -> exit status
         """
-        # On eventlet and with several backends, Manila 23 does not stop by itself, with
-        # or without hooks. OneBackend in test_stop.py explains the cause.
+        # On eventlet and with several backends, Manila since 21 does not stop by
+        # itself. OneBackend in test_stop.py explains the cause.
         timeout = 60 if self.native else 5
         with futures.ThreadPoolExecutor() as pool:
             stopping = {

@@ -20,6 +20,10 @@ from tests.support import releases
 releases.patch_like_manila()
 os.environ["OS_MANILA_DISABLE_EVENTLET_PATCHING"] = "True"
 import manila.cmd
+from manila.common import config
+
+# Manila reads this option when it imports manila.share, as test modules do.
+config.CONF.set_default("share_api_class", "aspects.manila.ShareAPI")
 
 from aspects.demo import client
 from aspects.demo.service import DUMMY_DRIVER, ManilaService, share_server_backend
@@ -59,6 +63,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+@pytest.fixture(autouse=True)
+def _only_a_running_manila_is_asked_for_shares(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Let shares answer for themselves in tests that do not run Manila.
+
+    Manila connects to its database at the first query of a process, before a later test
+    has configured the one to use.
+    """
+    if "manila" not in request.fixturenames:
+        monkeypatch.setattr(
+            "aspects.shares._answer", lambda context, share, question, own: own(share)
+        )
+
+
 @pytest.fixture
 def shares(request: pytest.FixtureRequest) -> int:
     """The minimum number of shares that a test creates and deletes."""
@@ -66,9 +85,8 @@ def shares(request: pytest.FixtureRequest) -> int:
     return count
 
 
-@pytest.fixture(scope="session")
-def manila() -> Iterator[ManilaService]:
-    """The running Manila; ``manila.managers`` are its share managers.
+def woven_manila() -> ManilaService:
+    """Return a Manila that is not started yet.
 
     ``alpha`` has hooks and replication, ``servers`` has hooks and handles share
     servers, ``plain`` has no hooks.
@@ -86,11 +104,17 @@ def manila() -> Iterator[ManilaService]:
         "servers": servers["backend"],
         "plain": DUMMY_DRIVER,
     }
-    with ManilaService(
+    return ManilaService(
         backends,
         defaults={"periodic_hooks_interval": NEVER, "periodic_interval": NEVER},
         sections={"admin": servers["admin_network"]},
-    ) as service:
+    )
+
+
+@pytest.fixture(scope="session")
+def manila() -> Iterator[ManilaService]:
+    """The running Manila; ``manila.managers`` are its share managers."""
+    with woven_manila() as service:
         yield service
 
 

@@ -16,6 +16,7 @@ from pycadf import attachment, event, reason, resource
 
 from tests.support.config import woven_by
 from tests.support.pages import example
+from tests.support.schema import validated_line
 
 PAGE = "admin/hooks/audit.rst"
 SHARE = {"id": "0b3c7d5e8f1a4b6c9d2e0f1a2b3c4d5e", "share_id": "5" * 32}
@@ -39,7 +40,7 @@ def context() -> Any:
     return manila_context.RequestContext("a" * 32, "b" * 32, is_admin=False)
 
 
-def lines_of(block: int, name: str, directory: Path, context: Any) -> list[Any]:
+def lines_of(block: int, name: str, directory: Path, context: Any) -> list[str]:
     """Return the lines that an example writes for a success and a failure."""
     log = directory / name
     text = example(PAGE, {f"/var/log/manila/{name}": str(log)}, block)
@@ -47,13 +48,14 @@ def lines_of(block: int, name: str, directory: Path, context: Any) -> list[Any]:
         driver.create_share(context, SHARE)
         with pytest.raises(exception.ShareBusyException):
             driver.delete_share(context, SHARE)
-    return [json.loads(line) for line in log.read_text().splitlines()]
+    return log.read_text().splitlines()
 
 
 def test_the_documented_json_example_writes_a_success_and_a_failure(
     tmp_path: Path, context: Any
 ) -> None:
-    created, deleted = lines_of(0, "audit.log", tmp_path, context)
+    lines = lines_of(0, "audit.log", tmp_path, context)
+    created, deleted = map(validated_line, lines)
     assert created["operation"] == "create_share_instance"
     assert created["outcome"] == "success"
     assert created["duration"] >= 0
@@ -68,7 +70,8 @@ def test_the_documented_json_example_writes_a_success_and_a_failure(
 def test_the_documented_cadf_example_writes_valid_events(
     tmp_path: Path, context: Any
 ) -> None:
-    created, deleted = lines_of(1, "audit.cadf", tmp_path, context)
+    lines = lines_of(1, "audit.cadf", tmp_path, context)
+    created, deleted = map(json.loads, lines)
     for line in (created, deleted):
         parsed = event.Event(
             **{key: line[key] for key in ("eventType", "id", "eventTime", "action")},

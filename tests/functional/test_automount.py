@@ -19,7 +19,7 @@ from oslo_config import cfg
 import aspects
 from hooks import automount
 from hooks.automount import mounted
-from tests.support import rabbit
+from tests.support import rabbit, releases
 from tests.support.config import woven_by
 from tests.support.pages import example
 from tests.support.programs import Program, free_port, installed
@@ -255,8 +255,9 @@ def test_share_of_a_driver_without_update_access_is_mounted_while_a_rule_allows_
     manila = ShareInstanceAccess(None, driver)
 
     def change(add: list[Any], delete: list[Any], *in_force: Any) -> None:
+        update = [[]] if releases.HAS_UPDATE_RULES else []
         manila._update_rules_through_share_driver(
-            CONTEXT, share, [*in_force], add, delete, [], [], None
+            CONTEXT, share, [*in_force], add, delete, *update, [], None
         )
 
     program = start("--mount-command", BIND)

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from oslo_config import cfg
 from oslo_service import periodic_task
 
 import aspects
+from aspects.cli.check import manila_source
 from tests.support.pages import DOCS, example
 
 # Like the installed command, this does not import from the current directory.
@@ -247,14 +249,83 @@ def test_an_invalid_manila_option_is_reported(
     assert found["line"] == text.splitlines().index(line) + 1
 
 
-def test_an_option_that_manila_reads_on_import_is_reported_once(valid: Path) -> None:
+@pytest.mark.parametrize(
+    ("section", "line", "cause"),
+    [
+        # An option that Manila reads when it is imported.
+        (
+            "DEFAULT",
+            "osapi_max_limit = many",
+            "invalid literal for int() with base 10: 'many'; use a number",
+        ),
+        # An option of the process manila-api.
+        (
+            "DEFAULT",
+            "osapi_share_listen_port = 99999",
+            "Should be less than or equal to 65535; use 65535 or less",
+        ),
+        # Options of a driver, whose module is not imported.
+        (
+            "lvm",
+            "lvm_share_mirrors = '1 copy'",
+            "invalid literal for int() with base 10: '1 copy'; use 1",
+        ),
+        (
+            "DEFAULT",
+            "driver_handles_share_servers = perhaps",
+            "Unexpected boolean value 'perhaps'; use True or False",
+        ),
+    ],
+)
+def test_a_value_that_an_option_of_manila_rejects_is_one_problem(
+    valid: Path, section: str, line: str, cause: str
+) -> None:
     text = (valid / "manila.conf").read_text("utf-8")
-    text = text.replace("host = node1", "osapi_max_limit = many\nhost = node1")
+    text = text.replace(f"[{section}]", f"[{section}]\n{line}")
     (valid / "manila.conf").write_text(text, "utf-8")
-    assert problems(check(valid, "--config-file", "manila.conf")) == [
-        "problem: [DEFAULT] osapi_max_limit: invalid value; write a value of its type "
-        "(manila.conf:4)"
-    ]
+    (found,) = problems(check(valid, "--config-file", "manila.conf"))
+    assert found.startswith(f"problem: [{section}] {line}: {cause}")
+
+
+def test_valid_values_of_manila_and_of_drivers_are_accepted(valid: Path) -> None:
+    text = (valid / "manila.conf").read_text("utf-8")
+    numbers = "lvm_share_mirrors = '1'\nreserved_share_percentage = $max_gigabytes"
+    text = text.replace("[lvm]", f"[lvm]\n{numbers}")
+    (valid / "manila.conf").write_text(text, "utf-8")
+    assert problems(check(valid, "--config-file", "manila.conf")) == []
+
+
+def test_the_options_of_manila_are_found_in_its_source() -> None:
+    opts = pytest.importorskip("manila.opts")
+    kinds = (cfg.BoolOpt, cfg.FloatOpt, cfg.IntOpt, cfg.PortOpt)
+    seen = 0
+    for group, options in opts.list_opts():
+        for option in options:
+            # The options of keystoneauth are in groups of their own.
+            if group is not None or not isinstance(option, kinds):
+                continue
+            seen += 1
+            found = manila_source.options_named(option.name)
+            same = [
+                other
+                for other in found
+                if type(other) is type(option) and other.type == option.type
+            ]
+            assert same, option.name
+    assert seen > 100
+
+
+@pytest.mark.parametrize("option", ["lvm_share_export_root", "no_such_option"])
+def test_a_value_may_refer_to_an_option_of_a_driver(valid: Path, option: str) -> None:
+    text = (valid / "manila.conf").read_text("utf-8")
+    text = text.replace(", name=my_hooks:NameHook", "")
+    text = text.replace("$state_path/", f"${option}/")
+    text = text.replace("[lvm]", f"lvm_share_export_root = {valid}\n[lvm]", 1)
+    (valid / "manila.conf").write_text(text, "utf-8")
+    found = problems(check(valid, "--config-file", "manila.conf"))
+    assert ["no such option" in text for text in found] == [True] * (
+        option == "no_such_option"
+    )
 
 
 @pytest.mark.parametrize(("interval", "spacing"), [(0, 60), (-1, None), (7, 7)])

@@ -299,7 +299,7 @@ def options_of(sections: dict[str, Any], known: Options) -> dict[str, Any]:
 
 
 #: The options of the hooks that the pages define.
-PAGE_OPTIONS = ["billing_url", "max_size_gigabytes"]
+PAGE_OPTIONS = ["add_location_host", "billing_url", "max_size_gigabytes"]
 
 #: The class of each ready hook -> its short name.
 SHORT = {

@@ -26,6 +26,7 @@ import pytest
 from tests.support import rabbit, receiver
 from tests.support.pages import example
 from tests.support.programs import Program, free_port
+from tests.support.schema import validated
 from tests.support.wait import wait_for
 
 from . import durable_worker
@@ -242,7 +243,7 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: Any) -> Run:
                 timeout=120,
                 pause=1,
             )
-        return done._replace(events=target.events())
+        return done._replace(events=[validated(event) for event in target.events()])
     finally:
         worker.kill()
         target.close()

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
@@ -18,6 +17,7 @@ import aspects
 from aspects.demo import client, service
 from tests.support.pages import example
 from tests.support.programs import Program
+from tests.support.schema import validated_line
 from tests.support.wait import wait_for
 
 pytestmark = pytest.mark.timeout(240)
@@ -39,7 +39,7 @@ class Guarded:
     def __init__(self, directory: Path, text: str) -> None:
         self.audit = directory / "audit.log"
         self.config = directory / "guard.conf"
-        # Override the path of the demo's own audit hook.
+        # Without the example's path, the audit hook writes to this file.
         self.text = f"{text}\n[alpha:audit]\naudit_log_path = {self.audit}\n"
         self.config.write_text(self.text)
         temporary = directory / "tmp"
@@ -114,7 +114,7 @@ class Guarded:
 
     def lines(self, share: Any) -> list[tuple[str, str, str]]:
         """Return the operation, outcome and error type of a share's audit lines."""
-        lines = [json.loads(line) for line in self.audit.read_text().splitlines()]
+        lines = [validated_line(line) for line in self.audit.read_text().splitlines()]
         return [
             (line["operation"], line["outcome"], line.get("error_type", ""))
             for line in lines
@@ -123,7 +123,7 @@ class Guarded:
 
     def error(self, share: Any) -> str:
         """Return the error of the last audit line of a share."""
-        lines = [json.loads(line) for line in self.audit.read_text().splitlines()]
+        lines = [validated_line(line) for line in self.audit.read_text().splitlines()]
         found: str = [x for x in lines if x.get("share_id") == share.id][-1]["error"]
         return found
 
@@ -149,12 +149,17 @@ class Guarded:
 
     def reload(self, text: str) -> None:
         """Replace the configuration, and wait until Manila has reloaded it."""
-        count = self.output().count("configuration reloaded")
+
+        def count() -> int:
+            lines = re.findall(
+                "^configuration (?:reloaded|rejected)", self.output(), re.M
+            )
+            return len(lines)
+
+        before = count()
         self.config.write_text(text)
         self.program.process.send_signal(signal.SIGHUP)
-        wait_for(
-            lambda: self.output().count("configuration reloaded") > count, "reloaded"
-        )
+        wait_for(lambda: count() > before, "reloaded or rejected")
 
 
 @pytest.fixture(scope="module")
@@ -250,7 +255,8 @@ class TestFreeze:
             guarded.error(share),
         )
         assert reason
-        assert reason[0] in guarded.log.read_text()
+        # Manila logs the error after it has set the state of the share.
+        wait_for(lambda: reason[0] in guarded.log.read_text(), "the error in the log")
         assert guarded.message(share)[0] == "001"
         assert self.rules(guarded, share) == ["error"]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import manila
 
-from tests.support.manager_source import read, releases
+from tests.support.manager_source import read_all, releases
 
 
 def test_the_recorded_use_of_drivers_matches_the_installed_manila() -> None:
@@ -18,4 +18,4 @@ def test_the_recorded_use_of_drivers_matches_the_installed_manila() -> None:
     assert series in known, (
         f"run tests/support/manager_source.py for Manila {installed}"
     )
-    assert read(Path(manila.__file__).parent) == known[series]
+    assert read_all(Path(manila.__file__).parent) == known[series]

@@ -150,8 +150,9 @@ def test_prometheus_gets_each_metric(tmp_path, port, woven):
             series("driver_duration_seconds_count", method="create_share"): 5,
             series("hook_errors_total", hook="audit", hook_method="pre"): 0,
             series("hook_errors_total", hook="forbid", hook_method="pre"): 0,
-            series("vetoes_total", hook="forbid"): 1,
-            series("vetoes_total", hook="audit"): 0,
+            series("vetoes_total", hook="forbid", enforcement="deny"): 1,
+            series("vetoes_total", hook="forbid", enforcement="warn"): 0,
+            series("vetoes_total", hook="audit", enforcement="deny"): 0,
             series("ticks_total"): 4,
             # Of three post methods, one is in the queue and two found it full.
             series("hook_queue_pending", hook="slow"): 1,

@@ -11,6 +11,7 @@ from manila import context as manila_context
 from manila import db
 from manila.common import constants
 from manila.tests import db_utils
+from oslo_utils import uuidutils
 
 import aspects
 
@@ -60,16 +61,44 @@ class World:
             share_type_id=self.share_type(replication_type="readable"),
             **REPLICATED,
         )
-        zone = db.service_get_all(self.context)[0]["availability_zone"]
         replica = db_utils.create_share_replica(
             share_id=share["id"],
             host=share["host"],
             share_type_id=share.instance["share_type_id"],
             status=constants.STATUS_AVAILABLE,
             replica_state=replica_state,
-            availability_zone_id=zone["id"],
+            availability_zone_id=self.zone()["id"],
         )
         return share, replica
+
+    def zone(self) -> Any:
+        """Return the availability zone of the share services."""
+        return db.service_get_all(self.context)[0]["availability_zone"]
+
+    def subnet(self, network_id: str) -> Any:
+        """Add a subnet to a share network."""
+        return db_utils.create_share_network_subnet(
+            id=uuidutils.generate_uuid(),
+            share_network_id=network_id,
+            availability_zone_id=self.zone()["id"],
+        )
+
+    def share_on_server(self) -> tuple[Any, Any]:
+        """Create a share on a new share server of ``servers``, and the server."""
+        network = db_utils.create_share_network()
+        subnet = self.subnet(network["id"])
+        share = self.share(
+            "creating",
+            host=f"{self.servers.host}#fake_pool_for_servers",
+            share_network_id=network["id"],
+            availability_zone=self.zone()["name"],
+            share_type_id=self.share_type(driver_handles_share_servers="True"),
+        )
+        self.servers.create_share_instance(self.context, share.instance["id"])
+        share = db.share_get(self.context, share["id"])
+        server = db.share_server_get(self.context, share.instance["share_server_id"])
+        assert subnet["id"] in server["share_network_subnet_ids"]
+        return share, server
 
     def replicated_snapshot(self, status: str) -> tuple[Any, Any]:
         share, replica = self.replica(constants.REPLICA_STATE_IN_SYNC)
@@ -85,35 +114,26 @@ class World:
 
 def delete_share_server(world: World) -> None:
     """Create a share on a share server, then delete the share and the server."""
-    network = db_utils.create_share_network()
-    zone = db.service_get_all(world.context)[0]["availability_zone"]
-    subnet = db_utils.create_share_network_subnet(
-        share_network_id=network["id"], availability_zone_id=zone["id"]
-    )
-    share = world.share(
-        "creating",
-        host=f"{world.servers.host}#fake_pool_for_servers",
-        share_network_id=network["id"],
-        availability_zone=zone["name"],
-        share_type_id=world.share_type(driver_handles_share_servers="True"),
-    )
-    instance = share.instance["id"]
-    world.servers.create_share_instance(world.context, instance)
-    server = db.share_server_get_all_by_host(world.context, world.servers.host)[0]
-    assert subnet["id"] in server["share_network_subnet_ids"]
-    world.servers.delete_share_instance(world.context, instance)
+    share, server = world.share_on_server()
+    world.servers.delete_share_instance(world.context, share.instance["id"])
     recorder.SEEN.clear()
     world.servers.delete_share_server(world.context, server)
 
 
-def unmanaged_share(world: World) -> Any:
-    """Return an unmanaged share that is about to be managed again."""
-    share = world.share("unmanaging")
+def export(world: World, share: Any) -> str:
+    """Give a share the export location that the driver expects, and return it."""
     instance = share.instance["id"]
     path = f"10.0.0.10:/path/to/fake/share/share_{share['id']}_{instance}".replace(
         "-", "_"
     )
     db.export_locations_update(world.context, instance, [path], False)
+    return path
+
+
+def unmanaged_share(world: World) -> Any:
+    """Return an unmanaged share that is about to be managed again."""
+    share = world.share("unmanaging")
+    path = export(world, share)
     world.manager.unmanage_share(world.context, share["id"])
     again = world.share("manage_starting")
     db.export_locations_update(world.context, again.instance["id"], [path], False)

@@ -47,7 +47,6 @@ from __future__ import annotations
 import contextlib
 import datetime
 import itertools
-import json
 import socket
 import threading
 import time
@@ -63,10 +62,11 @@ import requests
 
 from tests.support.programs import free_port
 from tests.support.rabbit import Inbox
+from tests.support.schema import validated_line
 from tests.support.wait import wait_for
 
 from .cloud import BACKENDS, DEAD_SOCKET, HEADERS, Cloud, processes_of
-from .share_service import EVENTLET, NATIVE, project_tracebacks
+from .share_service import THREADS, project_tracebacks
 
 # Manila needs seconds of processor time for each share.
 pytestmark = pytest.mark.timeout(3600)
@@ -402,7 +402,7 @@ def lines_of(directory: Path, hook: str) -> Iterator[Line]:
     for backend in BACKENDS:
         file = directory / f"{backend}.{hook}"
         text = file.read_text("utf-8") if file.exists() else ""
-        for data in map(json.loads, text.splitlines()):
+        for data in map(validated_line, text.splitlines()):
             if "share_id" in data:
                 ended = datetime.datetime.fromisoformat(data["time"]).timestamp()
                 began = ended - data["duration"]
@@ -654,8 +654,10 @@ def shown_on_failure(cloud: Cloud) -> Iterator[None]:
 
 @pytest.mark.parametrize(
     ("environment", "hooks"),
-    [(NATIVE, True), (EVENTLET, True), (NATIVE, False)],
-    ids=["native", "eventlet", "without hooks"],
+    [
+        *(pytest.param(*threads.values, True, id=threads.id) for threads in THREADS),
+        pytest.param(*THREADS[0].values, False, id="without hooks"),
+    ],
 )
 def test_hooks_in_a_cloud_with_reloads_restarts_and_kills(
     tmp_path: Path, environment: Mapping[str, str], hooks: bool, shares: int

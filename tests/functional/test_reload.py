@@ -192,7 +192,7 @@ def wait_until_idle(service: ShareService, child: int) -> None:
 
     # The process is still starting when it logs the first update.
     before = max(updates(), 1)
-    wait_for(lambda: updates() > before, f"{child} updates its status", 5)
+    wait_for(lambda: updates() > before, f"{child} updates its status", 60)
     time.sleep(0.3)
 
 

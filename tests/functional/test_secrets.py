@@ -78,6 +78,7 @@ def share_server(kind: type = models.ShareServer) -> Any:
 
 def rule(kind: str) -> dict[str, Any]:
     return {
+        "access_id": f"r-{kind}",
         "access_type": "ip",
         "access_to": f"joe-{kind}",
         "access_level": "rw",
@@ -129,7 +130,7 @@ CALLS: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
 ]
 
 #: Result of update_access.
-KEYS = {"r1": {"access_key": planted("made"), "state": "active"}}
+KEYS = {"r-new": {"access_key": planted("made"), "state": "active"}}
 
 #: Where the calls fail.
 FAULTS = ("nowhere", "driver", "pre", "post", "error", "veto", "periodic", "results")

@@ -14,10 +14,12 @@ from tests.support.wait import wait_for
 
 from .share_service import (
     DRIVER,
+    EVENTLET,
     NATIVE,
     THREADS,
     ShareService,
     project_tracebacks,
+    share_service,
 )
 from .stop_parts import DIRECTORY
 
@@ -38,9 +40,9 @@ enable_post_hooks = True
 class OneBackend(ShareService):
     """A service without ``enabled_share_backends``, configured in ``[DEFAULT]``.
 
-    On eventlet, Manila 23 does not stop by itself if ``enabled_share_backends`` is set,
-    with or without hooks. It starts a thread of its lock coordinator before the fork
-    and waits for that thread after the fork.
+    On eventlet, a Manila since 21 with ``enabled_share_backends`` does not stop by
+    itself, with or without hooks. It starts a thread of its lock coordinator before the
+    fork and waits for that thread after the fork.
     """
 
     def configure(self, backends: Mapping[str, str]) -> None:
@@ -158,6 +160,31 @@ def test_hooks_run_from_the_start_of_a_process_to_its_end(
         assert order[-1] == "stop"
     assert len(processes - {service.pid}) == len(events.backends)
     assert "Dropped" not in service.log()
+
+
+def test_hooks_stop_on_eventlet_although_manila_waits_for_a_thread(
+    tmp_path: Path,
+) -> None:
+    backends = ("alpha", "beta")
+    environment = {**EVENTLET, DIRECTORY: str(tmp_path), "PYTHONWARNINGS": "ignore"}
+    sections = dict.fromkeys(backends, BACKEND)
+    with share_service(tmp_path, sections, environment) as service:
+        events = Events(service, backends)
+        (tmp_path / "go").touch()
+        for backend in backends:
+            wait_for(
+                lambda backend=backend: events.named("post", backend),
+                f"calls of {backend}",
+                timeout=60,
+            )
+        terminate(service)
+        for backend in backends:
+            wait_for(
+                lambda backend=backend: events.named("stop", backend),
+                f"stop of {backend}",
+                timeout=60,
+            )
+            assert events.named("post", backend) == events.named("pre", backend)
 
 
 def test_a_stopping_service_drops_its_queue_after_the_drain_timeout(

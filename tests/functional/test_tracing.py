@@ -574,6 +574,8 @@ trace.get_tracer_provider().shutdown()
 )
 
 
+# oslo.messaging has no spans before the release of Manila 23.
+@pytest.mark.once
 def test_join_point_is_in_the_trace_of_the_request(tmp_path, collector):
     need_module("oslo_messaging._tracing", "oslo.messaging")
     run(RPC, tmp_path, collector.port, f"http://127.0.0.1:{collector.port}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The commands of the tutorial print the output that the page shows."""
+"""The commands of the tutorials print the output that the pages show."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -28,6 +29,22 @@ CLONE = "git clone URL manila-aspects"
 
 #: The option of a command that runs until Ctrl-C.
 SERVES = "--serve"
+
+
+class Tutorial(NamedTuple):
+    """A page of the documentation whose commands the test runs."""
+
+    page: str
+    directory: str
+    """the directory that one of its commands creates"""
+    has_skeleton: bool
+    """whether the files of the page replace files that new-hook has written"""
+
+
+TUTORIALS = [
+    Tutorial("user/tutorial.rst", "max-size", has_skeleton=True),
+    Tutorial("user/tutorial_rules.rst", "protection", has_skeleton=False),
+]
 
 
 class Terminal:
@@ -135,16 +152,16 @@ def terminals(tmp_path: Path) -> Iterator[dict[str, Terminal]]:
         yield found
 
 
-def test_the_commands_of_the_tutorial_print_its_output(
-    terminals: dict[str, Terminal], tmp_path: Path
+@pytest.mark.parametrize("tutorial", TUTORIALS)
+def test_the_commands_of_a_tutorial_print_its_output(
+    terminals: dict[str, Terminal], tmp_path: Path, tutorial: Tutorial
 ) -> None:
     need("curl", "curl")
     first, second = terminals[""], terminals["second terminal"]
-    directory = tmp_path / "max-size"
-    for block in blocks_of("user/tutorial.rst"):
+    directory = tmp_path / tutorial.directory
+    for block in blocks_of(tutorial.page):
         if block.language != "console":
-            # A file that new-hook has written.
-            assert (directory / block.caption).exists()
+            assert (directory / block.caption).exists() == tutorial.has_skeleton
             (directory / block.caption).write_text(block.text + "\n", "utf-8")
             continue
         terminal = terminals[block.caption]
@@ -156,7 +173,7 @@ def test_the_commands_of_the_tutorial_print_its_output(
                 for line in printed:
                     terminal.sees(line)
                 # The text of the page says so between two blocks.
-                second.run("cd max-size")
+                second.run(f"cd {tutorial.directory}")
             elif command:
                 output = terminal.run(command)
                 for line in printed:

@@ -27,9 +27,8 @@ from tests.support.config import woven_by
 from tests.support.pages import example
 from tests.support.programs import Program, free_port
 from tests.support.receiver import Receiver, SilentServer
+from tests.support.schema import EVENT
 from tests.support.wait import wait_for
-
-EVENT = {"id": "e1", "type": "t", "data": {"share_id": "s1"}}
 
 #: The webhook_timeout of these tests, in seconds.
 TIME_LIMIT = 1.0

@@ -43,6 +43,7 @@ CONTENTS = (
     *("CONTRIBUTING.rst", "HACKING.rst", "LICENSE", "README.rst", "SECURITY.md"),
     *("doc/source/conf.py", "etc/manila-aspects.conf.sample", "tox.ini"),
     *("releasenotes/config.yaml", "tests/unit/cli/test_check_cases.py"),
+    "hooks/events/event.schema.json",
     "tests/unit/cli/check_cases/a_valid_configuration.txt",
 )
 
@@ -131,7 +132,8 @@ def check(wheel: Path, sdist: Path, extra: str, directory: Path) -> None:
                 "-c",
                 "import pathlib, aspects, hooks\nfor package in (aspects, hooks):\n"
                 "    file = pathlib.Path(package.__file__)\n"
-                "    assert file.with_name('py.typed').exists()",
+                "    assert file.with_name('py.typed').exists()\n"
+                "assert (file.parent / 'events' / 'event.schema.json').exists()",
             ],
         ):
             subprocess.run(

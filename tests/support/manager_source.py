@@ -14,6 +14,9 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+from tests.support import api_source
 
 DATA = Path(__file__).parents[1] / "data" / "manila"
 
@@ -102,7 +105,16 @@ def _reached(methods: Methods, names: set[str]) -> set[str]:
     return attributes
 
 
-def releases() -> dict[str, dict[str, list[str]]]:
+def read_all(package: Path) -> dict[str, Any]:
+    """Return the data of one release to store.
+
+    :param package: the directory of the package ``manila``
+    :return: the use of its driver, and as ``share_api`` the methods of the share API
+    """
+    return {**read(package), "share_api": api_source.read(package)}
+
+
+def releases() -> dict[str, dict[str, Any]]:
     """Return the stored data of each release, the oldest first."""
     files = sorted(DATA.glob("*.json"), key=lambda file: int(file.stem.split(".")[0]))
     return {file.stem: json.loads(file.read_text("utf-8")) for file in files}
@@ -112,7 +124,7 @@ def main(directory: str, release: str) -> None:
     DATA.mkdir(parents=True, exist_ok=True)
     file = DATA / f"{release}.json"
     file.write_text(
-        json.dumps(read(Path(directory) / "manila"), indent=1) + "\n", "utf-8"
+        json.dumps(read_all(Path(directory) / "manila"), indent=1) + "\n", "utf-8"
     )
 
 

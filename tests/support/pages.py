@@ -108,8 +108,9 @@ def _is_block(node: nodes.Node) -> bool:
 #: Directives and roles that Sphinx adds to those of docutils.
 _SPHINX = (
     *("autoclass", "autodata", "autoexception", "autofunction", "automodule"),
-    *("centered", "deprecated", "glossary", "include", "release-notes", "seealso"),
-    *("hlist", "show-options", "toctree", "versionadded", "versionchanged"),
+    *("centered", "deprecated", "glossary", "include", "literalinclude", "seealso"),
+    *("hlist", "release-notes", "show-options", "toctree"),
+    *("versionadded", "versionchanged"),
 )
 _ROLES = (
     *("attr", "class", "command", "data", "doc", "envvar", "exc", "file", "func"),

@@ -17,6 +17,7 @@ import pytest
 from oslo_config import cfg
 
 from tests.support.programs import Program, Server, free_port, need
+from tests.support.schema import validated
 from tests.support.wait import wait_for
 
 SERVER = "/usr/lib/rabbitmq/bin/rabbitmq-server"
@@ -150,6 +151,8 @@ class Message(NamedTuple):
 class Inbox:
     """Consumes notifications with oslo.messaging, as an OpenStack service does.
 
+    The end of the context raises an exception if an event does not fit the schema.
+
     :param url: the broker's transport URL
     :param topic: the topic
     :param durable: whether the queues survive a restart of the broker; they are then
@@ -193,6 +196,8 @@ class Inbox:
     def __exit__(self, *error: object) -> None:
         self._listener.stop()
         self._listener.wait()
+        for message in self.messages:
+            validated(message.payload)
 
 
 @pytest.fixture(scope="module")

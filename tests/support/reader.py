@@ -38,6 +38,9 @@ import aspects
 from aspects import cli
 from aspects.config.options import section_options
 from aspects.config.plan import plan
+from aspects.config.weave import weave_plan
+from aspects.operations import DRIVER
+from aspects.requests import API, SECTION
 from aspects.testing import FakeDriver
 
 from .pages import ROOT, Block, blocks_of, commands_of
@@ -51,6 +54,14 @@ SKIPPED_BLOCKS = {
         "[DEFAULT]",
     ): "not a configuration of Manila: test_automount.py runs it",
     (
+        "admin/hooks/webhook.rst",
+        "package manila",
+    ): "a policy for another program",
+    (
+        "admin/rules.rst",
+        "$ manila-aspects guard test",
+    ): "test_rule_docs.py runs it",
+    (
         "admin/hooks/metrics.rst",
         "rate(manila_aspects_calls_total",
     ): "test_metrics.py sends the queries",
@@ -63,6 +74,7 @@ SKIPPED_BLOCKS = {
 #: Page -> the test that runs its commands.
 RUN_ELSEWHERE = {
     "user/tutorial.rst": "tests/functional/test_tutorial.py",
+    "user/tutorial_rules.rst": "tests/functional/test_tutorial.py",
 }
 
 #: Module -> hooks: the hooks in examples that a reader would have written.
@@ -185,9 +197,10 @@ class Reader:
             conf = cfg.ConfigOpts()
             conf(["--config-file", str(file)], project="manila", default_config_dirs=[])
             section = aspects.BackendSection(conf, backend)
-            planned = plan(section, "node1@alpha", FakeDriver())
+            interface = API if backend == SECTION else DRIVER
+            planned = plan(section, "node1@alpha", FakeDriver(), interface=interface)
             assert not planned.problems, "; ".join(map(str, planned.problems))
-            woven = aspects.weave_from_config(FakeDriver(), section, "node1@alpha")
+            woven = weave_plan(FakeDriver(), section, "node1@alpha", planned)
             assert len(aspects.weaving(woven).hooks) == len(planned.hooks) > 0
             known = {option.dest for option in section_options} | MANILA
             for instance in planned.sections:
@@ -215,8 +228,10 @@ class Reader:
         _run("sh", "-n", file)
 
     def try_yaml(self, block: Block) -> None:
-        """Parse the block as YAML."""
-        assert isinstance(yaml.safe_load(block.text), dict)
+        """Parse the block as YAML, and write it to a file if it has a name."""
+        if block.caption:
+            (self.directory / block.caption).write_text(block.text, "utf-8")
+        assert isinstance(yaml.safe_load(block.text), (dict, list))
 
     def try_json(self, block: Block) -> None:
         """Parse the block as JSON."""
@@ -263,6 +278,8 @@ def _make(file: Path) -> None:
         import certifi
 
         shutil.copy(certifi.where(), file)
+    elif file.suffix == ".yaml":
+        file.write_text("[]\n")
     else:
         file.write_text("#!/bin/sh\n")
         file.chmod(0o755)

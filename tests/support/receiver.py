@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A real HTTP(S) server that receives events, and can fail, hang or close.
 
-:class:`Receiver` runs it in the process of the tests. A test that has to kill it runs
-``python -m tests.support.receiver <port> <file>``, which appends each event to the
-file.
+:class:`Receiver` runs it in the process of the tests, and validates the events at its
+end. A test that has to kill it runs ``python -m tests.support.receiver <port> <file>``,
+which appends each event to the file.
 """
 
 from __future__ import annotations
@@ -34,6 +34,10 @@ class Request(NamedTuple):
     def event(self) -> dict[str, Any]:
         event: dict[str, Any] = json.loads(self.body)
         return event
+
+    @property
+    def is_event(self) -> bool:
+        return self.headers["Content-Type"] == "application/cloudevents+json"
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -100,7 +104,8 @@ def close(handler: Handler) -> None:
 class Receiver:
     """A server in this process.
 
-    It answers each request with the next of :attr:`answers`, or else with 204.
+    It answers each request with the next of :attr:`answers`, or else with 204. The end
+    of the context raises an exception if an event does not fit the schema.
 
     :param tls: the TLS context for HTTPS; None for HTTP
     """
@@ -161,6 +166,12 @@ class Receiver:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+        # The program that a test kills does not need the library.
+        from tests.support.schema import validated
+
+        for request in self.requests:
+            if request.is_event:
+                validated(request.event)
 
 
 class SilentServer:

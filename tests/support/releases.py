@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import sys
 
 import pytest
 
@@ -33,13 +34,19 @@ def after_fork() -> None:
 def patch_like_manila() -> None:
     """Patch this process with eventlet, as Manila until 21 does.
 
-    :raises pytest.UsageError: in a worker of pytest-xdist, which would hang
+    :raises pytest.UsageError: in a worker of pytest-xdist, which would hang; or if this
+        project was imported, whose locks would not be patched
     """
     if HAS_NATIVE_THREADS:
         return
     if "PYTEST_XDIST_WORKER" in os.environ:
         raise pytest.UsageError(
             "pytest-xdist: hangs with eventlet; run pytest without -n"
+        )
+    if "aspects" in sys.modules:
+        raise pytest.UsageError(
+            "aspects: imported before eventlet has patched this process; import it "
+            "later, in a fixture"
         )
     import eventlet
 

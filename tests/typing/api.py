@@ -115,6 +115,7 @@ def operation(one: aspects.Operation) -> None:
     method: str = one.method
     backend: str | None = one.backend
     arguments: dict[str, Any] = one.arguments(({"id": "1"},), {})
+    arguments = one.manila_arguments(({"id": "1"},), {})
     requested: bool = one.requested
     print(name, method, backend, arguments, requested, one.host)  # noqa: T201
 
@@ -137,7 +138,11 @@ def beside(context: object) -> None:
     waits: bool = aspects.is_coroutine(Owned().create_share)
     queue = aspects.Background("audit", size=10, timeout=0.5, drain=1.0)
     dropped: int = queue.dropped
-    print(text, name, waits, dropped)  # noqa: T201
+    metadata: dict[str, str] = aspects.share_metadata(context, {"id": "1"})
+    specs: Mapping[str, str] = aspects.share_type(context, {"id": "1"}).extra_specs
+    gold: aspects.ShareType = aspects.share_type(context, {"id": "1"})
+    label: str | None = gold.name
+    print(text, name, waits, dropped, metadata, specs, label)  # noqa: T201
 
 
 def testing() -> None:

@@ -31,6 +31,12 @@ def _log() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
+def _shares_know_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask no database for shares, although another test has imported aspects.manila."""
+    monkeypatch.setattr("aspects.shares._source", None)
+
+
+@pytest.fixture(autouse=True)
 def _no_current_context() -> Iterator[None]:
     """Leave the thread without a request context, before and after."""
     store = oslo_context._request_store
@@ -39,3 +45,9 @@ def _no_current_context() -> Iterator[None]:
     vars(store).pop("context", None)
     if before is not None:
         store.context = before
+
+
+@pytest.fixture(autouse=True)
+def _no_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take facts from the shares of a test, even if aspects.manila was imported."""
+    monkeypatch.setattr("aspects.shares._source", None)

@@ -62,8 +62,9 @@ def add(commands: Any) -> argparse.ArgumentParser:
         "validate a configuration and show its effect",
         "Read a configuration as manila-share does, and show the hooks, options and "
         "woven methods of each enabled backend. Hooks are constructed, since their "
-        "constructors validate options, but not started. Drivers are imported, but not "
-        "constructed. The exit status is 1 if there are problems, else 0.",
+        "constructors validate options, but not started. Manila's own drivers are "
+        "read; other drivers are imported, but not constructed. The exit status is 1 "
+        "if there are problems, else 0.",
         (
             "check",
             "check --config-file /etc/manila/manila.conf --backend alpha",
@@ -158,7 +159,7 @@ def check(
     """Validate a configuration and return its effect.
 
     Hooks are constructed, since their constructors validate options, but not started.
-    Drivers are imported, but not constructed.
+    Manila's own drivers are read; others are imported, but not constructed.
 
     :param conf: the ``ConfigOpts`` that parses the files, e.g. ``cfg.CONF``
     :param sources: files and directories, in the order in which they are read;

@@ -121,10 +121,16 @@ def of_problem(
         advice = problem.advice or suggestions.for_value(option, value, cause)
     if option is not None and (text := redacted(option, value)) != value:
         value, cause = text, cause.replace(value, text)
-    depends_on = (key_of_value(problem.section, name),)
     return Diagnostic(
-        problem.section, name, value, cause, advice, depends_on=depends_on
+        *(problem.section, name, value, cause, advice),
+        invalidates=(_key_of_typed(problem.section, name),),
+        depends_on=(key_of_value(problem.section, name),),
     )
+
+
+def _key_of_typed(section: str, option: str) -> Key:
+    """Return the key of a value of an option that its type accepts."""
+    return ("typed", normalized(section), option)
 
 
 def _of_rejected_option(
@@ -145,7 +151,10 @@ def _of_rejected_option(
         line = next(filter(None, lines), None)
         if line and (match[1] == dest or f"'{line.value}'" in problem.cause):
             return of_line(line, problem.cause, "", option)._replace(
-                depends_on=(key_of_value(line.section, dest),)
+                depends_on=(
+                    key_of_value(line.section, dest),
+                    _key_of_typed(line.section, dest),
+                )
             )
         if match[1] == dest:
             return Diagnostic(
@@ -214,13 +223,9 @@ def problems_first(
     with_problems = {backend_of(normalized(problem.section)) for problem in problems}
     if with_problems - {normalized(backend) for backend in backends}:
         warnings = []
-    return list(
-        dict.fromkeys(
-            problems
-            + [
-                warning
-                for warning in warnings
-                if backend_of(normalized(warning.section)) not in with_problems
-            ]
-        )
-    )
+    warnings = [
+        warning
+        for warning in warnings
+        if backend_of(normalized(warning.section)) not in with_problems
+    ]
+    return list({str(found): found for found in problems + warnings}.values())

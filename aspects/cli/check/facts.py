@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Gather the facts that the rules examine, by importing drivers and hooks."""
+"""Gather the facts that the rules examine, about drivers and hooks."""
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import importlib.metadata
 import socket
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -17,6 +16,7 @@ from aspects.cli.check.files import Index, Line, index_of, normalized
 from aspects.cli.check.suggestions import suggested_entries
 from aspects.cli.drivers import is_factory, missing_operations, woven_methods
 from aspects.cli.output import Progress
+from aspects.cli.skeleton import skeleton
 from aspects.config.loading import class_named, driver_at, parse_entry
 from aspects.config.options import (
     SharedOpt,
@@ -28,6 +28,7 @@ from aspects.config.plan import Plan, plan
 from aspects.config.problems import Problem
 from aspects.config.sections import BackendSection, InstanceSection
 from aspects.errors import UnresolvedNameError
+from aspects.requests import API, SECTION
 
 # -- options -------------------------------------------------------------------
 
@@ -49,8 +50,11 @@ class SharedHostAddressOpt(SharedOpt, cfg.HostAddressOpt):
 manila_options: list[cfg.Opt] = [
     SharedListOpt("enabled_share_backends"),
     SharedStrOpt("share_manager", default="manila.share.manager.ShareManager"),
+    SharedStrOpt("share_api_class", default="manila.share.api.API"),
     SharedHostAddressOpt("host", default=socket.gethostname()),
     SharedStrOpt("state_path", default="/var/lib/manila"),
+    # Of Manila's hooks; an invalid value must not end the command.
+    next(option for option in hook_options if option.name == "periodic_hooks_interval"),
 ]
 
 #: Manila's option in each backend section.
@@ -65,10 +69,13 @@ COMMON = {option.name: option for option in (*hook_options, *instance_options)}
 EVERYWHERE = {
     option.name: option
     for option in (*hook_options, *instance_options, *section_options)
-} | {option.name: option for option in (*manila_options[:2], driver_option)}
+} | {option.name: option for option in (*manila_options[:3], driver_option)}
 
 #: The options that are only read in ``[DEFAULT]``.
-DEFAULT_ONLY = ("enabled_share_backends", "share_manager", "periodic_hooks_interval")
+DEFAULT_ONLY = (
+    *("enabled_share_backends", "share_manager", "share_api_class"),
+    "periodic_hooks_interval",
+)
 
 #: The options that are only read in backend sections.
 BACKEND_ONLY = tuple(option.name for option in section_options)
@@ -109,26 +116,15 @@ def is_set(conf: cfg.ConfigOpts, option: str, group: str | None = None) -> bool:
 # -- Manila --------------------------------------------------------------------
 
 
-def load_from_manila(group: str) -> Any:
-    """Load a Manila entry point for oslo.config.
-
-    :param group: the group of the entry point
-    :return: None if Manila is not installed or cannot be imported
-    """
-    found = importlib.metadata.entry_points(group=group, name="manila")
+def register_options_of_manila() -> None:
+    """Register the options that all services of Manila share, if it is installed."""
+    found = importlib.metadata.entry_points(
+        group="oslo.config.opts.defaults", name="manila"
+    )
     # If Manila cannot be imported, its drivers cannot either, which is reported.
     with contextlib.suppress(Exception, SystemExit):
         for entry_point in found:
-            return entry_point.load()
-    return None
-
-
-def _manila_option_names() -> set[str]:
-    """Return the names of all Manila options; empty without Manila."""
-    with contextlib.suppress(Exception, SystemExit):
-        list_opts = load_from_manila("oslo.config.opts")
-        return {option.name for _, options in list_opts() for option in options}
-    return set()
+            entry_point.load()
 
 
 def manila_section(conf: cfg.ConfigOpts) -> InstanceSection:
@@ -152,7 +148,7 @@ class Driver(NamedTuple):
     is_set: bool = True
     """whether ``share_driver`` is set, instead of having Manila's default"""
     cls: type | None = None
-    """the class; None if it cannot be imported"""
+    """the class, or its skeleton; None if it cannot be imported"""
     error: UnresolvedNameError | None = None
     """the reason why it cannot be imported"""
     problems: Sequence[Problem] = ()
@@ -162,6 +158,11 @@ class Driver(NamedTuple):
     def factory(self) -> bool:
         """True if the class may construct an object of another class."""
         return self.cls is not None and is_factory(self.cls)
+
+    @property
+    def methods(self) -> type | None:
+        """The class, if it has the driver's methods."""
+        return None if self.factory else self.cls
 
 
 class BackendFacts(NamedTuple):
@@ -185,6 +186,11 @@ class BackendFacts(NamedTuple):
     """the default name of an instance, from its class -> the actual name"""
 
     @property
+    def is_api(self) -> bool:
+        """True if this is the share API instead of a backend."""
+        return self.plan.interface is API
+
+    @property
     def instance_sections(self) -> dict[str, str]:
         """The normalized instance sections -> the instances."""
         return {normalized(f"{self.section}:{name}"): name for name in self.instances}
@@ -204,12 +210,10 @@ class Facts:
     """the value of ``enabled_share_backends``"""
     backends: Sequence[BackendFacts]
     """the enabled backends whose sections exist"""
-    manila_option_names: Callable[[], Collection[str]]
-    """returns the names of all Manila options; the first call is slow"""
 
 
 def gather(manila: InstanceSection, lines: Sequence[Line], progress: Progress) -> Facts:
-    """Import the drivers, construct the hooks, and return the facts.
+    """Read or import the drivers, construct the hooks, and return the facts.
 
     :param manila: Manila's own options
     :param lines: the lines of all files
@@ -217,18 +221,27 @@ def gather(manila: InstanceSection, lines: Sequence[Line], progress: Progress) -
     """
     index = index_of(lines)
     enabled = manila.safe_get("enabled_share_backends") or []
-    return Facts(
-        lines,
-        index,
-        manila,
-        enabled,
-        [
-            _backend_facts(manila, name, progress)
-            for name in dict.fromkeys(enabled or [None])
-            if name is None or (normalized(name), "") in index
-        ],
-        functools.cache(_manila_option_names),
-    )
+    backends = [
+        _backend_facts(manila, name, progress)
+        for name in dict.fromkeys(enabled or [None])
+        if name is None or (normalized(name), "") in index
+    ]
+    if (SECTION, "") in index and SECTION not in map(normalized, enabled):
+        backends.append(_api_facts(manila, progress))
+    return Facts(lines, index, manila, enabled, backends)
+
+
+def _api_facts(manila: InstanceSection, progress: Progress) -> BackendFacts:
+    """Return the facts about the share API, in the form of a backend.
+
+    :param manila: Manila's own options
+    :param progress: called with a status message before slow steps
+    """
+    progress(f"constructing the hooks of [{SECTION}]")
+    host = manila.safe_get("host")
+    planned = plan(BackendSection(manila.conf, SECTION), host, interface=API)
+    share_api = Driver("manila.share.api.API")
+    return BackendFacts(SECTION, host, share_api, planned, {}, [], *_instances(planned))
 
 
 def _backend_facts(
@@ -245,8 +258,11 @@ def _backend_facts(
     host = manila.safe_get("host")
     host = f"{host}@{name}" if name else host
     progress(f"constructing the hooks of [{section}]")
-    cls = None if driver.factory else driver.cls
-    planned = plan(BackendSection(manila.conf, name), host, cls)
+    planned = plan(BackendSection(manila.conf, name), host, driver.methods)
+    if any(map(_follows_from_skeleton, planned.problems)):
+        driver = _driver(manila.conf, name, progress, driver_at)
+        planned = plan(BackendSection(manila.conf, name), host, driver.methods)
+    cls = driver.methods
     woven: dict[str, list[str]] = {}
     missing: list[str] = []
     if cls is not None and planned.instances:
@@ -257,8 +273,36 @@ def _backend_facts(
     )
 
 
-def _driver(conf: cfg.ConfigOpts, name: str | None, progress: Progress) -> Driver:
-    """Import the driver class of a backend."""
+def _follows_from_skeleton(problem: Problem) -> bool:
+    """Return whether a problem may be that a skeleton has less than the driver.
+
+    A skeleton has no attributes but methods, and the options that the driver's module
+    registers are unknown.
+    """
+    return problem.option == "hook_methods" or "no such option" in problem.cause
+
+
+def _of_skeleton(path: str) -> type:
+    """Return the skeleton of a driver class, or else the class.
+
+    :raises UnresolvedNameError: if the class cannot be imported
+    """
+    return skeleton(path) or driver_at(path)
+
+
+def _driver(
+    conf: cfg.ConfigOpts,
+    name: str | None,
+    progress: Progress,
+    load: Callable[[str], type] = _of_skeleton,
+) -> Driver:
+    """Return the driver of a backend.
+
+    :param conf: the parsed configuration
+    :param name: the backend section; None for ``[DEFAULT]``
+    :param progress: called with a status message before slow steps
+    :param load: returns the class of a path, or its skeleton
+    """
     section = InstanceSection(BackendSection(conf, name), None)
     section.append_config_values([driver_option])
     path = section.safe_get("share_driver")
@@ -266,9 +310,9 @@ def _driver(conf: cfg.ConfigOpts, name: str | None, progress: Progress) -> Drive
         return Driver(path, problems=problems)
     if not is_set(conf, "share_driver", name):
         return Driver(path, is_set=False)
-    progress(f"importing {path}")
+    progress(f"loading {path}")
     try:
-        return Driver(path, cls=driver_at(path))
+        return Driver(path, cls=load(path))
     except UnresolvedNameError as error:
         return Driver(path, error=error)
 

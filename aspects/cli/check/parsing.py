@@ -109,7 +109,7 @@ def parse(
     # This registers the options of all Manila services, since values may refer to
     # them, e.g. $state_path. Some are also command-line options, which must be
     # registered before the files are parsed.
-    facts.load_from_manila("oslo.config.opts.defaults")
+    facts.register_options_of_manila()
     log.register_options(conf)
     stderr = io.StringIO()
     try:

@@ -48,6 +48,7 @@ class Backend(NamedTuple):
     host: str
     driver: str
     ticks: int
+    """periodic hooks run every N ticks; 0 for the share API, which has no ticks"""
     chain: list[Hook]
     """the hooks that could be constructed, in order"""
     settings: list[Setting]
@@ -74,9 +75,10 @@ class Backend(NamedTuple):
             yield Table(f"backend {self.name}", f"{summary}, {why}")
             return
         ticks = "tick" if self.ticks == 1 else f"{self.ticks} ticks"
+        periodic = f"periodic hooks every {ticks}" if self.ticks else "no ticks"
         yield Table(
             f"backend {self.name}",
-            f"{summary}, periodic hooks every {ticks}",
+            f"{summary}, {periodic}",
             ("", "instance", "hook", "enabled", "suppressed", "dispatch", "operations"),
             [
                 (
@@ -199,7 +201,7 @@ def effective_backend(facts: BackendFacts, index: Index) -> Backend:
         facts.section,
         facts.host,
         facts.driver.path,
-        facts.plan.own.safe_get("periodic_hooks_ticks"),
+        0 if facts.is_api else facts.plan.own.safe_get("periodic_hooks_ticks"),
         [_hook(instance, index) for instance in facts.plan.instances],
         list(_settings(facts.plan.own, index)),
         facts.woven,

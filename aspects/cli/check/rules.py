@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from oslo_config import cfg, types
 
+from aspects.cli.check import manila_source
 from aspects.cli.check.diagnostics import (
     Diagnostic,
     Key,
@@ -37,30 +38,32 @@ from aspects.cli.check.facts import (
 )
 from aspects.cli.check.files import Line, backend_of, normalized
 from aspects.cli.check.parsing import of_invalid_value
-from aspects.cli.check.suggestions import SURE, for_instance, nearest_option
+from aspects.cli.check.suggestions import (
+    SURE,
+    for_instance,
+    for_value,
+    nearest_option,
+)
 from aspects.cli.values import redacted
 from aspects.config.loading import driver_at
 from aspects.config.options import SWITCHES
 from aspects.config.problems import Problem, nearest, suggest
 from aspects.config.sections import InstanceSection
-from aspects.core.step import matches
 from aspects.errors import UnresolvedNameError
 from aspects.hook import HookBase
-from aspects.operations import METHODS
+from aspects.operations import METHODS, matches
+from aspects.requests import API, SECTION
 
 MANAGER = "aspects.manila.ShareManager"
+
+#: The share API that runs hooks.
+SHARE_API = "aspects.manila.ShareAPI"
 
 _ENABLED = key_of_option("DEFAULT", "enabled_share_backends")
 
 #: Addresses of all interfaces, on which a port is in use for each other address too.
 _ALL_INTERFACES = ("0.0.0.0", "::")
 
-
-#: The modules of hooks whose pre methods have effects outside of the service.
-_ACTING = {"hooks.command", "hooks.notification", "hooks.webhook"}
-
-#: The module of the hook that denies calls by rule.
-_GUARDS = {"hooks.guard"}
 
 #: The operations that Manila passes only the IDs of share types to.
 _ACCESS = ("allow_access", "deny_access", "update_access")
@@ -97,6 +100,30 @@ def values_of_manila(facts: Facts) -> Iterator[Diagnostic]:
     for problem in facts.manila.problems():
         invalidates = (key_of_option("DEFAULT", problem.option),)
         yield of_problem(problem)._replace(invalidates=invalidates)
+    yield from _quoted(facts.manila, facts)
+    sections = {"DEFAULT", *(normalized(backend.section) for backend in facts.backends)}
+    known = known_options(facts.backends)
+    for line in facts.index.values():
+        if line.key in sections and line.option and line.option not in known:
+            yield from _invalid_value(line, manila_source.options_named(line.option))
+
+
+def _invalid_value(line: Line, options: Sequence[cfg.Opt]) -> Iterator[Diagnostic]:
+    """Yield the diagnostic of a value that all options of its name reject."""
+    # oslo.config removes quotes around a value, and resolves references.
+    value = re.sub(r"^(['\"])(.*)\1$", r"\2", line.value)
+    if "$" in value:
+        return
+    cause = ""
+    for option in options:
+        try:
+            option.type(value)
+            return
+        except ValueError as error:
+            cause = str(error)
+    if cause:
+        advice = for_value(option, value, cause)
+        yield of_line(line, cause, advice, option)
 
 
 # -- rules of one backend ------------------------------------------------------
@@ -147,11 +174,11 @@ def ineffective_hooks(backend: BackendFacts, facts: Facts) -> Iterator[Diagnosti
     """Yield the hooks that have no effect in their configuration."""
     for _, section, hook in backend.plan.instances:
         found = hook.ineffective() if isinstance(hook, HookBase) else None
-        if found:
+        # An option without a valid value has its default.
+        if found and not any(section.problems()):
             name = str(section.groups[0])
-            depends_on = tuple(
-                key_of_option(name, option) for option in section.options
-            )
+            options = tuple(key_of_option(name, option) for option in section.options)
+            depends_on = (*options, ("switches",))
             yield Diagnostic(name, "", "", *found, depends_on=depends_on)
 
 
@@ -183,7 +210,7 @@ def late_guards(backend: BackendFacts, facts: Facts) -> Iterator[Diagnostic]:
         if not section.safe_get("enable_pre_hooks"):
             continue
         first = next((other for other in acting if _share_calls(section, other)), None)
-        if first and _modules(hook) & _GUARDS:
+        if first and _is_guard(section):
             cause = (
                 f"{section.name} runs after {first.name}, which has already "
                 f"acted when {section.name} denies a call"
@@ -192,27 +219,27 @@ def late_guards(backend: BackendFacts, facts: Facts) -> Iterator[Diagnostic]:
             option, own = "hook_drivers", backend.plan.own
             value = ", ".join(own.safe_get(option))
             yield Diagnostic(own.where(option), option, value, cause, advice, True)
-        elif _modules(hook) & _ACTING:
+        elif getattr(hook, "pre_has_effects", False):
             acting.append(section)
+
+
+def _is_guard(section: InstanceSection) -> bool:
+    """Return whether a hook has the rules of a guard."""
+    return section.options.keys() >= _SHARE_TYPES.keys()
 
 
 def _share_calls(*sections: InstanceSection) -> bool:
     """Return whether hooks have an operation in common."""
     return any(
         all(matches(name, own.safe_get("hook_operations")) for own in sections)
-        for name in set(METHODS.values())
+        for name in {*METHODS.values(), *API.methods.values()}
     )
-
-
-def _modules(hook: object) -> set[str]:
-    """Return the modules of a hook's class and of its base classes."""
-    return {cls.__module__ for cls in type(hook).__mro__}
 
 
 def share_types_by_name(backend: BackendFacts, facts: Facts) -> Iterator[Diagnostic]:
     """Warn about share types by name in operations that know only their IDs."""
-    for _, section, hook in backend.plan.instances:
-        if not _modules(hook) & _GUARDS or not section.safe_get("enable_pre_hooks"):
+    for section in backend.plan.sections:
+        if not _is_guard(section) or not section.safe_get("enable_pre_hooks"):
             continue
         access = [
             name
@@ -235,8 +262,8 @@ def share_types_by_name(backend: BackendFacts, facts: Facts) -> Iterator[Diagnos
 def shell_syntax(backend: BackendFacts, facts: Facts) -> Iterator[Diagnostic]:
     """Warn about a command with the syntax of a shell."""
     option = "command"
-    for _, section, hook in backend.plan.instances:
-        if "hooks.command" not in _modules(hook):
+    for section in backend.plan.sections:
+        if not {option, "command_environment"} <= section.options.keys():
             continue
         words = shlex.split(section.safe_get(option))
         if found := next(filter(_SHELL.fullmatch, words[1:]), None):
@@ -262,17 +289,24 @@ def relative_paths(backend: BackendFacts, facts: Facts) -> Iterator[Diagnostic]:
 
 def quotes(backend: BackendFacts, facts: Facts) -> Iterator[Diagnostic]:
     """Yield the list values with quotes, which are part of the value."""
-    for section in backend.plan.sections:
-        for name, option in section.options.items():
-            origin = section.origin(name)
-            if option.secret or origin is None or not _is_plain_list(option):
-                continue
-            if any(map(_QUOTES.search, section.safe_get(name) or [])):
-                cause = "the quotes become part of the values"
-                where, advice = section.where(name), "remove the quotes"
-                line = facts.index.get((normalized(where), origin.name))
-                value = redacted(option, line.value if line else origin.text)
-                yield Diagnostic(where, name, value, cause, advice)
+    for section in (backend.plan.own, *backend.plan.sections):
+        yield from _quoted(section, facts)
+
+
+def _quoted(section: InstanceSection, facts: Facts) -> Iterator[Diagnostic]:
+    """Yield the lists of a section with quotes."""
+    for name, option in section.options.items():
+        origin = section.origin(name)
+        if option.secret or origin is None or not _is_plain_list(option):
+            continue
+        if any(map(_QUOTES.search, section.safe_get(name) or [])):
+            cause = "the quotes become part of the values"
+            where, advice = section.where(name), "remove the quotes"
+            line = facts.index.get((normalized(where), origin.name))
+            value = redacted(option, line.value if line else origin.text)
+            yield Diagnostic(where, name, value, cause, advice)._replace(
+                invalidates=(key_of_value(where, name), key_of_option(where, name))
+            )
 
 
 def _is_plain_list(option: cfg.Opt) -> bool:
@@ -350,7 +384,9 @@ def share_manager(facts: Facts) -> Iterator[Diagnostic]:
     option = "share_manager"
     path = facts.manila.safe_get(option)
     sections = [
-        f"[{backend.section}]" for backend in facts.backends if backend.instances
+        f"[{backend.section}]"
+        for backend in facts.backends
+        if backend.instances and not backend.is_api
     ]
     if not sections or path == MANAGER:
         return
@@ -358,7 +394,7 @@ def share_manager(facts: Facts) -> Iterator[Diagnostic]:
     cause = f"does not weave the hooks of {names}"
     try:
         # A share manager may be a subclass of this project's.
-        if any(map(_is_share_manager, driver_at(path).__mro__)):
+        if any(_is_at(MANAGER, cls) for cls in driver_at(path).__mro__):
             return
     except UnresolvedNameError as error:
         cause = error.cause
@@ -374,9 +410,31 @@ def share_manager(facts: Facts) -> Iterator[Diagnostic]:
     )
 
 
-def _is_share_manager(cls: type) -> bool:
-    """Return whether a class is :data:`MANAGER`, from any module of its package."""
-    package, _, name = MANAGER.rpartition(".")
+def share_api(facts: Facts) -> Iterator[Diagnostic]:
+    """Yield the error of a share API that does not run its hooks."""
+    option = "share_api_class"
+    path = facts.manila.safe_get(option)
+    hooked = any(backend.is_api and backend.instances for backend in facts.backends)
+    if not hooked or path == SHARE_API:
+        return
+    cause = f"does not run the hooks of [{SECTION}]"
+    try:
+        # A share API may be a subclass of this project's.
+        if any(_is_at(SHARE_API, cls) for cls in driver_at(path).__mro__):
+            return
+    except UnresolvedNameError as error:
+        cause = error.cause
+    if not is_set(facts.manila.conf, option):
+        path, cause = "", f"not set, so the hooks of [{SECTION}] never run"
+    yield Diagnostic(
+        *("DEFAULT", option, path, cause, f"set {option} = {SHARE_API}"),
+        depends_on=(key_of_option("DEFAULT", option),),
+    )
+
+
+def _is_at(path: str, cls: type) -> bool:
+    """Return whether a class has a path, in any module of its package."""
+    package, _, name = path.rpartition(".")
     return cls.__name__ == name and f"{cls.__module__}.".startswith(f"{package}.")
 
 
@@ -399,14 +457,16 @@ def interval_of_ticks(facts: Facts) -> Iterator[Diagnostic]:
 
 
 def metrics_ports(facts: Facts) -> Iterator[Diagnostic]:
-    """Yield the ports on which two backends would serve metrics.
+    """Yield the ports on which two backends, or two hooks of one, would serve metrics.
 
     Each backend has a process of its own, and only one process can listen on a port.
+    Two hooks of one process share the counters of their port.
     """
     option = "metrics_port"
     before: list[tuple[BackendFacts, str, int]] = []
     for backend in facts.backends:
         own = []
+        counting: dict[tuple[str, int], InstanceSection] = {}
         for section in backend.plan.sections:
             if not {"metrics_host", option} <= section.options.keys():
                 continue
@@ -438,6 +498,18 @@ def metrics_ports(facts: Facts) -> Iterator[Diagnostic]:
             # The port 0 selects a free port.
             elif port:
                 own.append((backend, host, port))
+                first = counting.setdefault((host, port), section)
+                if first is not section and _share_calls(first, section):
+                    cause = (
+                        f"{first.name} and {section.name} both count each call and "
+                        "tick on this port"
+                    )
+                    advice = (
+                        f"remove one of them, or set another {option} in "
+                        f"[{section.groups[0]}]"
+                    )
+                    where = section.where(option)
+                    yield Diagnostic(where, option, str(port), cause, advice)
         before += own
 
 
@@ -592,7 +664,7 @@ def unread_options(facts: Facts) -> Iterator[Diagnostic]:
             yield from _unread_in_instance(line, backend)
         elif line.option not in options:
             for diagnostic in _misspelled(line, options, SURE):
-                if line.option not in facts.manila_option_names():
+                if not manila_source.options_named(line.option):
                     own = line.key == "DEFAULT"
                     yield diagnostic._replace(depends_on=(("manila",),) * own)
 
@@ -664,6 +736,7 @@ RULES: tuple[Callable[[Facts], Iterator[Diagnostic]], ...] = (
     each_backend,
     enabled_backends,
     share_manager,
+    share_api,
     interval_of_ticks,
     metrics_ports,
     unread_sections,

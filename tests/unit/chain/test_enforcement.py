@@ -73,6 +73,25 @@ def test_a_group_without_a_veto_is_an_error_like_any_other(
     assert [seen.kind for seen in trace] == ["pre", "post"]
 
 
+def test_a_veto_that_only_warns_is_that_of_a_hook_that_only_warns(
+    way: Way, trace: list[Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    veto = aspects.Veto("too large", enforcement="warn")
+    hook = Recorder("limit", trace, pre=veto)
+    after = Recorder("after", trace)
+    assert way.call(way.driver([hook, after]), CONTEXT, "share") == "result"
+    assert trace[1].func_name.vetoes == (("limit", "too large"),)
+    assert hook.counts() == {"not_enforced": 1}
+    assert "would have denied create_share_instance (enforcement: warn): too" in (
+        caplog.text
+    )
+
+
+def test_a_veto_denies_by_default() -> None:
+    assert aspects.Veto("no").enforcement == "deny"
+    assert str(aspects.Veto("no", enforcement="warn")) == "no"
+
+
 def test_in_warn_mode_the_call_proceeds_and_the_veto_is_logged(
     way: Way, trace: list[Any], caplog: pytest.LogCaptureFixture
 ) -> None:

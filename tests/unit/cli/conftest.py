@@ -9,7 +9,7 @@ import pytest
 from oslo_config import cfg
 
 from aspects import cli
-from aspects.cli.check import facts
+from aspects.cli.check import facts, manila_source
 
 from .common import MODULES, Check, CheckResult
 
@@ -20,7 +20,8 @@ def run(
 ) -> Check:
     """Return a function that writes a configuration and checks it."""
     # The results must not depend on whether Manila is installed.
-    monkeypatch.setattr(facts, "load_from_manila", lambda group: None)
+    monkeypatch.setattr(facts, "register_options_of_manila", lambda: None)
+    monkeypatch.setattr(manila_source, "sources", tuple)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(Path(__file__).parents[3])
     monkeypatch.syspath_prepend(tmp_path / "site")

@@ -4,12 +4,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 from oslo_config import cfg
 
-from aspects.cli.check import facts
+from aspects.cli.check import manila_source
 from tests.support.entries import recording
 
 from .common import HOOKS, MANAGER, RIGHT, SWITCH, Check, row
@@ -176,11 +175,8 @@ class TestForeignOptions:
         text = RIGHT.replace(MANAGER, f"{MANAGER}\nfailingg = 1")
         assert len(run(text).problems) == 1
 
-        def load(group: str) -> Any:
-            options = [(None, [cfg.StrOpt("failingg")])]
-            return (lambda: options) if group == "oslo.config.opts" else None
-
-        monkeypatch.setattr(facts, "load_from_manila", load)
+        source = 'options = [cfg.StrOpt("failingg", default="a")]'
+        monkeypatch.setattr(manila_source, "sources", lambda: (source,))
         assert run(text).problems == []
 
     def test_a_subclass_of_the_share_manager_is_accepted(

@@ -333,3 +333,21 @@ class TestFactory:
         assert result.problems == result.warnings == []
         assert "Not known: the driver class constructs an object" in result.out
         assert "Not implemented" not in result.out
+
+
+def test_mistake_in_a_file_of_rules_has_file_line_and_column(
+    run: Check, tmp_path: Path
+) -> None:
+    pytest.importorskip("cel_expr_python")
+    path = tmp_path / "rules.yaml"
+    path.write_text("- name: large\n  when: share.sise > 5\n  reason: large\n")
+    guard = f"hook_drivers = guard\n{SWITCH}\nguard_rules_file = {path}"
+    result = run(f"[DEFAULT]\n{BACKENDS}\n{MANAGER}\n[alpha]\n{DRIVER}\n{guard}\n")
+    assert result.status == 1
+    assert result.problems == [
+        f"[alpha] guard_rules_file = {path}: line 2, column 9: undeclared reference to "
+        "'share.sise'; did you mean share.size? (manila.conf:8)"
+    ]
+    path.write_text("- name: large\n  when: share.size > 5\n  reason: large\n")
+    text = f"[DEFAULT]\n{BACKENDS}\n{MANAGER}\n[alpha]\n{DRIVER}\n{guard}\n"
+    assert run(text).problems == []

@@ -11,6 +11,7 @@ import pytest
 
 from aspects import cli
 from aspects.operations import OPERATIONS
+from aspects.requests import REQUESTS
 
 Show = Callable[..., str]
 
@@ -29,7 +30,7 @@ class Sample(aspects.HookBase):
     options = (
         cfg.FloatOpt("sample_seconds", default=1.5, min=0, help="Time to\\nwait."),
         cfg.ListOpt("sample_names", default=["a", "b"], mutable=True),
-        cfg.StrOpt("sample_key", default="hunter2", secret=True),
+        cfg.StrOpt("sample_key", default="public", secret=True),
     )
 '''
 
@@ -91,7 +92,7 @@ class TestHooks:
                 *("Time", "to", "wait."),
             ],
             ["sample_names", "List", "of", "String", "a,", "b", "yes"],
-            ["sample_key", "String", "***", "no"],
+            ["sample_key", "String", "public", "no"],
         ]
 
     def test_columns_are_aligned(self, show: Show) -> None:
@@ -192,6 +193,15 @@ class TestOperations:
         assert methods == (
             "create_share_instance, create_share, create_share_from_snapshot"
         )
+
+    def test_all_request_operations_are_shown_with_their_methods(
+        self, show: Show
+    ) -> None:
+        _, _, *rows = block(show("operations"), "request operations")
+        assert [row.split()[0] for row in rows] == list(REQUESTS)
+        shown = dict(row.split(maxsplit=1) for row in rows)
+        assert shown["delete_share"] == "delete"
+        assert shown["allow_access"] == "allow_access"
 
     def test_the_woven_methods_of_a_driver_class_are_shown(self, show: Show) -> None:
         path = f"{__name__}.Driver"

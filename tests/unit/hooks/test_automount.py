@@ -94,6 +94,8 @@ OTHER = rule("10.0.0.8")
         (data_of("deny_access", delete_rules=[OTHER]), ""),
         (data_of("update_access", access_rules=[rule(level="ro")]), "ro"),
         (data_of("update_access"), ""),
+        ({**data_of(access_rules=[OTHER]), "incomplete": ["access_rules"]}, None),
+        ({**data_of(access_rules=[rule()]), "incomplete": ["metadata"]}, "rw"),
         # Without update_access, a call has one rule, and the hook adds the others.
         (data_of(method="allow_access", add_rules=[rule()]), None),
         (data_of("deny_access", "deny_access", delete_rules=[rule()]), None),
@@ -140,6 +142,53 @@ def test_access_after_a_call_of_a_woven_driver(method, rules, level):
     (data,) = seen
     assert data["share_id"] == "s1"
     assert automount.access_of_host(data, HOST) == level
+
+
+@pytest.mark.parametrize(
+    ("states", "notified"),
+    [
+        ({"r1": "active", "r2": "active"}, ["10.0.0.7", "10.0.0.8"]),
+        ({"r1": "active", "r2": "error"}, ["10.0.0.7"]),
+        ({"r1": "error", "r2": "error"}, []),
+        # Manila knows no such rule, and sets all rules to "error".
+        ({"r3": "error"}, []),
+    ],
+)
+def test_refused_rules_are_not_notified(states, notified):
+    sent = []
+
+    class Hook(automount.AutomountHook):
+        def deliver(self, event):
+            sent.append(event)
+
+    result = {name: {"state": state} for name, state in states.items()}
+    options = {"notification_transport_url": "fake://", "enable_post_hooks": True}
+    hook = make_hook(Hook, **options)
+    rules = [
+        {"id": "i1", "access_id": "r1", **rule("10.0.0.7")},
+        {"id": "i2", "access_id": "r2", **rule("10.0.0.8")},
+    ]
+    driver = aspects.weave(FakeDriver(update_access=result), [hook])
+    driver.update_access(SimpleNamespace(), {"id": "s1"}, rules, rules, [])
+    (message,) = sent
+    # The program handles only notifications of this type.
+    assert message["type"] == "org.openstack.manila.share.allow_access.end"
+    for name in ("access_rules", "add_rules"):
+        assert [rule["access_to"] for rule in message["data"][name]] == notified
+
+
+def test_no_notification_if_the_rules_in_force_are_unknown():
+    sent = []
+
+    class Hook(automount.AutomountHook):
+        def deliver(self, event):
+            sent.append(event)
+
+    options = {"notification_transport_url": "fake://", "enable_post_hooks": True}
+    hook = make_hook(Hook, **options)
+    driver = aspects.weave(FakeDriver(update_access="no dict"), [hook])
+    driver.update_access(SimpleNamespace(), {"id": "s1"}, [rule()], [rule()], [])
+    assert sent == []
 
 
 # The table of mounts
@@ -396,7 +445,7 @@ def test_mount_counts_whatever_the_exit_status(mounts, commands, monkeypatch):
     run = automount.run
     monkeypatch.setattr(automount, "ATTEMPTS", 1)
     monkeypatch.setattr(
-        automount, "run", lambda *args: (run(*args) and None, b"killed")
+        automount, "run", lambda *args: (run(*args) and None, b"killed", b"")
     )
     mounts.update(data_of(access_rules=[rule()]))
     assert automount.mounted(mounts.root / "s1") == "rw"
@@ -426,7 +475,7 @@ def test_command_that_unmounts_several_at_once_runs_once(mounts, table, monkeypa
     def run(command, *rest):
         seen.append(command[1])
         table()
-        return 0, b""
+        return 0, b"", b""
 
     monkeypatch.setattr(automount, "run", run)
     mounts.update(data_of(access_rules=[]))
@@ -516,7 +565,7 @@ def in_process(mounts, table, monkeypatch):
         else:
             levels[command[3]] = command[-1].split(",")[0]
         table(*levels.items())
-        return 0, b""
+        return 0, b"", b""
 
     monkeypatch.setattr(automount, "run", run)
     return mounts

@@ -16,8 +16,7 @@ from hooks.events.errors import DeliveryFailedError
 from tests.support.config import ConfigFile
 from tests.support.programs import free_port
 from tests.support.receiver import Receiver
-
-from .webhook.common import EVENT
+from tests.support.schema import EVENT
 
 pytestmark = pytest.mark.timeout(60)
 

@@ -176,6 +176,83 @@ def test_a_delegating_method_has_the_parameter_names_of_its_base_class(
         assert set(arguments) <= names <= {*arguments, "share_server"}
 
 
+class Decorated(Shapes):
+    """A driver like the generic one, whose decorator calls a share a context."""
+
+    def extend_share(self, context: Any, *args: Any, **kwargs: Any) -> None: ...
+
+
+def test_a_decorators_context_is_not_one_if_the_base_class_has_none(
+    hook: Recorder,
+) -> None:
+    aspects.weave(Decorated(), [hook]).extend_share("share", 2)
+    for seen in hook.trace:
+        assert seen.context != "share"
+        arguments = seen.func_name.arguments(seen.args, seen.kwargs)
+        assert arguments == {"share": "share", "new_size": 2}
+
+
+class Renaming:
+    """A driver that names its parameters as drivers of Manila do."""
+
+    def extend_share(self, ext_share: Any, ext_size: Any, server: Any = None) -> None:
+        """Take all positions, as the driver for Quobyte."""
+
+    def create_backup(self, context: Any, share: Any, backup: Any, **kw: Any) -> None:
+        """Take the rest by keyword, as NetApp's drivers."""
+
+    def update_access(
+        self, ctx: Any, share: Any, rules: Any, adds: Any, deletes: Any, server: Any
+    ) -> None: ...
+
+    def setup_server(self, *args: Any, **kwargs: Any) -> None: ...
+
+    def delete_share(self, share_server: Any, share: Any) -> None:
+        """Take known names in another order."""
+
+    def manage_server(self, context: Any, server: Any, *rest: Any) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("method", "args", "kwargs", "arguments"),
+    [
+        ("extend_share", ("a", 2), {}, {"share": "a", "new_size": 2}),
+        ("extend_share", ("a",), {"ext_size": 2}, {"share": "a", "new_size": 2}),
+        (
+            "create_backup",
+            (CONTEXT, "a", "b"),
+            {"share_server": "s"},
+            {"share_instance": "a", "backup": "b", "share_server": "s"},
+        ),
+        ("setup_server", ("n",), {"metadata": 1}, {"network_info": "n", "metadata": 1}),
+        ("delete_share", ("s", "a"), {}, {"share_server": "s", "share": "a"}),
+        ("manage_server", (CONTEXT, "s"), {}, {"share_server": "s"}),
+    ],
+)
+def test_manila_arguments_have_the_names_of_manilas_own_class(
+    hook: Recorder, method: str, args: Any, kwargs: Any, arguments: Any
+) -> None:
+    woven = aspects.weave(Renaming(), [hook])
+    getattr(woven, method)(*args, **kwargs)
+    for seen in hook.trace:
+        got = seen.func_name.manila_arguments(seen.args, seen.kwargs)
+        assert got == arguments
+
+
+def test_manila_arguments_of_a_method_that_manila_lacks_keep_their_names() -> None:
+    operation = aspects.Operation("purge", function=lambda context, what: None)
+    assert operation.manila_arguments(("a",), {}) == {"what": "a"}
+    bare = aspects.Operation("purge")
+    assert bare.manila_arguments((1, 2), {}) == {"args": (1, 2)}
+    unknown = aspects.Operation("extend_share")
+    assert unknown.manila_arguments((1, 2, 3, 4), {})["args"] == (4,)
+    assert unknown.manila_arguments(("a", 2), {"share_server": 3}) == {
+        "share": "a",
+        "new_size": 2,
+        "share_server": 3,
+    }
+
+
 def test_arguments_change_neither_the_hooks_nor_the_callers(hook: Recorder) -> None:
     aspects.weave(Shapes(), [hook]).create_share(CONTEXT, share=1)
     seen = hook.trace[0]

@@ -24,10 +24,12 @@ LAYERS = (
     (
         "aspects.errors",
         "aspects.secrets",
-        "aspects.operations",
+        "aspects.shares",
+        "aspects.signatures",
         "aspects.config.options",
     ),
-    ("aspects.hook",),
+    ("aspects.operations",),
+    ("aspects.hook", "aspects.requests"),
     ("aspects.core",),
     ("aspects.weaving",),
     ("aspects.periodic", "aspects.decorators"),
@@ -47,6 +49,9 @@ FACADE = "aspects"
 UPWARDS = {
     ("aspects.hook", "aspects.core.step"): (
         "HookBase.execute_* runs the methods of one hook as a chain would"
+    ),
+    ("aspects.cli.guard", "hooks.guard"): (
+        "the command tests the rules of the guard, whose libraries are an extra"
     ),
     ("aspects.cli.demo", "aspects.demo"): (
         "the command starts the demo, whose libraries are an extra"

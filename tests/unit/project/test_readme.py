@@ -88,7 +88,7 @@ def test_the_configuration_weaves_both_hooks(hook_class: Any, tmp_path: Path) ->
     _, freeze = hook_class
     log = tmp_path / "audit.log"
     file = tmp_path / "manila.conf"
-    (section,) = blocks("ini")
+    section, _ = blocks("ini")
     file.write_text(section.replace("/var/log/manila/audit.log", str(log)), "utf-8")
     conf = cfg.ConfigOpts()
     conf(["--config-file", str(file)], default_config_files=[], default_config_dirs=[])

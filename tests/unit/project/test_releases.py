@@ -37,11 +37,29 @@ def test_the_extra_allows_the_releases_that_were_tried() -> None:
     assert bounds == {f">={numbers[0]}", f"<{numbers[-1] + 1}"}
 
 
-def test_each_release_has_an_environment_of_tox() -> None:
+def test_ci_runs_each_release_once() -> None:
     tox = configparser.ConfigParser(interpolation=None)
     tox.read(ROOT / "tox.ini")
     (section,) = (name for name in tox.sections() if name.startswith("testenv:manila"))
     assert set(re.findall(r"\d+", section)) == MAJORS
+    newest = max(MAJORS, key=int)
+    assert tox[section]["labels"].splitlines()[-1] == f"!manila{newest}: releases"
+    files = re.findall(r"tests/functional/(\w+)\.py", tox[section]["commands"])
+    columns = runpy.run_path(str(DOCS / "conf.py"))["_COLUMNS"]
+    shown = {module for modules in columns.values() for module in modules}
+    assert {*files, "test_processes"} == shown
+    script = (ROOT / ".ci" / "run").read_text("utf-8")
+    assert re.search(r"^\.venv/bin/tox run-parallel .*-m releases$", script, re.M)
+    assert "functional" in tox["tox"]["env_list"]
+
+
+def test_the_readme_names_each_tested_version() -> None:
+    readme = (ROOT / "README.rst").read_text("utf-8")
+    rows = re.findall(r"^20\d\d\.\d +(\S+) +(.*)$", readme, re.MULTILINE)
+    assert rows == [
+        (pins(major)["manila"], "native, eventlet" if int(major) >= 22 else "eventlet")
+        for major in sorted(MAJORS, key=int)
+    ]
 
 
 def test_pins_are_versions_only() -> None:

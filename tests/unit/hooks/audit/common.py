@@ -8,6 +8,7 @@ import pytest
 import aspects
 from tests.support.config import ConfigFile
 from tests.support.drivers import BusyDriver
+from tests.support.hooks import Recorder
 
 SECRET = "hunter2-Zq9"
 SHARE = {"id": "i1", "share_id": "s1"}
@@ -34,6 +35,13 @@ class NextHook(aspects.HookBase):
 
     def _execute_periodic_hook(self, context, periodic_hook_data, *args, **kwargs):
         pass
+
+
+def warning(text):
+    """Return a hook whose vetoes are not enforced."""
+    hook = Recorder("freeze", pre=aspects.Veto(text))
+    hook.hook_enforcement = "warn"
+    return hook
 
 
 def lines_in(path):

@@ -11,11 +11,13 @@ from oslo_context import context as oslo_context
 
 import aspects
 from aspects.operations import METHODS
+from aspects.testing import FakeDriver
 from hooks import audit
 from tests.support.drivers import BusyDriver
+from tests.support.results import ADD
 from tests.support.threads import run_in_thread
 
-from .common import ON, SECRET, SHARE, NextHook, lines_in, problem_of
+from .common import ON, SECRET, SHARE, NextHook, lines_in, problem_of, warning
 
 # A lock that is never released must fail a test soon.
 pytestmark = pytest.mark.timeout(60)
@@ -125,6 +127,49 @@ def test_a_failure_and_a_veto_have_a_reason_in_cadf(
     }
     (attached,) = line["attachments"]
     assert attached["content"]["error"] == str(error)
+
+
+@pytest.mark.parametrize(
+    ("states", "outcome", "reason"),
+    [
+        (["error", "error"], "failure", "failure"),
+        (["active", "error"], "failure", "partial"),
+        (["active", "active"], "success", None),
+    ],
+)
+def test_the_outcome_in_cadf_is_that_of_the_drivers_result(
+    cadf, path, request_context, states, outcome, reason
+):
+    rules = dict(zip(["r1", "r2"], states, strict=True))
+    result = {name: {"state": state} for name, state in rules.items()}
+    driver = cadf(FakeDriver(update_access=result))
+    driver.update_access(request_context, {"id": SHARE_ID}, **ADD)
+    (line,) = map(validated, lines_in(path))
+    assert line["outcome"] == outcome
+    kind = f"org.openstack.manila.{reason}"
+    expected = reason and {"reasonType": kind, "reasonCode": "result"}
+    assert line.get("reason") == expected
+    (attached,) = line["attachments"]
+    failed = [name for name, state in rules.items() if state == "error"]
+    assert attached["content"].get("failed_items", []) == failed
+
+
+def test_unfinished_work_is_pending_in_cadf(cadf, path, request_context):
+    cadf(FakeDriver()).create_backup(
+        request_context, {"id": SHARE_ID}, {"id": OTHER_ID}
+    )
+    (line,) = map(validated, lines_in(path))
+    assert line["outcome"] == "pending"
+    assert "reason" not in line
+
+
+def test_a_veto_in_warn_mode_is_in_the_attachment(cadf, path, request_context):
+    cadf(None, warning("frozen")).create_share(request_context, {"id": SHARE_ID})
+    (line,) = map(validated, lines_in(path))
+    assert line["outcome"] == "success"
+    (attached,) = line["attachments"]
+    denied = [{"hook": "freeze", "reason": "frozen"}]
+    assert attached["content"]["would_deny"] == denied
 
 
 SNAPSHOT = {"id": OTHER_ID, "snapshot_id": OTHER_ID, "share_id": SHARE_ID}

@@ -7,9 +7,11 @@ import pytest
 from oslo_context import context as oslo_context
 
 import aspects
+from aspects.testing import FakeDriver
 from tests.support.drivers import BusyDriver
+from tests.support.results import ADD
 
-from .common import SECRET, SHARE, NextHook, lines_in
+from .common import SECRET, SHARE, NextHook, lines_in, warning
 
 # A lock that is never released must fail a test soon.
 pytestmark = pytest.mark.timeout(60)
@@ -94,6 +96,59 @@ def test_a_suppressed_error_of_a_later_hook_is_not_a_failure(
     woven(None, NextHook(where, OSError("no"), True)).create_share(context, SHARE)
     (line,) = lines_in(path)
     assert line["outcome"] == "success"
+
+
+@pytest.mark.parametrize(
+    ("states", "outcome", "failed"),
+    [
+        (["error", "error"], "failure", ["r1", "r2"]),
+        (["active", "error"], "partial", ["r2"]),
+        (["active", "active"], "success", None),
+    ],
+)
+def test_the_outcome_is_that_of_the_drivers_result(
+    woven, path, context, states, outcome, failed
+):
+    rules = dict(zip(["r1", "r2"], states, strict=True))
+    result = {name: {"state": state, "key": SECRET} for name, state in rules.items()}
+    driver = woven(FakeDriver(update_access=result))
+    driver.update_access(context, SHARE, **ADD)
+    (line,) = lines_in(path)
+    assert (line["operation"], line["outcome"]) == ("allow_access", outcome)
+    assert line.get("failed_items") == failed
+    assert line.get("error") == (failed and "update_access returned: status error")
+    assert "error_type" not in line
+    assert SECRET not in str(line)
+
+
+def test_work_that_a_later_call_continues_is_pending(woven, path, context):
+    driver = woven(FakeDriver())
+    driver.create_backup(context, SHARE, {"id": "b1"})
+    driver.create_backup_continue(context, SHARE, {"id": "b1"})
+    lines = lines_in(path)
+    assert [line["outcome"] for line in lines] == ["pending", "success"]
+    assert {line["backup_id"] for line in lines} == {"b1"}
+
+
+def test_a_secret_in_a_result_is_not_in_the_reason_of_a_failure(woven, path, context):
+    status = f"error: bad password {SECRET}"
+    result = {"status": status, "password": SECRET}
+    driver = woven(FakeDriver(create_share_from_snapshot=result))
+    driver.create_share_from_snapshot(context, SHARE, {"id": "n1"})
+    (line,) = lines_in(path)
+    assert line["outcome"] == "failure"
+    assert line["error"].startswith("create_share_from_snapshot returned: status error")
+    assert SECRET not in str(line)
+
+
+def test_a_veto_in_warn_mode_is_in_the_line(woven, path, context):
+    woven(None, warning(f"frozen {SECRET}")).create_share(context, SHARE)
+    (line,) = lines_in(path)
+    assert line["outcome"] == "success"
+    (denied,) = line["would_deny"]
+    assert denied["hook"] == "freeze"
+    assert denied["reason"].startswith("frozen ")
+    assert SECRET not in denied["reason"]
 
 
 def test_a_keyboard_interrupt_is_a_failure(woven, path, context):

@@ -28,6 +28,7 @@ pytestmark = pytest.mark.timeout(60)
         ("command = no-such-program-x", "'no-such-program-x' does not exist"),
         ("command = {directory}", "does not exist or is not executable"),
         ("command = {directory}/plain", "does not exist or is not executable"),
+        ("command = /bin/echo; /bin/true", "; no shell is run, write a script"),
         ("command = sub/program", "relative path; write an absolute path"),
         ("command = /bin/sh 'x", "command: No closing quotation"),
         ("command = /bin/sh\ncommand_timeout = 0", "greater than or equal to 0.1"),

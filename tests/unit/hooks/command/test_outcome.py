@@ -2,12 +2,15 @@
 """The effects of the program's exit status and output."""
 
 import signal
+import subprocess
+import sys
 import threading
 
 import pytest
 
 import aspects
 from hooks import command
+from hooks.events import decision
 from tests.support.drivers import BusyDriver
 
 from .common import SECRET, SHARE
@@ -123,7 +126,7 @@ def test_standard_error_becomes_one_short_line(woven, program, context):
     path = program("printf '%03000d' 7 >&2\nexit 1\n")
     with pytest.raises(aspects.Veto) as caught:
         woven(path).create_share(context, SHARE)
-    assert str(caught.value).endswith(": " + "0" * command.MAX_REASON)
+    assert str(caught.value).endswith(": " + "0" * decision.MAX_REASON)
 
 
 @pytest.mark.parametrize("kind", ["pre", "post", "error", "periodic"])
@@ -189,3 +192,127 @@ def test_a_secret_that_is_cut_is_removed_too(woven, program, context):
         woven(path).update_access(context, SHARE, rules, rules, [])
     text = str(caught.value).removeprefix("program: exit status 1: ")
     assert set(text) == {"*", " "}
+
+
+def printing(text, status=0):
+    """Return a program that writes to standard output in each method."""
+    return f"cat <<'END'\n{text}\nEND\necho from standard error >&2\nexit {status}\n"
+
+
+def test_a_json_object_has_the_reason_of_a_veto(woven, program, context):
+    key = "rule-key-x1"
+    reason = f"no\\n{SECRET} {key} variable-x2 " + "x" * 5000
+    path = program(printing(f'{{"reason": "{reason}", "allowed": true}}', 3))
+    driver = woven(path, "command_environment = API_TOKEN=variable-x2\n")
+    with pytest.raises(aspects.Veto) as caught:
+        driver.create_share(context, {**SHARE, "access_key": key})
+    text = str(caught.value)
+    assert text.startswith("no *** *** *** xxx")
+    assert len(text) == decision.MAX_REASON
+    assert not driver.calls
+
+
+@pytest.mark.parametrize("dispatch", ["inline", "background"])
+def test_a_json_object_replaces_arguments(woven, program, context, dispatch):
+    pytest.importorskip("futurist")
+    path = program(printing('{\n"arguments": {"new_size": 7},\n"allowed": false}'))
+    driver = woven(path, f"hook_dispatch = {dispatch}\n", BusyDriver())
+    driver.extend_share(SHARE, 71)
+    aspects.weaving(driver).stop()
+    assert [call.arguments["new_size"] for call in driver.calls] == [7]
+
+
+@pytest.mark.parametrize("suppress", [False, True])
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ("[1]", command.CommandError, "^program: standard output: arguments is not"),
+        ('{"a b": 1}', command.CommandError, "^program: standard output: a key of"),
+        ('{"color": 1}', TypeError, "has no argument 'color'"),
+    ],
+)
+def test_arguments_that_are_not_valid_are_an_error(
+    woven, program, context, arguments, error, message, suppress
+):
+    path = program(printing(f'{{"arguments": {arguments}}}'))
+    driver = woven(path, f"suppress_pre_hooks_errors = {suppress}\n")
+    if suppress:
+        driver.create_share(context, SHARE)
+    else:
+        with pytest.raises(error, match=message):
+            driver.create_share(context, SHARE)
+    assert len(driver.calls) == suppress
+
+
+OTHER_TEXTS = [
+    "false",
+    "0",
+    "quota is used up",
+    '["reason"]',
+    '{"reason": "one"} {"reason": "two"}',
+    'reason: {"reason": "one"}',
+    '{"reason": "one"',
+    '{"reason": 5}',
+    '{"reason": ""}',
+    '{"reason": "%s"}' % ("x" * command.MAX_OUTPUT),
+]
+
+
+@pytest.mark.parametrize("text", OTHER_TEXTS, ids=range(len(OTHER_TEXTS)))
+def test_other_text_on_standard_output_is_discarded(woven, program, context, text):
+    text = f"cat {program(text, 'text', start='')}\n"
+    driver = woven(program(text))
+    driver.create_share(context, SHARE)
+    assert len(driver.calls) == 1
+    driver = woven(program(text + "echo no >&2\nexit 1\n"))
+    with pytest.raises(aspects.Veto, match=r"^program: exit status 1: no$"):
+        driver.create_share(context, SHARE)
+
+
+def test_standard_output_of_the_other_methods_is_discarded(woven, program, context):
+    path = program(
+        '[ "$MANILA_ASPECTS_HOOK_METHOD" = pre ] && exit 0\n'
+        "test -c /proc/self/fd/1 || exit 1\necho '{\"arguments\": [1]}'\n"
+    )
+    driver = woven(path)
+    driver.create_share(context, SHARE)
+    aspects.tick(driver, context, [])
+
+
+#: The event loop does not run between the end of the program and the next poll, so both
+#: the end and the output are ready at once.
+ON_EVENTLET = """
+import eventlet
+eventlet.monkey_patch()
+import os, queue
+from eventlet import hubs
+from hooks.command import EVENT_ID, run
+
+items, found = queue.Queue(), []
+def work():
+    program = ["/bin/sh", "-c", "echo no >&2; echo out; exit 4"]
+    found.append(run(program, b"", {EVENT_ID: "1"}, 60, keep_stdout=True))
+    found.append(items.get())
+
+worker = eventlet.spawn(work)
+while len(hubs.get_hub().get_readers()) < 3:
+    eventlet.sleep(0)
+os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
+while not found:
+    eventlet.sleep(0)
+items.put("item")
+worker.wait()
+print(found)
+"""
+
+
+@pytest.mark.slow
+def test_on_eventlet_a_program_resumes_nothing_but_its_own_hook():
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", ON_EVENTLET],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("[(4, b'no\\n', b'out\\n'), 'item']\n", "")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tests of access rules and export locations in an event."""
+"""Tests of access rules in an event."""
 
 import json
 
@@ -36,28 +36,7 @@ def test_rules_are_reported_without_their_keys(kind, sequence):
 def test_a_single_rule_is_reported_as_a_list(kind, method, name):
     access = access_of(method, {"id": "s1"}, kind(**RULE))
     assert access[name] == [REPORTED_RULE]
-    assert set(access) == {name, "share_proto", "export_locations"}
-
-
-@kinds
-def test_protocol_and_export_paths_are_reported_without_admin_paths(kind):
-    locations = [
-        kind(path="host:/one", is_admin_only=False),
-        kind(path="host:/admin", is_admin_only=True),
-        kind(path=None, is_admin_only=False),
-        kind(path="host:/two"),
-    ]
-    share = kind(id="s1", share_proto="NFS", export_locations=locations)
-    access = access_of("allow_access", share, RULE)
-    assert access["share_proto"] == "NFS"
-    assert access["export_locations"] == ["host:/one", "host:/two"]
-
-
-@pytest.mark.parametrize("locations", [None, 5, [], [None], ["text"], Unloaded(id="x")])
-def test_unreadable_export_locations_are_an_empty_list(locations):
-    access = access_of("allow_access", {"export_locations": locations}, RULE)
-    assert access["export_locations"] == []
-    assert access["share_proto"] is None
+    assert set(access) == {name}
 
 
 def test_calls_without_rules_report_no_access():

@@ -6,7 +6,6 @@ import json
 
 import pytest
 
-import aspects
 from hooks.events import event
 from tests.support.models import Unloaded, kinds
 
@@ -58,24 +57,6 @@ def test_the_ids_of_a_context_without_a_request_are_null(context):
     assert not [name for name in data if name.endswith("_id") and data[name]]
 
 
-class Quota(aspects.Veto):
-    pass
-
-
-@pytest.mark.parametrize(
-    ("error", "outcome"),
-    [
-        (None, "success"),
-        (aspects.Veto("no"), "veto"),
-        (Quota("no"), "veto"),
-        (ValueError("no"), "failure"),
-        (KeyboardInterrupt(), "failure"),
-    ],
-)
-def test_the_error_decides_the_outcome(error, outcome):
-    assert event.outcome_of(error) == outcome
-
-
 @kinds
 @pytest.mark.parametrize(
     ("argument", "columns", "ids"),
@@ -122,7 +103,6 @@ def test_the_error_decides_the_outcome(error, outcome):
             {"share_id": "s1", "share_instance_id": "i1"},
         ),
         ("share_group_dict", {"id": "g1"}, {"share_group_id": "g1"}),
-        ("sg_dict", {"id": "g1"}, {"share_group_id": "g1"}),
         ("share_group_snapshot_dict", {"id": "p1"}, {"share_group_snapshot_id": "p1"}),
         (
             "snap_dict",

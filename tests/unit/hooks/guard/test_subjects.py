@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hooks import guard
+from hooks.guard import subjects
 from tests.support.models import Unloaded, kinds
 
 from .common import share_of
@@ -29,7 +29,7 @@ def test_every_share_is_found(projects, wrappers):
         wrap(share_of(project_id=project)) for project, wrap in zip(projects, wrappers)
     ]
     names = [f"argument_{number}" for number, _ in enumerate(things)]
-    found = guard.subjects_in(dict(zip(names, things)))
+    found = subjects.subjects_in(dict(zip(names, things)))
     assert [subject.project for subject in found if subject.project] == projects
 
 
@@ -37,27 +37,39 @@ def test_every_share_is_found(projects, wrappers):
 def test_dicts_and_models_are_read(kind):
     share = kind(project_id="p1", share_type_id="t1", share_type={"name": "gold"})
     snapshot = kind(id="n1", share=share)
-    expected = guard.Subject("p1", ("gold", "t1"), None)
-    assert guard.subjects_in({"snapshot": snapshot}) == [expected]
+    whole, found = subjects.subjects_in({"snapshot": snapshot})
+    assert whole.is_snapshot
+    assert not whole.is_share
+    assert (found.project, found.share_type, found.status) == (
+        "p1",
+        ("gold", "t1"),
+        None,
+    )
+    assert found.is_share
+    assert found.thing is share
 
 
-def test_models_that_cannot_be_read_are_left_out():
-    assert guard.subjects_in({"share": Unloaded(project_id="p1")}) == []
+def test_nothing_is_known_of_a_model_that_cannot_be_read():
+    assert subjects.subjects_in({"other": Unloaded(project_id="p1")}) == []
+    (found,) = subjects.subjects_in({"share": Unloaded(project_id="p1")})
+    assert not found.is_known
 
 
 def test_models_that_refer_to_each_other_are_read_to_an_end():
     share, group = {"project_id": "p1"}, {"project_id": "p2"}
     share["share_group"], group["shares"] = group, [share]
-    assert {found.project for found in guard.subjects_in({"share": share})} == {
+    assert {found.project for found in subjects.subjects_in({"share": share})} == {
         "p1",
         "p2",
     }
     backup = {"project_id": "p3"}
     backup["share"] = backup
-    assert {found.project for found in guard.subjects_in({"backup": backup})} == {"p3"}
+    assert {found.project for found in subjects.subjects_in({"backup": backup})} == {
+        "p3"
+    }
     endless = []
     endless.append(endless)
-    assert guard.subjects_in({"args": endless}) == []
+    assert subjects.subjects_in({"args": endless}) == []
 
 
 class TestManila:
@@ -83,7 +95,7 @@ class TestManila:
     def found(self, **arguments):
         return {
             (subject.project, *subject.share_type)
-            for subject in guard.subjects_in(arguments)
+            for subject in subjects.subjects_in(arguments)
             if subject.project or subject.share_type
         }
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from hooks import guard
+from hooks.guard import windows
 
 from .common import MINUTE, UTC
 
@@ -96,20 +96,20 @@ def at(text, zone="UTC"):
     ],
 )
 def test_end_of_the_current_period(window, now, end):
-    found = guard.Window.parse(window).end(at(now))
+    found = windows.Window.parse(window).end(at(now))
     assert (found and found.isoformat(timespec="minutes")) == end
 
 
 def test_search_takes_few_steps_for_a_long_duration(monkeypatch):
     begins = []
 
-    class Cron(guard.CronSim):
+    class Cron(windows.CronSim):
         def __next__(self):
             begins.append(super().__next__())
             return begins[-1]
 
-    monkeypatch.setattr(guard, "CronSim", Cron)
-    window = guard.Window.parse("0 * * * * 365d UTC")
+    monkeypatch.setattr(windows, "CronSim", Cron)
+    window = windows.Window.parse("0 * * * * 365d UTC")
     end = window.end(at("2026-11-13T12:30"))
     assert end == at("2027-11-13T12:00")
     assert len(begins) < 10
@@ -209,7 +209,7 @@ def test_window_agrees_with_the_model(cron, length, change, minutes, seconds):
     zone = zoneinfo.ZoneInfo(name)
     minute = at(f"{day}T00:00") + minutes * MINUTE
     end = modeled(Cron(cron), length, zone, minute)
-    window = guard.Window.parse(f"{cron} {length}m {name}")
+    window = windows.Window.parse(f"{cron} {length}m {name}")
     found = window.end(minute + datetime.timedelta(seconds=seconds))
     assert (found and found.astimezone(UTC)) == end
 
@@ -224,7 +224,7 @@ def test_window_agrees_with_the_model(cron, length, change, minutes, seconds):
     ],
 )
 def test_minutes_around_a_clock_change_agree_with_the_model(text, first):
-    window = guard.Window.parse(text)
+    window = windows.Window.parse(text)
     *fields, _, name = text.split()
     cron, zone = Cron(" ".join(fields)), zoneinfo.ZoneInfo(name)
     first = at(f"{first}T00:00")
@@ -269,5 +269,5 @@ def test_minutes_around_a_clock_change_agree_with_the_model(text, first):
 )
 def test_invalid_window_is_an_error_with_its_cause(text, cause):
     with pytest.raises(ValueError, match=r".") as caught:
-        guard.Window.parse(text)
+        windows.Window.parse(text)
     assert cause in str(caught.value)

@@ -2,6 +2,7 @@
 """The counters and durations of calls, hook methods and ticks."""
 
 import asyncio
+import inspect
 import threading
 from unittest import mock
 
@@ -10,9 +11,13 @@ import pytest
 import aspects
 
 pytest.importorskip("prometheus_client")
+from aspects.operations import METHODS
+from aspects.testing import FakeDriver
+from hooks.events.outcome import OUTCOMES
 from tests.support.config import ConfigFile
 from tests.support.drivers import BusyDriver
 from tests.support.hooks import PlainRecorder, Recorder
+from tests.support.results import ROWS
 
 from .common import ON, SHARE, Metrics
 
@@ -57,20 +62,61 @@ def test_calls_are_counted_by_outcome(metrics, error, outcome):
     driver = metrics.weave(BusyDriver(during), Recorder())
     for _ in range(3):
         assert call(driver.create_share, None, SHARE) == (error or "result")
-    counted = {
-        name: metrics.calls(*CREATE.values(), name)
-        for name in ("success", "failure", "veto")
-    }
+    counted = {name: metrics.calls(*CREATE.values(), name) for name in OUTCOMES}
     # The other outcomes are 0, not missing.
     assert counted == dict.fromkeys(counted, 0) | {outcome: 3}
     assert metrics("driver_duration_seconds_count", method="create_share") == 3
+
+
+@pytest.mark.parametrize("row", ROWS, ids=[row.name for row in ROWS])
+def test_calls_are_counted_by_the_outcome_that_their_result_reports(metrics, row):
+    driver = metrics.weave(FakeDriver(**{row.method: lambda call: row.result}))
+    method = getattr(driver, row.method)
+    names = inspect.signature(method).parameters
+    method(**{name: row.arguments.get(name) for name in names})
+    operation = METHODS[row.method]
+    if row.method == "update_access":
+        operation = {"denial_refused": "deny_access"}.get(row.name, "allow_access")
+        if not row.arguments["add_rules"] and not row.arguments["delete_rules"]:
+            operation = "update_access"
+    counted = {name: metrics.calls(operation, row.method, name) for name in OUTCOMES}
+    assert counted == dict.fromkeys(OUTCOMES, 0) | {row.outcome: 1}
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "enforcement"),
+    [
+        ("create_share", {}, "deny"),
+        ("create_share", {"hook_enforcement": "warn"}, "warn"),
+        # A veto of a routine operation counts only if its very name is configured.
+        ("get_share_stats", {}, "warn"),
+        (
+            "get_share_stats",
+            {"hook_operations": ["publish_service_capabilities"]},
+            "deny",
+        ),
+    ],
+)
+def test_vetoes_are_counted_by_enforcement(metrics, method, options, enforcement):
+    guard = Recorder("guard", pre=aspects.Veto("no"))
+    for name, value in options.items():
+        setattr(guard, name, value)
+    driver = metrics.weave(BusyDriver(), guard)
+    arguments = (None, SHARE) if method == "create_share" else ()
+    raised = call(getattr(driver, method), *arguments)
+    assert isinstance(raised, aspects.Veto) == (enforcement == "deny")
+    counted = {
+        each: metrics("vetoes_total", hook="guard", enforcement=each)
+        for each in ("deny", "warn")
+    }
+    assert counted == {"deny": 0, "warn": 0} | {enforcement: 1}
 
 
 def test_veto_does_not_count_as_an_error(metrics):
     driver = metrics.weave(BusyDriver(), Recorder("guard", pre=aspects.Veto("no")))
     call(driver.create_share, None, SHARE)
     assert metrics.calls(*CREATE.values(), "veto") == 1
-    assert metrics("vetoes_total", hook="guard") == 1
+    assert metrics("vetoes_total", hook="guard", enforcement="deny") == 1
     assert metrics.errors("guard", "pre") == 0
     assert not metrics("driver_duration_seconds_count", method="create_share")
 
@@ -79,7 +125,7 @@ def test_veto_of_a_hook_before_it_counts_but_its_call_does_not(metrics):
     first = Recorder("first", pre=aspects.Veto("no"))
     driver = metrics.weave(BusyDriver(), before=[first])
     call(driver.create_share, None, SHARE)
-    assert metrics("vetoes_total", hook="first") == 1
+    assert metrics("vetoes_total", hook="first", enforcement="deny") == 1
     assert metrics.calls(*CREATE.values(), "veto") is None
 
 
@@ -103,7 +149,7 @@ def test_errors_of_hook_methods_are_counted(metrics, kind, error, suppress, coun
     )
     call(driver.create_share, None, SHARE)
     assert metrics.errors("other", kind) == count
-    assert metrics("vetoes_total", hook="other") == 0
+    assert metrics("vetoes_total", hook="other", enforcement="deny") == 0
     assert metrics.timed("other", kind) == 1
 
 

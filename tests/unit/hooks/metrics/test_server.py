@@ -24,7 +24,7 @@ pytestmark = pytest.mark.timeout(60)
 class Queue:
     """A fake of a dispatcher and of an outbox."""
 
-    dropped, delivered, rejected = 3, 5, 7
+    dropped, delivered, rejected, unreadable = 3, 5, 7, 9
 
     def pending(self):
         return 2
@@ -43,6 +43,7 @@ def test_queues_and_outboxes_have_metrics(metrics):
             "hook_outbox_pending",
             "hook_outbox_delivered_total",
             "hook_outbox_rejected_total",
+            "hook_outbox_unreadable_total",
         )
     }
     assert values == {
@@ -51,6 +52,7 @@ def test_queues_and_outboxes_have_metrics(metrics):
         "hook_outbox_pending": [None, 2],
         "hook_outbox_delivered_total": [None, 5],
         "hook_outbox_rejected_total": [None, 7],
+        "hook_outbox_unreadable_total": [None, 9],
     }
     assert metrics("hook_queue_pending", hook="inline") is None
 

@@ -12,9 +12,11 @@ import aspects
 pytest.importorskip("opentelemetry.exporter.otlp.proto.http")
 from opentelemetry import trace
 
+from aspects.testing import FakeDriver
 from tests.support.config import ConfigFile
 from tests.support.drivers import BusyDriver
 from tests.support.hooks import Recorder
+from tests.support.results import ADD
 
 from .common import ON, SHARE, SUCCESS, call, fail, tree
 
@@ -52,6 +54,57 @@ def test_outcome_of_the_driver(traced, spans, error, outcome, status):
     assert join_point.status.status_code is status
     kinds = [event.attributes["exception.type"] for event in join_point.events]
     assert kinds == ([type(error).__name__] if error else [])
+
+
+@pytest.mark.parametrize(
+    ("states", "outcome", "failed"),
+    [
+        (["error", "error"], "failure", ("r1", "r2")),
+        (["active", "error"], "partial", ("r2",)),
+        (["active", "active"], "success", None),
+    ],
+)
+def test_outcome_of_the_result(traced, spans, states, outcome, failed):
+    rules = dict(zip(["r1", "r2"], states, strict=True))
+    result = {name: {"state": state} for name, state in rules.items()}
+    hook, driver = traced(FakeDriver(update_access=result), Recorder())
+    driver.update_access(None, SHARE, **ADD)
+    hook.stop()
+    join_point = next(span for span in spans() if not span.parent)
+    assert join_point.attributes["manila.outcome"] == outcome
+    assert join_point.attributes.get("manila.failed_items") == failed
+    is_error = join_point.status.status_code is trace.StatusCode.ERROR
+    assert is_error == bool(failed)
+    text = "update_access returned: status error"
+    assert join_point.status.description == (text if failed else None)
+    # The driver method itself raised nothing.
+    child = next(span for span in spans() if span.name == "update_access")
+    assert child.status.status_code is trace.StatusCode.UNSET
+
+
+def test_unfinished_work_is_pending(traced, spans):
+    hook, driver = traced(FakeDriver(), Recorder())
+    driver.create_backup(None, SHARE, {"id": "b1"})
+    hook.stop()
+    join_point = next(span for span in spans() if not span.parent)
+    assert join_point.attributes["manila.outcome"] == "pending"
+    assert join_point.status.status_code is trace.StatusCode.UNSET
+
+
+@pytest.mark.parametrize("error", [None, OSError("no")])
+def test_veto_in_warn_mode_is_an_event_of_the_span(traced, spans, error):
+    freeze = Recorder("freeze", pre=aspects.Veto("frozen"))
+    freeze.hook_enforcement = "warn"
+    hook, driver = traced(BusyDriver(fail(error) if error else str), freeze)
+    call(driver.create_share, None, SHARE)
+    hook.stop()
+    join_point = next(span for span in spans() if not span.parent)
+    denied = [event for event in join_point.events if event.name == "would_deny"]
+    assert [dict(event.attributes) for event in denied] == [
+        {"manila.hook": "freeze", "manila.reason": "frozen"}
+    ]
+    outcome = "failure" if error else "success"
+    assert join_point.attributes["manila.outcome"] == outcome
 
 
 @pytest.mark.parametrize(

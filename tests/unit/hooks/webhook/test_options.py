@@ -6,6 +6,7 @@ import logging
 import subprocess
 import sys
 import textwrap
+import threading
 import traceback
 
 import pytest
@@ -15,8 +16,7 @@ import aspects
 from aspects.testing import FakeDriver
 from hooks.events.errors import DeliveryFailedError, RejectedError
 from tests.support.receiver import close, status
-
-from .common import EVENT
+from tests.support.schema import EVENT
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -42,6 +42,26 @@ def test_errors_and_logs_have_no_secrets(new_hook, receiver, caplog, answer):
     assert f"http://127.0.0.1:{port}: " in str(caught.value)
     if not answer:
         assert "Connection refused" in str(caught.value)
+
+
+def test_the_log_has_no_secrets_if_no_thread_can_start(
+    new_hook, receiver, caplog, monkeypatch
+):
+    start = threading.Thread.start
+
+    def start_others(thread):
+        if thread.name == "webhook":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_others)
+    caplog.set_level(logging.DEBUG)
+    hook = new_hook(f"webhook_url = {SECRET_URL.format(port=receiver.port)}\n")
+    hook.deliver(EVENT)
+    assert len(receiver.requests) == 1
+    assert not [secret for secret in SECRETS if secret in caplog.text]
+    # Other requests of the same thread are logged.
+    test_other_users_of_requests_log_as_before(receiver, caplog)
 
 
 def test_other_users_of_requests_log_as_before(receiver, caplog):
@@ -128,6 +148,7 @@ def test_warning_filters_are_unchanged_if_servers_are_verified():
         before = list(warnings.filters)
         from hooks.webhook import WebhookHook
         from tests.support.receiver import Receiver
+        from tests.support.schema import EVENT
 
         class Section:
             config_group = "alpha"
@@ -140,8 +161,8 @@ def test_warning_filters_are_unchanged_if_servers_are_verified():
                 self.values["webhook_url"] = server.url
 
         with Receiver() as server:
-            WebhookHook(Section(), "node1").deliver({"id": "e1"})
-            assert server.events == [{"id": "e1"}]
+            WebhookHook(Section(), "node1").deliver(EVENT)
+            assert server.events == [EVENT]
         print(warnings.filters == before)
     """
     ran = subprocess.run(

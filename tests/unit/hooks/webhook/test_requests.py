@@ -14,6 +14,7 @@ import time
 import urllib.parse
 from types import SimpleNamespace
 
+import jsonschema
 import pytest
 from cloudevents.core.bindings import http as cloudevents_http
 from cloudevents.core.bindings.http import HTTPMessage
@@ -25,8 +26,7 @@ from hooks import webhook
 from hooks.events.errors import DeliveryFailedError, RejectedError
 from tests.support.drivers import create_or_fail
 from tests.support.receiver import Receiver, close, status
-
-from .common import EVENT
+from tests.support.schema import EVENT
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -79,6 +79,11 @@ def test_a_request_is_a_cloudevent_in_structured_mode(hook, receiver):
     assert parsed.get_subject() == "s1"
     assert parsed.get_time().isoformat() == EVENT["time"]
     assert parsed.get_data() == EVENT["data"]
+
+
+def test_an_event_that_does_not_fit_the_schema_fails_its_test(new_hook):
+    with pytest.raises(jsonschema.ValidationError, match="more"), Receiver() as server:
+        new_hook(f"webhook_url = {server.url}").deliver({**EVENT, "more": 1})
 
 
 def test_the_documented_receiver_verifies_the_signature(new_hook, receiver):

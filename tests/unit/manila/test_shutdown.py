@@ -1,28 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The end of a share service."""
+"""The end of a service."""
 
 from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
 
 pytest.importorskip("manila")
-from aspects.manila import service
+from aspects.manila import shutdown
 
 # Detects a wait without a limit.
 pytestmark = pytest.mark.timeout(60)
 
 
+def rpc_server(wait: Callable[..., object]) -> SimpleNamespace:
+    return SimpleNamespace(stop=lambda: None, wait=wait)
+
+
 def test_hooks_are_stopped_although_an_rpc_call_hangs(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(service, "RPC_TIMEOUT", 0.1)
+    monkeypatch.setattr(shutdown, "TIMEOUT", 0.1)
     released = threading.Event()
     try:
-        service._wait_for_last_call(SimpleNamespace(wait=released.wait))
+        shutdown.wait_for_last_call(rpc_server(released.wait))
     finally:
         released.set()
     (record,) = caplog.records
@@ -37,7 +42,7 @@ def test_hooks_are_stopped_after_the_last_rpc_call(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     ended = []
-    service._wait_for_last_call(SimpleNamespace(wait=lambda: ended.append(True)))
+    shutdown.wait_for_last_call(rpc_server(lambda: ended.append(True)))
     assert ended == [True]
     assert caplog.records == []
 
@@ -48,7 +53,7 @@ def test_hooks_are_stopped_although_the_rpc_server_fails(
     def fail() -> None:
         raise OSError("no broker")
 
-    service._wait_for_last_call(SimpleNamespace(wait=fail))
+    shutdown.wait_for_last_call(rpc_server(fail))
     (record,) = caplog.records
     assert record.getMessage() == (
         "Stopping hooks without waiting for the last call: OSError: no broker"
