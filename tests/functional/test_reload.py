@@ -192,7 +192,12 @@ def wait_until_idle(service: ShareService, child: int) -> None:
 
     # The process is still starting when it logs the first update.
     before = max(updates(), 1)
-    wait_for(lambda: updates() > before, f"{child} updates its status", 60)
+    # On native threads, a reload replaces the processes.
+    wait_for(
+        lambda: updates() > before or child not in service.children(),
+        f"{child} updates its status",
+        60,
+    )
     time.sleep(0.3)
 
 

@@ -94,8 +94,11 @@ def rows() -> dict[str, set[str]]:
         }
 
 
-def rows_at_rest() -> dict[str, set[str]]:
-    """Return all rows of the database, after earlier requests have been completed."""
+def rows_at_rest(sent: list[str]) -> dict[str, set[str]]:
+    """Return all rows of the database, after earlier requests have been completed.
+
+    :param sent: the messages that were sent so far, which are removed
+    """
     deadline = time.monotonic() + 60
     before, since = rows(), time.monotonic()
     while time.monotonic() < deadline:
@@ -105,6 +108,7 @@ def rows_at_rest() -> dict[str, set[str]]:
         creating = any("'creating'" in row for row in now["share_instances"])
         if time.monotonic() - since > 0.2 and not creating:
             break
+    sent.clear()
     return before
 
 
@@ -174,7 +178,7 @@ def test_a_denied_request_is_403_with_the_reason_and_changes_nothing(
     request = CASES[operation](resources)
     hook = frozen(operation)
     use(hook)
-    before = rows_at_rest()
+    before = rows_at_rest(sent)
     assert forbidden(http(request)) == "frozen until Monday"
     if operation not in AFTER:
         assert rows() == before
@@ -201,7 +205,7 @@ def test_a_client_reports_the_reason_of_a_denied_request(
     if call is None:
         pytest.skip(f"the {name} has no such call")
     use(frozen(operation))
-    before = rows_at_rest()
+    before = rows_at_rest(sent)
     with pytest.raises(Exception, match="frozen until Monday") as caught:
         call(share_api if name == "sdk" else manila_client)
     error: Any = caught.value
@@ -219,7 +223,7 @@ def test_an_allowed_request_changes_the_database_and_sends_messages(
 ) -> None:
     use(Recorder("limits", enabled=["pre"]))
     request = CASES["create_share"](resources)
-    before = rows_at_rest()
+    before = rows_at_rest(sent)
     response = http(request)
     assert response.status_code == 200
     changed = {name for name, found in rows().items() if found != before[name]}
@@ -276,7 +280,7 @@ def test_an_error_of_a_pre_method_is_503_and_changes_nothing(
     error = ValueError("no answer from http://inside, password=s3cr3t!")
     use(Recorder("limits", enabled=["pre"], pre=error))
     request = CASES["extend_share"](resources)
-    before = rows_at_rest()
+    before = rows_at_rest(sent)
     with caplog.at_level(logging.ERROR, "aspects"):
         response = http(request)
     assert response.status_code == 503
@@ -461,7 +465,7 @@ def test_a_receiver_decides_about_requests(
         name, given = new_name(), resources.world.share_type()
         share = {"name": name, "share_proto": "NFS", "size": 3, "share_type": given}
         request = Request("POST", "/shares", {"share": share})
-        before = rows_at_rest()
+        before = rows_at_rest(sent)
         denial = b'{"allowed": false, "reason": "3 GiB is too large"}'
         receiver.answers = [status(200, denial)]
         assert forbidden(http(request)) == "3 GiB is too large"
