@@ -48,7 +48,7 @@ def creates() -> Iterator[list[Take]]:
         with ManilaService(
             {"alpha": DUMMY_DRIVER},
             defaults={"share_api_class": "aspects.manila.ShareAPI"},
-            sections={"share_api": guard},
+            sections={"share_api": guard, "quota": {"shares": -1, "gigabytes": -1}},
         ) as service:
             service.stop_ticks()
             with _stopwatches() as watches:
