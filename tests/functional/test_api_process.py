@@ -4,16 +4,25 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import requests
 
 from aspects.demo.service import paste_file
-from tests.support.programs import Program, free_port, installed
+from tests.support.programs import (
+    Program,
+    children_of,
+    free_port,
+    handles_sighup,
+    installed,
+)
 from tests.support.wait import wait_for
 
 from .share_service import _MAKE_SQLITE, EVENTLET, NATIVE, ROOT, THREADS
@@ -120,7 +129,7 @@ class Api:
         """Write ``manila.conf``.
 
         :param denies: the operation that the hook denies
-        :param hooks: the value of ``hook_drivers``
+        :param hooks: the value of ``hook_drivers``, and further lines of the section
         """
         text = CONFIG.format(
             directory=self.directory,
@@ -174,6 +183,21 @@ class Api:
         url = f"http://127.0.0.1:{self.port}/v2{path}"
         return requests.post(url, json=body, headers=HEADERS, timeout=60)
 
+    def hang_up(self) -> None:
+        """Send SIGHUP to the process, as ``systemctl reload`` does."""
+        assert self.program is not None
+        parent = self.program.process.pid
+        # oslo.service has no handler for SIGHUP while it handles one.
+        pids = [parent, *children_of(parent)]
+        wait_for(lambda: all(map(handles_sighup, pids)), "a handler of SIGHUP")
+        os.kill(parent, signal.SIGHUP)
+
+    def create_type(self) -> None:
+        """Create the share type that :meth:`create` names."""
+        specs = {"driver_handles_share_servers": "false"}
+        type_ = {"share_type": {"name": "plain", "extra_specs": specs}}
+        assert self.post("/types", type_).status_code == 200
+
     def create(self) -> requests.Response:
         """Request a share."""
         share = {"share_proto": "NFS", "size": 1, "share_type": "plain"}
@@ -222,9 +246,7 @@ def test_hooks_run_in_the_worker_from_its_start_to_its_stop(api: Api) -> None:
     if api.kind == "manila-api":
         # Before the first request that a hook is for.
         assert [name for name, _ in api.events()] == ["start"]
-    specs = {"driver_handles_share_servers": "false"}
-    type_ = {"share_type": {"name": "plain", "extra_specs": specs}}
-    assert api.post("/types", type_).status_code == 200
+    api.create_type()
     for _ in range(2):
         response = api.create()
         assert response.status_code == 403, response.text
@@ -233,7 +255,7 @@ def test_hooks_run_in_the_worker_from_its_start_to_its_stop(api: Api) -> None:
 
     if api.kind == "manila-api":
         api.configure()
-        os.kill(program.process.pid, signal.SIGHUP)
+        api.hang_up()
         wait_for(lambda: api.create().status_code == 200, "the new configuration", 60)
     assert program.stop(60) == 0, api.log()
 
@@ -257,3 +279,63 @@ def test_an_error_in_the_section_ends_the_process_with_one_line(api: Api) -> Non
     assert text in (api.directory / "manila.log").read_text()
     assert "Traceback" not in api.log()
     assert api.events() == []
+
+
+@pytest.mark.parametrize("api", SERVERS[:1], indirect=True)
+def test_each_request_is_judged_by_one_version_of_the_rules(api: Api) -> None:
+    pytest.importorskip("cel_expr_python")
+    rules = api.directory / "rules.yaml"
+
+    def write(version: int, more: str = "") -> None:
+        rule = "- name: rule{}\n  when: 'true'\n  reason: v{}\n"
+        new = api.directory / "rules.new"
+        new.write_text("".join(rule.format(n, version) for n in range(3)) + more)
+        new.rename(rules)
+
+    def version() -> int:
+        """Request a share, and return the version of the rules that deny it."""
+        response = api.create()
+        assert response.status_code == 403, response.text
+        message = response.json()["forbidden"]["message"]
+        found = re.findall(r"v(\d+) \(rule rule\d\)", message)
+        assert len(found) == 3, message
+        assert len(set(found)) == 1, message
+        return int(found[0])
+
+    def rejections() -> int:
+        """Return the number of reloads that the worker has rejected."""
+        rejected = rf" {worker} ERROR .*Configuration reload rejected, keeping"
+        return len(re.findall(rejected, api.log()))
+
+    write(0)
+    api.configure(hooks=f"guard\nguard_rules_file = {rules}")
+    program = api.start()
+    api.wait()
+    (worker,) = children_of(program.process.pid)
+    api.create_type()
+    ended = threading.Event()
+    seen: set[int] = set()
+
+    def client() -> int:
+        count = 0
+        while not ended.is_set():
+            seen.add(version())
+            count += 1
+        return count
+
+    with ThreadPoolExecutor(64) as threads:
+        clients = [threads.submit(client) for _ in range(64)]
+        try:
+            for number in range(1, 5):
+                write(number)
+                api.hang_up()
+                wait_for(lambda n=number: version() == n, "the new rules", 120)
+                write(100, more="- name: wrong")
+                api.hang_up()
+                wait_for(lambda n=number: rejections() == n, "a rejection", 120)
+                assert version() == number
+        finally:
+            ended.set()
+        assert all(found.result(timeout=120) for found in clients)
+    assert seen == {0, 1, 2, 3, 4}
+    assert "Traceback" not in api.log()
