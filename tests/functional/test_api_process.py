@@ -73,7 +73,7 @@ HOOK = "witness=tests.functional.api_parts:Witness"
 # A WSGI server that loads Manila's application, and forks its worker afterwards if the
 # first argument says so, as uWSGI does.
 _SERVE = """
-import os, signal, sys
+import os, signal, sys, threading
 from cheroot import wsgi
 from wsgiref import simple_server
 kind, port = sys.argv.pop(1), int(sys.argv.pop(1))
@@ -82,8 +82,8 @@ if {loads_with_eventlet}:
     eventlet.monkey_patch()
 from manila.wsgi import wsgi as manila_wsgi
 application = manila_wsgi.initialize_application()
-signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 if kind == "wsgiref":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     server = simple_server.make_server("127.0.0.1", port, application)
     server.serve_forever()
 elif kind == "forked" and (child := os.fork()):
@@ -91,10 +91,12 @@ elif kind == "forked" and (child := os.fork()):
     sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 else:
     server = wsgi.Server(("127.0.0.1", port), application, numthreads=4)
-    try:
-        server.start()
-    finally:
-        server.stop()
+    # An exception of a signal handler may interrupt the server while it passes a
+    # request to a thread, and then it does not stop.
+    stop = threading.Thread(target=server.stop)
+    signal.signal(signal.SIGTERM, lambda *_: stop.start())
+    server.start()
+    stop.join()
 """
 
 HEADERS = {"X-Auth-Token": "admin:demo", "X-OpenStack-Manila-API-Version": "2.65"}
