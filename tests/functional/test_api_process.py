@@ -82,21 +82,20 @@ if {loads_with_eventlet}:
     eventlet.monkey_patch()
 from manila.wsgi import wsgi as manila_wsgi
 application = manila_wsgi.initialize_application()
-if kind == "wsgiref":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    server = simple_server.make_server("127.0.0.1", port, application)
-    server.serve_forever()
-elif kind == "forked" and (child := os.fork()):
+if kind == "forked" and (child := os.fork()):
     signal.signal(signal.SIGTERM, lambda *_: os.kill(child, signal.SIGTERM))
     sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+if kind == "wsgiref":
+    server = simple_server.make_server("127.0.0.1", port, application)
+    run, end = server.serve_forever, server.shutdown
 else:
     server = wsgi.Server(("127.0.0.1", port), application, numthreads=4)
-    # An exception of a signal handler may interrupt the server while it passes a
-    # request to a thread, and then it does not stop.
-    stop = threading.Thread(target=server.stop)
-    signal.signal(signal.SIGTERM, lambda *_: stop.start())
-    server.start()
-    stop.join()
+    run, end = server.start, server.stop
+# In place of an exception, which would interrupt a server in the middle of a request.
+stop = threading.Thread(target=end)
+signal.signal(signal.SIGTERM, lambda *_: stop.start())
+run()
+stop.join()
 """
 
 HEADERS = {"X-Auth-Token": "admin:demo", "X-OpenStack-Manila-API-Version": "2.65"}
