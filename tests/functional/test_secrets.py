@@ -46,7 +46,8 @@ SHARE_ID = "5e8f901a2b1c5d3e4f60718293a4b5c6"
 #: Secrets under a secret name, which errors repeat; secrets that look like other data;
 #: secrets of a hook's own options.
 PLANTED, UNMARKED, OWN = "planted-{}-Zq9", "unmarked-{}-Zq9", "own-{}-Zq9"
-SECRET = re.compile(r"(?:planted|unmarked|own)-\w+-Zq9")
+SIGNS = f"whsec_{'c2lnbnMt' * 4}"
+SECRET = re.compile(rf"(?:planted|unmarked|own)-\w+-Zq9|{SIGNS}")
 
 
 def planted(name: str) -> str:
@@ -436,7 +437,7 @@ def webhook(directory: Path, broken: bool, broker: Any) -> Iterator[Sink]:
             server.answers += [answer] * 1000
         url = server.url.replace("//", f"//joe:{OWN.format('url')}@")
         yield Sink(
-            f"webhook_url = {url}\nwebhook_secret = {OWN.format('signature')}\n",
+            f"webhook_url = {url}\nwebhook_secret = {SIGNS}\n",
             lambda: repr([(r.path, str(r.headers), r.body) for r in server.requests]),
             (SHARE_ID, "tried ***", "joe-new"),
         )

@@ -6,8 +6,6 @@ from __future__ import annotations
 import datetime
 import email.utils
 import functools
-import hashlib
-import hmac
 import http.client
 import io
 import json
@@ -38,9 +36,7 @@ from hooks.events.errors import (
     InvalidDecisionError,
     RejectedError,
 )
-
-#: Header with the signature of the body.
-SIGNATURE = "X-Manila-Aspects-Signature"
+from hooks.webhook.signature import key_of, signed_headers
 
 #: HTTP statuses that reject an event permanently.
 REJECTIONS = (400, 413, 415, 422)
@@ -70,7 +66,8 @@ class WebhookHook(DeliveryHook):
     A status of 200 to 299 confirms the delivery. A status of :data:`REJECTIONS` rejects
     the event permanently. Any other final status or error is a failed attempt, which is
     retried with the same body until ``webhook_timeout`` has passed. With
-    ``hook_dispatch = durable`` there is no such limit.
+    ``hook_dispatch = durable`` there is no such limit. The headers are those of the
+    Standard Webhooks specification.
 
     With ``webhook_decides``, the pre method waits for the answer to its event, which
     allows, completes or denies the call.
@@ -87,12 +84,14 @@ class WebhookHook(DeliveryHook):
             help="URL that events are POSTed to, http:// or https://. The user and "
             "password of http://user:password@host/ are sent as basic authentication.",
         ),
-        cfg.StrOpt(
+        cfg.ListOpt(
             "webhook_secret",
+            default=[],
             secret=True,
             mutable=True,
-            help="Key of the HMAC-SHA256 signature by which the receiver verifies "
-            "events. Empty sends no signature.",
+            help="Secrets of the signatures by which the receiver verifies events, as "
+            "Standard Webhooks defines them: whsec_<base64 of 24 to 64 bytes>. During "
+            "a rotation, the new secret and the old one. Empty sends no signature.",
         ),
         cfg.FloatOpt(
             "webhook_timeout",
@@ -133,6 +132,8 @@ class WebhookHook(DeliveryHook):
         #: Deliveries that have failed, but whose threads may still run.
         self._given_up: list[_Delivery] = []
         _origin(self.get_config_option("webhook_url"))
+        for secret in self.get_config_option("webhook_secret"):
+            key_of(secret)
         if ca_file := self.get_config_option("webhook_ca_file"):
             try:
                 ssl.create_default_context(cafile=ca_file)
@@ -236,7 +237,10 @@ class WebhookHook(DeliveryHook):
         # A thread, since requests' timeout ends neither the look-up of a host name nor
         # the attempts to connect to each of its addresses.
         delivery = _Delivery(
-            lambda: attempts(self._post, url, origin, body, deadline, decides), decides
+            lambda: attempts(
+                self._post, url, origin, event["id"], body, deadline, decides
+            ),
+            decides,
         )
         try:
             threading.Thread(target=delivery.run, name=_THREAD, daemon=True).start()
@@ -255,15 +259,20 @@ class WebhookHook(DeliveryHook):
                 self._given_up.append(delivery)
 
     def _post(
-        self, url: str, origin: str, body: bytes, deadline: float, decides: bool
+        self,
+        url: str,
+        origin: str,
+        message_id: str,
+        body: bytes,
+        deadline: float,
+        decides: bool,
     ) -> bytes:
-        headers = {"Content-Type": "application/cloudevents+json"}
+        secrets = self.get_config_option("webhook_secret")
+        headers = signed_headers(secrets, message_id, int(time.time()), body)
+        headers["Content-Type"] = "application/cloudevents+json"
         if decides:
             # The limit of the size is that of the answer as it is sent.
             headers["Accept-Encoding"] = "identity"
-        if secret := self.get_config_option("webhook_secret"):
-            digest = hmac.digest(secret.encode(), body, hashlib.sha256)
-            headers[SIGNATURE] = f"sha256={digest.hex()}"
         verify = self.get_config_option("webhook_verify")
         if not verify:
             _warn_once()
