@@ -28,10 +28,12 @@ from manila.db.sqlalchemy import models
 from manila.tests.share.drivers import dummy
 from oslo_concurrency import processutils
 from oslo_config import cfg
+from oslo_reports.generators.conf import ConfigReportGenerator
 from sqlalchemy import orm
 from sqlalchemy.orm import attributes
 
 import aspects
+from aspects.manila.report import report
 from tests.support import otlp, rabbit, receiver, releases
 from tests.support.config import woven_by
 from tests.support.programs import free_port
@@ -443,6 +445,27 @@ def webhook(directory: Path, broken: bool, broker: Any) -> Iterator[Sink]:
         )
 
 
+@contextlib.contextmanager
+def webhook_token(directory: Path, broken: bool, broker: Any) -> Iterator[Sink]:
+    with receiver.Receiver() as server:
+        if broken:
+            server.answers += [receiver.status(400)] * 1000
+        token = directory / "token"
+        token.write_text(OWN.format("token"))
+        proxy = f"http://joe:{OWN.format('proxy')}@127.0.0.1:{server.port}"
+        options = [
+            "webhook_url = http://receiver.invalid/",
+            f"webhook_token_file = {token}",
+            f"webhook_headers = X-Key:{OWN.format('header')}",
+            f"webhook_proxy = {proxy}",
+        ]
+        yield Sink(
+            "\n".join(options),
+            lambda: repr([(r.path, str(r.headers), r.body) for r in server.requests]),
+            (SHARE_ID, "tried ***", "joe-new", f"Bearer {OWN.format('token')}"),
+        )
+
+
 #: The tested hooks and their receivers.
 HOOKS: list[tuple[str, Sinks]] = [
     ("audit", audit),
@@ -454,6 +477,7 @@ HOOKS: list[tuple[str, Sinks]] = [
     ("notification", notification),
     ("tracing", tracing),
     ("webhook", webhook),
+    ("webhook", webhook_token),
 ]
 
 INSTALLED = {
@@ -589,6 +613,7 @@ def test_no_output_of_a_hook_has_a_secret(
                         repr(shown),
                     )
             output = receiving.output()
+            reported = report_of(driver)
         output += receiving.output() if sink is not metrics else ""
         files = files_in(tmp_path)
         everything = output + "".join(files.values())
@@ -607,6 +632,7 @@ def test_no_output_of_a_hook_has_a_secret(
     assert "tried *** and ***" in log
 
     assert secrets_in(log) == set()
+    assert secrets_in(reported) == set()
     assert secrets_in("".join(capfd.readouterr())) == set()
     # The receiver may know the hook's own secrets, which authenticate the hook.
     assert secrets_in(output, "own-") == set()
@@ -618,13 +644,22 @@ def test_no_output_of_a_hook_has_a_secret(
         assert secrets_in(" ".join(own_vetoes)) == set()
 
 
+def report_of(driver: Any) -> str:
+    """Return what the report of ``SIGUSR2`` has about a driver and its options."""
+    conf = aspects.weaving(driver).hooks[0].configuration.conf
+    options = ConfigReportGenerator(cnf=conf)()
+    options.set_current_view_type("text")
+    assert "nas_password = ***" in str(options)
+    return f"{options}{report(aspects.weaving(driver))}"
+
+
 def all_output(sink: Sink, directory: Path) -> str:
     return sink.output() + "".join(files_in(directory).values())
 
 
 def files_in(directory: Path) -> dict[str, str]:
     """Return the contents of all files except those that an operator writes."""
-    operators = {"manila.conf", "program.sh"}
+    operators = {"manila.conf", "program.sh", "token"}
     return {
         str(path.relative_to(directory)): path.read_bytes().decode(errors="replace")
         for path in sorted(directory.rglob("*"))
