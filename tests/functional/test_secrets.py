@@ -15,6 +15,7 @@ import contextlib
 import json
 import logging
 import re
+import socket
 import urllib.request
 from collections.abc import Callable, Iterator
 from importlib import metadata
@@ -345,6 +346,35 @@ def audit_cadf(directory: Path, broken: bool, broker: Any) -> Iterator[Sink]:
 
 
 @contextlib.contextmanager
+def audit_syslog(directory: Path, broken: bool, broker: Any) -> Iterator[Sink]:
+    received: list[bytes] = []
+
+    def output() -> str:
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                received.append(daemon.recv(100_000))
+        return b"\n".join(received).decode()
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as daemon:
+        daemon.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
+        daemon.bind(("127.0.0.1", 0))
+        daemon.setblocking(False)
+        # A path that is not a socket is an error when the service starts.
+        path = directory / "log"
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as unused:
+            if broken:
+                unused.bind(str(path))
+            port = daemon.getsockname()[1]
+            address = path if broken else f"udp://127.0.0.1:{port}"
+            yield Sink(
+                f"audit_destination = syslog\naudit_syslog_address = {address}\n",
+                output,
+                () if broken else (SHARE_ID, "tried ***", "joe-new"),
+                unused.close,
+            )
+
+
+@contextlib.contextmanager
 def command(directory: Path, broken: bool, broker: Any) -> Iterator[Sink]:
     script = directory / "program.sh"
     text = f"""#!/bin/sh
@@ -470,6 +500,7 @@ def webhook_token(directory: Path, broken: bool, broker: Any) -> Iterator[Sink]:
 HOOKS: list[tuple[str, Sinks]] = [
     ("audit", audit),
     ("audit", audit_cadf),
+    ("audit", audit_syslog),
     ("automount", automount),
     ("command", command),
     ("guard", guard),
