@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from aspects.demo.releases import paste_configuration
 from aspects.demo.service import paste_file
 from tests.support.programs import (
     Program,
@@ -41,7 +42,7 @@ use_stderr = False
 osapi_share_listen = 127.0.0.1
 osapi_share_listen_port = {port}
 osapi_share_workers = 1
-api_paste_config = {paste}
+api_paste_config = {directory}/api-paste.ini
 auth_strategy = noauthv2
 enabled_share_protocols = NFS
 share_api_class = aspects.manila.ShareAPI
@@ -73,13 +74,14 @@ HOOK = "witness=tests.functional.api_parts:Witness"
 # A WSGI server that loads Manila's application, and forks its worker afterwards if the
 # first argument says so, as uWSGI does.
 _SERVE = """
-import os, signal, sys, threading
-from cheroot import wsgi
-from wsgiref import simple_server
+import os, signal, sys
 kind, port = sys.argv.pop(1), int(sys.argv.pop(1))
 if {loads_with_eventlet}:
     import eventlet
     eventlet.monkey_patch()
+import threading, time
+from cheroot import wsgi
+from wsgiref import simple_server
 from manila.wsgi import wsgi as manila_wsgi
 application = manila_wsgi.initialize_application()
 if kind == "forked" and (child := os.fork()):
@@ -91,11 +93,17 @@ if kind == "wsgiref":
 else:
     server = wsgi.Server(("127.0.0.1", port), application, numthreads=4)
     run, end = server.start, server.stop
+ended = []
 # In place of an exception, which would interrupt a server in the middle of a request.
-stop = threading.Thread(target=end)
-signal.signal(signal.SIGTERM, lambda *_: stop.start())
+signal.signal(signal.SIGTERM, lambda *_: ended.append(True))
+def stop():
+    while not ended:
+        time.sleep(0.05)
+    end()
+stopping = threading.Thread(target=stop)
+stopping.start()
 run()
-stop.join()
+stopping.join()
 """
 
 HEADERS = {"X-Auth-Token": "admin:demo", "X-OpenStack-Manila-API-Version": "2.65"}
@@ -122,6 +130,8 @@ class Api:
             "PYTHONUNBUFFERED": "1",
             "PYTHONWARNINGS": "ignore",
         }
+        paste = paste_configuration(paste_file().read_text("utf-8"))
+        (directory / "api-paste.ini").write_text(paste, "utf-8")
         (directory / "policy.yaml").write_text("{}\n", "utf-8")
         (directory / "policy.d").mkdir()
         self.program: Program | None = None
@@ -135,7 +145,6 @@ class Api:
         text = CONFIG.format(
             directory=self.directory,
             port=self.port,
-            paste=paste_file(),
             denies=denies,
             hooks=hooks,
         )
