@@ -4,6 +4,7 @@
 from aspects import testing
 from aspects.config.sections import BackendSection
 from aspects.config.weave import weave_from_config
+from aspects.core.breaker import hook_counts
 from aspects.core.dispatch import Background
 from aspects.core.log import hook_name
 from aspects.decorators import add_hooks
@@ -33,6 +34,7 @@ __all__ = [
     "Veto",
     "Weaving",
     "add_hooks",
+    "hook_counts",
     "hook_name",
     "is_coroutine",
     "is_woven",

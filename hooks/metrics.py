@@ -71,6 +71,20 @@ QUEUES: tuple[tuple[str, str, str, Any, str], ...] = (
     ),
     (
         "outbox",
+        "oldest_age",
+        "hook_outbox_oldest_age_seconds",
+        GaugeMetricFamily,
+        "Time since the oldest event that waits was written; 0 if none waits.",
+    ),
+    (
+        "outbox",
+        "dead_letters",
+        "hook_outbox_dead_letters",
+        GaugeMetricFamily,
+        "Events that are kept as dead letters.",
+    ),
+    (
+        "outbox",
         "delivered",
         "hook_outbox_delivered",
         CounterMetricFamily,
@@ -91,6 +105,12 @@ QUEUES: tuple[tuple[str, str, str, Any, str], ...] = (
         "Rows of the outbox that are not an event, seen by this process.",
     ),
 )
+
+#: The metrics of the counters of each hook: name in aspects.hook_counts(), help text.
+COUNTS = {
+    "suppressed": "Errors of hook methods that were logged and not raised.",
+    "skipped": "Calls in which the circuit breaker skipped the hook.",
+}
 
 
 def label(text: str) -> str:
@@ -252,12 +272,21 @@ class Endpoint(Collector):
         registry.register(self)
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the current metrics of the queues, outboxes and audits."""
+        """Yield the current metrics of the counters, queues, outboxes and audits."""
         hooks = {
             (metrics_hook.backend, label(name)): hook
             for metrics_hook in tuple(self.hooks)
             for name, hook in tuple(metrics_hook.read_hooks.items())
         }
+        for name, text in COUNTS.items():
+            metric = CounterMetricFamily(
+                f"{PREFIX}_hook_{name}", text, labels=("backend", "hook")
+            )
+            for labels, hook in hooks.items():
+                # An error of one hook must not fail the scrape.
+                with contextlib.suppress(Exception):
+                    metric.add_metric(labels, aspects.hook_counts(hook).get(name, 0))
+            yield metric
         for part, attribute, name, family, text in QUEUES:
             metric = family(f"{PREFIX}_{name}", text, labels=("backend", "hook"))
             for labels, hook in hooks.items():
@@ -410,7 +439,7 @@ class MetricsHook(aspects.HookBase):
             self.get_config_option("metrics_host"),
             self.get_config_option("metrics_port"),
         )
-        #: The hooks of the chain that have a queue, an outbox or an audit, by name.
+        #: The other hooks of the chain, whose metrics are read on each scrape, by name.
         self.read_hooks: weakref.WeakValueDictionary[str, Any] = (
             weakref.WeakValueDictionary()
         )
@@ -446,21 +475,19 @@ class MetricsHook(aspects.HookBase):
 
     def chain_changed(self, hooks: tuple[Any, ...]) -> None:
         """Create the metrics of the hooks; keep the hooks to read."""
+        read_hooks: weakref.WeakValueDictionary[str, Any] = (
+            weakref.WeakValueDictionary()
+        )
         for hook in hooks:
             if hook is not self:
+                name = aspects.hook_name(hook)
                 # Created before the first run, so that a count is 0 and not missing.
                 for kind in ("pre", "post", "error", "periodic"):
-                    self._metrics_of(aspects.hook_name(hook), kind)
-        self.read_hooks = weakref.WeakValueDictionary(
-            {
-                aspects.hook_name(hook): hook
-                for hook in hooks
-                if any(
-                    getattr(hook, name, None)
-                    for name in ("dispatcher", "outbox", "violations")
-                )
-            }
-        )
+                    self._metrics_of(name, kind)
+                # A hook with __slots__ may not support weak references.
+                with contextlib.suppress(TypeError):
+                    read_hooks[name] = hook
+        self.read_hooks = read_hooks
 
     @contextlib.contextmanager
     def observe(self, observed: aspects.Observed) -> Iterator[None]:

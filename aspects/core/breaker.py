@@ -101,6 +101,17 @@ def breaker_of(hook: Any) -> Breaker:
     return breaker
 
 
+def hook_counts(hook: Any) -> dict[str, int]:
+    """Return how often the chain suppressed errors of a hook, skipped it, and more.
+
+    :param hook: any hook
+    :return: the number of errors that were ``suppressed``, of runs that were ``slow``,
+        of calls that ``skipped`` the hook and of vetoes that were ``not_enforced``; a
+        counter that is 0 may be missing
+    """
+    return dict(breaker_of(hook).counts)
+
+
 def record_failure(
     hook: Any, kind: str, operation: str, error: BaseException, *call: Any
 ) -> None:

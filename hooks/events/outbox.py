@@ -362,6 +362,22 @@ class Outbox:
         counts = self._events.count(), self._overflow.count()
         return None if None in counts else sum(count or 0 for count in counts)
 
+    def oldest_age(self) -> float | None:
+        """Return the time since the oldest event that waits was written.
+
+        :return: seconds; 0 if no event waits; None if a file cannot be read
+        """
+        ages = self._events.oldest_age(), self._overflow.oldest_age()
+        return None if None in ages else max(age or 0.0 for age in ages)
+
+    def dead_letters(self) -> int | None:
+        """Return the number of dead letters, from any process.
+
+        :return: the number; None if a file cannot be read
+        """
+        counts = self._events.dead_letters(), self._overflow.dead_letters()
+        return None if None in counts else sum(count or 0 for count in counts)
+
     def stop(self, timeout: float) -> None:
         """Stop delivering; events that are left wait on disk for the next start.
 

@@ -45,6 +45,9 @@ _COLUMNS = "_id INTEGER PRIMARY KEY AUTOINCREMENT, data BLOB, timestamp FLOAT"
 _SCHEMA = (
     f"CREATE TABLE IF NOT EXISTS queue_waiting ({_COLUMNS})",
     f"CREATE TABLE IF NOT EXISTS queue_dead_letters ({_COLUMNS}, reason TEXT)",
+    # Without it, counting the dead letters would read all of them.
+    "CREATE INDEX IF NOT EXISTS queue_dead_letters_times"
+    " ON queue_dead_letters (timestamp)",
 )
 
 # One statement for a batch, so that the writer waits only once for the interpreter.
@@ -204,19 +207,36 @@ class EventStore:
 
         :return: the number; None if the file cannot be read
         """
-        if not self._lock.acquire(timeout=self._timeout()):
-            return None
-        try:
-            if self._connection and self._inodes == _inodes(self._stats()):
-                return self._count(self._connection)
-            if not self.file.exists():
-                return 0
-            with contextlib.closing(self._connect()) as connection:
-                return self._count(connection)
-        except (OSError, sqlite3.Error):
-            return None
-        finally:
-            self._lock.release()
+        return self._peek(self._count, 0)
+
+    def oldest_age(self) -> float | None:
+        """Return the time since the oldest event that is not settled was written.
+
+        :return: seconds; 0 without an event; None if the file cannot be read
+        """
+
+        def select(connection: sqlite3.Connection) -> float:
+            generation, settled = self._settled
+            row = connection.execute(
+                "SELECT max(0.0, ? - timestamp) FROM queue_waiting"
+                " WHERE _id > ? ORDER BY _id LIMIT 1",
+                (time.time(), settled if generation == self._generation else 0),
+            ).fetchone()
+            return float(row[0] or 0) if row else 0.0
+
+        return self._peek(select, 0.0)
+
+    def dead_letters(self) -> int | None:
+        """Return the number of dead letters in the file.
+
+        :return: the number; None if the file cannot be read
+        """
+
+        def count(connection: sqlite3.Connection) -> int:
+            query = "SELECT count(*) FROM queue_dead_letters"
+            return int(connection.execute(query).fetchone()[0])
+
+        return self._peek(count, 0)
 
     def close(self) -> None:
         """Close the file; the next use opens it again."""
@@ -224,6 +244,29 @@ class EventStore:
             self._disconnect()
             # The file may be replaced before that.
             self._generation += 1
+
+    def _peek(
+        self, select: Callable[[sqlite3.Connection], _Answer], missing: _Answer
+    ) -> _Answer | None:
+        """Read the file as it is, without creating or repairing it.
+
+        :param select: reads an open file
+        :param missing: the answer if the file does not exist
+        :return: the answer; None if the file cannot be read
+        """
+        if not self._lock.acquire(timeout=self._timeout()):
+            return None
+        try:
+            if self._connection and self._inodes == _inodes(self._stats()):
+                return select(self._connection)
+            if not self.file.exists():
+                return missing
+            with contextlib.closing(self._connect()) as connection:
+                return select(connection)
+        except (OSError, sqlite3.Error):
+            return None
+        finally:
+            self._lock.release()
 
     # -- one transaction -------------------------------------------------------------
 
