@@ -4,9 +4,9 @@
 from aspects import testing
 from aspects.config.sections import BackendSection
 from aspects.config.weave import weave_from_config
-from aspects.core.breaker import hook_counts
 from aspects.core.dispatch import Background
 from aspects.core.log import hook_name
+from aspects.core.status import hook_status
 from aspects.decorators import add_hooks
 from aspects.errors import AlreadyWoven, AspectsError, HookConfigError, Veto
 from aspects.hook import HookBase, Observed, UpdatedArguments, UpdatedResults
@@ -15,7 +15,14 @@ from aspects.periodic import tick
 from aspects.requests import REQUESTS
 from aspects.secrets import without_secrets
 from aspects.shares import ShareType, share_metadata, share_type
-from aspects.weaving import Weaving, is_woven, unweave, weave, weaving
+from aspects.weaving import (
+    Weaving,
+    is_woven,
+    started_weavings,
+    unweave,
+    weave,
+    weaving,
+)
 
 __all__ = [
     "OPERATIONS",
@@ -34,12 +41,13 @@ __all__ = [
     "Veto",
     "Weaving",
     "add_hooks",
-    "hook_counts",
     "hook_name",
+    "hook_status",
     "is_coroutine",
     "is_woven",
     "share_metadata",
     "share_type",
+    "started_weavings",
     "testing",
     "tick",
     "unweave",

@@ -85,6 +85,18 @@ class Breaker:
             self._since = now
             return False
 
+    def state(self, limit: int, pause: float) -> str:
+        """Return ``closed``, ``open``, or ``half-open`` if the next call is a trial.
+
+        :param limit: the number of consecutive failures after which the breaker opens
+        :param pause: seconds between two trials of a failing hook
+        """
+        with self._lock:
+            if self.failures < limit:
+                return "closed"
+            paused = time.monotonic() < self._since + pause
+            return "open" if paused else "half-open"
+
 
 def breaker_of(hook: Any) -> Breaker:
     """Return the circuit breaker of a hook instance.
@@ -99,17 +111,6 @@ def breaker_of(hook: Any) -> Breaker:
         except AttributeError:
             return breaker
     return breaker
-
-
-def hook_counts(hook: Any) -> dict[str, int]:
-    """Return how often the chain suppressed errors of a hook, skipped it, and more.
-
-    :param hook: any hook
-    :return: the number of errors that were ``suppressed``, of runs that were ``slow``,
-        of calls that ``skipped`` the hook and of vetoes that were ``not_enforced``; a
-        counter that is 0 may be missing
-    """
-    return dict(breaker_of(hook).counts)
 
 
 def record_failure(
