@@ -24,7 +24,7 @@ from tests.support.pages import blocks_of
 from .common import SHARE
 
 # A test that hangs on a server fails early.
-pytestmark = pytest.mark.timeout(60)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
 
 HOOKS = "tests.support.entries.recording"
 
