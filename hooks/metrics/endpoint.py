@@ -205,13 +205,12 @@ class Endpoint(Collector):
 
     def status(self) -> dict[str, Any]:
         """Return the status of the process and of its backends that use this server."""
-        users = tuple(self._users)
-        backends = [
-            status_of(weaving, user.configuration)
-            for weaving in aspects.started_weavings()
-            for user in users
-            if any(hook is user for hook in weaving.hooks)
-        ]
+        users = {id(user) for user in self._users}
+        backends = []
+        for weaving in aspects.started_weavings():
+            own = [hook for hook in weaving.hooks if id(hook) in users]
+            if own:
+                backends.append(status_of(weaving, own[0].configuration))
         return {"pid": os.getpid(), "backends": backends}
 
     def open(self, user: Any) -> None:
