@@ -20,7 +20,7 @@ class DeliveryHook(EventHook):
 
     The event is created in the caller's thread, so it reports the state of that moment.
     ``hook_dispatch`` decides which thread delivers it: the caller's, one in the
-    background, or the one that drains an :class:`~hooks.events.outbox.Outbox`.
+    background, or those that drain an :class:`~hooks.events.outbox.Outbox`.
     """
 
     dispatches: ClassVar = (*EventHook.dispatches, "durable")
@@ -47,6 +47,16 @@ class DeliveryHook(EventHook):
             "outbox that another program has locked. Further events are then written "
             "to a second file.",
         ),
+        cfg.IntOpt(
+            "hook_delivery_workers",
+            default=16,
+            min=1,
+            max=1000,
+            mutable=True,
+            help="Maximum number of events that are delivered at once with "
+            "hook_dispatch = durable. The events of each share are delivered one after "
+            "the other, in order.",
+        ),
     )
 
     def __init__(self, configuration: Any, host: str | None) -> None:
@@ -58,6 +68,7 @@ class DeliveryHook(EventHook):
     def _new_outbox(self) -> Any:
         try:
             # Only durable delivery needs the library that this imports.
+            from hooks.events.deliverer import Settings
             from hooks.events.outbox import Outbox
         except ImportError as error:
             raise ValueError(
@@ -79,7 +90,10 @@ class DeliveryHook(EventHook):
             return Outbox(
                 Path(path) / directory_name(backend, name),
                 self.deliver,
-                lambda: float(self.get_config_option("hook_outbox_timeout")),
+                lambda: Settings(
+                    self.get_config_option("hook_outbox_timeout"),
+                    self.get_config_option("hook_delivery_workers"),
+                ),
             )
         except OSError as error:
             raise ValueError(f"hook_outbox_path {path}: {error}") from error
@@ -88,8 +102,9 @@ class DeliveryHook(EventHook):
     def deliver(self, event: dict[str, Any]) -> None:
         """Deliver one event, in bounded time.
 
-        With ``background`` and ``durable``, only one thread calls at a time. With
-        ``inline``, several callers may do so.
+        With ``background``, only one thread calls at a time. With ``inline`` and
+        ``durable``, several threads may do so; with ``durable``, the events of one
+        share arrive one after the other.
 
         :param event: attributes of CloudEvents 1.0 and ``data``
         :raises RejectedError: if the receiver rejects the event permanently
@@ -115,12 +130,13 @@ class DeliveryHook(EventHook):
         """
         counts = super().counts()
         if self.outbox:
-            counts["delivered"] = self.outbox.delivered
-            counts["rejected"] = self.outbox.rejected
+            outbox = self.outbox.counts
+            counts["delivered"] = outbox.delivered
+            counts["rejected"] = outbox.rejected
             if (pending := self.outbox.pending()) is not None:
                 counts["pending"] = pending
-            if self.outbox.unreadable:
-                counts["unreadable"] = self.outbox.unreadable
+            if outbox.unreadable:
+                counts["unreadable"] = outbox.unreadable
         return counts
 
     def _emit(

@@ -240,7 +240,7 @@ FORK_DURING_A_WRITE = """
         time.sleep(1)
         connection.execute("COMMIT")
 
-    threading.Thread(target=outbox._events._use, args=(write, 0)).start()
+    threading.Thread(target=outbox.events._use, args=(write, 0)).start()
     writing.wait()
     pid = os.fork()
     if not pid:
@@ -253,7 +253,7 @@ FORK_DURING_A_WRITE = """
     os.waitpid(pid, 0)
     outbox.put({"id": "parent"})
     outbox.stop(20)
-    print(outbox.delivered, outbox.pending())
+    print(outbox.counts.delivered, outbox.pending())
 """
 
 
