@@ -68,6 +68,23 @@ class Settings(NamedTuple):
     """seconds to wait for each file that another program has locked"""
     workers: int = 16
     """maximum number of events that are delivered at once"""
+    attempts: int = 0
+    """number of failed attempts after which an event is given up; 0 for never"""
+    max_age: float = 0.0
+    """age in seconds from which on a failed attempt is the last one; 0 for never"""
+
+    def end_retries(self, event: StoredEvent, failures: int) -> bool:
+        """Return whether to give up an event.
+
+        :param event: the event
+        :param failures: the number of attempts that have failed
+        """
+        if self.attempts and failures >= self.attempts:
+            return True
+        # Another program may have written anything.
+        if not self.max_age or not isinstance(event.written, (int, float)):
+            return False
+        return time.time() - event.written >= self.max_age
 
 
 @dataclasses.dataclass
@@ -77,6 +94,8 @@ class Counts:
     delivered: int = 0
     rejected: int = 0
     """events that the receiver rejected"""
+    given_up: int = 0
+    """events that were retried for long enough"""
     unreadable: int = 0
     """rows that are not events"""
 
@@ -407,6 +426,10 @@ class Deliverer:
         elif isinstance(error, RejectedError):
             self._counts.rejected += 1
             self._bury(event, f"{_name(event)} was rejected", error)
+        elif self._settings().end_retries(event, failures := lane.count_failure()):
+            self._counts.given_up += 1
+            problem = f"{_name(event)} was given up after {failures} failed attempt(s)"
+            self._bury(event, problem, error)
         else:
             self._retry(lane, error)
             return
@@ -414,12 +437,11 @@ class Deliverer:
 
     def _retry(self, lane: Lane, error: BaseException) -> None:
         """Retry the first event of a lane after a pause."""
-        event, failures = lane.events[0], lane.count_failure()
+        event, failures = lane.events[0], lane.failures
         if failures == 1 and self._failures <= LOGGED_FAILURES:
             # Further failures of an event, and those of all, would only repeat it.
             LOG.warning(
-                "Failed to deliver %(event)s, retrying until it is delivered: "
-                "%(type)s: %(error)s",
+                "Failed to deliver %(event)s, retrying: %(type)s: %(error)s",
                 {
                     "event": _name(event),
                     "type": type(error).__name__,
@@ -430,8 +452,8 @@ class Deliverer:
         self._lanes.hold(lane, pause, time.monotonic())
 
     def _bury(self, event: StoredEvent, problem: str, error: BaseException) -> None:
-        reason = _text(error)
-        event.store.settle(event, reason or type(error).__name__)
+        reason = _text(error) or type(error).__name__
+        event.store.settle(event, reason)
         LOG.error(
             "%(problem)s, kept as a dead letter in %(path)s: %(error)s",
             {

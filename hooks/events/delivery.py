@@ -57,6 +57,23 @@ class DeliveryHook(EventHook):
             "hook_dispatch = durable. The events of each share are delivered one after "
             "the other, in order.",
         ),
+        cfg.IntOpt(
+            "hook_delivery_attempts",
+            default=0,
+            min=0,
+            mutable=True,
+            help="Number of failed attempts after which an event is given up with "
+            "hook_dispatch = durable, and kept as a dead letter. 0 retries forever.",
+        ),
+        cfg.FloatOpt(
+            "hook_delivery_max_age",
+            default=0.0,
+            min=0,
+            mutable=True,
+            help="Age of an event, in seconds, from which on a failed attempt is the "
+            "last one with hook_dispatch = durable; the event is then kept as a dead "
+            "letter. 0 retries forever.",
+        ),
     )
 
     def __init__(self, configuration: Any, host: str | None) -> None:
@@ -93,6 +110,8 @@ class DeliveryHook(EventHook):
                 lambda: Settings(
                     self.get_config_option("hook_outbox_timeout"),
                     self.get_config_option("hook_delivery_workers"),
+                    self.get_config_option("hook_delivery_attempts"),
+                    self.get_config_option("hook_delivery_max_age"),
                 ),
             )
         except OSError as error:
@@ -124,19 +143,19 @@ class DeliveryHook(EventHook):
     def counts(self) -> dict[str, int]:
         """Return the counts of the hook and of its outbox.
 
-        :return: counts by name. An outbox adds ``delivered`` and ``rejected``, the
-            deliveries of this process, ``pending``, unless its file is unreadable, and
-            ``unreadable``, if a row of the file was not an event
+        :return: counts by name. An outbox adds ``delivered``, ``rejected`` and
+            ``given_up``, the events of this process, ``pending``, unless its file is
+            unreadable, and ``unreadable``, if a row of the file was not an event
         """
         counts = super().counts()
         if self.outbox:
-            outbox = self.outbox.counts
-            counts["delivered"] = outbox.delivered
-            counts["rejected"] = outbox.rejected
+            counts["delivered"] = self.outbox.delivered
+            counts["rejected"] = self.outbox.rejected
+            counts["given_up"] = self.outbox.given_up
             if (pending := self.outbox.pending()) is not None:
                 counts["pending"] = pending
-            if outbox.unreadable:
-                counts["unreadable"] = outbox.unreadable
+            if self.outbox.unreadable:
+                counts["unreadable"] = self.outbox.unreadable
         return counts
 
     def _emit(

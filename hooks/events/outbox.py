@@ -117,7 +117,7 @@ class Outbox:
         self.path = path
         self.deliver = deliver
         self.settings = settings
-        self.counts = Counts()
+        self._counts = Counts()
         self.events = EventStore(path / FILE, self._timeout)
         # If its log were limited too, events would be lost.
         self.overflow = EventStore(path / OVERFLOW_FILE, self._timeout, math.inf)
@@ -192,7 +192,7 @@ class Outbox:
                 self._stores,
                 self.deliver,
                 self.settings,
-                self.counts,
+                self._counts,
                 self._close_after,
             )
             try:
@@ -241,6 +241,26 @@ class Outbox:
                 self._locked = False
                 return
         self.overflow.append(entries)
+
+    @property
+    def delivered(self) -> int:
+        """The number of events that this process delivered."""
+        return self._counts.delivered
+
+    @property
+    def rejected(self) -> int:
+        """The number of events that this process sent and the receiver rejected."""
+        return self._counts.rejected
+
+    @property
+    def given_up(self) -> int:
+        """The number of events that this process gave up."""
+        return self._counts.given_up
+
+    @property
+    def unreadable(self) -> int:
+        """The number of rows that this process could not read."""
+        return self._counts.unreadable
 
     def pending(self) -> int | None:
         """Return the number of events that wait for delivery, from any process.

@@ -403,9 +403,9 @@ def test_durable_events_arrive_after_the_broker_is_back(
             for number in range(3):
                 driver.create_share(CONTEXT, {"id": "i", "share_id": f"s{number}"})
             (hook,) = aspects.weaving(driver).hooks
-            assert hook.outbox.counts.delivered == 0
+            assert hook.outbox.delivered == 0
             broker.start()
-            wait_for(lambda: hook.outbox.counts.delivered == 6, "all are delivered")
+            wait_for(lambda: hook.outbox.delivered == 6, "all are delivered")
     finally:
         # Confirmed messages survive a restart of the broker.
         broker.kill()

@@ -70,4 +70,4 @@ def test_a_rejected_event_does_not_block_others_on_a_full_disk(new, path, receiv
     outbox.put(event("a"))
     wait_for(lambda: ids_in(path) == [], "all are deleted")
     assert ids_in(path, "queue_dead_letters") == ["0"]
-    assert (outbox.counts.rejected, outbox.counts.delivered) == (1, 100)
+    assert (outbox.rejected, outbox.delivered) == (1, 100)

@@ -188,7 +188,7 @@ def test_events_of_several_shares_are_delivered_at_once(new):
     for share in range(32):
         outbox.put(event(str(share), 0))
     # The barrier breaks unless 16 attempts run at once.
-    wait_for(lambda: outbox.counts.delivered == 32, "all are delivered", 100)
+    wait_for(lambda: outbox.delivered == 32, "all are delivered", 100)
 
 
 def test_not_more_events_than_workers_are_delivered_at_once(new):

@@ -253,7 +253,7 @@ FORK_DURING_A_WRITE = """
     os.waitpid(pid, 0)
     outbox.put({"id": "parent"})
     outbox.stop(20)
-    print(outbox.counts.delivered, outbox.pending())
+    print(outbox.delivered, outbox.pending())
 """
 
 
