@@ -429,7 +429,12 @@ class EventStore:
         with contextlib.suppress(FileExistsError):
             # SQLite gives its files beside this one the same mode. An existing file
             # must not be opened here: closing it would release SQLite's locks.
-            os.close(os.open(self.file, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o640))
+            descriptor = os.open(self.file, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o640)
+            try:
+                # Whatever the umask is.
+                os.fchmod(descriptor, 0o640)
+            finally:
+                os.close(descriptor)
         for file in self._files:
             with contextlib.suppress(FileNotFoundError):
                 restrict(file, 0o640)

@@ -15,6 +15,7 @@ from hooks.events import deliverer, lanes
 from hooks.events.deliverer import Settings
 from hooks.events.event import key_of
 from hooks.events.outbox import Outbox
+from hooks.events.store import EventStore
 from tests.support.wait import wait_for
 
 from .common import ids_in, transaction
@@ -180,6 +181,21 @@ def test_a_share_that_fails_does_not_hold_up_the_others(new, path, slow_retries)
     later = new(receiver)
     later.put(event("0x", 3))
     wait_for(lambda: "0x-3" in receiver.ids, "it arrives", 60)
+
+
+def test_nothing_is_delivered_twice_while_nothing_can_be_deleted(new, monkeypatch):
+    monkeypatch.setattr(EventStore, "delete_settled", lambda *args, **kwargs: None)
+    receiver = Receiver()
+    outbox, sent = new(receiver), []
+    # The key has no more events between the rounds.
+    for _ in range(3):
+        receiver.failures["s"] = 1
+        for _ in range(2 * lanes.LANE_SIZE + 5):
+            sent.append(f"s-{len(sent)}")
+            outbox.put({"id": sent[-1], "subject": "s"})
+        wait_for(lambda: len(receiver.ids) >= len(sent), "all are delivered", 60)
+        assert receiver.ids == sent
+    wait_for(lambda: outbox.pending() == 0, "all are counted", 60)
 
 
 def test_events_of_several_shares_are_delivered_at_once(new):
