@@ -42,6 +42,7 @@ TEST = [
         "oslo.messaging[kafka]>=14",
         "psycopg2-binary>=2.9.9",
         "python-manilaclient>=4.8",
+        "standardwebhooks>=1.1",
         "trustme>=1.2",
     ),
     *sorted({need for needs in HOOKS.values() for need in needs}),

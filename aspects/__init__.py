@@ -9,13 +9,16 @@ from aspects.core.log import hook_name
 from aspects.decorators import add_hooks
 from aspects.errors import AlreadyWoven, AspectsError, HookConfigError, Veto
 from aspects.hook import HookBase, Observed, UpdatedArguments, UpdatedResults
-from aspects.operations import Operation, is_coroutine
+from aspects.operations import OPERATIONS, Operation, is_coroutine
 from aspects.periodic import tick
+from aspects.requests import REQUESTS
 from aspects.secrets import without_secrets
 from aspects.shares import ShareType, share_metadata, share_type
 from aspects.weaving import Weaving, is_woven, unweave, weave, weaving
 
 __all__ = [
+    "OPERATIONS",
+    "REQUESTS",
     "AlreadyWoven",
     "AspectsError",
     "BackendSection",

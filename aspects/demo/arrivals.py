@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import json
@@ -45,11 +46,11 @@ def free_port() -> int:
 class Receiver:
     """An HTTP server for the events of the webhook hook.
 
-    :param secret: the secret with which the hook signs its events
+    :param secret: the secret with which the hook signs its events, ``whsec_...``
     """
 
     def __init__(self, secret: str) -> None:
-        self._secret = secret.encode()
+        self._key = base64.b64decode(secret.removeprefix("whsec_"))
         self._lock = threading.Lock()
         #: The events with a valid signature, in order of arrival.
         self.events: list[dict[str, Any]] = []
@@ -83,9 +84,13 @@ class Receiver:
 
     def _receive(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-        digest = hmac.digest(self._secret, body, hashlib.sha256).hex()
-        signature = environ.get("HTTP_X_MANILA_ASPECTS_SIGNATURE", "")
-        if not hmac.compare_digest(signature, f"sha256={digest}"):
+        id_, timestamp, signature = (
+            environ.get(f"HTTP_WEBHOOK_{name}", "")
+            for name in ("ID", "TIMESTAMP", "SIGNATURE")
+        )
+        content = f"{id_}.{timestamp}.".encode() + body
+        digest = base64.b64encode(hmac.digest(self._key, content, hashlib.sha256))
+        if not hmac.compare_digest(signature.encode(), b"v1," + digest):
             with self._lock:
                 self.forged += 1
             start_response("401 Unauthorized", [])

@@ -19,7 +19,7 @@ from aspects.requests import SECTION
 LIMIT = 5
 
 #: The secret with which the hook ``webhook`` of alpha signs its events.
-SECRET = "the demo's own"
+SECRET = "whsec_dGhlIHNlY3JldCBvZiB0aGUgZGVtbyBhbG9uZQ=="
 
 #: The host name under which the hook ``alias`` of beta publishes shares.
 ALIAS = "nas.example.org"

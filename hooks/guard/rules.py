@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import datetime
 import difflib
+import fnmatch
 import functools
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -32,6 +33,9 @@ LOG = log.getLogger(__name__)
 
 #: The keys of a rule.
 KEYS = ("name", "operations", "when", "reason", "enforcement", "audit")
+
+#: Operation -> the methods behind it, in addition to one of its own name.
+_OPERATIONS = {**aspects.OPERATIONS, **aspects.REQUESTS}
 
 #: What becomes of a call that a rule matches.
 DENY, WARN = "deny", "warn"
@@ -278,6 +282,17 @@ class Mistake(NamedTuple):
         return f"line {self.line}, column {self.column}: {self.cause}"
 
 
+def _nearest(name: str) -> str | None:
+    """Return the operation that is probably meant by a name that no operation has.
+
+    :return: None if the name may be that of a driver's own method in ``hook_methods``
+    """
+    for operation, methods in _OPERATIONS.items():
+        if name in methods:
+            return operation
+    return next(iter(difflib.get_close_matches(name, _OPERATIONS, 1, 0.75)), None)
+
+
 class _Reader:
     """Reads the rules of a file, and collects its mistakes.
 
@@ -377,9 +392,18 @@ class _Reader:
 
     def _operations(self, node: Any) -> tuple[str, ...]:
         if isinstance(node, yaml.SequenceNode):
-            return tuple(self._text(item) for item in node.value)
+            return tuple(map(self._operation, node.value))
         self._note(node.start_mark.index, "expected a list of operations")
         return ()
+
+    def _operation(self, node: Any) -> str:
+        """Return a name or pattern, and note one that is probably misspelled."""
+        pattern = self._text(node)
+        name = pattern.removeprefix("!")
+        if name and not fnmatch.filter(_OPERATIONS, name) and (near := _nearest(name)):
+            cause = f"no operation matches {name!r}; did you mean {near}?"
+            self._note(node.start_mark.index, cause)
+        return pattern
 
     def _condition(
         self, node: Any, variables: Mapping[str, Variable]

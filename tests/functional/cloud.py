@@ -17,7 +17,7 @@ import requests
 
 from aspects.demo.releases import has_native_threads, paste_configuration
 from aspects.demo.service import paste_file
-from tests.support.programs import Program, free_port, installed
+from tests.support.programs import Program, free_port, handles_sighup, installed
 from tests.support.rabbit import Rabbit
 from tests.support.wait import wait_for
 
@@ -254,7 +254,7 @@ class Cloud:
             # oslo.service has no handler for SIGHUP while it handles one: a second
             # signal would kill the process, with or without hooks.
             wait_for(
-                lambda: all(map(_handles_sighup, [self._parent, *before])),
+                lambda: all(map(handles_sighup, [self._parent, *before])),
                 "a handler of SIGHUP",
             )
         os.kill(self._parent, signal.SIGHUP)
@@ -370,12 +370,6 @@ def _resources(pid: int) -> Counter[str]:
 def _live_sockets() -> set[str]:
     tables = (Path("/proc/net", name).read_text() for name in ("tcp", "tcp6", "unix"))
     return {word for table in tables for word in table.split()}
-
-
-def _handles_sighup(pid: int) -> bool:
-    status = Path(f"/proc/{pid}/status").read_text()
-    caught = status.partition("SigCgt:")[2].split()[0]
-    return bool(int(caught, 16) & 1 << (signal.SIGHUP - 1))
 
 
 def processes_of(*directories: Path) -> list[str]:

@@ -15,7 +15,7 @@ import manila
 import pytest
 
 from tests.support import releases
-from tests.support.programs import Program, installed
+from tests.support.programs import Program, children_of, installed
 from tests.support.wait import wait_for
 
 from .postgres import Postgres
@@ -198,8 +198,7 @@ class ShareService:
 
     def children(self) -> list[int]:
         """Return the process IDs of the children, one for each backend."""
-        tasks = Path(f"/proc/{self.pid}/task").glob("*/children")
-        return [int(pid) for task in tasks for pid in task.read_text().split()]
+        return children_of(self.pid)
 
     def hang_up(self) -> None:
         """Send SIGHUP to the parent, as ``systemctl reload`` does."""

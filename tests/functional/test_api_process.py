@@ -4,16 +4,26 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import requests
 
+from aspects.demo.releases import paste_configuration
 from aspects.demo.service import paste_file
-from tests.support.programs import Program, free_port, installed
+from tests.support.programs import (
+    Program,
+    children_of,
+    free_port,
+    handles_sighup,
+    installed,
+)
 from tests.support.wait import wait_for
 
 from .share_service import _MAKE_SQLITE, EVENTLET, NATIVE, ROOT, THREADS
@@ -32,7 +42,7 @@ use_stderr = False
 osapi_share_listen = 127.0.0.1
 osapi_share_listen_port = {port}
 osapi_share_workers = 1
-api_paste_config = {paste}
+api_paste_config = {directory}/api-paste.ini
 auth_strategy = noauthv2
 enabled_share_protocols = NFS
 share_api_class = aspects.manila.ShareAPI
@@ -65,27 +75,35 @@ HOOK = "witness=tests.functional.api_parts:Witness"
 # first argument says so, as uWSGI does.
 _SERVE = """
 import os, signal, sys
-from cheroot import wsgi
-from wsgiref import simple_server
 kind, port = sys.argv.pop(1), int(sys.argv.pop(1))
 if {loads_with_eventlet}:
     import eventlet
     eventlet.monkey_patch()
+import threading, time
+from cheroot import wsgi
+from wsgiref import simple_server
 from manila.wsgi import wsgi as manila_wsgi
 application = manila_wsgi.initialize_application()
-signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-if kind == "wsgiref":
-    server = simple_server.make_server("127.0.0.1", port, application)
-    server.serve_forever()
-elif kind == "forked" and (child := os.fork()):
+if kind == "forked" and (child := os.fork()):
     signal.signal(signal.SIGTERM, lambda *_: os.kill(child, signal.SIGTERM))
     sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+if kind == "wsgiref":
+    server = simple_server.make_server("127.0.0.1", port, application)
+    run, end = server.serve_forever, server.shutdown
 else:
     server = wsgi.Server(("127.0.0.1", port), application, numthreads=4)
-    try:
-        server.start()
-    finally:
-        server.stop()
+    run, end = server.start, server.stop
+ended = []
+# In place of an exception, which would interrupt a server in the middle of a request.
+signal.signal(signal.SIGTERM, lambda *_: ended.append(True))
+def stop():
+    while not ended:
+        time.sleep(0.05)
+    end()
+stopping = threading.Thread(target=stop)
+stopping.start()
+run()
+stopping.join()
 """
 
 HEADERS = {"X-Auth-Token": "admin:demo", "X-OpenStack-Manila-API-Version": "2.65"}
@@ -112,6 +130,8 @@ class Api:
             "PYTHONUNBUFFERED": "1",
             "PYTHONWARNINGS": "ignore",
         }
+        paste = paste_configuration(paste_file().read_text("utf-8"))
+        (directory / "api-paste.ini").write_text(paste, "utf-8")
         (directory / "policy.yaml").write_text("{}\n", "utf-8")
         (directory / "policy.d").mkdir()
         self.program: Program | None = None
@@ -120,12 +140,11 @@ class Api:
         """Write ``manila.conf``.
 
         :param denies: the operation that the hook denies
-        :param hooks: the value of ``hook_drivers``
+        :param hooks: the value of ``hook_drivers``, and further lines of the section
         """
         text = CONFIG.format(
             directory=self.directory,
             port=self.port,
-            paste=paste_file(),
             denies=denies,
             hooks=hooks,
         )
@@ -173,6 +192,21 @@ class Api:
         """Make a POST request."""
         url = f"http://127.0.0.1:{self.port}/v2{path}"
         return requests.post(url, json=body, headers=HEADERS, timeout=60)
+
+    def hang_up(self) -> None:
+        """Send SIGHUP to the process, as ``systemctl reload`` does."""
+        assert self.program is not None
+        parent = self.program.process.pid
+        # oslo.service has no handler for SIGHUP while it handles one.
+        pids = [parent, *children_of(parent)]
+        wait_for(lambda: all(map(handles_sighup, pids)), "a handler of SIGHUP")
+        os.kill(parent, signal.SIGHUP)
+
+    def create_type(self) -> None:
+        """Create the share type that :meth:`create` names."""
+        specs = {"driver_handles_share_servers": "false"}
+        type_ = {"share_type": {"name": "plain", "extra_specs": specs}}
+        assert self.post("/types", type_).status_code == 200
 
     def create(self) -> requests.Response:
         """Request a share."""
@@ -222,9 +256,7 @@ def test_hooks_run_in_the_worker_from_its_start_to_its_stop(api: Api) -> None:
     if api.kind == "manila-api":
         # Before the first request that a hook is for.
         assert [name for name, _ in api.events()] == ["start"]
-    specs = {"driver_handles_share_servers": "false"}
-    type_ = {"share_type": {"name": "plain", "extra_specs": specs}}
-    assert api.post("/types", type_).status_code == 200
+    api.create_type()
     for _ in range(2):
         response = api.create()
         assert response.status_code == 403, response.text
@@ -233,7 +265,7 @@ def test_hooks_run_in_the_worker_from_its_start_to_its_stop(api: Api) -> None:
 
     if api.kind == "manila-api":
         api.configure()
-        os.kill(program.process.pid, signal.SIGHUP)
+        api.hang_up()
         wait_for(lambda: api.create().status_code == 200, "the new configuration", 60)
     assert program.stop(60) == 0, api.log()
 
@@ -257,3 +289,63 @@ def test_an_error_in_the_section_ends_the_process_with_one_line(api: Api) -> Non
     assert text in (api.directory / "manila.log").read_text()
     assert "Traceback" not in api.log()
     assert api.events() == []
+
+
+@pytest.mark.parametrize("api", SERVERS[:1], indirect=True)
+def test_each_request_is_judged_by_one_version_of_the_rules(api: Api) -> None:
+    pytest.importorskip("cel_expr_python")
+    rules = api.directory / "rules.yaml"
+
+    def write(version: int, more: str = "") -> None:
+        rule = "- name: rule{}\n  when: 'true'\n  reason: v{}\n"
+        new = api.directory / "rules.new"
+        new.write_text("".join(rule.format(n, version) for n in range(3)) + more)
+        new.rename(rules)
+
+    def version() -> int:
+        """Request a share, and return the version of the rules that deny it."""
+        response = api.create()
+        assert response.status_code == 403, response.text
+        message = response.json()["forbidden"]["message"]
+        found = re.findall(r"v(\d+) \(rule rule\d\)", message)
+        assert len(found) == 3, message
+        assert len(set(found)) == 1, message
+        return int(found[0])
+
+    def rejections() -> int:
+        """Return the number of reloads that the worker has rejected."""
+        rejected = rf" {worker} ERROR .*Configuration reload rejected, keeping"
+        return len(re.findall(rejected, api.log()))
+
+    write(0)
+    api.configure(hooks=f"guard\nguard_rules_file = {rules}")
+    program = api.start()
+    api.wait()
+    (worker,) = children_of(program.process.pid)
+    api.create_type()
+    ended = threading.Event()
+    seen: set[int] = set()
+
+    def client() -> int:
+        count = 0
+        while not ended.is_set():
+            seen.add(version())
+            count += 1
+        return count
+
+    with ThreadPoolExecutor(64) as threads:
+        clients = [threads.submit(client) for _ in range(64)]
+        try:
+            for number in range(1, 5):
+                write(number)
+                api.hang_up()
+                wait_for(lambda n=number: version() == n, "the new rules", 120)
+                write(100, more="- name: wrong")
+                api.hang_up()
+                wait_for(lambda n=number: rejections() == n, "a rejection", 120)
+                assert version() == number
+        finally:
+            ended.set()
+        assert all(found.result(timeout=120) for found in clients)
+    assert seen == {0, 1, 2, 3, 4}
+    assert "Traceback" not in api.log()

@@ -279,6 +279,8 @@ def test_share_of_a_driver_without_update_access_is_mounted_while_a_rule_allows_
     wait_until_mounted(directory / "mounts" / "s2", "rw")
     # Notifications are handled in order.
     assert mounted(target) == "rw"
+    # The program logs a mount after it has made it.
+    wait_for(lambda: program.log.read_text().count("Ran ") > 1, "the log")
     assert program.log.read_text().count("Ran ") == 2
     change([network], [one], network)
     wait_until_mounted(directory / "mounts" / "s2", "ro")

@@ -239,7 +239,7 @@ class TestFailures:
         config = tmp_path / "without.conf"
         config.write_text(
             "[alpha:guard]\nenable_post_hooks = False\n"
-            "[alpha:webhook]\nwebhook_secret = another\n"
+            f"[alpha:webhook]\nwebhook_secret = whsec_{'b3RoZXIt' * 4}\n"
         )
         options = ("--verbose", "--ticks", "--config-file", config)
         done = run_demo(tmp_path, *options)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -408,6 +409,60 @@ def test_a_veto_in_warn_mode_is_reported_and_the_request_passes(
     (line,) = (tmp_path / "audit.log").read_text().splitlines()
     event = json.loads(line)
     assert event["would_deny"] == [{"hook": "limits", "reason": "frozen until Monday"}]
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"guard_max_size": 5}, r"6 GiB exceeds the maximum of 5 GiB"),
+        ({"guard_min_size": 7}, r"6 GiB is below the minimum of 7 GiB"),
+        ({"guard_denied_share_types": "{name}"}, r"guard_denied_share_types"),
+        ({"guard_denied_share_types": "{id}"}, r"guard_denied_share_types"),
+        ({"guard_allowed_share_types": "another"}, r"guard_allowed_share_types"),
+        ({"guard_denied_projects": "demo"}, r"project demo is denied"),
+        ({"guard_allowed_projects": "another"}, r"project demo is not allowed"),
+        ({"guard_freeze": ["* * * * * 2h Europe/Berlin"]}, r"create_share is frozen"),
+    ],
+)
+def test_an_option_of_the_guard_denies_a_new_share(
+    options: dict[str, Any],
+    reason: str,
+    resources: Resources,
+    use: Hooks,
+    http: Callable[..., requests.Response],
+) -> None:
+    type_id = resources.world.share_type()
+    type_ = {
+        "id": type_id,
+        "name": db.share_type_get(resources.context, type_id)["name"],
+    }
+    values = {
+        name: value.format(**type_) if isinstance(value, str) else value
+        for name, value in options.items()
+    }
+    use(make_hook(GuardHook, backend="share_api", **values))
+    share = {"share_proto": "NFS", "size": 6, "share_type": type_["name"]}
+    request = Request("POST", "/shares", {"share": share})
+    assert re.search(reason, forbidden(http(request)))
+
+
+def test_the_options_of_the_guard_allow_what_they_do_not_deny(
+    resources: Resources, use: Hooks, http: Callable[..., requests.Response]
+) -> None:
+    type_id = resources.world.share_type()
+    use(
+        make_hook(
+            GuardHook,
+            backend="share_api",
+            guard_min_size=1,
+            guard_max_size=1,
+            guard_allowed_share_types=type_id,
+            guard_allowed_projects="demo",
+        )
+    )
+    share = {"share_proto": "NFS", "size": 1, "share_type": type_id}
+    response = http(Request("POST", "/shares", {"share": share}))
+    assert response.status_code == 200, response.text
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import contextlib
 import json
 import logging
 import re
+import socket
 import urllib.request
 from collections.abc import Callable, Iterator
 from importlib import metadata
@@ -28,10 +29,12 @@ from manila.db.sqlalchemy import models
 from manila.tests.share.drivers import dummy
 from oslo_concurrency import processutils
 from oslo_config import cfg
+from oslo_reports.generators.conf import ConfigReportGenerator
 from sqlalchemy import orm
 from sqlalchemy.orm import attributes
 
 import aspects
+from aspects.manila.report import report
 from tests.support import otlp, rabbit, receiver, releases
 from tests.support.config import woven_by
 from tests.support.programs import free_port
@@ -46,7 +49,8 @@ SHARE_ID = "5e8f901a2b1c5d3e4f60718293a4b5c6"
 #: Secrets under a secret name, which errors repeat; secrets that look like other data;
 #: secrets of a hook's own options.
 PLANTED, UNMARKED, OWN = "planted-{}-Zq9", "unmarked-{}-Zq9", "own-{}-Zq9"
-SECRET = re.compile(r"(?:planted|unmarked|own)-\w+-Zq9")
+SIGNS = f"whsec_{'c2lnbnMt' * 4}"
+SECRET = re.compile(rf"(?:planted|unmarked|own)-\w+-Zq9|{SIGNS}")
 
 
 def planted(name: str) -> str:
@@ -342,6 +346,35 @@ def audit_cadf(directory: Path, broken: bool, broker: Any) -> Iterator[Sink]:
 
 
 @contextlib.contextmanager
+def audit_syslog(directory: Path, broken: bool, broker: Any) -> Iterator[Sink]:
+    received: list[bytes] = []
+
+    def output() -> str:
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                received.append(daemon.recv(100_000))
+        return b"\n".join(received).decode()
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as daemon:
+        daemon.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
+        daemon.bind(("127.0.0.1", 0))
+        daemon.setblocking(False)
+        # A path that is not a socket is an error when the service starts.
+        path = directory / "log"
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as unused:
+            if broken:
+                unused.bind(str(path))
+            port = daemon.getsockname()[1]
+            address = path if broken else f"udp://127.0.0.1:{port}"
+            yield Sink(
+                f"audit_destination = syslog\naudit_syslog_address = {address}\n",
+                output,
+                () if broken else (SHARE_ID, "tried ***", "joe-new"),
+                unused.close,
+            )
+
+
+@contextlib.contextmanager
 def command(directory: Path, broken: bool, broker: Any) -> Iterator[Sink]:
     script = directory / "program.sh"
     text = f"""#!/bin/sh
@@ -436,9 +469,30 @@ def webhook(directory: Path, broken: bool, broker: Any) -> Iterator[Sink]:
             server.answers += [answer] * 1000
         url = server.url.replace("//", f"//joe:{OWN.format('url')}@")
         yield Sink(
-            f"webhook_url = {url}\nwebhook_secret = {OWN.format('signature')}\n",
+            f"webhook_url = {url}\nwebhook_secret = {SIGNS}\n",
             lambda: repr([(r.path, str(r.headers), r.body) for r in server.requests]),
             (SHARE_ID, "tried ***", "joe-new"),
+        )
+
+
+@contextlib.contextmanager
+def webhook_token(directory: Path, broken: bool, broker: Any) -> Iterator[Sink]:
+    with receiver.Receiver() as server:
+        if broken:
+            server.answers += [receiver.status(400)] * 1000
+        token = directory / "token"
+        token.write_text(OWN.format("token"))
+        proxy = f"http://joe:{OWN.format('proxy')}@127.0.0.1:{server.port}"
+        options = [
+            "webhook_url = http://receiver.invalid/",
+            f"webhook_token_file = {token}",
+            f"webhook_headers = X-Key:{OWN.format('header')}",
+            f"webhook_proxy = {proxy}",
+        ]
+        yield Sink(
+            "\n".join(options),
+            lambda: repr([(r.path, str(r.headers), r.body) for r in server.requests]),
+            (SHARE_ID, "tried ***", "joe-new", f"Bearer {OWN.format('token')}"),
         )
 
 
@@ -446,6 +500,7 @@ def webhook(directory: Path, broken: bool, broker: Any) -> Iterator[Sink]:
 HOOKS: list[tuple[str, Sinks]] = [
     ("audit", audit),
     ("audit", audit_cadf),
+    ("audit", audit_syslog),
     ("automount", automount),
     ("command", command),
     ("guard", guard),
@@ -453,6 +508,7 @@ HOOKS: list[tuple[str, Sinks]] = [
     ("notification", notification),
     ("tracing", tracing),
     ("webhook", webhook),
+    ("webhook", webhook_token),
 ]
 
 INSTALLED = {
@@ -588,6 +644,7 @@ def test_no_output_of_a_hook_has_a_secret(
                         repr(shown),
                     )
             output = receiving.output()
+            reported = report_of(driver)
         output += receiving.output() if sink is not metrics else ""
         files = files_in(tmp_path)
         everything = output + "".join(files.values())
@@ -606,6 +663,7 @@ def test_no_output_of_a_hook_has_a_secret(
     assert "tried *** and ***" in log
 
     assert secrets_in(log) == set()
+    assert secrets_in(reported) == set()
     assert secrets_in("".join(capfd.readouterr())) == set()
     # The receiver may know the hook's own secrets, which authenticate the hook.
     assert secrets_in(output, "own-") == set()
@@ -617,13 +675,22 @@ def test_no_output_of_a_hook_has_a_secret(
         assert secrets_in(" ".join(own_vetoes)) == set()
 
 
+def report_of(driver: Any) -> str:
+    """Return what the report of ``SIGUSR2`` has about a driver and its options."""
+    conf = aspects.weaving(driver).hooks[0].configuration.conf
+    options = ConfigReportGenerator(cnf=conf)()
+    options.set_current_view_type("text")
+    assert "nas_password = ***" in str(options)
+    return f"{options}{report(aspects.weaving(driver))}"
+
+
 def all_output(sink: Sink, directory: Path) -> str:
     return sink.output() + "".join(files_in(directory).values())
 
 
 def files_in(directory: Path) -> dict[str, str]:
     """Return the contents of all files except those that an operator writes."""
-    operators = {"manila.conf", "program.sh"}
+    operators = {"manila.conf", "program.sh", "token"}
     return {
         str(path.relative_to(directory)): path.read_bytes().decode(errors="replace")
         for path in sorted(directory.rglob("*"))

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import socket
 import ssl
 import subprocess
 import sys
@@ -18,6 +20,7 @@ from typing import Any
 
 import pytest
 import trustme
+from standardwebhooks import Webhook
 
 import aspects
 from aspects.testing import FakeDriver
@@ -25,7 +28,7 @@ from hooks.events.errors import DeliveryFailedError
 from tests.support import receiver, releases
 from tests.support.config import woven_by
 from tests.support.pages import example
-from tests.support.programs import Program, free_port
+from tests.support.programs import Program, free_port, need
 from tests.support.receiver import Receiver, SilentServer
 from tests.support.schema import EVENT
 from tests.support.wait import wait_for
@@ -38,17 +41,30 @@ UNVERIFIED = "CERTIFICATE_VERIFY_FAILED|CertificateError"
 
 
 class TLS:
-    """A certificate authority for a test, which issues server certificates."""
+    """A certificate authority for a test, which issues certificates."""
 
     def __init__(self, directory: Path) -> None:
         self.authority = trustme.CA()
         self.ca_file = directory / "ca.pem"
         self.authority.cert_pem.write_to_path(str(self.ca_file))
 
-    def server(self, name: str) -> ssl.SSLContext:
+    def server(self, name: str, asks: bool = False) -> ssl.SSLContext:
+        """Return the context of a server.
+
+        :param name: the name in its certificate
+        :param asks: whether clients need a certificate
+        """
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.authority.issue_cert(name).configure_cert(context)
+        if asks:
+            self.authority.configure_trust(context)
+            context.verify_mode = ssl.CERT_REQUIRED
         return context
+
+    def client(self, name: str, file: Path) -> None:
+        """Write the certificate and the key of a client to a file."""
+        issued = self.authority.issue_cert(name, common_name=name)
+        issued.private_key_and_cert_chain_pem.write_to_path(str(file))
 
 
 @pytest.fixture
@@ -89,6 +105,7 @@ def test_the_documented_example_sends_signed_events_in_order(
                 "/etc/ssl/certs/ops-ca.pem": str(tls.ca_file),
             },
         )
+        (secret,) = re.findall("whsec_.*", text)
         with woven_by(text, tmp_path, FakeDriver()) as driver:
             driver.create_share(None, {"id": "i1", "share_id": "s1"})
             driver.extend_share({"id": "i1", "share_id": "s1"}, 2)
@@ -101,7 +118,8 @@ def test_the_documented_example_sends_signed_events_in_order(
             "delete_share_instance.end",
         ]
         for request in server.requests:
-            assert request.headers["X-Manila-Aspects-Signature"].startswith("sha256=")
+            headers = dict(request.headers)
+            assert Webhook(secret).verify(request.body, headers) == request.event
         assert len({request.client for request in server.requests}) == 1
 
 
@@ -165,6 +183,122 @@ def test_https_to_a_server_without_tls_fails_the_delivery(
     url = server.url.replace("http:", "https:")
     with pytest.raises(DeliveryFailedError, match="SSLError"):
         new_hook(webhook_url=url).deliver(EVENT)
+
+
+# Client certificates
+
+
+def test_a_client_certificate_authenticates_the_hook(
+    new_hook: Any, tls: TLS, tmp_path: Path
+) -> None:
+    names = []
+
+    def answer(handler: Any) -> None:
+        subject = handler.connection.getpeercert()["subject"]
+        names.extend(value for ((key, value),) in subject if key == "commonName")
+        receiver.status(204, Connection="close")(handler)
+        handler.close_connection = True
+
+    file = tmp_path / "client.pem"
+    with Receiver(tls.server("127.0.0.1", asks=True)) as server:
+        options = {"webhook_url": server.url, "webhook_ca_file": tls.ca_file}
+        with pytest.raises(DeliveryFailedError):
+            new_hook(**options).deliver(EVENT)
+        assert server.requests == []
+        server.answers = [answer, answer]
+        tls.client("first", file)
+        hook = new_hook(**options, webhook_client_cert=file, webhook_timeout=30)
+        hook.deliver(EVENT)
+        # The files are read again for each connection.
+        tls.client("second", file)
+        hook.deliver(EVENT)
+    assert names == ["first", "second"]
+
+
+# Proxies
+
+PROXY = """
+Port {port}
+Listen 127.0.0.1
+Allow 127.0.0.1
+Timeout 60
+BasicAuth joe hunter2
+"""
+
+
+@pytest.fixture
+def proxy(tmp_path: Path) -> Iterator[Program]:
+    """Return a running proxy with a password."""
+    program = need("tinyproxy", "tinyproxy")
+    config, port = tmp_path / "tinyproxy.conf", free_port()
+    config.write_text(PROXY.format(port=port))
+    running = Program([program, "-d", "-c", str(config)], tmp_path / "tinyproxy.log")
+    try:
+        wait_for(
+            lambda: socket.create_connection(("127.0.0.1", port), 1).close() is None,
+            "the proxy listens",
+            timeout=60,
+        )
+        running.port = port  # type: ignore[attr-defined]
+        yield running
+    finally:
+        running.kill()
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_events_reach_their_receiver_through_a_proxy(
+    new_hook: Any, tls: TLS, proxy: Any, scheme: str
+) -> None:
+    with Receiver(tls.server("127.0.0.1") if scheme == "https" else None) as server:
+        options = {"webhook_url": server.url, "webhook_ca_file": tls.ca_file}
+        hook = new_hook(
+            **options,
+            webhook_proxy=f"http://joe:hunter2@127.0.0.1:{proxy.port}",
+            webhook_timeout=30,
+        )
+        for number in range(3):
+            hook.deliver({**EVENT, "id": str(number)})
+        assert [event["id"] for event in server.events] == ["0", "1", "2"]
+        for request in server.requests:
+            assert "Proxy-Authorization" not in request.headers
+        assert f"127.0.0.1:{server.port}" in proxy.log.read_text()
+        hook = new_hook(
+            **options, webhook_proxy=f"http://joe:Zq9@127.0.0.1:{proxy.port}"
+        )
+        with pytest.raises(DeliveryFailedError, match=r"40[17]") as caught:
+            hook.deliver(EVENT)
+        assert "Zq9" not in str(caught.value)
+        assert len(server.requests) == 3
+
+
+def test_a_receiver_behind_a_proxy_is_verified(
+    new_hook: Any, tls: TLS, proxy: Any
+) -> None:
+    with Receiver(tls.server("127.0.0.1")) as server:
+        hook = new_hook(
+            webhook_url=server.url,
+            webhook_proxy=f"http://joe:hunter2@127.0.0.1:{proxy.port}",
+            webhook_timeout=5,
+        )
+        with pytest.raises(DeliveryFailedError, match=UNVERIFIED):
+            hook.deliver(EVENT)
+        assert server.requests == []
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_that_is_silent_fails_the_delivery_in_time(
+    new_hook: Any, scheme: str
+) -> None:
+    server = SilentServer()
+    try:
+        hook = new_hook(
+            webhook_url=f"{scheme}://receiver.invalid/",
+            webhook_proxy=f"http://127.0.0.1:{server.port}",
+        )
+        fails_in_time(hook)
+        wait_for_threads()
+    finally:
+        server.close()
 
 
 # The time limit

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import time
+
 
 class Clock:
     """A double of the module ``time``; replace a module's ``time`` with monkeypatch.
@@ -12,6 +14,7 @@ class Clock:
 
     def __init__(self, now: float = 1000.0) -> None:
         self.now = now
+        self._epoch = time.time() - now
         #: The seconds of each sleep, in order.
         self.slept: list[float] = []
 
@@ -19,6 +22,10 @@ class Clock:
         return self.now
 
     perf_counter = monotonic
+
+    def time(self) -> float:
+        """Return the seconds since the epoch, about those of the real clock."""
+        return self._epoch + self.now
 
     def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)

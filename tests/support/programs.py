@@ -66,6 +66,25 @@ def not_there(text: str) -> NoReturn:
     pytest.skip(text)
 
 
+def handles_sighup(pid: int) -> bool:
+    """Return whether SIGHUP has a handler in a process, so that it does not end it.
+
+    :param pid: the process ID
+    """
+    status = Path(f"/proc/{pid}/status").read_text()
+    caught = status.partition("SigCgt:")[2].split()[0]
+    return bool(int(caught, 16) & 1 << (signal.SIGHUP - 1))
+
+
+def children_of(pid: int) -> list[int]:
+    """Return the IDs of the child processes of a process.
+
+    :param pid: the process ID
+    """
+    tasks = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for task in tasks for child in task.read_text().split()]
+
+
 def free_port() -> int:
     """Return a free port of the loopback address."""
     with socket.socket() as probe:

@@ -47,6 +47,7 @@ from .pages import ROOT, Block, blocks_of, commands_of
 
 #: Page, first line of the block -> the reason to skip it.
 SKIPPED_BLOCKS = {
+    ("admin/deployment.rst", "[[local|localrc]]"): "a configuration of DevStack",
     ("reference/command.rst", "[DEFAULT]"): "has the mistakes that the page explains",
     ("reference/command.rst", "3 problems"): "output of the command",
     (
@@ -95,8 +96,8 @@ MANILA = {
 
 #: Programs of the system and of Manila, which are not checked.
 SYSTEM = {
-    *(".", "cd", "curl", "git", "grep", "manila-share", "sed", "sort", "sqlite3"),
-    *("systemctl", "tee"),
+    *(".", "cd", "curl", "git", "grep", "kolla-ansible", "kolla-build"),
+    *("manila-share", "sed", "sort", "sqlite3", "systemctl", "tee"),
 }
 
 #: Programs of Python packages, whose ``--help`` lists their options.

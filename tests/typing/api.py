@@ -142,7 +142,9 @@ def beside(context: object) -> None:
     specs: Mapping[str, str] = aspects.share_type(context, {"id": "1"}).extra_specs
     gold: aspects.ShareType = aspects.share_type(context, {"id": "1"})
     label: str | None = gold.name
-    print(text, name, waits, dropped, metadata, specs, label)  # noqa: T201
+    methods: tuple[str, ...] = aspects.OPERATIONS["create_share_instance"]
+    methods += aspects.REQUESTS["create_share"]
+    print(text, name, waits, dropped, metadata, specs, label, methods)  # noqa: T201
 
 
 def testing() -> None:

@@ -102,10 +102,7 @@ class TestHooks:
 
     def test_a_hook_of_this_project_is_shown(self, show: Show) -> None:
         text, _, *rows = block(show("hooks"), "audit (hooks.audit:AuditHook)")
-        assert (
-            text
-            == "Append a JSON line to a file for each call, when the call is complete."
-        )
+        assert text == "Write a JSON line for each call, when the call is complete."
         assert "audit_log_path" in [row.split()[0] for row in rows]
 
     def test_the_options_of_every_hook_are_shown(self, show: Show) -> None:

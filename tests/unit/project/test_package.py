@@ -33,11 +33,11 @@ PUBLIC = {
 }
 
 
-def test_public_names_are_sorted_and_documented():
+def test_public_names_are_documented():
     assert set(aspects.__all__) >= PUBLIC
-    assert sorted(aspects.__all__) == aspects.__all__
     for name in aspects.__all__:
-        assert getattr(aspects, name).__doc__
+        # A constant has a comment for Sphinx.
+        assert name.isupper() or getattr(aspects, name).__doc__
 
 
 def test_package_binds_only_the_public_names():

@@ -30,6 +30,7 @@ def clock(monkeypatch):
     """The clock of the durations in the lines."""
     clock = Clock()
     monkeypatch.setattr("hooks.audit.time", clock)
+    monkeypatch.setattr("hooks.audit.file.time", clock)
     monkeypatch.setattr("hooks.events.hook.time", clock)
     return clock
 

@@ -13,7 +13,7 @@ import sys
 import pytest
 
 import aspects
-from hooks import audit
+from hooks.audit import file as audit_file
 from tests.support.config import ConfigFile
 from tests.support.disk import fill, small_disk
 from tests.support.drivers import BusyDriver
@@ -123,7 +123,7 @@ def test_a_line_is_written_after_a_bounded_wait_for_the_lock(
     began = clock.now
     with held(lock, fcntl.LOCK_EX):
         driver.create_share(context, SHARE)
-    assert audit.LOCK_TIMEOUT <= clock.now - began < 2 * audit.LOCK_TIMEOUT
+    assert audit_file.LOCK_TIMEOUT <= clock.now - began < 2 * audit_file.LOCK_TIMEOUT
     assert len(lines_in(path)) == 2
     (record,) = caplog.records
     assert str(lock) in record.getMessage()

@@ -67,6 +67,16 @@ from hooks.guard.variables import SHARE_VARIABLES, VARIABLES
         ),
         (one_rule("true", name="b"), "line 5, column 3: duplicate key 'name'"),
         (one_rule("true", "create_*"), "line 2, column 15: expected a list of"),
+        (
+            one_rule("true", "[create_share, delete_shares]"),
+            "line 2, column 30: no operation matches 'delete_shares'; did you mean "
+            "delete_share?",
+        ),
+        (
+            one_rule("true", "['!extend']"),
+            "line 2, column 16: no operation matches 'extend'; did you mean "
+            "extend_share?",
+        ),
         ("- name: a\n  when: 'true'", "line 1, column 3: the rule has no reason"),
         ("- when: 'true'\n  reason: x", "line 1, column 3: the rule has no name"),
         ("- name: a\n  when: [1]\n  reason: x", "line 2, column 9: expected a text"),
@@ -98,6 +108,12 @@ def test_mistake_has_its_line_and_column(tmp_path, text, mistake):
     found = mistakes_in(tmp_path, text)
     assert found.startswith(mistake)
     assert ": line" not in found.removeprefix(mistake)
+
+
+def test_operation_may_be_a_method_of_the_driver_alone(tmp_path):
+    rules = written(tmp_path, one_rule("true", "[rebalance_pools, '!rebalance_*']"))
+    (rule,) = RuleFile.read(rules).rules
+    assert rule.operations == ("rebalance_pools", "!rebalance_*")
 
 
 def test_all_mistakes_are_reported_in_the_order_of_the_lines(tmp_path):

@@ -12,17 +12,17 @@ import traceback
 import pytest
 import requests
 
-import aspects
-from aspects.testing import FakeDriver
 from hooks.events.errors import DeliveryFailedError, RejectedError
 from tests.support.receiver import close, status
 from tests.support.schema import EVENT
+
+from .common import SECRET, problem_of
 
 pytestmark = pytest.mark.timeout(60)
 
 
 SECRET_URL = "http://joe:hunter2@127.0.0.1:{port}/services/T0K3N?key=Zq9"
-SECRETS = ("joe", "hunter2", "T0K3N", "Zq9")
+SECRETS = ("joe", "hunter2", "T0K3N", "Zq9", SECRET)
 
 
 @pytest.mark.parametrize("answer", [status(503), status(400), close, None])
@@ -31,7 +31,7 @@ def test_errors_and_logs_have_no_secrets(new_hook, receiver, caplog, answer):
     port = receiver.port if answer else 1
     hook = new_hook(
         f"webhook_url = {SECRET_URL.format(port=port)}\nwebhook_timeout = 0.5\n"
-        "webhook_secret = signs-hunter2"
+        f"webhook_secret = {SECRET}"
     )
     receiver.answers = [answer] * 100
     with pytest.raises((DeliveryFailedError, RejectedError)) as caught:
@@ -78,15 +78,6 @@ def test_a_dump_of_all_options_has_no_secrets(new_hook, caplog):
     conf.log_opt_values(logging.getLogger("dump"), logging.DEBUG)
     assert "webhook_url" in caplog.text
     assert not [secret for secret in SECRETS if secret in caplog.text]
-
-
-def problem_of(file, options):
-    """Return the only problem of a configuration."""
-    section = aspects.BackendSection(file(options).conf, "alpha")
-    with pytest.raises(aspects.HookConfigError) as caught:
-        aspects.weave_from_config(FakeDriver(), section, "node1@alpha")
-    (found,) = caught.value.problems
-    return found
 
 
 @pytest.mark.parametrize(

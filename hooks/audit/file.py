@@ -1,23 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Audit log: one JSON line for each completed call."""
+"""Append lines to a file that threads, processes and log rotation share."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import fcntl
-import importlib
-import json
 import os
 import stat
 import time
 from collections.abc import Iterator
-from typing import Any, ClassVar
 
-from oslo_config import cfg
 from oslo_log import log
-
-from hooks.events.hook import EventHook
 
 LOG = log.getLogger(__name__)
 
@@ -28,101 +22,41 @@ LOCK_TIMEOUT = 1.0
 LOCK_INTERVAL = 0.001
 
 
-class AuditHook(EventHook):
-    """Append a JSON line to a file for each call, when the call is complete.
+def append(path: str, line: bytes, fsync: bool = False) -> None:
+    """Append a line to a file.
 
-    A line has ``time`` (UTC), ``request_id``, ``project_id``, ``user_id``, ``backend``,
-    ``host``, ``operation``, ``method``, the IDs of the share, snapshot or replica,
-    ``outcome`` (``success``, ``pending``, ``partial``, ``failure`` or ``veto``) and
-    ``duration`` in seconds (null if pre hooks are disabled). A failure or veto adds
-    ``error_type`` and ``error``; one in the driver's result adds ``failed_items``.
-    With ``audit_format = cadf``, a line is a CADF event. A line never contains access
-    keys, passwords or tokens.
-
-    The hook needs ``enable_post_hooks``, and ``enable_pre_hooks`` for durations. Put it
-    first in ``hook_drivers``: a call that a hook before it vetoes has no line.
-
-    :raises ValueError: if no file is configured, or the format needs a library that is
-        not installed
-    :raises OSError: if the file cannot be written, or is not a regular file
+    :param path: the file
+    :param line: the line, with its line break
+    :param fsync: whether to return only when the line is on the disk
+    :raises OSError: if the line cannot be written, or the file is not a regular file
     """
-
-    #: Empty: the write is deferred, but the line is made in the caller's thread.
-    deferred_methods: ClassVar = ()
-    dispatching_methods: ClassVar = ("post", "error")
-    may_veto: ClassVar = False
-    required_methods: ClassVar = ("post",)
-
-    options = (
-        cfg.StrOpt(
-            "audit_log_path",
-            mutable=True,
-            help="Path of the file that audit lines are appended to.",
-        ),
-        cfg.StrOpt(
-            "audit_format",
-            default="json",
-            mutable=True,
-            choices=[
-                ("json", "the fields that every event of this project has"),
-                ("cadf", "CADF events; requires pycadf, from the extra audit"),
-            ],
-            help="Format of each line.",
-        ),
-    )
-
-    def __init__(self, configuration: Any, host: str | None) -> None:
-        super().__init__(configuration, host)
-        path = self.get_config_option("audit_log_path")
-        if not path:
-            raise ValueError("audit_log_path is not set")
-        # A wrong path must fail the start-up, not the first call.
-        _check_writable(path)
-        if self.get_config_option("audit_format") == "cadf":
-            try:
-                importlib.import_module("hooks.events.cadf")
-            except ImportError as error:
-                raise ValueError(
-                    f"audit_format = cadf: {error}; "
-                    "run pip install 'manila-aspects[audit]'"
-                ) from error
-
-    def _execute_pre_hook(
-        self, context: Any, func_name: Any, *args: Any, **kwargs: Any
-    ) -> float:
-        return time.monotonic()
-
-    def report(self, context: Any, event: dict[str, Any]) -> None:
-        """Ignore ticks: the audit log has calls only."""
-
-    def _emit(
-        self, kind: str, event: dict[str, Any], context: Any, operation: Any, *call: Any
-    ) -> None:
-        data = event["data"]
-        if self.get_config_option("audit_format") == "cadf":
-            # Only this format needs the library that this imports.
-            from hooks.events import cadf
-
-            data = cadf.event_of(data)
-        line = json.dumps(data).encode() + b"\n"
-        if self.dispatcher:
-            self.dispatcher.put(self, kind, operation, self._append, line)
-        else:
-            self._append(line)
-
-    def _append(self, line: bytes) -> None:
-        # The file is opened for each line, so that log rotation needs no signal.
-        path = self.get_config_option("audit_log_path")
-        try:
-            with _locked(f"{path}.lock"), _opened(path) as (file, size):
+    # The file is opened for each line, so that log rotation needs no signal.
+    try:
+        with contextlib.ExitStack() as stack:
+            with _locked(f"{path}.lock"):
+                file, size = stack.enter_context(_opened(path))
                 if size and _ends_within_line(file, size):
                     line = b"\n" + line
                 while line:
                     line = line[os.write(file, line) :]
-        except OSError as error:
-            # An error of a write does not name the file.
-            error.filename = path
-            raise
+            # Other lines need not wait for the disk.
+            if fsync:
+                os.fsync(file)
+                if not size:
+                    _fsync_directory(os.path.dirname(path) or ".")
+    except OSError as error:
+        # An error of a write does not name the file.
+        error.filename = path
+        raise
+
+
+def _fsync_directory(path: str) -> None:
+    """Write a directory to the disk, so that a new file in it lasts."""
+    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
 
 
 @contextlib.contextmanager
@@ -219,7 +153,7 @@ def _try_lock(lock: int) -> bool:
     return True
 
 
-def _check_writable(path: str) -> None:
+def check_writable(path: str) -> None:
     """Check that a file can be appended to, without changing it.
 
     :param path: the file

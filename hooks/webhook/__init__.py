@@ -6,8 +6,6 @@ from __future__ import annotations
 import datetime
 import email.utils
 import functools
-import hashlib
-import hmac
 import http.client
 import io
 import json
@@ -38,9 +36,8 @@ from hooks.events.errors import (
     InvalidDecisionError,
     RejectedError,
 )
-
-#: Header with the signature of the body.
-SIGNATURE = "X-Manila-Aspects-Signature"
+from hooks.webhook.request import check_client_certificate, check_headers, token_in
+from hooks.webhook.signature import key_of, signed_headers
 
 #: HTTP statuses that reject an event permanently.
 REJECTIONS = (400, 413, 415, 422)
@@ -58,10 +55,11 @@ _THREAD = "webhook"
 #: The delivery of each thread.
 _current = threading.local()
 
-# urllib3's debug messages contain the path and query of the URL, which may be secrets.
-logging.getLogger("urllib3.connectionpool").addFilter(
-    lambda record: getattr(_current, "delivery", None) is None
-)
+# urllib3's messages contain the path and query of the URL, which may be secrets.
+for _name in ("urllib3.connection", "urllib3.connectionpool"):
+    logging.getLogger(_name).addFilter(
+        lambda record: getattr(_current, "delivery", None) is None
+    )
 
 
 class WebhookHook(DeliveryHook):
@@ -70,7 +68,8 @@ class WebhookHook(DeliveryHook):
     A status of 200 to 299 confirms the delivery. A status of :data:`REJECTIONS` rejects
     the event permanently. Any other final status or error is a failed attempt, which is
     retried with the same body until ``webhook_timeout`` has passed. With
-    ``hook_dispatch = durable`` there is no such limit.
+    ``hook_dispatch = durable`` there is no such limit. The headers are those of the
+    Standard Webhooks specification.
 
     With ``webhook_decides``, the pre method waits for the answer to its event, which
     allows, completes or denies the call.
@@ -87,12 +86,28 @@ class WebhookHook(DeliveryHook):
             help="URL that events are POSTed to, http:// or https://. The user and "
             "password of http://user:password@host/ are sent as basic authentication.",
         ),
-        cfg.StrOpt(
+        cfg.ListOpt(
             "webhook_secret",
+            default=[],
             secret=True,
             mutable=True,
-            help="Key of the HMAC-SHA256 signature by which the receiver verifies "
-            "events. Empty sends no signature.",
+            help="Secrets of the signatures by which the receiver verifies events, as "
+            "Standard Webhooks defines them: whsec_<base64 of 24 to 64 bytes>. During "
+            "a rotation, the new secret and the old one. Empty sends no signature.",
+        ),
+        cfg.DictOpt(
+            "webhook_headers",
+            default={},
+            secret=True,
+            mutable=True,
+            help="Further headers of each request, name:value, separated by commas. A "
+            "value cannot contain a comma.",
+        ),
+        cfg.StrOpt(
+            "webhook_token_file",
+            mutable=True,
+            help="Path of a file with a bearer token for the header Authorization. It "
+            "is read for each request, so the token may be replaced at any time.",
         ),
         cfg.FloatOpt(
             "webhook_timeout",
@@ -115,6 +130,27 @@ class WebhookHook(DeliveryHook):
             help="Path of a PEM file with the certificates of the authorities to "
             "trust. Defaults to those that come with the requests library.",
         ),
+        cfg.StrOpt(
+            "webhook_client_cert",
+            mutable=True,
+            help="Path of a PEM file with the certificate by which a receiver with "
+            "https:// authenticates the hook, and the certificates of its issuers. It "
+            "is read for each new connection.",
+        ),
+        cfg.StrOpt(
+            "webhook_client_key",
+            mutable=True,
+            help="Path of a PEM file with the private key of webhook_client_cert, "
+            "without a passphrase. Defaults to the same file.",
+        ),
+        cfg.StrOpt(
+            "webhook_proxy",
+            secret=True,
+            mutable=True,
+            help="URL of an HTTP proxy for all requests, "
+            "http://[user:password@]host:port. The environment, e.g. https_proxy, is "
+            "ignored.",
+        ),
         cfg.BoolOpt(
             "webhook_decides",
             default=False,
@@ -132,7 +168,14 @@ class WebhookHook(DeliveryHook):
         self._process: int | None = None
         #: Deliveries that have failed, but whose threads may still run.
         self._given_up: list[_Delivery] = []
-        _origin(self.get_config_option("webhook_url"))
+        #: The last token that was sent. An answer may repeat it.
+        self._token = ""
+        for secret in self.get_config_option("webhook_secret"):
+            key_of(secret)
+        self._headers(self.get_config_option("webhook_url"))
+        self._proxies()
+        if certificate := self._client_certificate():
+            check_client_certificate(*certificate)
         if ca_file := self.get_config_option("webhook_ca_file"):
             try:
                 ssl.create_default_context(cafile=ca_file)
@@ -178,7 +221,7 @@ class WebhookHook(DeliveryHook):
     ) -> Mapping[str, Any] | None:
         if kind != "pre" or not self.may_veto:
             return super()._emit(kind, event, context, operation, *call)
-        origin = _origin(self.get_config_option("webhook_url"))
+        origin = _origin("webhook_url", self.get_config_option("webhook_url"))
         try:
             decision = decision_in(self._send(event, decides=True))
         except InvalidDecisionError as error:
@@ -186,8 +229,11 @@ class WebhookHook(DeliveryHook):
         if decision.allowed:
             return decision.arguments
         arguments = operation.arguments(*call)
-        options = self.configuration
-        reason = short_line(decision.reason, context, arguments, configuration=options)
+        reason = short_line(
+            *(decision.reason, context, arguments),
+            secrets=[self._token],
+            configuration=self.configuration,
+        )
         raise aspects.Veto(reason or "denied, without a reason")
 
     def _send(self, event: dict[str, Any], decides: bool = False) -> bytes:
@@ -201,7 +247,7 @@ class WebhookHook(DeliveryHook):
         :raises InvalidDecisionError: if the body is too large for a decision
         """
         url = self.get_config_option("webhook_url")
-        origin = _origin(url)
+        origin = _origin("webhook_url", url)
         self._given_up = [one for one in self._given_up if one.is_running()]
         if (count := len(self._given_up)) >= MAX_HANGING:
             raise DeliveryFailedError(
@@ -236,7 +282,10 @@ class WebhookHook(DeliveryHook):
         # A thread, since requests' timeout ends neither the look-up of a host name nor
         # the attempts to connect to each of its addresses.
         delivery = _Delivery(
-            lambda: attempts(self._post, url, origin, body, deadline, decides), decides
+            lambda: attempts(
+                self._post, url, origin, event["id"], body, deadline, decides
+            ),
+            decides,
         )
         try:
             threading.Thread(target=delivery.run, name=_THREAD, daemon=True).start()
@@ -255,15 +304,28 @@ class WebhookHook(DeliveryHook):
                 self._given_up.append(delivery)
 
     def _post(
-        self, url: str, origin: str, body: bytes, deadline: float, decides: bool
+        self,
+        url: str,
+        origin: str,
+        message_id: str,
+        body: bytes,
+        deadline: float,
+        decides: bool,
     ) -> bytes:
-        headers = {"Content-Type": "application/cloudevents+json"}
+        try:
+            secrets = self.get_config_option("webhook_secret")
+            headers = {
+                **self._headers(url),
+                **signed_headers(secrets, message_id, int(time.time()), body),
+                "Content-Type": "application/cloudevents+json",
+            }
+            proxies, certificate = self._proxies(), self._client_certificate()
+        except ValueError as error:
+            # An operator may be about to replace the token or the configuration.
+            raise DeliveryFailedError(f"{origin}: {error}") from None
         if decides:
             # The limit of the size is that of the answer as it is sent.
             headers["Accept-Encoding"] = "identity"
-        if secret := self.get_config_option("webhook_secret"):
-            digest = hmac.digest(secret.encode(), body, hashlib.sha256)
-            headers[SIGNATURE] = f"sha256={digest.hex()}"
         verify = self.get_config_option("webhook_verify")
         if not verify:
             _warn_once()
@@ -276,10 +338,14 @@ class WebhookHook(DeliveryHook):
                 headers=headers,
                 timeout=left,
                 verify=verify and (self.get_config_option("webhook_ca_file") or True),
+                cert=certificate,
+                proxies=proxies,
                 # A redirect may lead to a server that the operator did not choose.
                 allow_redirects=False,
                 stream=True,
             )
+        except requests.exceptions.ProxyError as error:
+            raise DeliveryFailedError(f"{origin}: proxy: {_cause(error)}") from None
         except Exception as error:
             raise DeliveryFailedError(f"{origin}: {_cause(error)}") from None
         with response:
@@ -295,6 +361,59 @@ class WebhookHook(DeliveryHook):
         raise DeliveryFailedError(
             f"{origin}: status {status}", _retry_after(response.headers)
         )
+
+    def _headers(self, url: str) -> dict[str, str]:
+        """Return the headers that options add to a request.
+
+        :param url: the URL of the receiver
+        :raises ValueError: if an option is not valid
+        """
+        _origin("webhook_url", url)
+        headers = dict(self.get_config_option("webhook_headers"))
+        check_headers(headers)
+        path = self.get_config_option("webhook_token_file")
+        credentials = {
+            "webhook_url": "@" in urllib.parse.urlsplit(url).netloc,
+            "webhook_token_file": path,
+            "webhook_headers": "authorization" in map(str.lower, headers),
+        }
+        used = [option for option, value in credentials.items() if value]
+        if len(used) > 1:
+            raise ValueError(
+                f"the header Authorization is set by {used[0]} and by {used[1]}; "
+                "remove one of them"
+            )
+        if path:
+            self._token = token_in(path)
+            headers["Authorization"] = f"Bearer {self._token}"
+        return headers
+
+    def _proxies(self) -> dict[str, str]:
+        """Return the proxy of each scheme, as requests expects it.
+
+        :raises ValueError: if ``webhook_proxy`` is not valid
+        """
+        proxy = self.get_config_option("webhook_proxy")
+        if not proxy:
+            return {}
+        _origin("webhook_proxy", proxy, ("http",))
+        return {"all": proxy}
+
+    def _client_certificate(self) -> tuple[str, str] | None:
+        """Return the files of the client certificate and its key; None without one.
+
+        :raises ValueError: if there is a key but no certificate
+        """
+        certificate = self.get_config_option("webhook_client_cert")
+        key = self.get_config_option("webhook_client_key")
+        if not certificate:
+            if key:
+                raise ValueError(
+                    f"webhook_client_key {key}: webhook_client_cert is not set; set it"
+                )
+            return None
+        # With both files, urllib3 never asks for a passphrase on the terminal.
+        return certificate, key or certificate
 
     def _session_here(self) -> requests.Session:
         """Return the session of this process, which keeps connections open."""
@@ -394,35 +513,45 @@ def _warn_once() -> None:
     warnings.filterwarnings("once", category=urllib3.exceptions.InsecureRequestWarning)
 
 
-def _origin(url: str | None) -> str:
+def _origin(
+    option: str, url: str | None, schemes: Sequence[str] = ("http", "https")
+) -> str:
     """Return scheme, host and port of a URL, the parts that are not secret.
 
-    :param url: the value of ``webhook_url``
-    :raises ValueError: if events cannot be POSTed to it; the message has no part of it
+    :param option: the name of the option
+    :param url: its value
+    :param schemes: the schemes that are allowed
+    :raises ValueError: if requests cannot be sent to it; the message has no part of it
     """
     if not url:
-        raise ValueError("webhook_url is not set")
+        raise ValueError(f"{option} is not set")
     try:
         parts = urllib.parse.urlsplit(url)
         requests.Request("POST", url).prepare()
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        if parts.scheme not in schemes or not parts.hostname:
             raise ValueError
         # Some versions of requests accept a URL with spaces.
         if url.split() != [url]:
             raise ValueError
     except ValueError:
-        raise ValueError("webhook_url: not a valid http:// or https:// URL") from None
+        expected = " or ".join(f"{scheme}://" for scheme in schemes)
+        raise ValueError(f"{option}: not a valid {expected} URL") from None
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
 def _cause(error: BaseException) -> str:
     """Return the root cause of a failed request, without its URL."""
-    while inner := error.__cause__ or error.__context__:
+    while inner := error.__cause__ or error.__context__ or _wrapped(error):
         error = inner
     # Errors of the system and of TLS have no secrets; those of requests have the URL.
     if isinstance(error, OSError) and not isinstance(error, requests.RequestException):
         return f"{type(error).__name__}: {error}"
     return type(error).__name__
+
+
+def _wrapped(error: BaseException) -> BaseException | None:
+    # urllib3 raises some errors, e.g. those behind a proxy, without their cause.
+    return next((arg for arg in error.args if isinstance(arg, BaseException)), None)
 
 
 def _read(response: requests.Response) -> None:
@@ -532,4 +661,12 @@ class _TLSPool(urllib3.HTTPSConnectionPool):
 class _Adapter(HTTPAdapter):
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TLSPool}
+        self.poolmanager.pool_classes_by_scheme = _POOLS
+
+    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
+        manager = super().proxy_manager_for(*args, **kwargs)
+        manager.pool_classes_by_scheme = _POOLS
+        return manager
+
+
+_POOLS = {"http": _Pool, "https": _TLSPool}
