@@ -20,7 +20,7 @@ class DeliveryHook(EventHook):
 
     The event is created in the caller's thread, so it reports the state of that moment.
     ``hook_dispatch`` decides which thread delivers it: the caller's, one in the
-    background, or the one that drains an :class:`~hooks.events.outbox.Outbox`.
+    background, or those that drain an :class:`~hooks.events.outbox.Outbox`.
     """
 
     dispatches: ClassVar = (*EventHook.dispatches, "durable")
@@ -47,6 +47,33 @@ class DeliveryHook(EventHook):
             "outbox that another program has locked. Further events are then written "
             "to a second file.",
         ),
+        cfg.IntOpt(
+            "hook_delivery_workers",
+            default=16,
+            min=1,
+            max=1000,
+            mutable=True,
+            help="Maximum number of events that are delivered at once with "
+            "hook_dispatch = durable. The events of each share are delivered one after "
+            "the other, in order.",
+        ),
+        cfg.IntOpt(
+            "hook_delivery_attempts",
+            default=0,
+            min=0,
+            mutable=True,
+            help="Number of failed attempts after which an event is given up with "
+            "hook_dispatch = durable, and kept as a dead letter. 0 retries forever.",
+        ),
+        cfg.FloatOpt(
+            "hook_delivery_max_age",
+            default=0.0,
+            min=0,
+            mutable=True,
+            help="Age of an event, in seconds, from which on a failed attempt is the "
+            "last one with hook_dispatch = durable; the event is then kept as a dead "
+            "letter. 0 retries forever.",
+        ),
     )
 
     def __init__(self, configuration: Any, host: str | None) -> None:
@@ -58,6 +85,7 @@ class DeliveryHook(EventHook):
     def _new_outbox(self) -> Any:
         try:
             # Only durable delivery needs the library that this imports.
+            from hooks.events.deliverer import Settings
             from hooks.events.outbox import Outbox
         except ImportError as error:
             raise ValueError(
@@ -79,7 +107,12 @@ class DeliveryHook(EventHook):
             return Outbox(
                 Path(path) / directory_name(backend, name),
                 self.deliver,
-                lambda: float(self.get_config_option("hook_outbox_timeout")),
+                lambda: Settings(
+                    self.get_config_option("hook_outbox_timeout"),
+                    self.get_config_option("hook_delivery_workers"),
+                    self.get_config_option("hook_delivery_attempts"),
+                    self.get_config_option("hook_delivery_max_age"),
+                ),
             )
         except OSError as error:
             raise ValueError(f"hook_outbox_path {path}: {error}") from error
@@ -88,8 +121,9 @@ class DeliveryHook(EventHook):
     def deliver(self, event: dict[str, Any]) -> None:
         """Deliver one event, in bounded time.
 
-        With ``background`` and ``durable``, only one thread calls at a time. With
-        ``inline``, several callers may do so.
+        With ``background``, only one thread calls at a time. With ``inline`` and
+        ``durable``, several threads may do so; with ``durable``, the events of one
+        share arrive one after the other.
 
         :param event: attributes of CloudEvents 1.0 and ``data``
         :raises RejectedError: if the receiver rejects the event permanently
@@ -109,14 +143,15 @@ class DeliveryHook(EventHook):
     def counts(self) -> dict[str, int]:
         """Return the counts of the hook and of its outbox.
 
-        :return: counts by name. An outbox adds ``delivered`` and ``rejected``, the
-            deliveries of this process, ``pending``, unless its file is unreadable, and
-            ``unreadable``, if a row of the file was not an event
+        :return: counts by name. An outbox adds ``delivered``, ``rejected`` and
+            ``given_up``, the events of this process, ``pending``, unless its file is
+            unreadable, and ``unreadable``, if a row of the file was not an event
         """
         counts = super().counts()
         if self.outbox:
             counts["delivered"] = self.outbox.delivered
             counts["rejected"] = self.outbox.rejected
+            counts["given_up"] = self.outbox.given_up
             if (pending := self.outbox.pending()) is not None:
                 counts["pending"] = pending
             if self.outbox.unreadable:

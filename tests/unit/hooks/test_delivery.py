@@ -99,6 +99,8 @@ def test_every_dispatch_delivers_each_phase_of_a_call(weave, dispatch, context):
         driver.create_share(context, {**SHARE, "fails": True})
     aspects.tick(driver, context, [{"id": "i1"}])
     aspects.weaving(driver).stop()
+    # The tick is not about the share, so an outbox may deliver it earlier.
+    hook.events.sort(key=lambda event: event["type"].endswith("periodic"))
     assert hook.types == [
         "create_share_instance.start",
         "create_share_instance.end",
@@ -118,9 +120,9 @@ def test_only_inline_delivers_in_the_callers_thread(weave, dispatch, context):
     driver, hook = weave(dispatch)
     driver.create_share(context, SHARE)
     aspects.weaving(driver).stop()
-    (thread,) = hook.threads
     inline = hook.get_config_option("hook_dispatch") == "inline"
-    assert (thread is threading.current_thread()) == inline
+    expected = {threading.current_thread()} if inline else set()
+    assert hook.threads & {threading.current_thread()} == expected
 
 
 def test_an_event_has_the_state_at_the_time_of_the_call(weave, context, tmp_path):

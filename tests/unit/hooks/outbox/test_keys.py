@@ -1,0 +1,287 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tests that the events of each key are in order, and wait for no other key."""
+
+import collections
+import itertools
+import pathlib
+import tempfile
+import threading
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hooks.events import deliverer, lanes
+from hooks.events.deliverer import Settings
+from hooks.events.event import key_of
+from hooks.events.outbox import Outbox
+from hooks.events.store import EventStore
+from tests.support.wait import wait_for
+
+from .common import ids_in, transaction
+
+pytestmark = pytest.mark.timeout(120)
+
+
+def event(share, number):
+    return {"id": f"{share}-{number}", "subject": share, "data": {"backend": "alpha"}}
+
+
+class Receiver:
+    """Takes events, fails as a test says, and checks the order of each share."""
+
+    def __init__(self):
+        self.ids = []
+        self.attempts = collections.Counter()
+        #: Share -> the number of its attempts that fail.
+        self.failures = collections.Counter()
+        self.most = 0
+        self._lock = threading.Lock()
+        self._active = set()
+
+    def __call__(self, sent):
+        share = sent["subject"]
+        with self._lock:
+            assert share not in self._active, "two events of a share at once"
+            self._active.add(share)
+            self.most = max(self.most, len(self._active))
+            self.attempts[share] += 1
+            self.failures[share] -= 1
+            fails = self.failures[share] >= 0
+        # Let the threads of other attempts run.
+        threading.Event().wait(0.0005)
+        with self._lock:
+            self._active.discard(share)
+            if fails:
+                raise ConnectionError("status 500")
+            self.ids.append(sent["id"])
+
+    def first(self, share):
+        """Return the first arrivals of a share's events."""
+        return list(dict.fromkeys(i for i in self.ids if i.startswith(f"{share}-")))
+
+
+@pytest.fixture
+def slow_retries(monkeypatch):
+    """Make retries so late that only first attempts are made in a test."""
+    monkeypatch.setattr(deliverer, "_pause", lambda error, failures: 3600.0)
+
+
+@pytest.fixture
+def quick():
+    """Make pauses short, and keep few events in memory."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(deliverer, "FIRST_PAUSE", 0.001)
+        patch.setattr(deliverer, "LONGEST_PAUSE", 0.01)
+        patch.setattr(deliverer, "POLL_INTERVAL", 0.02)
+        patch.setattr(deliverer, "READ_SIZE", 3)
+        patch.setattr(deliverer, "LANE_SIZE", 2)
+        patch.setattr(lanes, "LANE_SIZE", 2)
+        patch.setattr(lanes, "RETRY_INTERVAL", 0.001)
+        yield
+
+
+SHARES = "abcd"
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("put"), st.sampled_from(SHARES), st.integers(1, 4)),
+        st.tuples(st.just("put while locked"), st.sampled_from(SHARES), st.just(2)),
+        st.tuples(st.just("fail"), st.sampled_from(SHARES), st.integers(1, 3)),
+        st.tuples(st.just("restart"), st.just(""), st.just(0)),
+        st.tuples(st.just("fill"), st.just(""), st.just(0)),
+    ),
+    max_size=20,
+)
+
+
+@pytest.mark.slow
+@settings(
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(steps=STEPS, blocked=st.sets(st.sampled_from(SHARES)), workers=st.integers(1, 4))
+def test_each_share_is_in_order_whatever_fails(quick, steps, blocked, workers):
+    """The model is a list for each share."""
+    expected = collections.defaultdict(list)
+    receiver = Receiver()
+    numbers = itertools.count()
+    for share in blocked:
+        receiver.failures[share] = 10**9
+    with tempfile.TemporaryDirectory() as directory:
+        path = pathlib.Path(directory) / "alpha.ops"
+        outboxes = []
+
+        def start():
+            outbox = Outbox(path, receiver, lambda: Settings(0.02, workers))
+            outboxes.append(outbox)
+            outbox.start()
+
+        def put(share, count):
+            for _ in range(count):
+                sent = event(share, next(numbers))
+                expected[share].append(sent["id"])
+                outboxes[-1].put(sent)
+
+        def arrived(shares):
+            wait_for(
+                lambda: all(receiver.first(s) == expected[s] for s in shares),
+                f"all events of {shares} arrive in order",
+                60,
+                pause=0.002,
+            )
+
+        try:
+            start()
+            for step, share, count in steps:
+                if step == "put":
+                    put(share, count)
+                elif step == "put while locked":
+                    with transaction(path):
+                        put(share, count)
+                elif step == "fail":
+                    receiver.failures[share] += count
+                elif step == "restart":
+                    outboxes[-1].stop(0)
+                    start()
+                else:
+                    for each in SHARES:
+                        put(each, 3)
+            # Shares that fail hold up no other.
+            arrived(set(SHARES) - blocked)
+            receiver.failures.clear()
+            arrived(SHARES)
+            wait_for(lambda: outboxes[-1].pending() == 0, "nothing is pending", 60)
+        finally:
+            for outbox in outboxes:
+                outbox.stop(0)
+            for outbox in outboxes:
+                if outbox._deliverer:
+                    outbox._deliverer.thread.join(60)
+
+
+def test_a_share_that_fails_does_not_hold_up_the_others(new, path, slow_retries):
+    receiver = Receiver()
+    receiver.failures["bad"] = 10**9
+    outbox = new(receiver)
+    # More than fit into memory, and before all others.
+    for number in range(3 * lanes.LANE_SIZE):
+        outbox.put(event("bad", number))
+    for number in range(3):
+        for share in range(40):
+            outbox.put(event(f"{share}x", number))
+    wait_for(lambda: len(receiver.ids) == 120, "the events of all others arrive", 60)
+    assert receiver.attempts["bad"] == 1
+    assert outbox.pending() == 3 * lanes.LANE_SIZE
+    for share in range(40):
+        assert receiver.first(f"{share}x") == [f"{share}x-{n}" for n in range(3)]
+    # Nor do they keep a later start from delivering others.
+    outbox.stop(0)
+    later = new(receiver)
+    later.put(event("0x", 3))
+    wait_for(lambda: "0x-3" in receiver.ids, "it arrives", 60)
+
+
+def test_nothing_is_delivered_twice_while_nothing_can_be_deleted(new, monkeypatch):
+    monkeypatch.setattr(EventStore, "delete_settled", lambda *args, **kwargs: None)
+    receiver = Receiver()
+    outbox, sent = new(receiver), []
+    # The key has no more events between the rounds.
+    for _ in range(3):
+        receiver.failures["s"] = 1
+        for _ in range(2 * lanes.LANE_SIZE + 5):
+            sent.append(f"s-{len(sent)}")
+            outbox.put({"id": sent[-1], "subject": "s"})
+        wait_for(lambda: len(receiver.ids) >= len(sent), "all are delivered", 60)
+        assert receiver.ids == sent
+    wait_for(lambda: outbox.pending() == 0, "all are counted", 60)
+
+
+def test_events_of_several_shares_are_delivered_at_once(new):
+    together = threading.Barrier(16)
+    outbox = new(lambda sent: together.wait(60))
+    for share in range(32):
+        outbox.put(event(str(share), 0))
+    # The barrier breaks unless 16 attempts run at once.
+    wait_for(lambda: outbox.delivered == 32, "all are delivered", 100)
+
+
+def test_not_more_events_than_workers_are_delivered_at_once(new):
+    receiver = Receiver()
+    outbox = new(receiver, workers=3)
+    for share in range(30):
+        outbox.put(event(str(share), 0))
+    wait_for(lambda: len(receiver.ids) == 30, "all are delivered", 60)
+    assert receiver.most <= 3
+
+
+def test_slow_failures_leave_half_of_the_workers_to_other_shares(new, monkeypatch):
+    monkeypatch.setattr(deliverer, "FIRST_PAUSE", 0.0)
+    monkeypatch.setattr(lanes, "RETRY_INTERVAL", 0.0)
+    tried, ids = collections.Counter(), []
+    end = threading.Event()
+
+    def deliver(sent):
+        share = sent["subject"]
+        tried[share] += 1
+        if share.startswith("bad"):
+            # The retries take until the end of the test.
+            assert tried[share] == 1 or end.wait(60)
+            raise ConnectionError("timed out")
+        ids.append(sent["id"])
+
+    outbox = new(deliver, workers=4)
+    try:
+        for share in range(8):
+            outbox.put(event(f"bad{share}", 0))
+        wait_for(lambda: sum(tried.values()) == 10, "two retries run", 60)
+        for share in range(20):
+            outbox.put(event(f"{share}x", 0))
+        wait_for(lambda: len(ids) == 20, "the events of all others arrive", 60)
+        assert sum(tried.values()) == 30
+    finally:
+        end.set()
+
+
+def test_a_receiver_that_is_down_is_not_flooded(new, caplog, monkeypatch):
+    monkeypatch.setattr(lanes, "MOST_LANES", 50)
+    monkeypatch.setattr(deliverer, "READ_SIZE", 10)
+    receiver = Receiver()
+    outbox = new(receiver)
+    for share in range(100):
+        receiver.failures[f"{share}x"] = 10**9
+        outbox.put(event(f"{share}x", 0))
+    wait_for(lambda: sum(receiver.attempts.values()) > 55, "some are retried", 60)
+    # Those that were read with the last one are tried, but no more.
+    assert len(receiver.attempts) < 60
+    assert 0 < caplog.text.count("Failed to deliver") <= deliverer.LOGGED_FAILURES
+    receiver.failures.clear()
+    wait_for(lambda: len(receiver.ids) == 100, "all are delivered", 100)
+
+
+def test_a_stop_ends_when_the_receiver_of_many_shares_is_down(new, path):
+    receiver = Receiver()
+    outbox = new(receiver)
+    for share in range(60):
+        receiver.failures[f"{share}x"] = 10**9
+        outbox.put(event(f"{share}x", 0))
+    stopping = threading.Thread(target=outbox.stop, args=(3600,))
+    stopping.start()
+    stopping.join(60)
+    assert not stopping.is_alive()
+    assert len(ids_in(path)) == 60
+
+
+@pytest.mark.parametrize(
+    ("data", "key"),
+    [
+        ({"subject": "share", "data": {"backend": "alpha"}}, "share"),
+        ({"data": {"backend": "alpha"}}, "alpha"),
+        ({"data": {"backend": None}}, ""),
+        ({"data": [1]}, ""),
+        ({}, ""),
+    ],
+)
+def test_the_key_of_an_event(data, key):
+    assert key_of(data) == key
