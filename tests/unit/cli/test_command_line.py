@@ -99,7 +99,7 @@ class TestHelp:
         self, capsys: pytest.CaptureFixture[str]
     ) -> None:
         out = exits(capsys, 0, "--help").out
-        for command in ("check", "show", "new-hook", "demo", "completion"):
+        for command in ("check", "outbox", "show", "new-hook", "demo", "completion"):
             assert re.search(rf"^    {command}\b", out, re.M)
 
     def test_an_unknown_command_is_a_usage_error(
@@ -168,6 +168,9 @@ class TestCompletion:
             (["check", "--config"], ["--config-file", "--config-dir"]),
             (["check", "--format", ""], ["text", "json"]),
             (["completion", ""], ["bash", "zsh", "fish"]),
+            (["outbox", "l"], ["list"]),
+            (["outbox", "list", "--state", ""], ["waiting", "dead"]),
+            (["outbox", "status", "--config-file", "man"], ["manila.conf"]),
             (["check", "--config-file", "man"], ["manila.conf"]),
             (["new-hook", "--directory", "dir"], ["directory"]),
         ],
