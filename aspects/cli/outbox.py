@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Implement ``manila-aspects outbox``, which shows the events of durable delivery."""
+"""Implement ``manila-aspects outbox``, which manages the outboxes of hooks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import contextlib
 import datetime
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,13 @@ from oslo_config import cfg
 from aspects.cli import output
 from aspects.cli.check import parsing
 from aspects.cli.check.facts import manila_section
-from aspects.cli.check.files import Source, add_sources, default_sources, index_of
+from aspects.cli.check.files import (
+    Line,
+    Source,
+    add_sources,
+    default_sources,
+    index_of,
+)
 from aspects.cli.command import CommandError, add_command
 from aspects.cli.output import Progress, Table
 from aspects.config.loading import class_named, parse_entry
@@ -45,10 +51,11 @@ def add(commands: Any) -> argparse.ArgumentParser:
     parser = add_command(
         commands,
         "outbox",
-        "show the events of hook_dispatch = durable",
+        "show events of hook_dispatch = durable, and retry dead letters",
         "Show the events that wait for delivery and the dead letters of the hook "
-        "instances with hook_dispatch = durable. It may run beside the services.",
-        ("outbox status", "outbox list --state dead"),
+        "instances with hook_dispatch = durable, and retry or discard dead letters. It "
+        "may run beside the services.",
+        ("outbox status", "outbox list --state dead", "outbox retry --all"),
     )
     topics = parser.add_subparsers(title="topics", metavar="TOPIC", required=True)
     status = add_command(
@@ -91,6 +98,34 @@ def add(commands: Any) -> argparse.ArgumentParser:
     )
     show.set_defaults(topic=_show)
     show.add_argument("id", metavar="ID", help="ID of the event")
+    retry = add_command(
+        topics,
+        "retry",
+        "deliver dead letters again",
+        "Move dead letters back to the events that wait, behind them.",
+        (
+            "outbox retry 7a1f0c52-5b0e-4c2e-9a55-0f1f3a3f6c11",
+            "outbox retry --all --instance alpha.ops",
+        ),
+    )
+    retry.set_defaults(topic=_retry)
+    discard = add_command(
+        topics,
+        "discard",
+        "delete dead letters",
+        "Delete dead letters for good.",
+        (
+            "outbox discard 7a1f0c52-5b0e-4c2e-9a55-0f1f3a3f6c11",
+            "outbox discard --all --instance alpha.ops",
+        ),
+    )
+    discard.set_defaults(topic=_discard)
+    for topic in (retry, discard):
+        which = topic.add_mutually_exclusive_group(required=True)
+        which.add_argument(
+            "ids", metavar="ID", nargs="*", default=[], help="IDs of dead letters"
+        )
+        which.add_argument("--all", action="store_true", help="all dead letters")
     for topic in topics.choices.values():
         _add_common(topic)
     return parser
@@ -100,8 +135,8 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     add_sources(parser)
     parser.add_argument(
         "--instance",
-        metavar="BACKEND.NAME",
-        help="limit the command to one hook instance, e.g. alpha.ops",
+        metavar="INSTANCE",
+        help="limit the command to one hook instance, <backend>.<name>, e.g. alpha.ops",
     )
     parser.add_argument(
         "--format",
@@ -109,6 +144,29 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         default="text",
         help="output format (default: text)",
     )
+    # Shell completion runs this: see the completion command.
+    parser.add_argument(
+        "--list-instances", action=_ListInstances, nargs=0, help=argparse.SUPPRESS
+    )
+
+
+class _ListInstances(argparse.Action):
+    """List the durable hook instances of the sources before this option, and exit.
+
+    The rest of the command line may be incomplete.
+    """
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        sources = namespace.sources
+        for name in durable_instances([*default_sources(sources), *sources]):
+            output.print_line(name)
+        parser.exit()
 
 
 def _positive(text: str) -> int:
@@ -125,9 +183,9 @@ def run(arguments: argparse.Namespace) -> int:
     :return: the exit status
     :raises CommandError: if the configuration is invalid, or a file cannot be used
     """
+    sources = [*default_sources(arguments.sources), *arguments.sources]
     try:
         with output.progress() as progress:
-            sources = [*default_sources(arguments.sources), *arguments.sources]
             outboxes = find_outboxes(cfg.CONF, sources, arguments.instance, progress)
             document, tables = arguments.topic(outboxes, arguments, progress)
     except OutboxError as error:
@@ -164,20 +222,13 @@ def find_outboxes(
     diagnostics = diagnostics or parsing.parse(conf, sources, lines, progress)
     if diagnostics:
         raise CommandError(str(diagnostics[0]).removeprefix("problem: "))
-    manila = manila_section(conf)
-    _require_valid(manila, "enabled_share_backends")
-    backends = [*(manila.safe_get("enabled_share_backends") or [None])]
-    if (SECTION, "") in index_of(lines):
-        backends.append(SECTION)
     outboxes: list[OutboxFiles] = []
     names = []
-    for backend in dict.fromkeys(backends):
-        for section, what in _instances(conf, backend):
-            name = directory_name(backend or "DEFAULT", str(section.name))
-            names.append(name)
-            if instance in (None, name):
-                progress(f"importing {what}")
-                outboxes += _outbox(section, what, name, required=instance is not None)
+    for name, section, what in _instances(conf, lines):
+        names.append(name)
+        if instance in (None, name):
+            progress(f"importing {what}")
+            outboxes += _outbox(section, what, name, required=instance is not None)
     if instance is not None and instance not in names:
         near = nearest(instance, names)
         raise CommandError(
@@ -188,17 +239,46 @@ def find_outboxes(
     return outboxes
 
 
+def durable_instances(sources: Sequence[Source]) -> list[str]:
+    """Return the hook instances with ``hook_dispatch = durable``, for shell completion.
+
+    Errors are ignored, since the user is still typing. Nothing is imported, since that
+    takes seconds.
+
+    :param sources: files and directories, as for :func:`find_outboxes`
+    """
+    conf = cfg.ConfigOpts()
+    names = []
+    with contextlib.suppress(Exception, SystemExit):
+        parsing.parse_files(conf, sources)
+        for name, section, _ in _instances(conf, parsing.read(sources)[0]):
+            section.append_config_values(instance_options)
+            if section.safe_get("hook_dispatch") == "durable":
+                names.append(name)
+    return names
+
+
 def _instances(
-    conf: cfg.ConfigOpts, backend: str | None
-) -> Iterator[tuple[InstanceSection, str]]:
-    """Yield the hook instances of a backend, each with the name of its class."""
-    own = InstanceSection(BackendSection(conf, backend), None)
-    own.append_config_values(section_options)
-    _require_valid(own, "hook_drivers")
-    for entry in own.safe_get("hook_drivers"):
-        with _resolving(own, entry):
-            name, what = parse_entry(entry)
-        yield InstanceSection(BackendSection(conf, backend), name), what
+    conf: cfg.ConfigOpts, lines: Sequence[Line]
+) -> Iterator[tuple[str, InstanceSection, str]]:
+    """Yield the hook instances of a configuration.
+
+    :return: the name of the outbox, if it has one; the section; the name of the class
+    """
+    manila = manila_section(conf)
+    _require_valid(manila, "enabled_share_backends")
+    backends = [*(manila.safe_get("enabled_share_backends") or [None])]
+    if (SECTION, "") in index_of(lines):
+        backends.append(SECTION)
+    for backend in dict.fromkeys(backends):
+        own = InstanceSection(BackendSection(conf, backend), None)
+        own.append_config_values(section_options)
+        _require_valid(own, "hook_drivers")
+        for entry in own.safe_get("hook_drivers"):
+            with _resolving(own, entry):
+                name, what = parse_entry(entry)
+            section = InstanceSection(BackendSection(conf, backend), name)
+            yield directory_name(backend or "DEFAULT", name), section, what
 
 
 def _outbox(
@@ -334,7 +414,7 @@ def _show(
     document = []
     tables = []
     for outbox in outboxes:
-        for entry in outbox.find(arguments.id, progress):
+        for entry in outbox.find([arguments.id], progress=progress):
             document.append(_summary(outbox, entry) | _content(entry))
             rows = [
                 (
@@ -349,6 +429,52 @@ def _show(
             f"{arguments.id}: no such event; run manila-aspects outbox list"
         )
     return document, tables
+
+
+def _retry(
+    outboxes: Sequence[OutboxFiles], arguments: argparse.Namespace, progress: Progress
+) -> _Answer:
+    """Make dead letters wait again, and return their numbers."""
+    return _changed(OutboxFiles.retry, "retried", outboxes, arguments, progress)
+
+
+def _discard(
+    outboxes: Sequence[OutboxFiles], arguments: argparse.Namespace, progress: Progress
+) -> _Answer:
+    """Delete dead letters, and return their numbers."""
+    return _changed(OutboxFiles.discard, "discarded", outboxes, arguments, progress)
+
+
+def _changed(
+    change: Callable[..., int],
+    name: str,
+    outboxes: Sequence[OutboxFiles],
+    arguments: argparse.Namespace,
+    progress: Progress,
+) -> _Answer:
+    """Change dead letters, and return their numbers.
+
+    :param change: changes dead letters of an outbox; all for None
+    :param name: the key of the numbers
+    :raises CommandError: if an ID is not that of a dead letter; nothing is changed
+    """
+    entries: dict[OutboxFiles, list[Entry] | None] = dict.fromkeys(outboxes)
+    if not arguments.all:
+        for outbox in outboxes:
+            entries[outbox] = outbox.find(arguments.ids, ("dead",), progress)
+        known = {entry.id for found in entries.values() for entry in found or ()}
+        for id_ in arguments.ids:
+            if id_ not in known:
+                raise CommandError(
+                    f"{id_}: no such dead letter; "
+                    "run manila-aspects outbox list --state dead"
+                )
+    document = [
+        {"instance": outbox.path.name, name: change(outbox, chosen, progress)}
+        for outbox, chosen in entries.items()
+    ]
+    rows = [(str(found["instance"]), f"{found[name]:,}") for found in document]
+    return document, [Table("outboxes", _none(outboxes), ("instance", name), rows)]
 
 
 def _summary(outbox: OutboxFiles, entry: Entry) -> dict[str, Any]:

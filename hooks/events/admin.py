@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read the files of an outbox, beside the processes that write and deliver."""
+"""Read and change the files of an outbox, beside the processes that deliver."""
 
 from __future__ import annotations
 
@@ -7,18 +7,23 @@ import contextlib
 import json
 import os
 import sqlite3
+import time
 import urllib.parse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from hooks.events.store import FILE, OVERFLOW_FILE, VERSION, stat_of
+from hooks.events.store import FILE, OVERFLOW_FILE, VERSION, inode_of, stat_of
 
 #: Seconds to wait for a file that another program has locked.
 BUSY_TIMEOUT = 10.0
 
 #: Number of rows in one query, which keeps SQLite from reusing its log meanwhile.
 READ_SIZE = 10_000
+
+#: Number of dead letters in one transaction, and the pause in seconds between two, in
+#: which other processes write.
+CHANGE_SIZE, CHANGE_PAUSE = 1000, 0.02
 
 #: Whether an event waits for delivery, or is a dead letter.
 State = Literal["waiting", "dead"]
@@ -29,6 +34,17 @@ _TABLES: dict[State, str] = {"waiting": "queue_waiting", "dead": "queue_dead_let
 _ID = (
     "CASE WHEN json_valid(CAST(data AS TEXT))"
     " THEN json_extract(CAST(data AS TEXT), '$.id') END"
+)
+
+# The new rows are behind all others, where a process that delivers looks for them.
+_RETRY = (
+    "INSERT INTO queue_waiting (key, data, timestamp)"
+    " SELECT key, data, timestamp FROM queue_dead_letters"
+    " WHERE _id IN (SELECT value FROM json_each(?)) ORDER BY _id"
+)
+
+_DISCARD = (
+    "DELETE FROM queue_dead_letters WHERE _id IN (SELECT value FROM json_each(?))"
 )
 
 _SELECT = "SELECT _id, CAST(key AS BLOB), CAST(data AS BLOB), timestamp"
@@ -95,7 +111,8 @@ class Entry(NamedTuple):
 class OutboxFiles:
     """The files of an outbox, which other processes use at the same time.
 
-    Reading never creates a file, and each query is short, so deliveries continue.
+    Reading never creates a file. Each query and each transaction is short, and only
+    dead letters are removed, so deliveries continue.
 
     :param path: the directory, which may be missing
     """
@@ -143,46 +160,129 @@ class OutboxFiles:
                 last = read[-1].row
         return found
 
-    def find(self, id_: str, progress: Progress = lambda text: None) -> list[Entry]:
-        """Return the events with an ID: usually one, or none.
+    def find(
+        self,
+        ids: Collection[str],
+        states: Iterable[State] = ("waiting", "dead"),
+        progress: Progress = lambda text: None,
+    ) -> list[Entry]:
+        """Return the events with some IDs.
 
-        :param id_: the ID, as :attr:`Entry.id` has it
+        :param ids: the IDs, as :attr:`Entry.id` has them
+        :param states: the states to search
         :param progress: called with a status message before slow steps
         :raises OutboxError: if a file cannot be read
         """
+        # The ID of a row that is not an event ends with its number, of 64 bits.
+        numbers = [id_.rpartition("-")[2] for id_ in ids]
+        rows = [int(text) for text in numbers if text.isdecimal() and len(text) < 19]
+        values = (json.dumps([*ids]), json.dumps(rows))
+        where = (
+            f"({_ID} IN (SELECT value FROM json_each(?))"
+            " OR _id IN (SELECT value FROM json_each(?)))"
+        )
         found: list[Entry] = []
-        for file in self._files:
-            for state in _TABLES:
-                for rows, text in _ranges(file, state):
+        for state in states:
+            for file in self._files:
+                for part, text in _parts(file, state):
                     progress(f"searching {self.path.name}: {text}")
-                    found += self._with_id(file, state, rows, id_)
-        return found
+                    with _reading(file) as connection:
+                        condition = f"{part} AND {where}"
+                        found += _entries(connection, file, state, condition, *values)
+        return [entry for entry in found if entry.id in ids]
 
-    def _with_id(
-        self, file: Path, state: State, rows: str, id_: str
-    ) -> Iterator[Entry]:
-        prefix, _, row = id_.rpartition("-")
-        where, values = f"{_ID} = ?", (id_,)
-        if prefix == f"{file.stem}-{state}" and row.isdecimal():
-            where, values = "_id = CAST(? AS INTEGER)", (row,)
-        with _reading(file) as connection:
-            entries = _entries(connection, file, state, f"{rows} AND {where}", *values)
-        yield from (entry for entry in entries if entry.id == id_)
+    def retry(
+        self,
+        entries: Iterable[Entry] | None = None,
+        progress: Progress = lambda text: None,
+    ) -> int:
+        """Make dead letters wait for delivery again, behind the events that wait.
+
+        :param entries: the dead letters; None for all
+        :param progress: called with a status message before slow steps
+        :return: the number of dead letters that were there
+        :raises OutboxError: if a file cannot be changed
+        """
+        return self._change(entries, (_RETRY, _DISCARD), progress)
+
+    def discard(
+        self,
+        entries: Iterable[Entry] | None = None,
+        progress: Progress = lambda text: None,
+    ) -> int:
+        """Delete dead letters.
+
+        :param entries: the dead letters; None for all
+        :param progress: called with a status message before slow steps
+        :return: the number of dead letters that were there
+        :raises OutboxError: if a file cannot be changed
+        """
+        return self._change(entries, (_DISCARD,), progress)
+
+    def _change(
+        self,
+        entries: Iterable[Entry] | None,
+        statements: Sequence[str],
+        progress: Progress,
+    ) -> int:
+        """Run statements on dead letters, the last of which deletes them."""
+        chosen = None if entries is None else [*entries]
+        changed = 0
+        for file in self._files:
+            rows = None
+            if chosen is not None:
+                rows = [entry.row for entry in chosen if entry.file == file]
+            if rows != []:
+                for text, count in _change_rows(file, rows, statements):
+                    progress(f"{self.path.name}: {text}")
+                    changed += count
+        return changed
 
 
-def _ranges(file: Path, state: State) -> Iterator[tuple[str, str]]:
-    """Yield conditions that split a table, each with a text for its progress."""
-    with _reading(file) as connection:
+def _change_rows(
+    file: Path, rows: list[int] | None, statements: Sequence[str]
+) -> Iterator[tuple[str, int]]:
+    """Change dead letters, and yield a text and a number for each batch of them.
+
+    :param rows: the dead letters; None for all
+    """
+    with _writing(file) as connection:
         if connection is None:
             return
-        first, last = connection.execute(
-            f"SELECT min(_id), max(_id) FROM {_TABLES[state]}"
-        ).fetchone()
-    if first is None:
-        return
-    for row in range(first, last + 1, READ_SIZE):
-        text = f"{row - first:,} of {last - first + 1:,} events"
-        yield f"_id >= {row} AND _id < {row + READ_SIZE}", text
+        opened = inode_of(stat_of(file))
+        if rows is None:
+            # Events that become dead letters again meanwhile are not among them.
+            query = "SELECT _id FROM queue_dead_letters ORDER BY _id"
+            rows = [row for (row,) in connection.execute(query)]
+        for first in range(0, len(rows), CHANGE_SIZE):
+            if first:
+                time.sleep(CHANGE_PAUSE)
+            batch = rows[first : first + CHANGE_SIZE]
+            connection.execute("BEGIN IMMEDIATE")
+            if inode_of(stat_of(file)) != opened:
+                raise OutboxError(f"{file}: the file was replaced; try again")
+            for statement in statements:
+                cursor = connection.execute(statement, (json.dumps(batch),))
+            connection.execute("COMMIT")
+            text = f"{first + len(batch):,} of {len(rows):,} dead letters"
+            yield text, cursor.rowcount
+
+
+def _parts(file: Path, state: State) -> Iterator[tuple[str, str]]:
+    """Yield conditions that split a table, each with a text for its progress."""
+    query = (
+        f"SELECT max(_id), count(*) FROM (SELECT _id FROM {_TABLES[state]}"
+        " WHERE _id > ? ORDER BY _id LIMIT ?)"
+    )
+    first, searched, count = 0, 0, READ_SIZE
+    while count == READ_SIZE:
+        with _reading(file) as connection:
+            if connection is None:
+                return
+            last, count = connection.execute(query, (first, READ_SIZE)).fetchone()
+        if count:
+            yield f"_id > {first} AND _id <= {last}", f"{searched:,} events"
+            first, searched = last, searched + count
 
 
 def _totals(connection: sqlite3.Connection) -> Totals:
@@ -251,9 +351,27 @@ def _reading(file: Path) -> Iterator[sqlite3.Connection | None]:
 
 
 @contextlib.contextmanager
-def _opened(file: Path, options: str) -> Iterator[sqlite3.Connection]:
-    if not os.access(file, os.R_OK):
-        raise PermissionError(f"{file}: permission denied; run it as Manila's user")
+def _writing(file: Path) -> Iterator[sqlite3.Connection | None]:
+    """Open a file to change it; yield None if it does not exist or has no tables.
+
+    :raises OutboxError: if it cannot be changed
+    """
+    with _one_line(file):
+        if stat_of(file) is None:
+            yield None
+            return
+        with _opened(file, "mode=rw", os.R_OK | os.W_OK) as connection:
+            # A power loss must not undo what the command reports.
+            connection.execute("PRAGMA synchronous = FULL")
+            yield connection if _has_tables(file, connection) else None
+
+
+@contextlib.contextmanager
+def _opened(
+    file: Path, options: str, access: int = os.R_OK
+) -> Iterator[sqlite3.Connection]:
+    if not os.access(file, access):
+        raise PermissionError
     uri = f"file:{urllib.parse.quote(str(file.absolute()))}?{options}"
     with contextlib.closing(
         sqlite3.connect(uri, BUSY_TIMEOUT, isolation_level=None, uri=True)
@@ -294,6 +412,9 @@ def _one_line(file: Path) -> Iterator[None]:
                 "which creates it again"
             ) from error
         raise OutboxError(f"{file}: {error}") from error
+    except PermissionError as error:
+        raise OutboxError(
+            f"{file}: permission denied; run the command as Manila's user"
+        ) from error
     except OSError as error:
-        text = f"{file}: {error.strerror}" if error.strerror else str(error)
-        raise OutboxError(text) from error
+        raise OutboxError(f"{file}: {error.strerror}") from error

@@ -168,7 +168,8 @@ class TestCompletion:
             (["check", "--config"], ["--config-file", "--config-dir"]),
             (["check", "--format", ""], ["text", "json"]),
             (["completion", ""], ["bash", "zsh", "fish"]),
-            (["outbox", "l"], ["list"]),
+            (["outbox", ""], ["status", "list", "show", "retry", "discard"]),
+            (["outbox", "discard", "--a"], ["--all"]),
             (["outbox", "list", "--state", ""], ["waiting", "dead"]),
             (["outbox", "status", "--config-file", "man"], ["manila.conf"]),
             (["check", "--config-file", "man"], ["manila.conf"]),
@@ -198,9 +199,13 @@ class TestCompletion:
             (["check", "--backend", ""], ["gamma"]),
             (["check", "--config-file", "missing.conf", "--backend", ""], []),
             (["check", "--config-file", "invalid.conf", "--backend", ""], []),
+            (
+                ["outbox", "retry", "--config-file", "my.conf", "--instance", ""],
+                ["alpha.ops"],
+            ),
         ],
     )
-    def test_bash_completes_the_enabled_backends(
+    def test_bash_completes_names_in_the_configuration(
         self,
         words: list[str],
         completed: list[str],
@@ -209,7 +214,10 @@ class TestCompletion:
     ) -> None:
         # A shell must not execute the name of a backend.
         backends = "enabled_share_backends = alpha, beta, `touch executed`"
-        (tmp_path / "my.conf").write_text(f"[DEFAULT]\n{backends}\n")
+        hooks = (
+            "hook_drivers = ops=webhook, audit\n[alpha:ops]\nhook_dispatch = durable"
+        )
+        (tmp_path / "my.conf").write_text(f"[DEFAULT]\n{backends}\n[alpha]\n{hooks}\n")
         (tmp_path / "invalid.conf").write_text("[DEFAULT\n")
         (tmp_path / ".manila").mkdir()
         (tmp_path / ".manila" / "manila.conf").write_text(

@@ -6,6 +6,9 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
+import subprocess
+import sys
+import textwrap
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -109,7 +112,8 @@ def run(
     """Return a function that runs the command."""
     monkeypatch.setattr(facts, "register_options_of_manila", lambda: None)
     monkeypatch.setattr(command, "SAMPLE_SECONDS", 0)
-    monkeypatch.setattr(admin, "BUSY_TIMEOUT", 0.1)
+    # A commit of the service may be slow.
+    monkeypatch.setattr(admin, "BUSY_TIMEOUT", 60.0)
     file = tmp_path / "manila.conf"
     file.write_text(CONF.replace("$state_path", str(tmp_path)))
 
@@ -231,6 +235,7 @@ def test_dead_letters_do_not_count_as_delivered(
     assert admin.OutboxFiles(path).totals().delivered == 1
 
 
+@pytest.mark.slow
 def test_status_includes_events_in_the_overflow_file(
     run: Run, filled: Outbox, path: Path
 ) -> None:
@@ -373,6 +378,234 @@ def test_events_of_a_hook_have_no_secrets(run: Run, tmp_path: Path, path: Path) 
     assert "the key *** is in use" in shown.out
 
 
+# -- retry and discard -----------------------------------------------------------------
+
+
+def dead(run: Run) -> list[str]:
+    listed = run("list", "--state", "dead", "--format", "json").document
+    return [entry["id"] for entry in listed]
+
+
+@pytest.mark.slow
+def test_retried_events_are_delivered_by_the_service(
+    run: Run, filled: Outbox, path: Path, receiver: Receiver
+) -> None:
+    receiver.rejected = set()
+    changed = run("retry", "b", "--format", "json").document
+    assert changed == [
+        {"instance": "alpha.ops", "retried": 1},
+        {"instance": "beta.b%2Eops", "retried": 0},
+    ]
+    wait_for(lambda: receiver.ids == ["b"], "b is delivered", 60)
+    assert dead(run) == ["a"]
+    result = run("retry", "--all")
+    assert (result.status, result.err) == (0, "")
+    assert result.out.splitlines()[2].split() == ["alpha.ops", "1"]
+    wait_for(lambda: receiver.ids == ["b", "a"], "a is delivered", 60)
+    wait_for_counts(path, 2, 0)
+    # A retry is not a delivery.
+    assert admin.OutboxFiles(path).totals().delivered == 2
+
+
+@pytest.mark.slow
+def test_retried_events_wait_while_the_service_is_stopped(
+    run: Run, filled: Outbox, path: Path, receiver: Receiver, new: New
+) -> None:
+    filled.stop(0)
+    assert run("retry", "--all").status == 0
+    waiting = run("list", "--state", "waiting", "--format", "json").document
+    assert [entry["id"] for entry in waiting] == ["c", "d", "a", "b"]
+    assert waiting[-1]["key"] == "share-b"
+    assert set(contents(path)) == {FILE, "lock"}
+    assert (path / FILE).stat().st_mode & 0o777 == 0o640
+    receiver.rejected, receiver.down = set(), set()
+    new()
+    wait_for(lambda: sorted(receiver.ids) == [*"abcd"], "all are delivered", 60)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [1, 1000])
+def test_retry_moves_each_dead_letter_once(
+    run: Run, filled: Outbox, path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    # The receiver rejects them again.
+    monkeypatch.setattr(admin, "CHANGE_SIZE", size)
+    changed = run("retry", "--all", "--format", "json").document
+    assert changed[0]["retried"] == 2
+    wait_for_counts(path, 2, 2)
+    assert admin.OutboxFiles(path).totals().ever_dead == 4
+
+
+def test_discarded_dead_letters_are_gone(
+    run: Run, filled: Outbox, path: Path, receiver: Receiver
+) -> None:
+    changed = run("discard", "a", "--format", "json").document
+    assert changed[0] == {"instance": "alpha.ops", "discarded": 1}
+    assert dead(run) == ["b"]
+    assert run("discard", "--all").out.splitlines()[2].split() == ["alpha.ops", "1"]
+    wait_for_counts(path, 2, 0)
+    assert admin.OutboxFiles(path).totals().delivered == 0
+    receiver.down = set()
+    wait_for(lambda: sorted(receiver.ids) == ["c", "d"], "the others arrive", 60)
+
+
+@pytest.mark.parametrize("topic", ["retry", "discard"])
+def test_nothing_changes_if_an_id_is_not_a_dead_letter(
+    run: Run, filled: Outbox, topic: str
+) -> None:
+    for id_ in ("c", "e", "events-dead-9", f"events-dead-{'9' * 5000}"):
+        result = run(topic, "a", id_)
+        assert (result.status, result.out) == (1, "")
+        expected = "no such dead letter; run manila-aspects outbox list --state dead"
+        assert result.err == f"manila-aspects: {id_}: {expected}\n"
+    assert dead(run) == ["a", "b"]
+
+
+@pytest.mark.parametrize("topic", ["retry", "discard"])
+@pytest.mark.parametrize("arguments", [(), ("a", "--all")])
+def test_ids_or_all_are_required(
+    run: Run, filled: Outbox, topic: str, arguments: tuple[str, ...]
+) -> None:
+    with pytest.raises(SystemExit) as exited:
+        run(topic, *arguments)
+    assert exited.value.code == 2
+    assert count(filled.path, "queue_dead_letters") == 2
+
+
+@pytest.mark.parametrize("topic", ["retry", "discard"])
+def test_dead_letters_of_another_instance_stay(
+    run: Run, filled: Outbox, topic: str
+) -> None:
+    instance = ("--instance", "beta.b%2Eops")
+    assert run(topic, "--all", *instance).status == 0
+    assert run(topic, "a", *instance).status == 1
+    assert dead(run) == ["a", "b"]
+
+
+@pytest.mark.parametrize("topic", ["retry", "discard"])
+def test_change_of_a_locked_file_is_one_line(
+    run: Run, filled: Outbox, path: Path, monkeypatch: pytest.MonkeyPatch, topic: str
+) -> None:
+    monkeypatch.setattr(admin, "BUSY_TIMEOUT", 0.1)
+    with contextlib.closing(sqlite3.connect(path / FILE)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        result = run(topic, "--all")
+    assert (result.status, result.out) == (1, "")
+    expected = "another program has locked the file for 0.1 s; end its transaction"
+    assert result.err == f"manila-aspects: {path / FILE}: {expected}\n"
+    assert dead(run) == ["a", "b"]
+
+
+@pytest.mark.slow
+def test_dead_letters_in_the_overflow_file_are_retried(
+    run: Run, new: New, path: Path, receiver: Receiver
+) -> None:
+    receiver.rejected = {"a"}
+    outbox = new()
+    outbox.events._timeout = lambda: 0.1
+    with contextlib.closing(sqlite3.connect(path / FILE)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        outbox.put(event("a"))
+    wait_for(
+        lambda: count(path, "queue_dead_letters", OVERFLOW_FILE), "a is rejected", 60
+    )
+    receiver.rejected = set()
+    assert dead(run) == ["a"]
+    assert run("retry", "a", "--format", "json").document[0]["retried"] == 1
+    wait_for(lambda: receiver.ids == ["a"], "a is delivered", 60)
+    assert dead(run) == []
+
+
+@pytest.mark.slow
+def test_retry_of_a_row_that_is_not_an_event(run: Run, new: New, path: Path) -> None:
+    new().stop(0)
+    with contextlib.closing(sqlite3.connect(path / FILE)) as connection, connection:
+        connection.execute("INSERT INTO queue_dead_letters (data) VALUES (x'ff')")
+    assert run("retry", "events-dead-1").status == 0
+    # Delivery finds out again that it is not an event.
+    outbox = new()
+    wait_for_counts(path, 0, 1)
+    assert outbox.unreadable == 1
+    assert dead(run) == ["events-dead-2"]
+    assert run("discard", "events-dead-2").status == 0
+    assert dead(run) == []
+
+
+def test_change_of_a_missing_outbox_creates_nothing(run: Run, path: Path) -> None:
+    assert run("retry", "--all").status == 0
+    assert run("discard", "--all").status == 0
+    assert not path.parent.exists()
+
+
+def test_change_stops_when_the_file_is_replaced(
+    filled: Outbox, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(admin, "CHANGE_SIZE", 1)
+    filled.stop(0)
+
+    def replace(text: str) -> None:
+        for suffix in ("", "-wal", "-shm"):
+            (path / f"{FILE}{suffix}").rename(path / f"other.sqlite{suffix}")
+
+    with pytest.raises(admin.OutboxError, match="the file was replaced; try again"):
+        admin.OutboxFiles(path).discard(progress=replace)
+    # The first batch is in the replaced file.
+    assert count(path, "queue_dead_letters", "other.sqlite") == 1
+
+
+SERVICE = """
+    import os, pathlib, sys
+    from hooks.events.errors import RejectedError
+    from hooks.events.outbox import Outbox
+
+    rejected = set()
+
+    def deliver(event):
+        # The receiver rejects each event once.
+        if event["id"] not in rejected:
+            rejected.add(event["id"])
+            raise RejectedError("status 400")
+        # One call, because several threads deliver.
+        os.write(1, event["id"].encode() + b" ")
+
+    outbox = Outbox(pathlib.Path(sys.argv[1]), deliver)
+    for number in range(int(sys.argv[2])):
+        outbox.put({"id": str(number), "subject": str(number % 7)})
+    sys.stdin.read()
+    outbox.stop(60)
+"""
+
+
+@pytest.mark.slow
+def test_each_event_is_delivered_once_by_another_process(run: Run, path: Path) -> None:
+    number = 400
+    with subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(SERVICE)]
+        + [str(path), str(number)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        retried = 0
+
+        def all_retried() -> bool:
+            nonlocal retried
+            changed = run("retry", "--all", "--instance", "alpha.ops")
+            assert (changed.status, changed.err) == (0, "")
+            retried += int(changed.out.splitlines()[2].split()[1])
+            for topic in ("status", "list"):
+                assert run(topic).status == 0
+            return retried == number
+
+        try:
+            wait_for(all_retried, "all events are retried", 100)
+        finally:
+            out, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert sorted(map(int, out.split())) == list(range(number))
+    assert (count(path, "queue_waiting"), count(path, "queue_dead_letters")) == (0, 0)
+
+
 # -- beside other programs -------------------------------------------------------------
 
 
@@ -427,8 +660,13 @@ def lock(file: Path) -> sqlite3.Connection:
 
 @pytest.mark.parametrize("topic", [("status",), ("list",), ("show", "a")])
 def test_locked_file_is_one_line(
-    run: Run, filled: Outbox, path: Path, topic: tuple[str, ...]
+    run: Run,
+    filled: Outbox,
+    path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    topic: tuple[str, ...],
 ) -> None:
+    monkeypatch.setattr(admin, "BUSY_TIMEOUT", 0.1)
     filled.stop(0)
     with contextlib.closing(lock(path / FILE)):
         result = run(*topic)
@@ -530,6 +768,35 @@ def test_error_in_another_instance_does_not_matter(run: Run, tmp_path: Path) -> 
     arguments = ("status", "--config-file", str(file))
     assert run(*arguments).status == 1
     assert run(*arguments, "--instance", "alpha.ops").status == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "listed"),
+    [
+        (["status"], ["alpha.ops", "beta.b%2Eops"]),
+        (["show"], ["alpha.ops", "beta.b%2Eops"]),
+        (["retry", "--config-file", "missing.conf"], []),
+        (
+            ["list", "--config-file", "api.conf"],
+            ["alpha.ops", "beta.b%2Eops", "share_api.requests"],
+        ),
+    ],
+)
+def test_durable_instances_are_listed_for_completion(
+    run: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    listed: list[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("api.conf").write_text("[share_api]\nhook_drivers = requests=webhook\n")
+    with pytest.raises(SystemExit) as exited:
+        run(*words, "--instance", "", "--list-instances")
+    assert exited.value.code == 0
+    out, err = capsys.readouterr()
+    assert (out.splitlines(), err) == (listed, "")
 
 
 def test_default_directory_is_in_the_state_path(
