@@ -165,7 +165,7 @@ class Deliverer:
     """Delivers the events of an outbox in one process, from a start to a stop.
 
     One thread reads the events, decides which are next, and deletes what is delivered.
-    Each attempt to deliver an event has a thread of its own.
+    Others, as many as are needed at once, attempt to deliver them.
 
     :param path: the directory
     :param stores: the files with the events. All events in the first one are earlier
@@ -206,6 +206,10 @@ class Deliverer:
         self._close = close
         self._process = os.getpid()
         self._lanes = Lanes()
+        # The lanes whose first event a worker is to deliver, and how many there are.
+        self._tasks: collections.deque[Lane] = collections.deque()
+        self._ready = threading.Semaphore(0)
+        self._workers = 0
         self._finished: collections.deque[_Attempt] = collections.deque()
         # Whether another process may have delivered events that are in the lanes.
         self._outdated = True
@@ -253,6 +257,9 @@ class Deliverer:
         return os.getpid() != self._process
 
     def _end(self) -> None:
+        for _ in range(self._workers):
+            # Without a task, a worker ends.
+            self._ready.release()
         for store in self._stores:
             # The next process must not deliver these events again.
             store.delete_settled(wait=True, timeout=self._settings().timeout)
@@ -390,20 +397,29 @@ class Deliverer:
             # An operator has removed them.
             self._lanes.drop(lane)
             return
-        arguments = (lane, lane.events[0])
-        name = f"{self.thread.name}-attempt"
+        self._tasks.append(lane)
+        if self._workers >= len(self._lanes.running):
+            self._ready.release()
+            return
+        name = f"{self.thread.name}-worker"
         try:
-            threading.Thread(
-                target=self._attempt, args=arguments, name=name, daemon=True
-            ).start()
+            threading.Thread(target=self._work, name=name, daemon=True).start()
         except RuntimeError:
             # The interpreter exits, or the process has too many threads.
-            self._attempt(*arguments)
+            self._attempt(self._tasks.pop())
+        else:
+            self._workers += 1
 
-    def _attempt(self, lane: Lane, event: StoredEvent) -> None:
+    def _work(self) -> None:
+        """Attempt to deliver events, in a thread of its own."""
+        while self._tasks and not self._is_inherited():
+            self._attempt(self._tasks.popleft())
+            self._ready.acquire()
+
+    def _attempt(self, lane: Lane) -> None:
         error: BaseException | None = None
         try:
-            self._deliver(_parsed(event))
+            self._deliver(_parsed(lane.events[0]))
         except BaseException as caught:
             error = caught
         self._finished.append(_Attempt(lane, error))

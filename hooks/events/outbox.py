@@ -16,13 +16,16 @@ from oslo_log import log
 
 from hooks.events.deliverer import Counts, Deliverer, Settings
 from hooks.events.event import key_of
-from hooks.events.store import EventStore, alive, count, prepare_directory
+from hooks.events.store import (
+    FILE,
+    OVERFLOW_FILE,
+    EventStore,
+    alive,
+    count,
+    prepare_directory,
+)
 
 LOG = log.getLogger(__name__)
-
-#: Names of the database files in the directory of an outbox. The second one has the
-#: events that were written while another program had locked the first one.
-FILE, OVERFLOW_FILE = "events.sqlite", "overflow.sqlite"
 
 
 class _PendingWrite:

@@ -22,6 +22,10 @@ from oslo_log import log
 
 LOG = log.getLogger(__name__)
 
+#: Names of the files in the directory of an outbox. The second one has the events that
+#: were written while another program had locked the first one.
+FILE, OVERFLOW_FILE = "events.sqlite", "overflow.sqlite"
+
 #: Seconds between attempts to use a file that another program has locked.
 LOCK_INTERVAL = 0.01
 
