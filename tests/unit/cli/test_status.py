@@ -11,6 +11,7 @@ import re
 import signal
 import subprocess
 import sys
+import textwrap
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -375,9 +376,15 @@ def test_watching_shows_changes_until_it_is_interrupted(
 ) -> None:
     deployment.start("alpha")
     master, slave = pty.openpty()
+    # A shell that runs the tests in the background lets them ignore the signal.
+    code = """
+        import runpy, signal
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        runpy.run_module("aspects.cli", run_name="__main__")
+    """
     process = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-m", "aspects.cli", "status", "--watch"]
-        + ["--config-file", str(deployment.path)],
+        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(code)]
+        + ["status", "--watch", "--config-file", str(deployment.path)],
         cwd=ROOT,
         stdin=slave,
         stdout=slave,
