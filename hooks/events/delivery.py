@@ -29,6 +29,9 @@ class DeliveryHook(EventHook):
     #: Empty: the deliveries are deferred, not the hook methods.
     deferred_methods: ClassVar = ()
     dispatching_methods: ClassVar = ("pre", "post", "error", "periodic")
+    #: Whether several threads may deliver at once. If not, an outbox has one worker,
+    #: so that no delivery waits for another within its own time limit.
+    delivers_in_parallel: ClassVar[bool] = True
 
     options: ClassVar[Sequence[cfg.Opt]] = (
         cfg.StrOpt(
@@ -55,7 +58,7 @@ class DeliveryHook(EventHook):
             mutable=True,
             help="Maximum number of events that are delivered at once with "
             "hook_dispatch = durable. The events of each share are delivered one after "
-            "the other, in order.",
+            "the other, in order. The hook notification always sends one at a time.",
         ),
         cfg.IntOpt(
             "hook_delivery_attempts",
@@ -85,7 +88,6 @@ class DeliveryHook(EventHook):
     def _new_outbox(self) -> Any:
         try:
             # Only durable delivery needs the library that this imports.
-            from hooks.events.deliverer import Settings
             from hooks.events.outbox import Outbox
         except ImportError as error:
             raise ValueError(
@@ -107,15 +109,21 @@ class DeliveryHook(EventHook):
             return Outbox(
                 Path(path) / directory_name(backend, name),
                 self.deliver,
-                lambda: Settings(
-                    self.get_config_option("hook_outbox_timeout"),
-                    self.get_config_option("hook_delivery_workers"),
-                    self.get_config_option("hook_delivery_attempts"),
-                    self.get_config_option("hook_delivery_max_age"),
-                ),
+                self._settings,
             )
         except OSError as error:
             raise ValueError(f"hook_outbox_path {path}: {error}") from error
+
+    def _settings(self) -> Any:
+        from hooks.events.deliverer import Settings
+
+        workers = self.get_config_option("hook_delivery_workers")
+        return Settings(
+            self.get_config_option("hook_outbox_timeout"),
+            workers if self.delivers_in_parallel else 1,
+            self.get_config_option("hook_delivery_attempts"),
+            self.get_config_option("hook_delivery_max_age"),
+        )
 
     @abc.abstractmethod
     def deliver(self, event: dict[str, Any]) -> None:
