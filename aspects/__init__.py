@@ -6,6 +6,7 @@ from aspects.config.sections import BackendSection
 from aspects.config.weave import weave_from_config
 from aspects.core.dispatch import Background
 from aspects.core.log import hook_name
+from aspects.core.status import hook_status
 from aspects.decorators import add_hooks
 from aspects.errors import AlreadyWoven, AspectsError, HookConfigError, Veto
 from aspects.hook import HookBase, Observed, UpdatedArguments, UpdatedResults
@@ -14,7 +15,14 @@ from aspects.periodic import tick
 from aspects.requests import REQUESTS
 from aspects.secrets import without_secrets
 from aspects.shares import ShareType, share_metadata, share_type
-from aspects.weaving import Weaving, is_woven, unweave, weave, weaving
+from aspects.weaving import (
+    Weaving,
+    is_woven,
+    started_weavings,
+    unweave,
+    weave,
+    weaving,
+)
 
 __all__ = [
     "OPERATIONS",
@@ -34,10 +42,12 @@ __all__ = [
     "Weaving",
     "add_hooks",
     "hook_name",
+    "hook_status",
     "is_coroutine",
     "is_woven",
     "share_metadata",
     "share_type",
+    "started_weavings",
     "testing",
     "tick",
     "unweave",

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import os
 import time
 import types
+import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from oslo_log import log
 
@@ -36,18 +38,28 @@ DRAIN_TIMEOUT = 10.0
 _EMPTY_TABLE: dict[str, tuple[Any, Any]] = {}
 
 
+class Reload(NamedTuple):
+    """A hot reload of the hooks around a driver."""
+
+    time: float
+    """seconds since 1970"""
+    problems: tuple[str, ...]
+    """the errors because of which it was rejected; empty if it took effect"""
+
+
 class Weaving:
     """The hooks around one driver.
 
     ``hooks`` is a tuple, in configured order; ``operations`` maps the woven
     driver methods to their :class:`~aspects.Operation`; ``ticks`` counts the
-    ticks so far. ``driver``, ``backend``, ``host``, ``hook_methods``,
+    ticks so far; ``last_reload`` has the time and the problems of the last hot
+    reload, or is None. ``driver``, ``backend``, ``host``, ``hook_methods``,
     ``periodic_hooks_ticks`` and ``new_context`` are the arguments of :func:`weave`.
     """
 
     __slots__ = (
         *("__weakref__", "backend", "chain", "driver", "hook_methods", "host"),
-        *("instances", "methods", "new_context", "operations"),
+        *("instances", "last_reload", "methods", "new_context", "operations"),
         *("periodic_hooks_ticks", "ticks"),
     )
 
@@ -71,6 +83,7 @@ class Weaving:
         self.periodic_hooks_ticks = periodic_hooks_ticks
         self.new_context = new_context
         self.ticks = 0
+        self.last_reload: Reload | None = None
         #: The instances in the backend section, if the hooks came from one.
         self.instances: Sequence[Any] = ()
         self.chain = Chain(hooks, backend)
@@ -92,6 +105,7 @@ class Weaving:
         An error of a hook's ``start()`` is logged, and so is a hook without effect.
         """
         self.chain.start()
+        _started[id(self)] = self
         for hook in self.hooks:
             if isinstance(hook, HookBase):
                 self._warn_if_ineffective(hook)
@@ -119,6 +133,7 @@ class Weaving:
 
         Calls and ticks in flight have :data:`DRAIN_TIMEOUT` seconds to finish first.
         """
+        _started.pop(id(self), None)
         self.chain.stop(time.monotonic() + DRAIN_TIMEOUT)
 
     def replace(
@@ -197,6 +212,19 @@ class Weaving:
         woven._self_call = self.around(operation, method)
         self.methods[name] = (method, woven)
         return woven
+
+
+_started: weakref.WeakValueDictionary[int, Weaving] = weakref.WeakValueDictionary()
+
+# A child process starts its hooks itself.
+os.register_at_fork(after_in_child=_started.clear)
+
+
+def started_weavings() -> tuple[Weaving, ...]:
+    """Return the weavings of this process whose hooks are started."""
+    # This copies all references at once, while another thread may start hooks.
+    found = [reference() for reference in _started.valuerefs()]
+    return tuple(weaving for weaving in found if weaving is not None)
 
 
 def weave(

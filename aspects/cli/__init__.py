@@ -9,13 +9,25 @@ import os
 import sys
 from collections.abc import Sequence
 
-from aspects.cli import check, completion, demo, guard, new_hook, show
+from aspects.cli import (
+    check,
+    completion,
+    demo,
+    guard,
+    new_hook,
+    outbox,
+    output,
+    show,
+    status,
+)
 from aspects.cli.command import FAILED, Command, CommandError
 from aspects.config.loading import DISTRIBUTION
 from aspects.errors import HookConfigError
 
 #: The subcommands, in the order of the help.
-COMMANDS: tuple[Command, ...] = (check, guard, show, new_hook, demo, completion)
+COMMANDS: tuple[Command, ...] = (
+    *(check, status, guard, outbox, show, new_hook, demo, completion),
+)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -23,7 +35,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="manila-aspects",
         description="Validate the configuration of hooks around Manila share drivers, "
-        "list and create hooks, and run a demo.",
+        "show running ones, list and create hooks, manage outboxes, and run a demo.",
         epilog="Run manila-aspects COMMAND --help for examples.",
     )
     parser.add_argument(
@@ -66,9 +78,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         for line in str(error).splitlines():
             print(line, file=sys.stderr)  # noqa: T201
     except CommandError as error:
-        print(f"manila-aspects: {error}", file=sys.stderr)  # noqa: T201
+        output.print_error(str(error))
     except KeyboardInterrupt:
-        print("manila-aspects: interrupted", file=sys.stderr)  # noqa: T201
+        output.print_error("interrupted")
         return 130
     except BrokenPipeError:
         # The reader has closed the pipe, e.g. `| head`. Python flushes the rest of the

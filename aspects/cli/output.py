@@ -4,12 +4,15 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import sys
 import textwrap
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TextIO
+
+from aspects.cli.command import CommandError
 
 #: Receives a status message before a slow step.
 Progress = Callable[[str], None]
@@ -52,6 +55,50 @@ def print_tables(tables: Iterable[Table]) -> None:
             print("\n".join(_plain_lines(table)))  # noqa: T201
         else:
             _print_rich(console, table)
+
+
+def print_error(text: str) -> None:
+    """Print a line about a problem to standard error.
+
+    :param text: the line
+    """
+    print(f"manila-aspects: {text}", file=sys.stderr)  # noqa: T201
+
+
+@contextlib.contextmanager
+def live() -> Iterator[Callable[[Sequence[str], Iterable[Table]], None]]:
+    """Return a function that replaces the contents of the terminal.
+
+    :raises CommandError: without a terminal or without rich
+    """
+    console = _console(sys.stdout)
+    if console is None:
+        raise CommandError(
+            "--watch needs a terminal and rich; run pip install 'manila-aspects[cli]'"
+        )
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    with Live(console=console, screen=True, auto_refresh=False) as terminal:
+
+        def show(lines: Sequence[str], tables: Iterable[Table]) -> None:
+            text = io.StringIO()
+            page = Console(
+                file=text,
+                width=console.width,
+                color_system=console.color_system,
+                force_terminal=True,
+                highlight=False,
+                emoji=False,
+            )
+            for line in lines:
+                page.print(Text(line))
+            for table in tables:
+                _print_rich(page, table)
+            terminal.update(Text.from_ansi(text.getvalue()), refresh=True)
+
+        yield show
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ again. Then the following steps run for each woven driver:
 
 from __future__ import annotations
 
+import time
 import weakref
 from collections.abc import Callable, Iterable
 
@@ -24,7 +25,7 @@ from aspects.config.plan import Instance, Plan, plan
 from aspects.config.problems import Problem
 from aspects.errors import HookConfigError
 from aspects.hook import Configuration
-from aspects.weaving import Weaving
+from aspects.weaving import Reload, Weaving
 
 LOG = log.getLogger(__name__)
 
@@ -63,6 +64,8 @@ def reload(configuration: Configuration, weaving: Weaving) -> None:
         before=weaving.instances,
         interface=weaving.interface,
     )
+    problems = tuple(map(str, HookConfigError(new.problems).problems))
+    weaving.last_reload = Reload(time.time(), problems)
     if new.problems:
         log_rejection(new.problems)
         return

@@ -85,6 +85,18 @@ class Breaker:
             self._since = now
             return False
 
+    def state(self, limit: int, pause: float) -> str:
+        """Return ``closed``, ``open``, or ``half-open`` if the next call is a trial.
+
+        :param limit: the number of consecutive failures after which the breaker opens
+        :param pause: seconds between two trials of a failing hook
+        """
+        with self._lock:
+            if self.failures < limit:
+                return "closed"
+            paused = time.monotonic() < self._since + pause
+            return "open" if paused else "half-open"
+
 
 def breaker_of(hook: Any) -> Breaker:
     """Return the circuit breaker of a hook instance.

@@ -141,6 +141,16 @@ def reports_changes(hook: Any) -> bool:
     )
 
 
+def may_be_skipped(hook: Any, switches: Switches) -> bool:
+    """Return whether the circuit breaker may skip a hook.
+
+    :param hook: the hook, adapted
+    :param switches: its switches
+    """
+    may_veto = switches.pre_hooks_enabled and hook.may_veto
+    return bool(switches.hook_failure_limit) and not may_veto
+
+
 def error_method(hook: Any) -> Method | None:
     """Return the error method of a hook, or None if it does not implement one.
 
@@ -184,11 +194,9 @@ class Step:
         )
         #: Returns whether the circuit breaker skips the hook; None without one.
         self.skips: Method | None = None
-        limit = switches.hook_failure_limit
-        if limit and not (switches.pre_hooks_enabled and hook.may_veto):
-            breaker = breaker_of(hook)
-            pause = switches.hook_failure_pause
-            self.skips = functools.partial(breaker.is_open, limit, pause)
+        if may_be_skipped(hook, switches):
+            limit, pause = switches.hook_failure_limit, switches.hook_failure_pause
+            self.skips = functools.partial(breaker_of(hook).is_open, limit, pause)
 
     def _method(
         self, kind: str, operation: str, observers: Sequence[HookBase]

@@ -9,18 +9,13 @@ from typing import Any
 from oslo_reports import guru_meditation_report
 from oslo_reports.models import with_default_views
 
-from aspects.core.breaker import breaker_of
 from aspects.core.log import hook_name
+from aspects.core.status import hook_status
 from aspects.hook import HookBase
 from aspects.weaving import Weaving, is_woven, weaving
 
 #: The share managers of this process. A service creates them before it forks.
 managers: weakref.WeakSet[Any] = weakref.WeakSet()
-
-_KINDS = ("pre", "post", "periodic")
-
-#: The counters that the report shows for each hook, even if they are 0.
-_COUNTS = ("suppressed", "slow", "skipped", "dropped")
 
 
 def report(woven: Weaving) -> dict[str, Any]:
@@ -28,7 +23,8 @@ def report(woven: Weaving) -> dict[str, Any]:
 
     :param woven: the return value of :func:`aspects.weaving`
     :return: plain data: the host, the ticks so far, and the chain in order. Each hook
-        has its name, class, enabled methods, operations, dispatch and counters
+        has its name, class, enabled methods, operations, dispatch, the state of its
+        circuit breaker, and counters
     """
     return {
         "host": woven.host,
@@ -42,22 +38,16 @@ def report(woven: Weaving) -> dict[str, Any]:
 
 
 def _hook(hook: Any) -> dict[str, Any]:
-    enabled = [kind for kind in _KINDS if getattr(hook, f"{kind}_hooks_enabled")]
-    counts = hook.counts() if isinstance(hook, HookBase) else breaker_of(hook).counts
+    status = hook_status(hook)
+    counts = hook.counts() if isinstance(hook, HookBase) else {}
     return {
-        "class": f"{type(hook).__module__}:{type(hook).__qualname__}",
-        "enabled": ", ".join(enabled) or "none",
-        "operations": ", ".join(getattr(hook, "hook_operations", "*")) or "none",
-        "dispatch": dispatch_of(hook),
-        "counts": {**dict.fromkeys(_COUNTS, 0), **counts},
+        "class": status["class"],
+        "enabled": ", ".join(status["enabled"]) or "none",
+        "operations": ", ".join(status["operations"]) or "none",
+        "dispatch": status["dispatch"],
+        "breaker": status["breaker"] or "none",
+        "counts": {"dropped": 0, **status["counts"], **counts},
     }
-
-
-def dispatch_of(hook: Any) -> str:
-    """Return the dispatch of a hook: ``inline``, ``background`` or ``durable``."""
-    if getattr(hook, "outbox", None) is not None:
-        return "durable"
-    return "inline" if getattr(hook, "dispatcher", None) is None else "background"
 
 
 def _report() -> with_default_views.ModelWithDefaultViews:

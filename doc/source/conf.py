@@ -106,6 +106,7 @@ _COLUMNS = {
         *("test_check", "test_manager", "test_manager_source", "test_operations"),
         *("test_reload", "test_shares", "test_startup", "test_stop", "test_testing"),
     ),
+    "API": ("test_api_process", "test_requests"),
     "hooks": (
         *("test_audit", "test_automount", "test_command", "test_events", "test_guard"),
         *("test_metrics", "test_notification", "test_secrets", "test_tracing"),

@@ -6,7 +6,7 @@ from __future__ import annotations
 import abc
 import os
 import urllib.parse
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -94,15 +94,7 @@ class DeliveryHook(EventHook):
                 f"hook_dispatch = durable: {error}; "
                 "run pip install 'manila-aspects[durable]'"
             ) from error
-        path = self.get_config_option("hook_outbox_path")
-        if not path:
-            state_path = self.get_config_option("state_path")
-            if not state_path:
-                raise ValueError(
-                    "hook_outbox_path is not set, and neither is state_path; "
-                    "set one of them"
-                )
-            path = os.path.join(state_path, "manila-aspects")
+        path = outbox_path(self.get_config_option)
         backend = getattr(self.configuration, "config_group", None) or "DEFAULT"
         name = getattr(self.configuration, "name", None) or type(self).__name__
         try:
@@ -176,6 +168,21 @@ class DeliveryHook(EventHook):
         else:
             self.deliver(event)
         return None
+
+
+def outbox_path(option: Callable[[str], Any]) -> str:
+    """Return the directory that has the outboxes of a hook instance.
+
+    :param option: returns the value of an option of the instance
+    :raises ValueError: if no option has it
+    """
+    if path := option("hook_outbox_path"):
+        return str(path)
+    if state_path := option("state_path"):
+        return os.path.join(state_path, "manila-aspects")
+    raise ValueError(
+        "hook_outbox_path is not set, and neither is state_path; set one of them"
+    )
 
 
 def directory_name(backend: str, name: str) -> str:

@@ -16,13 +16,16 @@ from oslo_log import log
 
 from hooks.events.deliverer import Counts, Deliverer, Settings
 from hooks.events.event import key_of
-from hooks.events.store import EventStore, alive, count, prepare_directory
+from hooks.events.store import (
+    FILE,
+    OVERFLOW_FILE,
+    EventStore,
+    alive,
+    count,
+    prepare_directory,
+)
 
 LOG = log.getLogger(__name__)
-
-#: Names of the database files in the directory of an outbox. The second one has the
-#: events that were written while another program had locked the first one.
-FILE, OVERFLOW_FILE = "events.sqlite", "overflow.sqlite"
 
 
 class _PendingWrite:
@@ -268,6 +271,22 @@ class Outbox:
         :return: the number; None if a file cannot be read
         """
         return count(self._stores)
+
+    def oldest_age(self) -> float | None:
+        """Return the time since the oldest event that waits was written.
+
+        :return: seconds; 0 if no event waits; None if a file cannot be read
+        """
+        ages = [store.oldest_age() for store in self._stores]
+        return None if None in ages else max(age or 0.0 for age in ages)
+
+    def dead_letters(self) -> int | None:
+        """Return the number of dead letters, from any process.
+
+        :return: the number; None if a file cannot be read
+        """
+        counts = [store.dead_letters() for store in self._stores]
+        return None if None in counts else sum(count or 0 for count in counts)
 
     def stop(self, timeout: float) -> None:
         """Stop delivering; events that are left wait on disk for the next start.

@@ -22,6 +22,10 @@ from oslo_log import log
 
 LOG = log.getLogger(__name__)
 
+#: Names of the files in the directory of an outbox. The second one has the events that
+#: were written while another program had locked the first one.
+FILE, OVERFLOW_FILE = "events.sqlite", "overflow.sqlite"
+
 #: Seconds between attempts to use a file that another program has locked.
 LOCK_INTERVAL = 0.01
 
@@ -281,6 +285,35 @@ class EventStore:
             return not found
 
         return self._peek(query, True)
+
+    def oldest_age(self) -> float | None:
+        """Return the time since the oldest event that is not settled was written.
+
+        :return: seconds; 0 without an event; None if the file cannot be read
+        """
+
+        def query(connection: sqlite3.Connection) -> float:
+            row = connection.execute(
+                "SELECT max(0.0, ? - timestamp) FROM queue_waiting"
+                " WHERE _id NOT IN (SELECT value FROM json_each(?))"
+                " ORDER BY _id LIMIT 1",
+                (time.time(), self._ids(self._settled)),
+            ).fetchone()
+            return float(row[0] or 0) if row else 0.0
+
+        return self._peek(query, 0.0)
+
+    def dead_letters(self) -> int | None:
+        """Return the number of dead letters in the file.
+
+        :return: the number; None if the file cannot be read
+        """
+
+        def query(connection: sqlite3.Connection) -> int:
+            count = "SELECT count(*) FROM queue_dead_letters"
+            return int(connection.execute(count).fetchone()[0])
+
+        return self._peek(query, 0)
 
     def _peek(
         self, query: Callable[[sqlite3.Connection], _Answer], missing: _Answer
@@ -661,9 +694,11 @@ def _add_keys(connection: sqlite3.Connection) -> None:
                 f" json_extract({text}, '$.data.backend'), '')"
                 f" WHERE json_valid({text})"
             )
-    connection.execute(
-        "CREATE INDEX IF NOT EXISTS queue_waiting_key ON queue_waiting (key)"
-    )
+    for name in ("waiting", "dead_letters"):
+        # It counts the rows, too, since a count of the table would read all of them.
+        connection.execute(
+            f"CREATE INDEX IF NOT EXISTS queue_{name}_key ON queue_{name} (key)"
+        )
 
 
 def _add_column(connection: sqlite3.Connection, table: str, column: str) -> bool:

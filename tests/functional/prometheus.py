@@ -66,6 +66,27 @@ class Prometheus:
         result: list[dict[str, Any]] = json.loads(self._get(path))["data"]["result"]
         return [(series["metric"], float(series["value"][1])) for series in result]
 
+    def query_range(
+        self, expression: str, start: float, end: float, step: float
+    ) -> list[tuple[dict[str, str], list[tuple[float, float]]]]:
+        """Return the labels and the points of each series, as Grafana gets them.
+
+        :param expression: the expression
+        :param start: time of the first point, in seconds since 1970
+        :param end: time of the last point
+        :param step: seconds between two points
+        """
+        query = {"query": expression, "start": start, "end": end, "step": step}
+        path = "/api/v1/query_range?" + urllib.parse.urlencode(query)
+        result: list[dict[str, Any]] = json.loads(self._get(path))["data"]["result"]
+        return [
+            (
+                series["metric"],
+                [(time, float(value)) for time, value in series["values"]],
+            )
+            for series in result
+        ]
+
     def value(self, expression: str) -> float | None:
         """Return the value of the only series of an expression; None without one."""
         values = [value for _, value in self.query(expression)]

@@ -121,7 +121,7 @@ class Resources:
 
     def qos_type(self) -> Any:
         """Create a QoS type."""
-        return db_utils.create_qos_type(name=new_name())
+        return db.qos_type_create(self.context, {"name": new_name(), "specs": {}})
 
 
 def _action(path: str, name: str, body: Any = None, **clients: Any) -> Request:

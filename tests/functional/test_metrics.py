@@ -161,6 +161,8 @@ def test_prometheus_gets_each_metric(tmp_path, port, woven):
             series("hook_outbox_pending", hook="events"): 0,
             series("hook_outbox_delivered_total", hook="events"): 6 + 3 + 4,
             series("hook_outbox_rejected_total", hook="events"): 3,
+            series("hook_outbox_oldest_age_seconds", hook="events"): 0,
+            series("hook_outbox_dead_letters", hook="events"): 3,
         }
         runs = {"pre": 6, "post": 3, "error": 3, "periodic": 4}
         for kind, count in runs.items():
@@ -171,6 +173,8 @@ def test_prometheus_gets_each_metric(tmp_path, port, woven):
         Slow.release.set()
         errors = series("hook_errors_total", hook="slow", hook_method="post")
         prometheus.wait_for(errors, 1)
+        prometheus.wait_for(series("hook_suppressed_total", hook="slow"), 1)
+        prometheus.wait_for(series("hook_skipped_total", hook="slow"), 0)
         # The documented queries are valid. The last one has no result, as the outbox
         # is empty.
         failed, slowest, waiting = queries()

@@ -140,8 +140,10 @@ def manila_client(manila: Any) -> Any:
     """The running Manila's client of python-manilaclient."""
     manilaclient = pytest.importorskip("manilaclient")
     client = pytest.importorskip("manilaclient.v2.client")
+    server = pytest.importorskip("manilaclient.api_versions").APIVersion(VERSION)
     return client.Client(
-        api_version=manilaclient.API_MAX_VERSION,
+        # The highest version that both have.
+        api_version=min(server, manilaclient.API_MAX_VERSION),
         input_auth_token=manila.token,
         service_catalog_url=manila.endpoint,
     )

@@ -11,7 +11,7 @@ import pytest
 from .share_service import ROOT, project_tracebacks
 
 CHAIN = ROOT / "aspects/core/chain.py"
-HOOK = ROOT / "hooks/metrics.py"
+HOOK = ROOT / "hooks/metrics/__init__.py"
 DRIVER = Path(manila.__file__).with_name("share") / "drivers/generic.py"
 TEST_DRIVER = ROOT / "tests/functional/stop_parts.py"
 LIBRARY = Path(pytest.__file__)

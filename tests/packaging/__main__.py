@@ -42,6 +42,8 @@ SMOKE_TESTS = {
 CONTENTS = (
     *("CONTRIBUTING.rst", "HACKING.rst", "LICENSE", "README.rst", "SECURITY.md"),
     *("doc/source/conf.py", "etc/manila-aspects.conf.sample", "tox.ini"),
+    *("etc/prometheus/alerts.yml", "etc/prometheus/alerts_test.yml"),
+    "etc/grafana/manila-aspects.json",
     *("releasenotes/config.yaml", "tests/unit/cli/test_check_cases.py"),
     "hooks/events/event.schema.json",
     "tests/unit/cli/check_cases/a_valid_configuration.txt",

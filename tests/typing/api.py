@@ -135,6 +135,8 @@ def errors() -> None:
 def beside(context: object) -> None:
     text: str = aspects.without_secrets("the text", context, {"access_key": "key"})
     name: str = aspects.hook_name(make_hook(QuotaHook))
+    state: dict[str, Any] = aspects.hook_status(make_hook(QuotaHook))
+    started: tuple[aspects.Weaving, ...] = aspects.started_weavings()
     waits: bool = aspects.is_coroutine(Owned().create_share)
     queue = aspects.Background("audit", size=10, timeout=0.5, drain=1.0)
     dropped: int = queue.dropped
@@ -144,7 +146,8 @@ def beside(context: object) -> None:
     label: str | None = gold.name
     methods: tuple[str, ...] = aspects.OPERATIONS["create_share_instance"]
     methods += aspects.REQUESTS["create_share"]
-    print(text, name, waits, dropped, metadata, specs, label, methods)  # noqa: T201
+    print(text, name, state, started, waits, dropped, metadata)  # noqa: T201
+    print(specs, label, methods)  # noqa: T201
 
 
 def testing() -> None:

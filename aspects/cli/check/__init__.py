@@ -7,7 +7,6 @@ import argparse
 import contextlib
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from oslo_config import cfg
@@ -23,9 +22,8 @@ from aspects.cli.check.diagnostics import (
 )
 from aspects.cli.check.facts import gather, manila_section
 from aspects.cli.check.files import (
-    DIRECTORY,
-    FILE,
     Source,
+    add_source_arguments,
     default_sources,
     files_of,
     index_of,
@@ -34,20 +32,6 @@ from aspects.cli.check.report import Report, effective_backend
 from aspects.cli.command import FAILED, CommandError, add_command
 from aspects.cli.output import Progress
 from aspects.config.problems import nearest
-
-
-class _AppendSource(argparse.Action):
-    """Append files and directories to one list, which keeps their relative order."""
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Any,
-        option_string: str | None = None,
-    ) -> None:
-        sources = getattr(namespace, self.dest)
-        setattr(namespace, self.dest, [*sources, (self.option_strings[0], values)])
 
 
 def add(commands: Any) -> argparse.ArgumentParser:
@@ -71,26 +55,7 @@ def add(commands: Any) -> argparse.ArgumentParser:
             "check --config-file manila.conf --format json",
         ),
     )
-    parser.add_argument(
-        FILE,
-        dest="sources",
-        metavar="FILE",
-        type=Path,
-        action=_AppendSource,
-        default=[],
-        help="file to read; repeatable (default: the files that manila-share finds, "
-        "e.g. /etc/manila/manila.conf)",
-    )
-    parser.add_argument(
-        DIRECTORY,
-        dest="sources",
-        metavar="DIR",
-        type=Path,
-        action=_AppendSource,
-        default=[],
-        help="directory whose *.conf files are read, in the order of their names; "
-        "repeatable; among all files and directories, the last value of an option wins",
-    )
+    add_source_arguments(parser)
     parser.add_argument(
         "--backend", metavar="BACKEND", help="limit the report to one enabled backend"
     )

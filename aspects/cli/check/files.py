@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+import argparse
 import glob
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from oslo_config import cfg
 
@@ -16,6 +17,47 @@ from oslo_config import cfg
 Source = tuple[str, Path]
 
 FILE, DIRECTORY = "--config-file", "--config-dir"
+
+
+class _AppendSource(argparse.Action):
+    """Append files and directories to one list, which keeps their relative order."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        sources = getattr(namespace, self.dest)
+        setattr(namespace, self.dest, [*sources, (self.option_strings[0], values)])
+
+
+def add_source_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options that name files and directories, as ``sources``.
+
+    :param parser: the parser of a command
+    """
+    parser.add_argument(
+        FILE,
+        dest="sources",
+        metavar="FILE",
+        type=Path,
+        action=_AppendSource,
+        default=[],
+        help="file to read; repeatable (default: the files that manila-share finds, "
+        "e.g. /etc/manila/manila.conf)",
+    )
+    parser.add_argument(
+        DIRECTORY,
+        dest="sources",
+        metavar="DIR",
+        type=Path,
+        action=_AppendSource,
+        default=[],
+        help="directory whose *.conf files are read, in the order of their names; "
+        "repeatable; among all files and directories, the last value of an option wins",
+    )
 
 
 def default_sources(sources: Sequence[Source]) -> Iterator[Source]:

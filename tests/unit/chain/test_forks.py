@@ -187,3 +187,18 @@ def test_a_child_works_after_a_fork_while_a_hook_starts() -> None:
         sys.exit(status)
         """
     )
+
+
+def test_a_child_has_started_only_its_own_weavings() -> None:
+    run(
+        """
+        weaving.start()
+        child = os.fork()
+        if not child:
+            before = aspects.started_weavings()
+            weaving.start()
+            os._exit((before, aspects.started_weavings()) != ((), (weaving,)))
+        assert os.waitpid(child, 0)[1] == 0
+        assert aspects.started_weavings() == (weaving,)
+        """
+    )

@@ -307,3 +307,17 @@ def test_a_process_without_threads_to_spare_starts_and_stops_hooks(
         assert methods_of(trace)[2:] == ["late.start"]
         weaving.stop()
     assert sorted(methods_of(trace)[3:]) == ["late.stop", "next.stop"]
+
+
+def test_weavings_are_started_until_they_are_stopped(trace: list[Any]) -> None:
+    others = {*aspects.started_weavings()}
+    _, first = woven(Living("first", trace))
+    _, second = woven(Living("second", trace))
+    assert {*aspects.started_weavings()} == others
+    first.start()
+    second.start()
+    first.start()
+    assert {*aspects.started_weavings()} - others == {first, second}
+    first.stop()
+    assert {*aspects.started_weavings()} - others == {second}
+    second.stop()

@@ -42,6 +42,7 @@ def test_hook_runs_in_the_operations_that_its_patterns_match(
     assert methods_run(woven_in(file)) == [["pre", "post"] if runs else []]
 
 
+@pytest.mark.slow
 def test_each_instance_can_have_operations_of_its_own(configured):
     text = f"""
         [alpha]

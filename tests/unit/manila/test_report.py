@@ -41,20 +41,24 @@ def test_a_report_shows_each_hook_in_order_with_its_settings_and_counters(tmp_pa
     chain = status.pop("chain")
     assert status == {"host": "node1@alpha", "ticks": 1, "periodic_hooks_ticks": 2}
     assert list(chain) == ["1. first", "2. Upstream"]
+    names = ("suppressed", "slow", "skipped", "not_enforced", "dropped")
+    counts = dict.fromkeys(names, 0)
     assert chain == {
         "1. first": {
             "class": f"{HERE}:Recorder",
             "enabled": "pre, periodic",
             "operations": "create_*, *_access",
             "dispatch": "background",
-            "counts": {"suppressed": 1, "slow": 0, "skipped": 0, "dropped": 0},
+            "breaker": "none",
+            "counts": counts | {"suppressed": 1},
         },
         "2. Upstream": {
             "class": f"{HERE}:Upstream",
             "enabled": "post, periodic",
             "operations": "*",
             "dispatch": "inline",
-            "counts": {"suppressed": 0, "slow": 0, "skipped": 0, "dropped": 0},
+            "breaker": "none",
+            "counts": counts,
         },
     }
     # Plain data.

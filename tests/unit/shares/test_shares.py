@@ -125,6 +125,7 @@ def test_a_hook_that_changes_its_answer_changes_it_for_no_other(source):
     assert aspects.share_type(context, share).extra_specs == {"tier": "1"}
 
 
+@pytest.mark.slow
 def test_answers_are_dropped_with_their_context(source):
     context, share = Context(), Model(id="known")
     aspects.share_metadata(context, share)

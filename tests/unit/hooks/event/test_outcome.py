@@ -127,6 +127,7 @@ arguments = st.dictionaries(
 )
 
 
+@pytest.mark.slow
 @given(st.sampled_from(sorted(outcome.READERS)), values, arguments)
 def test_any_result_has_an_outcome_and_stays_as_it_is(method, result, given_arguments):
     called = aspects.Operation(METHODS[method], method)
@@ -173,6 +174,7 @@ def test_an_iterator_keeps_its_items(method):
 ids = st.lists(st.sampled_from("abcdef"), unique=True)
 
 
+@pytest.mark.slow
 @given(ids, ids, ids)
 @example(["a"], ["a"], [])
 def test_the_failed_rules_decide_between_failure_and_partial(added, other, failed):

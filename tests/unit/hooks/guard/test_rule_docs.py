@@ -65,6 +65,7 @@ def test_examples_pass_their_cases(capsys):
     assert f"{count} cases, 0 failed" in (DOCS / PAGE).read_text("utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", RuleFile.read(str(RULES)).rules, ids=lambda r: r.name)
 def test_each_example_decides_a_case(rule):
     outcomes = [

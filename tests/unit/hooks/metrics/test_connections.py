@@ -13,8 +13,8 @@ import pytest
 import aspects
 
 pytest.importorskip("prometheus_client")
-from hooks import metrics as metrics_hook
-from hooks.metrics import MAX_CONNECTIONS
+from hooks.metrics import server as metrics_server
+from hooks.metrics.server import MAX_CONNECTIONS
 from tests.support.config import ConfigFile
 from tests.support.drivers import BusyDriver
 from tests.support.hooks import Recorder
@@ -52,7 +52,7 @@ def is_free(port):
 def test_idle_connections_are_limited_and_do_not_keep_others_from_reading(
     serving, port, monkeypatch
 ):
-    monkeypatch.setattr(metrics_hook, "CLIENT_TIMEOUT", 3600.0)
+    monkeypatch.setattr(metrics_server, "CLIENT_TIMEOUT", 3600.0)
     before = threading.active_count()
     with contextlib.ExitStack() as stack:
         for _ in range(5 * MAX_CONNECTIONS):
@@ -66,7 +66,7 @@ def test_idle_connections_are_limited_and_do_not_keep_others_from_reading(
 
 
 def test_idle_connection_is_closed_after_a_while(monkeypatch, serving, port):
-    monkeypatch.setattr(metrics_hook, "CLIENT_TIMEOUT", 0.1)
+    monkeypatch.setattr(metrics_server, "CLIENT_TIMEOUT", 0.1)
     with connect(port) as client:
         client.sendall(b"GET /metrics HT")
         assert client.recv(1) == b""

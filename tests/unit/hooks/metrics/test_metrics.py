@@ -153,6 +153,18 @@ def test_errors_of_hook_methods_are_counted(metrics, kind, error, suppress, coun
     assert metrics.timed("other", kind) == 1
 
 
+@pytest.mark.parametrize("kind", [Recorder, PlainRecorder])
+def test_suppressed_errors_and_skipped_calls_are_counted(metrics, kind):
+    other = kind("other", pre=OSError("no"), suppress=("pre",))
+    other.hook_failure_limit, other.may_veto = 2, False
+    driver = metrics.weave(BusyDriver(), other)
+    assert metrics("hook_suppressed_total", hook="other") == 0
+    for _ in range(5):
+        driver.create_share(None, SHARE)
+    assert metrics("hook_suppressed_total", hook="other") == 2
+    assert metrics("hook_skipped_total", hook="other") == 3
+
+
 def test_hook_methods_are_timed(metrics, clock):
     driver = metrics.weave(
         BusyDriver(), Recorder("other", pre=lambda seen: clock.advance(0.05))

@@ -24,10 +24,16 @@ pytestmark = pytest.mark.timeout(60)
 class Queue:
     """A fake of a dispatcher and of an outbox."""
 
-    dropped, delivered, rejected, unreadable = 3, 5, 7, 9
+    dropped, delivered, rejected, given_up, unreadable = 3, 5, 7, 8, 9
 
     def pending(self):
         return 2
+
+    def oldest_age(self):
+        return 7.5
+
+    def dead_letters(self):
+        return 4
 
 
 def test_queues_and_outboxes_have_metrics(metrics):
@@ -41,8 +47,11 @@ def test_queues_and_outboxes_have_metrics(metrics):
             "hook_queue_pending",
             "hook_queue_dropped_total",
             "hook_outbox_pending",
+            "hook_outbox_oldest_age_seconds",
+            "hook_outbox_dead_letters",
             "hook_outbox_delivered_total",
             "hook_outbox_rejected_total",
+            "hook_outbox_given_up_total",
             "hook_outbox_unreadable_total",
         )
     }
@@ -50,8 +59,11 @@ def test_queues_and_outboxes_have_metrics(metrics):
         "hook_queue_pending": [2, None],
         "hook_queue_dropped_total": [3, None],
         "hook_outbox_pending": [None, 2],
+        "hook_outbox_oldest_age_seconds": [None, 7.5],
+        "hook_outbox_dead_letters": [None, 4],
         "hook_outbox_delivered_total": [None, 5],
         "hook_outbox_rejected_total": [None, 7],
+        "hook_outbox_given_up_total": [None, 8],
         "hook_outbox_unreadable_total": [None, 9],
     }
     assert metrics("hook_queue_pending", hook="inline") is None
@@ -62,7 +74,8 @@ def test_unreadable_outbox_does_not_affect_other_metrics(metrics, tmp_path):
     one.outbox, other.outbox = Outbox(tmp_path / "one", print), Queue()
     (tmp_path / "one" / "events.sqlite").mkdir(parents=True)
     metrics.weave(BusyDriver(), one, other)
-    assert metrics("hook_outbox_pending", hook="one") is None
+    for name in ("pending", "oldest_age_seconds", "dead_letters"):
+        assert metrics(f"hook_outbox_{name}", hook="one") is None
     assert metrics("hook_outbox_delivered_total", hook="one") == 0
     assert metrics("hook_outbox_pending", hook="other") == 2
 
