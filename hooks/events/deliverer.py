@@ -54,8 +54,8 @@ START_INTERVAL = 0.002
 READ_SIZE = 100
 
 #: Number of delivered events that wait to be deleted, beyond which deletes take their
-#: turn before callers, and beyond which nothing is delivered.
-MANY_UNDELETED, MOST_UNDELETED = 100, 100_000
+#: turn before callers, and beyond which nothing is delivered. A kill repeats them.
+MANY_UNDELETED, MOST_UNDELETED = 20, 100_000
 
 #: Number of attempts that fail in a row before the receiver counts as down, and further
 #: failures are not logged.
