@@ -46,12 +46,16 @@ POLL_INTERVAL = 0.5
 #: Seconds before another attempt to read events.
 READ_PAUSE = 1.0
 
+#: Minimum time, in seconds, between the starts of two attempts. With a fast receiver,
+#: many attempts at once would only delay callers, who need the interpreter too.
+START_INTERVAL = 0.002
+
 #: Number of events that are read at once.
 READ_SIZE = 100
 
 #: Number of delivered events that wait to be deleted, beyond which deletes take their
-#: turn before callers, and beyond which nothing is delivered.
-MANY_UNDELETED, MOST_UNDELETED = 100, 100_000
+#: turn before callers, and beyond which nothing is delivered. A kill repeats them.
+MANY_UNDELETED, MOST_UNDELETED = 20, 100_000
 
 #: Number of attempts that fail in a row before the receiver counts as down, and further
 #: failures are not logged.
@@ -216,7 +220,7 @@ class Deliverer:
         self._waiting = False
         # The last error of a read, if no read has succeeded since.
         self._problem = ""
-        self._next_poll = 0.0
+        self._next_poll = self._next_start = 0.0
         self._released = False
         # The number of attempts that have failed in a row.
         self._failures = 0
@@ -286,6 +290,7 @@ class Deliverer:
         else:
             self._lanes, self._outdated, self.unread = Lanes(), False, True
             for store in self._stores:
+                store.delete_settled(wait=True)
                 store.unsettle()
 
     def _wait(self, seconds: float = math.inf) -> None:
@@ -324,13 +329,17 @@ class Deliverer:
         if may_start:
             if self.unread and self._lanes.need_events(workers):
                 self._read()
-            while lane := self._lanes.take(time.monotonic(), workers):
+            if (now := time.monotonic()) >= self._next_start and (
+                lane := self._lanes.take(now, workers)
+            ):
+                self._next_start = now + START_INTERVAL
                 self._start(lane)
         for store in self._stores:
             # Callers are first, unless they leave no time to delete anything.
             wait = undeleted > MANY_UNDELETED or not self._lanes.running
             store.delete_settled(wait=wait)
-        delay = self._lanes.delay(time.monotonic(), workers)
+        now = time.monotonic()
+        delay = max(self._lanes.delay(now, workers), self._next_start - now)
         self.needs_events = may_start and self._lanes.need_events(workers)
         if self.needs_events and self.unread:
             return

@@ -12,6 +12,8 @@ from typing import Any, ClassVar
 
 from oslo_config import cfg
 
+import aspects
+from hooks.events.event import key_of
 from hooks.events.hook import EventHook
 
 
@@ -19,7 +21,7 @@ class DeliveryHook(EventHook):
     """Base class of the hooks that deliver each event to a receiver.
 
     The event is created in the caller's thread, so it reports the state of that moment.
-    ``hook_dispatch`` decides which thread delivers it: the caller's, one in the
+    ``hook_dispatch`` decides which thread delivers it: the caller's, those in the
     background, or those that drain an :class:`~hooks.events.outbox.Outbox`.
     """
 
@@ -29,6 +31,9 @@ class DeliveryHook(EventHook):
     #: Empty: the deliveries are deferred, not the hook methods.
     deferred_methods: ClassVar = ()
     dispatching_methods: ClassVar = ("pre", "post", "error", "periodic")
+    #: Whether several threads may deliver at once. If not, there is one worker, so that
+    #: no delivery waits for another within its own time limit.
+    delivers_in_parallel: ClassVar[bool] = True
 
     options: ClassVar[Sequence[cfg.Opt]] = (
         cfg.StrOpt(
@@ -54,8 +59,9 @@ class DeliveryHook(EventHook):
             max=1000,
             mutable=True,
             help="Maximum number of events that are delivered at once with "
-            "hook_dispatch = durable. The events of each share are delivered one after "
-            "the other, in order.",
+            "hook_dispatch = background, which reads it at the start, and durable. The "
+            "events of each share are delivered one after the other, in order. The "
+            "hook notification always sends one at a time.",
         ),
         cfg.IntOpt(
             "hook_delivery_attempts",
@@ -85,7 +91,6 @@ class DeliveryHook(EventHook):
     def _new_outbox(self) -> Any:
         try:
             # Only durable delivery needs the library that this imports.
-            from hooks.events.deliverer import Settings
             from hooks.events.outbox import Outbox
         except ImportError as error:
             raise ValueError(
@@ -99,23 +104,34 @@ class DeliveryHook(EventHook):
             return Outbox(
                 Path(path) / directory_name(backend, name),
                 self.deliver,
-                lambda: Settings(
-                    self.get_config_option("hook_outbox_timeout"),
-                    self.get_config_option("hook_delivery_workers"),
-                    self.get_config_option("hook_delivery_attempts"),
-                    self.get_config_option("hook_delivery_max_age"),
-                ),
+                self._settings,
             )
         except OSError as error:
             raise ValueError(f"hook_outbox_path {path}: {error}") from error
+
+    @property
+    def background_workers(self) -> int:  # type: ignore[override]
+        """The maximum number of events that are delivered at once."""
+        if not self.delivers_in_parallel:
+            return 1
+        return int(self.get_config_option("hook_delivery_workers"))
+
+    def _settings(self) -> Any:
+        from hooks.events.deliverer import Settings
+
+        return Settings(
+            self.get_config_option("hook_outbox_timeout"),
+            self.background_workers,
+            self.get_config_option("hook_delivery_attempts"),
+            self.get_config_option("hook_delivery_max_age"),
+        )
 
     @abc.abstractmethod
     def deliver(self, event: dict[str, Any]) -> None:
         """Deliver one event, in bounded time.
 
-        With ``background``, only one thread calls at a time. With ``inline`` and
-        ``durable``, several threads may do so; with ``durable``, the events of one
-        share arrive one after the other.
+        Several threads may call at once. With ``background`` and ``durable``, they
+        deliver the events of each share one after the other.
 
         :param event: attributes of CloudEvents 1.0 and ``data``
         :raises RejectedError: if the receiver rejects the event permanently
@@ -155,6 +171,9 @@ class DeliveryHook(EventHook):
     ) -> Mapping[str, Any] | None:
         if self.outbox:
             self.outbox.put(event)
+        elif isinstance(self.dispatcher, aspects.Background):
+            key = key_of(event)
+            self.dispatcher.put_keyed(key, self, kind, operation, self.deliver, event)
         elif self.dispatcher:
             self.dispatcher.put(self, kind, operation, self.deliver, event)
         else:

@@ -195,6 +195,53 @@ def test_the_counts_include_those_of_the_outbox(weave, context, tmp_path):
     assert counts["delivered"] == 2
 
 
+@pytest.mark.parametrize(
+    "limit", ["hook_delivery_attempts = 1", "hook_delivery_max_age = 0.001"]
+)
+def test_a_limit_gives_events_up(weave, context, tmp_path, limit):
+    options = f"hook_dispatch = durable\nhook_outbox_path = {tmp_path}\n{limit}"
+    driver, hook = weave(options)
+    hook.error = ConnectionError("refused")
+    driver.create_share(context, SHARE)
+    wait_for(lambda: hook.counts()["given_up"] == 2, "both are given up", 30)
+    assert hook.counts()["rejected"] == hook.counts()["delivered"] == 0
+
+
+def test_workers_deliver_events_of_several_shares_at_once(weave, context, tmp_path):
+    options = f"hook_dispatch = durable\nhook_outbox_path = {tmp_path}"
+    driver, hook = weave(f"{options}\nhook_delivery_workers = 3")
+    together = threading.Barrier(3)
+    # The barrier breaks unless three deliveries wait at once.
+    hook.deliver = hook.outbox.deliver = lambda event: together.wait(30)
+    for number in range(3):
+        driver.create_share(context, {"id": "i", "share_id": f"s{number}"})
+    wait_for(lambda: hook.counts()["delivered"] == 6, "all are delivered", 60)
+
+
+class SerialHook(DeliveringHook):
+    """A hook that cannot deliver in parallel."""
+
+    delivers_in_parallel = False
+    #: The number of deliveries at once, and the largest one so far.
+    active = most = 0
+
+    def deliver(self, event):
+        self.active += 1
+        self.most = max(self.most, self.active)
+        threading.Event().wait(0.005)
+        self.active -= 1
+        super().deliver(event)
+
+
+def test_a_hook_may_deliver_one_event_at_a_time(weave, context, tmp_path):
+    options = f"hook_dispatch = durable\nhook_outbox_path = {tmp_path}"
+    driver, hook = weave(f"hook_drivers = ops={__name__}:SerialHook\n{options}")
+    for number in range(10):
+        driver.create_share(context, {"id": "i", "share_id": f"s{number}"})
+    wait_for(lambda: hook.counts()["delivered"] == 20, "all are delivered", 60)
+    assert hook.most == 1
+
+
 # The directory of the events
 
 

@@ -207,6 +207,16 @@ def test_events_of_several_shares_are_delivered_at_once(new):
     wait_for(lambda: outbox.delivered == 32, "all are delivered", 100)
 
 
+def test_attempts_do_not_begin_all_at_once(new, receiver, monkeypatch):
+    monkeypatch.setattr(deliverer, "START_INTERVAL", 3600.0)
+    outbox = new()
+    for share in range(5):
+        outbox.put(event(str(share), 0))
+    wait_for(lambda: receiver.attempts, "the first one begins")
+    threading.Event().wait(0.1)
+    assert len(receiver.attempts) == 1
+
+
 def test_not_more_events_than_workers_are_delivered_at_once(new):
     receiver = Receiver()
     outbox = new(receiver, workers=3)
