@@ -75,9 +75,6 @@ class NotificationHook(DeliveryHook):
     :raises ValueError: if an option is missing or not valid
     """
 
-    #: There is one connection, which sends one message at a time.
-    delivers_in_parallel = False
-
     options = (
         *DeliveryHook.options,
         cfg.StrOpt(

@@ -423,10 +423,8 @@ class WebhookHook(DeliveryHook):
             session.trust_env = False
             session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
             session.headers["User-Agent"] = "manila-aspects"
-            # A connection for each delivery at once can be kept open.
-            most = self.get_config_option("hook_delivery_workers")
-            session.mount("http://", _Adapter(pool_maxsize=most))
-            session.mount("https://", _Adapter(pool_maxsize=most))
+            session.mount("http://", _Adapter())
+            session.mount("https://", _Adapter())
             self._session, self._process = session, os.getpid()
         return self._session
 

@@ -3,7 +3,6 @@
 
 import pytest
 
-from hooks.events.deliverer import Settings
 from hooks.events.outbox import Outbox
 
 from .common import Receiver
@@ -23,8 +22,8 @@ def path(tmp_path):
 def new(path, receiver):
     outboxes = []
 
-    def new_outbox(deliver=receiver, timeout=2.0, **settings):
-        outboxes.append(Outbox(path, deliver, lambda: Settings(timeout, **settings)))
+    def new_outbox(deliver=receiver, timeout=2.0):
+        outboxes.append(Outbox(path, deliver, lambda: timeout))
         return outboxes[-1]
 
     yield new_outbox
