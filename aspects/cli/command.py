@@ -60,6 +60,19 @@ def add_command(
     return parser
 
 
+def add_format(parser: Any) -> None:
+    """Add the option ``--format``, which selects text or JSON.
+
+    :param parser: a parser, or a group of its options
+    """
+    parser.add_argument(
+        "--format",
+        choices=("text", "json"),
+        default="text",
+        help="output format (default: text)",
+    )
+
+
 def import_from_current_directory() -> None:
     """Add the current directory to the import path.
 

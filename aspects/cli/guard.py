@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from aspects.cli import output
-from aspects.cli.command import FAILED, CommandError, add_command
+from aspects.cli.command import FAILED, CommandError, add_command, add_format
 from aspects.cli.output import Table
 
 
@@ -54,12 +54,7 @@ def add(commands: Any) -> argparse.ArgumentParser:
     for topic, metavar in ((test, "CASES"), (explain, "CASE")):
         topic.add_argument("rules", metavar="RULES", help="file of rules")
         topic.add_argument("cases", metavar=metavar, help="file of one or more cases")
-        topic.add_argument(
-            "--format",
-            choices=("text", "json"),
-            default="text",
-            help="output format (default: text)",
-        )
+        add_format(topic)
     return parser
 
 

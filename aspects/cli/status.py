@@ -20,10 +20,10 @@ from aspects.cli.check.facts import manila_section
 from aspects.cli.check.files import (
     Source,
     add_source_arguments,
-    default_sources,
+    all_sources,
     index_of,
 )
-from aspects.cli.command import FAILED, CommandError, add_command
+from aspects.cli.command import FAILED, CommandError, add_command, add_format
 from aspects.cli.output import Table
 from aspects.config.loading import class_named, parse_entry
 from aspects.config.options import section_options
@@ -51,7 +51,7 @@ class Place(NamedTuple):
     url: str
     """the URL of the status; empty if the configuration has none"""
     problem: str = ""
-    """the reason why there is no URL"""
+    """the mistake in the configuration; empty if it has a URL"""
 
 
 class Answer(NamedTuple):
@@ -140,12 +140,7 @@ def add(commands: Any) -> argparse.ArgumentParser:
         action="store_true",
         help=f"show the state every {INTERVAL:g} seconds until Ctrl-C",
     )
-    how.add_argument(
-        "--format",
-        choices=("text", "json"),
-        default="text",
-        help="output format (default: text)",
-    )
+    add_format(how)
     return parser
 
 
@@ -209,9 +204,7 @@ def places_of(sources: Sequence[Source]) -> Iterator[Place]:
     :param sources: files and directories, in the order in which they are read
     :raises CommandError: if the configuration cannot be read
     """
-    sources = [*default_sources(sources), *sources]
-    if not sources:
-        raise CommandError("no configuration found; specify one with --config-file")
+    sources = all_sources(sources)
     lines, diagnostics = parsing.read(sources)
     if diagnostics:
         raise CommandError(f"{diagnostics[0]}; run manila-aspects check")

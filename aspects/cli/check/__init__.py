@@ -24,12 +24,12 @@ from aspects.cli.check.facts import gather, manila_section
 from aspects.cli.check.files import (
     Source,
     add_source_arguments,
-    default_sources,
+    all_sources,
     files_of,
     index_of,
 )
 from aspects.cli.check.report import Report, effective_backend
-from aspects.cli.command import FAILED, CommandError, add_command
+from aspects.cli.command import FAILED, CommandError, add_command, add_format
 from aspects.cli.output import Progress
 from aspects.config.problems import nearest
 
@@ -59,12 +59,7 @@ def add(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument(
         "--backend", metavar="BACKEND", help="limit the report to one enabled backend"
     )
-    parser.add_argument(
-        "--format",
-        choices=("text", "json"),
-        default="text",
-        help="output format (default: text)",
-    )
+    add_format(parser)
     amount = parser.add_mutually_exclusive_group()
     amount.add_argument(
         "-q", "--quiet", action="store_true", help="print only the problems"
@@ -131,11 +126,10 @@ def check(
         default: the files and directories that ``manila-share`` finds
     :param backend: the only backend to report; None reports all
     :param progress: called with a status message before slow steps
-    :raises ValueError: if no files are found, or the backend is not enabled
+    :raises CommandError: if no files are found
+    :raises ValueError: if the backend is not enabled
     """
-    sources = [*default_sources(sources), *sources]
-    if not sources:
-        raise ValueError("no configuration found; specify one with --config-file")
+    sources = all_sources(sources)
     files = list(files_of(sources))
     lines, diagnostics = parsing.read(sources)
     index = index_of(lines)
@@ -171,7 +165,7 @@ def enabled_backends(sources: Sequence[Source]) -> list[str]:
     """
     conf = cfg.ConfigOpts()
     with contextlib.suppress(Exception, SystemExit):
-        parsing.parse_files(conf, [*default_sources(sources), *sources])
+        parsing.parse_files(conf, all_sources(sources))
         return manila_section(conf).safe_get("enabled_share_backends") or []
     return []
 

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 from oslo_config import cfg
 
+from aspects.cli.command import CommandError
+
 #: A command-line option, :data:`FILE` or :data:`DIRECTORY`, and its value.
 Source = tuple[str, Path]
 
@@ -60,22 +62,26 @@ def add_source_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def default_sources(sources: Sequence[Source]) -> Iterator[Source]:
-    """Yield the sources that ``manila-share`` reads before those of the command line.
+def all_sources(sources: Sequence[Source]) -> list[Source]:
+    """Return the sources of ``manila-share`` with a command line, in their order.
 
     Its default files are read unless the command line has files. Its default
     directories are read unless the command line has directories.
 
     :param sources: the sources of the command line
+    :raises CommandError: if there are none
     """
     used = [option for option, _ in sources]
-    for option, find in (
-        (FILE, cfg.find_config_files),
-        (DIRECTORY, cfg.find_config_dirs),
-    ):
-        if option not in used:
-            for path in find("manila", "manila-share"):
-                yield option, Path(path)
+    finders = ((FILE, cfg.find_config_files), (DIRECTORY, cfg.find_config_dirs))
+    found = [
+        (option, Path(path))
+        for option, find in finders
+        if option not in used
+        for path in find("manila", "manila-share")
+    ]
+    if not found and not sources:
+        raise CommandError("no configuration found; specify one with --config-file")
+    return [*found, *sources]
 
 
 def files_of(sources: Sequence[Source]) -> Iterator[str]:
