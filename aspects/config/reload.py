@@ -64,10 +64,8 @@ def reload(configuration: Configuration, weaving: Weaving) -> None:
         before=weaving.instances,
         interface=weaving.interface,
     )
-    problems = tuple(map(str, HookConfigError(new.problems).problems))
-    weaving.last_reload = Reload(time.time(), problems)
+    weaving.last_reload = Reload(time.time(), log_rejection(new.problems))
     if new.problems:
-        log_rejection(new.problems)
         return
     weaving.instances = [_updated(found, weaving.instances) for found in new.instances]
     weaving.periodic_hooks_ticks = new.own.safe_get("periodic_hooks_ticks")
@@ -86,15 +84,16 @@ def _updated(new: Instance, before: Iterable[Instance]) -> Instance:
     return new
 
 
-def log_rejection(problems: Iterable[Problem]) -> None:
+def log_rejection(problems: Iterable[Problem]) -> tuple[str, ...]:
     """Log the errors because of which a reload is rejected.
 
-    :param problems: the errors
+    :param problems: the errors; there may be none
+    :return: a line for each
     """
-    for problem in HookConfigError(problems).problems:
-        LOG.error(
-            "Configuration reload rejected, keeping the current hooks: %s", problem
-        )
+    lines = tuple(map(str, HookConfigError(problems).problems))
+    for line in lines:
+        LOG.error("Configuration reload rejected, keeping the current hooks: %s", line)
+    return lines
 
 
 # -- oslo.config's hook --------------------------------------------------------
