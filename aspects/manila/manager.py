@@ -10,12 +10,12 @@ from manila.share import manager
 from oslo_config import cfg
 from oslo_service import periodic_task
 
+import aspects.manila.report
 import aspects.manila.service  # noqa: F401 (it stops the hooks with the service)
 from aspects.config.problems import Problem
 from aspects.config.reload import follow, log_rejection
 from aspects.config.weave import weave_from_config
 from aspects.errors import HookConfigError
-from aspects.manila import report
 from aspects.manila.context import new_context
 from aspects.manila.startup import reject
 from aspects.periodic import tick
@@ -31,7 +31,6 @@ class ShareManager(manager.ShareManager):  # type: ignore[misc]
         # Manila calls this last in its constructor, to create its manager-level hooks.
         # Here ``self.hooks`` stays empty, so that no hook runs twice.
         self._hooks_started = False
-        report.managers.add(self)
         reject(self._weave())
         if not is_woven(self.driver):
             follow(cfg.CONF, self._weave_late)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import weakref
 from typing import Any
 
 from oslo_reports import guru_meditation_report
@@ -12,10 +11,8 @@ from oslo_reports.models import with_default_views
 from aspects.core.log import hook_name
 from aspects.core.status import hook_status
 from aspects.hook import HookBase
-from aspects.weaving import Weaving, is_woven, weaving
-
-#: The share managers of this process. A service creates them before it forks.
-managers: weakref.WeakSet[Any] = weakref.WeakSet()
+from aspects.operations import DRIVER
+from aspects.weaving import Weaving, started_weavings
 
 
 def report(woven: Weaving) -> dict[str, Any]:
@@ -52,11 +49,10 @@ def _hook(hook: Any) -> dict[str, Any]:
 
 def _report() -> with_default_views.ModelWithDefaultViews:
     """Return the section of the report."""
-    # A service creates the managers of all backends before it forks, but each process
+    # A service weaves the drivers of all backends before it forks, but each process
     # starts the hooks of its own backend only.
-    drivers = [m.driver for m in tuple(managers) if m._hooks_started]
-    woven = [driver for driver in drivers if is_woven(driver)]
-    data = {str(weaving(driver).backend): report(weaving(driver)) for driver in woven}
+    drivers = [woven for woven in started_weavings() if woven.interface is DRIVER]
+    data = {str(woven.backend): report(woven) for woven in drivers}
     return with_default_views.ModelWithDefaultViews(data=data)
 
 
