@@ -12,7 +12,7 @@ import time
 import weakref
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import tenacity
 from oslo_log import log
@@ -51,6 +51,8 @@ READ_SIZE = 20
 
 #: Maximum length of an error in the log and in a dead letter, in characters.
 LONGEST_TEXT = 1000
+
+_Number = TypeVar("_Number", int, float)
 
 
 class _PendingWrite:
@@ -359,24 +361,31 @@ class Outbox:
 
         :return: the number; None if a file cannot be read
         """
-        counts = self._events.count(), self._overflow.count()
-        return None if None in counts else sum(count or 0 for count in counts)
+        counts = self._of_both(EventStore.count)
+        return counts and sum(counts)
 
     def oldest_age(self) -> float | None:
         """Return the time since the oldest event that waits was written.
 
         :return: seconds; 0 if no event waits; None if a file cannot be read
         """
-        ages = self._events.oldest_age(), self._overflow.oldest_age()
-        return None if None in ages else max(age or 0.0 for age in ages)
+        ages = self._of_both(EventStore.oldest_age)
+        return ages and max(ages)
 
     def dead_letters(self) -> int | None:
         """Return the number of dead letters, from any process.
 
         :return: the number; None if a file cannot be read
         """
-        counts = self._events.dead_letters(), self._overflow.dead_letters()
-        return None if None in counts else sum(count or 0 for count in counts)
+        counts = self._of_both(EventStore.dead_letters)
+        return counts and sum(counts)
+
+    def _of_both(
+        self, read: Callable[[EventStore], _Number | None]
+    ) -> tuple[_Number, _Number] | None:
+        """Return the numbers of both files, or None if one of them cannot be read."""
+        first, second = read(self._events), read(self._overflow)
+        return None if first is None or second is None else (first, second)
 
     def stop(self, timeout: float) -> None:
         """Stop delivering; events that are left wait on disk for the next start.

@@ -146,11 +146,10 @@ class EventStore:
         """
 
         def select(connection: sqlite3.Connection) -> list[StoredEvent]:
-            generation, settled = self._settled
             rows = connection.execute(
                 "SELECT _id, CAST(data AS BLOB) FROM queue_waiting"
                 " WHERE _id > ? ORDER BY _id LIMIT ?",
-                (settled if generation == self._generation else 0, count),
+                (self._last_settled(), count),
             )
             return [StoredEvent(id_, data, self._generation) for id_, data in rows]
 
@@ -216,11 +215,10 @@ class EventStore:
         """
 
         def select(connection: sqlite3.Connection) -> float:
-            generation, settled = self._settled
             row = connection.execute(
                 "SELECT max(0.0, ? - timestamp) FROM queue_waiting"
                 " WHERE _id > ? ORDER BY _id LIMIT 1",
-                (time.time(), settled if generation == self._generation else 0),
+                (time.time(), self._last_settled()),
             ).fetchone()
             return float(row[0] or 0) if row else 0.0
 
@@ -350,10 +348,12 @@ class EventStore:
         ).fetchone()
         if first is None:
             return 0
+        return int(last - max(first, self._last_settled() + 1) + 1)
+
+    def _last_settled(self) -> int:
+        """Return the ID of the last event of this file that was settled, or 0."""
         generation, settled = self._settled
-        if generation == self._generation:
-            first = max(first, settled + 1)
-        return int(last - first + 1)
+        return settled if generation == self._generation else 0
 
     def _synchronize(self, connection: sqlite3.Connection, level: str) -> None:
         if self._synchronous != level:
