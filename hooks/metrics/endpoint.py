@@ -175,14 +175,17 @@ class Endpoint(Collector):
             for metrics_hook in tuple(self.hooks)
             for name, hook in tuple(metrics_hook.read_hooks.items())
         }
+        counts = {}
+        for labels, hook in hooks.items():
+            # An error of one hook must not fail the scrape.
+            with contextlib.suppress(Exception):
+                counts[labels] = aspects.hook_status(hook)["counts"]
         for name, text in COUNTS.items():
             metric = CounterMetricFamily(
                 f"{PREFIX}_hook_{name}", text, labels=("backend", "hook")
             )
-            for labels, hook in hooks.items():
-                # An error of one hook must not fail the scrape.
-                with contextlib.suppress(Exception):
-                    metric.add_metric(labels, aspects.hook_status(hook)["counts"][name])
+            for labels, numbers in counts.items():
+                metric.add_metric(labels, numbers[name])
             yield metric
         for part, attribute, name, family, text in QUEUES:
             metric = family(f"{PREFIX}_{name}", text, labels=("backend", "hook"))

@@ -67,9 +67,8 @@ class WebhookHook(DeliveryHook):
 
     A status of 200 to 299 confirms the delivery. A status of :data:`REJECTIONS` rejects
     the event permanently. Any other final status or error is a failed attempt, which is
-    retried with the same body until ``webhook_timeout`` has passed. With
-    ``hook_dispatch = durable`` there is no such limit. The headers are those of the
-    Standard Webhooks specification.
+    retried with the same body until ``webhook_timeout`` has passed, or forever with
+    ``hook_dispatch = durable``. The headers follow the Standard Webhooks specification.
 
     With ``webhook_decides``, the pre method waits for the answer to its event, which
     allows, completes or denies the call.
