@@ -17,7 +17,13 @@ import requests
 
 from aspects.demo.releases import has_native_threads, paste_configuration
 from aspects.demo.service import paste_file
-from tests.support.programs import Program, free_port, handles_sighup, installed
+from tests.support.programs import (
+    Program,
+    children_of,
+    free_port,
+    handles_sighup,
+    installed,
+)
 from tests.support.rabbit import Rabbit
 from tests.support.wait import wait_for
 
@@ -281,8 +287,7 @@ class Cloud:
         return self._programs["manila-share"].process.pid
 
     def _children(self) -> list[int]:
-        tasks = Path(f"/proc/{self._parent}/task").glob("*/children")
-        return [int(pid) for task in tasks for pid in task.read_text().split()]
+        return children_of(self._parent)
 
     def resources(self) -> dict[str, Counter[str]]:
         """Count the threads, sockets, pipes and open files of ``manila-share``.

@@ -98,6 +98,9 @@ class DecoratedCoroutineDriver(CoroutineDriver):
 class AccessDriver:
     """A share driver with the method for access rules alone."""
 
+    #: The result of the method.
+    result: Any = "result"
+
     def update_access(
         self,
         context: Any,
@@ -107,5 +110,5 @@ class AccessDriver:
         delete_rules: Any,
         update_rules: Any = None,
         share_server: Any = None,
-    ) -> str:
-        return "result"
+    ) -> Any:
+        return self.result
