@@ -20,6 +20,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tests.support.programs import free_port
+
 
 class Request(NamedTuple):
     """A request that the server received."""
@@ -115,7 +117,7 @@ class Receiver:
         self.answers: list[Answer] = []
         #: Set at the end, so that answers that hang return.
         self.ended = threading.Event()
-        self._server = _Server(("127.0.0.1", 0), Handler)
+        self._server = _Server(("127.0.0.1", free_port()), Handler)
         self._server.taken = self._taken
         if tls:
             self._server.socket = tls.wrap_socket(

@@ -7,7 +7,12 @@ import logging
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 from oslo_context import context as oslo_context
+
+# A slow machine must not fail a property.
+settings.register_profile("unit", settings.default, deadline=None)
+settings.load_profile("unit")
 
 
 def _loggers() -> dict[str, logging.Logger]:
@@ -45,9 +50,3 @@ def _no_current_context() -> Iterator[None]:
     vars(store).pop("context", None)
     if before is not None:
         store.context = before
-
-
-@pytest.fixture(autouse=True)
-def _no_database(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take facts from the shares of a test, even if aspects.manila was imported."""
-    monkeypatch.setattr("aspects.shares._source", None)

@@ -970,7 +970,7 @@ TEXTS = st.lists(
 
 
 @pytest.mark.slow
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     around=st.lists(TEXTS, min_size=2, max_size=4),
     secret=KNOWN,
@@ -1005,7 +1005,7 @@ def test_no_secret_remains(around, secret, token, path, write, noise):
     assert without(masked, {"share": value}, token) == masked
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(text=TEXTS)
 @example("Authorization: Basic a-rabbit://u:b@h1:5672,u:c@h2/")
 @example("Set-Cookie: a=b; HttpOnly([('password', 'c')])")
@@ -1014,7 +1014,7 @@ def test_masking_a_masked_text_changes_nothing(text):
     assert without(masked) == masked
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     text=st.text("abc 019.,:;='\"`()[]{}<>/\\%&|\n-_é"),
     noise=st.dictionaries(st.sampled_from(["id", "size", "name", "key"]), WORDS),
@@ -1024,7 +1024,7 @@ def test_any_text_without_a_secret_is_not_changed(text, noise):
 
 
 @pytest.mark.slow
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(text=st.text(), noise=NOISE, token=st.none() | st.text())
 def test_no_input_raises_an_error(text, noise, token):
     assert isinstance(without(text, {"share": noise}, token), str)

@@ -228,7 +228,7 @@ def check(way: Way, driver: Any, trace: list[Any], model: Model, method: str) ->
 
 @pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.name)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     plans=st.lists(plans, max_size=6),
     outcome=drivers,

@@ -532,7 +532,7 @@ def outcome(method: Any, *args: Any, **kwargs: Any) -> Any:
 
 
 @pytest.mark.slow
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(data=st.data())
 def test_a_method_with_any_signature_gets_the_arguments_of_the_rule(
     data: st.DataObject,

@@ -148,7 +148,7 @@ NAMES = ("first", "share", "more", "size", "other", "another")
 
 
 @pytest.mark.slow
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     more=st.lists(st.integers(), max_size=2),
     named=st.dictionaries(st.sampled_from(("size", "other")), st.integers()),

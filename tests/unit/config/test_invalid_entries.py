@@ -225,7 +225,7 @@ ENTRY = st.lists(NAMES | st.sampled_from(".:=, $\"'{}#;%[]"), max_size=6).map(""
 
 
 @pytest.mark.slow
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(ENTRY)
 @example("$unknown")
 @example("$alpha")

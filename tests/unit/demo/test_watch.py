@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import aspects
@@ -91,7 +91,6 @@ def chains(draw: st.DrawFn) -> tuple[list[dict[str, Any]], Any, str]:
 
 
 @pytest.mark.slow
-@settings(deadline=None)
 @given(chains())
 def test_each_recorded_call_is_what_happened(chain: Any) -> None:
     """The hooks and the driver themselves record which methods ran."""

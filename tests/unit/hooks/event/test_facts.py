@@ -4,7 +4,7 @@
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import aspects
@@ -254,7 +254,6 @@ VALUES = st.one_of(
 
 
 @pytest.mark.slow
-@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from("abcdefgh"), VALUES))
 def test_no_event_exceeds_the_limit_and_the_rest_is_complete(data):
     before = {"id": "1", "data": dict(data)}

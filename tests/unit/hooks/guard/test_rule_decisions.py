@@ -418,7 +418,7 @@ def test_secret_in_a_reason_is_masked(tmp_path, context):
 
 
 @pytest.mark.slow
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.text(st.characters(min_codepoint=0, max_codepoint=0x1FFFF), max_size=5))
 def test_any_text_of_a_call_can_be_judged(text):
     share = share_of(display_name=text, metadata={text: text}, status=text)

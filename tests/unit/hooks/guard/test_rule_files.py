@@ -203,7 +203,7 @@ def test_expression_knows_the_variables_that_it_uses(name):
 
 
 @pytest.mark.slow
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.sampled_from(sorted(SHARE_VARIABLES)), min_size=1, max_size=6))
 def test_rule_knows_the_variables_of_condition_and_reason(names):
     when = " && ".join(f"{name} == {name}" for name in names[:-1]) or "true"

@@ -195,7 +195,7 @@ CRONS = st.tuples(
 
 
 @pytest.mark.slow
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     cron=CRONS,
     length=st.sampled_from([1, 20, 60, 90, 1440, 3600]),

@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fixtures of the tests of the metrics hook."""
 
-import socket
-
 import pytest
 
 from tests.support.clock import Clock
+from tests.support.programs import free_port
 
 
 @pytest.fixture
@@ -26,6 +25,4 @@ def clock(monkeypatch):
 
 @pytest.fixture
 def port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    return free_port()

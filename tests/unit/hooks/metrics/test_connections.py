@@ -213,7 +213,7 @@ def test_start_does_not_look_up_the_name_of_the_address(tmp_path, monkeypatch):
 def test_server_of_an_ipv6_address(tmp_path, port):
     with socket.socket(socket.AF_INET6) as probe:
         try:
-            probe.bind(("::1", port))
+            probe.bind(("::1", 0))
         except OSError:
             pytest.skip("the machine has no IPv6")
     metrics = Metrics(tmp_path, f"{ON}metrics_host = ::1\n", port=port)
