@@ -20,8 +20,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.support.programs import free_port
-
 
 class Request(NamedTuple):
     """A request that the server received."""
@@ -117,6 +115,9 @@ class Receiver:
         self.answers: list[Answer] = []
         #: Set at the end, so that answers that hang return.
         self.ended = threading.Event()
+        # The program that a test kills is not in a package.
+        from tests.support.programs import free_port
+
         self._server = _Server(("127.0.0.1", free_port()), Handler)
         self._server.taken = self._taken
         if tls:
