@@ -184,6 +184,9 @@ class HookBase(abc.ABC):
     #: The hook methods that themselves pass a part of their work to the dispatcher.
     dispatching_methods: ClassVar[Sequence[str]] = ()
 
+    #: The maximum number of methods that a dispatcher runs at once.
+    background_workers: ClassVar[int] = 1
+
     #: The hook methods without which a hook of the class has no effect. ``post`` means
     #: both completions.
     required_methods: ClassVar[Sequence[str]] = ()

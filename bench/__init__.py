@@ -15,6 +15,7 @@ module         contents
 ``report``     tables
 ``plot``       the picture
 ``page``       the figures in the documentation: ``python -m bench.page``
+``outbox``     durable delivery: ``python -m bench.outbox``
 =============  =============================================================
 
 The limits of ``--check`` are in ``ceilings.ini``.

@@ -75,6 +75,9 @@ class NotificationHook(DeliveryHook):
     :raises ValueError: if an option is missing or not valid
     """
 
+    #: There is one connection, which sends one message at a time.
+    delivers_in_parallel = False
+
     options = (
         *DeliveryHook.options,
         cfg.StrOpt(

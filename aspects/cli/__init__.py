@@ -9,20 +9,24 @@ import os
 import sys
 from collections.abc import Sequence
 
-from aspects.cli import check, completion, demo, guard, new_hook, output, show, status
+from aspects.cli import (
+    check,
+    completion,
+    demo,
+    guard,
+    new_hook,
+    outbox,
+    output,
+    show,
+    status,
+)
 from aspects.cli.command import FAILED, Command, CommandError
 from aspects.config.loading import DISTRIBUTION
 from aspects.errors import HookConfigError
 
 #: The subcommands, in the order of the help.
 COMMANDS: tuple[Command, ...] = (
-    check,
-    status,
-    guard,
-    show,
-    new_hook,
-    demo,
-    completion,
+    *(check, status, guard, outbox, show, new_hook, demo, completion),
 )
 
 
@@ -31,7 +35,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="manila-aspects",
         description="Validate the configuration of hooks around Manila share drivers, "
-        "list and create hooks, and run a demo.",
+        "show running ones, list and create hooks, manage outboxes, and run a demo.",
         epilog="Run manila-aspects COMMAND --help for examples.",
     )
     parser.add_argument(

@@ -10,31 +10,37 @@ from typing import Any
 from aspects.cli import output
 from aspects.cli.command import CommandError, add_command
 
-#: The completion of backends, in the format of shtab. It runs the command line that
-#: is being completed, with an option to list the backends instead of checking them.
-#: The names come from a file, so no shell may expand them, as `compgen -W` would.
-_BACKENDS = {
-    "bash": "_manila_aspects_backends",
-    "zsh": "_manila_aspects_backends",
-    "fish": "(manila-aspects (commandline -opc)[2..] '' --list-backends 2>/dev/null)",
-    "preamble": {
-        "bash": """\
-_manila_aspects_backends() {
-  local backend
-  while IFS= read -r backend; do
-    [[ $backend == "$1"* ]] && printf '%s\\n' "$backend"
-  done < <("${COMP_WORDS[@]}" --list-backends 2>/dev/null)
-}
-""",
-        "zsh": """\
-_manila_aspects_backends() {
-  local -a backends
-  backends=(${(f)"$(manila-aspects "${(@Q)words}" --list-backends 2>/dev/null)"})
-  compadd -a backends
-}
-""",
-    },
-}
+
+def _names(noun: str) -> dict[str, Any]:
+    """Return the completion of names in a configuration, in the format of shtab.
+
+    It runs the command line that is being completed, with an option to list the names
+    instead. They come from a file, so no shell may expand them, as `compgen -W` would.
+
+    :param noun: the plural in the name of that option, e.g. ``backends``
+    """
+    function, option = f"_manila_aspects_{noun}", f"--list-{noun}"
+    bash = f"""\
+{function}() {{
+  local name
+  while IFS= read -r name; do
+    [[ $name == "$1"* ]] && printf '%s\\n' "$name"
+  done < <("${{COMP_WORDS[@]}}" {option} 2>/dev/null)
+}}
+"""
+    zsh = f"""\
+{function}() {{
+  local -a names
+  names=(${{(f)"$(manila-aspects "${{(@Q)words}}" {option} 2>/dev/null)"}})
+  compadd -a names
+}}
+"""
+    return {
+        "bash": function,
+        "zsh": function,
+        "fish": f"(manila-aspects (commandline -opc)[2..] '' {option} 2>/dev/null)",
+        "preamble": {"bash": bash, "zsh": zsh},
+    }
 
 
 def add(commands: Any) -> argparse.ArgumentParser:
@@ -73,7 +79,12 @@ def run(arguments: argparse.Namespace) -> int:
     except ModuleNotFoundError as error:
         raise CommandError(f"{error}; run pip install 'manila-aspects[cli]'") from error
     # The metavar of an argument determines its completion.
-    completions = {"BACKEND": _BACKENDS, "DIR": shtab.DIRECTORY, "FILE": shtab.FILE}
+    completions = {
+        "BACKEND": _names("backends"),
+        "INSTANCE": _names("instances"),
+        "DIR": shtab.DIRECTORY,
+        "FILE": shtab.FILE,
+    }
     for action in _actions(arguments.parser):
         if action.metavar in completions:
             action.complete = completions[action.metavar]  # type: ignore[attr-defined]

@@ -195,6 +195,7 @@ def make_hook(cls: type, section: InstanceSection, host: str | None) -> Any:
                 section.safe_get("hook_queue_size"),
                 section.safe_get("hook_queue_timeout"),
                 section.safe_get("hook_drain_timeout"),
+                getattr(hook, "background_workers", 1),
             )
     return hook
 

@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import atexit
+import collections
 import contextvars
 import os
 import threading
 import time
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 from oslo_log import log
@@ -24,17 +26,19 @@ LOG = log.getLogger(__name__)
 
 
 class Background:
-    """Runs the methods of one hook in order, in a thread of its own.
+    """Runs the methods of one hook off the caller's thread.
 
-    It uses futurist's executor, with native threads, or green threads if eventlet has
-    patched the process. The thread starts with the first method, in the process of
-    that call. It needs the extra ``background``.
+    Methods with the same key run in order, one at a time. It uses futurist's executor,
+    with native threads, or green threads if eventlet has patched the process. The
+    threads start with the first methods, in the process of that call. It needs the
+    extra ``background``.
 
     :param name: the hook's name, for the log
     :param size: the number of methods that may wait
     :param timeout: seconds that a caller waits for capacity before a method is
         dropped
     :param drain: seconds that :meth:`stop` waits for the methods in the queue
+    :param workers: maximum number of methods that run at once
     :raises ImportError: if futurist is not installed
     """
 
@@ -46,6 +50,7 @@ class Background:
         size: int = 1000,
         timeout: float = 1.0,
         drain: float = 10.0,
+        workers: int = 1,
     ) -> None:
         import futurist
 
@@ -54,6 +59,7 @@ class Background:
         self._size = size
         self._timeout = timeout
         self.drain = drain
+        self._workers = workers
         self._queue: _Queue | None = None
         #: The number of methods that were dropped.
         self.dropped = 0
@@ -68,11 +74,34 @@ class Background:
         *args: Any,
         **kwargs: Any,
     ) -> None:
-        """Enqueue a hook method, to run after those in the queue.
+        """Enqueue a hook method, to run after those with no key.
 
         It runs with the caller's context variables. Its errors are logged, because the
         caller no longer waits for them.
 
+        :param hook: the hook
+        :param kind: ``pre``, ``post``, ``error`` or ``periodic``
+        :param operation: the operation
+        :param method: the method
+        :param args: its arguments
+        :param kwargs: its keyword arguments
+        """
+        self.put_keyed("", hook, kind, operation, method, *args, **kwargs)
+
+    def put_keyed(
+        self,
+        key: str,
+        hook: object,
+        kind: str,
+        operation: str,
+        method: Method,
+        /,
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
+        """Enqueue a hook method, to run after those with the same key.
+
+        :param key: the key
         :param hook: the hook
         :param kind: ``pre``, ``post``, ``error`` or ``periodic``
         :param operation: the operation
@@ -98,6 +127,8 @@ class Background:
 
         def run() -> None:
             if not queue.begin():
+                # Callers that wait for capacity then use another queue.
+                queue.room.release()
                 return
             try:
                 answer = in_context(method, *args, **kwargs)
@@ -115,11 +146,7 @@ class Background:
             finally:
                 queue.leave()
 
-        try:
-            queue.pool.submit(run)
-        except RuntimeError:
-            # A concurrent stop() closed the queue, and dropped this method too.
-            queue.leave()
+        queue.submit(key, run)
 
     def pending(self) -> int:
         """Return the number of methods that wait or run."""
@@ -174,7 +201,7 @@ class Background:
                 if queue is not None and queue.is_dead():
                     lost, _ = queue.close(0)
                     self._drop(lost, "its thread has ended")
-                queue = _Queue(self._new_pool(max_workers=1), self._size)
+                queue = _Queue(self._new_pool(max_workers=self._workers), self._size)
                 # The first submission starts the thread. Where that fails, futurist
                 # never tries again, so the next call needs a new pool.
                 queue.pool.submit(int)
@@ -204,7 +231,7 @@ class Background:
 class _Queue:
     """The queued methods of one process.
 
-    :param pool: runs one method after the other
+    :param pool: runs the methods
     :param size: the number of methods that may wait or run
     """
 
@@ -215,22 +242,24 @@ class _Queue:
         #: The number of methods that wait or run.
         self.pending = 0
         self.closed = False
-        self._running = False
+        self._running = 0
         self._changed = threading.Condition()
+        # Key -> the methods that wait for one with the same key.
+        self._waiting: dict[str, collections.deque[Callable[[], None]]] = {}
 
     def is_inherited(self) -> bool:
-        """Return whether the queue, and so its thread, is the parent process's."""
+        """Return whether the queue, and so its threads, are the parent process's."""
         return self.process != os.getpid()
 
     def is_dead(self) -> bool:
-        """Return whether the thread has ended, although the queue was not closed.
+        """Return whether all threads have ended, although the queue was not closed.
 
-        On eventlet, ``select`` in a hook method may end it: it may wake up a thread
+        On eventlet, ``select`` in a hook method may end one: it may wake up a thread
         that has left it and waits for the next method.
         """
         # futurist has no public API for this.
-        workers = self.pool._workers
-        return not (self.closed or self.is_inherited() or workers[0].is_alive())
+        alive = any(worker.is_alive() for worker in tuple(self.pool._workers))
+        return not (self.closed or self.is_inherited() or alive)
 
     def is_open(self) -> bool:
         """Return whether the queue accepts methods of this process, and runs them."""
@@ -248,6 +277,40 @@ class _Queue:
         self.room.release()
         return False
 
+    def submit(self, key: str, run: Callable[[], None]) -> None:
+        """Make a method run after those with the same key.
+
+        :param key: the key
+        :param run: runs the method, if it may still begin
+        """
+        with self._changed:
+            if key in self._waiting:
+                self._waiting[key].append(run)
+                return
+            self._waiting[key] = collections.deque()
+        try:
+            self.pool.submit(self._run, key, run)
+        except RuntimeError:
+            # A concurrent stop() closed the queue, and dropped this method too. Or the
+            # process has too many threads, so the caller runs it.
+            self._run(key, run)
+
+    def _run(self, key: str, run: Callable[[], None]) -> None:
+        """Run a method, and enqueue the next one with its key behind other keys."""
+        while True:
+            run()
+            with self._changed:
+                if not self._waiting[key]:
+                    del self._waiting[key]
+                    return
+                run = self._waiting[key].popleft()
+            try:
+                self.pool.submit(self._run, key, run)
+            except RuntimeError:
+                # No further thread can start, or the queue is closed.
+                continue
+            return
+
     def begin(self) -> bool:
         """Return whether the next method may run.
 
@@ -255,13 +318,14 @@ class _Queue:
         where a green thread survives the fork.
         """
         with self._changed:
-            self._running = not (self.closed or self.is_inherited())
-            return self._running
+            begins = not (self.closed or self.is_inherited())
+            self._running += begins
+            return begins
 
     def leave(self) -> None:
         """Remove a finished method from the count."""
         with self._changed:
-            self._running = False
+            self._running -= 1
             self.pending -= 1
             self._changed.notify_all()
         self.room.release()
@@ -270,12 +334,12 @@ class _Queue:
         """Wait until the queue is empty, then neither accept nor begin methods.
 
         :param timeout: seconds to wait
-        :return: the number of methods that have not begun, and whether one runs
+        :return: the number of methods that have not begun, and whether any runs
         """
         with self._changed:
             self._changed.wait_for(lambda: not self.pending, timeout)
             self.closed = True
-            return self.pending - self._running, self._running
+            return self.pending - self._running, self._running > 0
 
 
 _to_stop: weakref.WeakSet[Background] = weakref.WeakSet()

@@ -6,12 +6,14 @@ from __future__ import annotations
 import abc
 import os
 import urllib.parse
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 from oslo_config import cfg
 
+import aspects
+from hooks.events.event import key_of
 from hooks.events.hook import EventHook
 
 
@@ -19,8 +21,8 @@ class DeliveryHook(EventHook):
     """Base class of the hooks that deliver each event to a receiver.
 
     The event is created in the caller's thread, so it reports the state of that moment.
-    ``hook_dispatch`` decides which thread delivers it: the caller's, one in the
-    background, or the one that drains an :class:`~hooks.events.outbox.Outbox`.
+    ``hook_dispatch`` decides which thread delivers it: the caller's, those in the
+    background, or those that drain an :class:`~hooks.events.outbox.Outbox`.
     """
 
     dispatches: ClassVar = (*EventHook.dispatches, "durable")
@@ -29,6 +31,9 @@ class DeliveryHook(EventHook):
     #: Empty: the deliveries are deferred, not the hook methods.
     deferred_methods: ClassVar = ()
     dispatching_methods: ClassVar = ("pre", "post", "error", "periodic")
+    #: Whether several threads may deliver at once. If not, there is one worker, so that
+    #: no delivery waits for another within its own time limit.
+    delivers_in_parallel: ClassVar[bool] = True
 
     options: ClassVar[Sequence[cfg.Opt]] = (
         cfg.StrOpt(
@@ -47,6 +52,34 @@ class DeliveryHook(EventHook):
             "outbox that another program has locked. Further events are then written "
             "to a second file.",
         ),
+        cfg.IntOpt(
+            "hook_delivery_workers",
+            default=20,
+            min=1,
+            max=1000,
+            mutable=True,
+            help="Maximum number of deliveries at once with hook_dispatch = "
+            "background, which reads it at the start, and durable. The "
+            "events of each share are delivered one after the other, in order. The "
+            "hook notification always sends one at a time.",
+        ),
+        cfg.IntOpt(
+            "hook_delivery_attempts",
+            default=0,
+            min=0,
+            mutable=True,
+            help="Number of failed attempts after which an event is given up with "
+            "hook_dispatch = durable, and kept as a dead letter. 0 retries forever.",
+        ),
+        cfg.FloatOpt(
+            "hook_delivery_max_age",
+            default=0.0,
+            min=0,
+            mutable=True,
+            help="Age of an event, in seconds, from which on a failed attempt is the "
+            "last one with hook_dispatch = durable; the event is then kept as a dead "
+            "letter. 0 retries forever.",
+        ),
     )
 
     def __init__(self, configuration: Any, host: str | None) -> None:
@@ -64,37 +97,69 @@ class DeliveryHook(EventHook):
                 f"hook_dispatch = durable: {error}; "
                 "run pip install 'manila-aspects[durable]'"
             ) from error
-        path = self.get_config_option("hook_outbox_path")
-        if not path:
-            state_path = self.get_config_option("state_path")
-            if not state_path:
-                raise ValueError(
-                    "hook_outbox_path is not set, and neither is state_path; "
-                    "set one of them"
-                )
-            path = os.path.join(state_path, "manila-aspects")
+        path = outbox_path(self.get_config_option)
         backend = getattr(self.configuration, "config_group", None) or "DEFAULT"
         name = getattr(self.configuration, "name", None) or type(self).__name__
         try:
             return Outbox(
                 Path(path) / directory_name(backend, name),
-                self.deliver,
-                lambda: float(self.get_config_option("hook_outbox_timeout")),
+                self._deliver_all,
+                self._settings,
             )
         except OSError as error:
             raise ValueError(f"hook_outbox_path {path}: {error}") from error
+
+    @property
+    def background_workers(self) -> int:  # type: ignore[override]
+        """The maximum number of deliveries at once."""
+        if not self.delivers_in_parallel:
+            return 1
+        return int(self.get_config_option("hook_delivery_workers"))
+
+    def _settings(self) -> Any:
+        from hooks.events.deliverer import Settings
+
+        return Settings(
+            self.get_config_option("hook_outbox_timeout"),
+            self.background_workers,
+            self.batch_size,
+            self.get_config_option("hook_delivery_attempts"),
+            self.get_config_option("hook_delivery_max_age"),
+        )
+
+    @property
+    def batch_size(self) -> int:
+        """The maximum number of events in a delivery with ``durable``."""
+        return 1
 
     @abc.abstractmethod
     def deliver(self, event: dict[str, Any]) -> None:
         """Deliver one event, in bounded time.
 
-        With ``background`` and ``durable``, only one thread calls at a time. With
-        ``inline``, several callers may do so.
+        Several threads may call at once. With ``background`` and ``durable``, they
+        deliver the events of each share one after the other.
 
         :param event: attributes of CloudEvents 1.0 and ``data``
         :raises RejectedError: if the receiver rejects the event permanently
         :raises Exception: if the delivery failed and may be retried
         """
+
+    def deliver_batch(self, events: Sequence[dict[str, Any]]) -> None:
+        """Deliver several events at once, in bounded time.
+
+        It is called only if :attr:`batch_size` is greater than 1. No two of the events
+        are about one share. If it raises, they are delivered one by one.
+
+        :param events: the events
+        :raises Exception: if the receiver did not confirm all of them
+        """
+        raise NotImplementedError
+
+    def _deliver_all(self, *events: dict[str, Any]) -> None:
+        if len(events) == 1:
+            self.deliver(*events)
+        else:
+            self.deliver_batch(events)
 
     def start(self) -> None:
         """Start delivering, with the pending events of earlier processes first."""
@@ -109,14 +174,15 @@ class DeliveryHook(EventHook):
     def counts(self) -> dict[str, int]:
         """Return the counts of the hook and of its outbox.
 
-        :return: counts by name. An outbox adds ``delivered`` and ``rejected``, the
-            deliveries of this process, ``pending``, unless its file is unreadable, and
-            ``unreadable``, if a row of the file was not an event
+        :return: counts by name. An outbox adds ``delivered``, ``rejected`` and
+            ``given_up``, the events of this process, ``pending``, unless its file is
+            unreadable, and ``unreadable``, if a row of the file was not an event
         """
         counts = super().counts()
         if self.outbox:
             counts["delivered"] = self.outbox.delivered
             counts["rejected"] = self.outbox.rejected
+            counts["given_up"] = self.outbox.given_up
             if (pending := self.outbox.pending()) is not None:
                 counts["pending"] = pending
             if self.outbox.unreadable:
@@ -128,11 +194,31 @@ class DeliveryHook(EventHook):
     ) -> Mapping[str, Any] | None:
         if self.outbox:
             self.outbox.put(event)
+        elif self.delivers_in_parallel and isinstance(
+            self.dispatcher, aspects.Background
+        ):
+            key = key_of(event)
+            self.dispatcher.put_keyed(key, self, kind, operation, self.deliver, event)
         elif self.dispatcher:
             self.dispatcher.put(self, kind, operation, self.deliver, event)
         else:
             self.deliver(event)
         return None
+
+
+def outbox_path(option: Callable[[str], Any]) -> str:
+    """Return the directory that has the outboxes of a hook instance.
+
+    :param option: returns the value of an option of the instance
+    :raises ValueError: if no option has it
+    """
+    if path := option("hook_outbox_path"):
+        return str(path)
+    if state_path := option("state_path"):
+        return os.path.join(state_path, "manila-aspects")
+    raise ValueError(
+        "hook_outbox_path is not set, and neither is state_path; set one of them"
+    )
 
 
 def directory_name(backend: str, name: str) -> str:

@@ -72,6 +72,16 @@ def event_of(phase: str, data: dict[str, Any]) -> dict[str, Any]:
     return _event(f"share.{data['operation']}.{phase}", data)
 
 
+def key_of(event: Mapping[str, Any]) -> str:
+    """Return the key of an event; the events of one key are delivered in order.
+
+    :param event: the event
+    :return: the ID of the share, else of the snapshot, the share server, else the name
+        of the backend
+    """
+    return str(event.get("subject") or get(event.get("data"), "backend") or "")
+
+
 def periodic_event_of(
     context: Any, hook_data: Any, backend: str | None, host: str | None
 ) -> dict[str, Any]:

@@ -5,22 +5,26 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import itertools
+import json
+import math
 import os
 import sqlite3
 import stat
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from oslo_log import log
 
 LOG = log.getLogger(__name__)
 
-#: Version of the tables, in SQLite's ``user_version``.
-VERSION = 1
+#: Names of the files in the directory of an outbox. The second one has the events that
+#: were written while another program had locked the first one.
+FILE, OVERFLOW_FILE = "events.sqlite", "overflow.sqlite"
 
 #: Seconds between attempts to use a file that another program has locked.
 LOCK_INTERVAL = 0.01
@@ -31,9 +35,17 @@ DELETE_INTERVAL = 1.0
 #: Number of events that are deleted in one transaction, which callers wait for.
 DELETE_SIZE = 1000
 
+#: Maximum size of SQLite's log in bytes. An open transaction of another program, even
+#: one that only reads, keeps SQLite from reusing its log.
+LARGEST_LOG = 32 * 1024 * 1024
+
 #: Size in bytes of the largest file that is checked whole after another program has
 #: changed it. A larger one is only opened again.
 LARGEST_CHECK = 64 * 1024 * 1024
+
+#: Seconds of such checks in a process, and the share of its time that they may take
+#: beyond that: other processes change the file all the time.
+CHECK_SECONDS, CHECK_SHARE = 1.0, 0.02
 
 #: Seconds that a fork waits for writes of this process.
 FORK_TIMEOUT = 2.0
@@ -42,37 +54,38 @@ _SUFFIXES = ("", "-wal", "-shm")
 
 _COLUMNS = "_id INTEGER PRIMARY KEY AUTOINCREMENT, data BLOB, timestamp FLOAT"
 
-_SCHEMA = (
-    f"CREATE TABLE IF NOT EXISTS queue_waiting ({_COLUMNS})",
-    f"CREATE TABLE IF NOT EXISTS queue_dead_letters ({_COLUMNS}, reason TEXT)",
-    # Without it, counting the dead letters would read all of them.
-    "CREATE INDEX IF NOT EXISTS queue_dead_letters_times"
-    " ON queue_dead_letters (timestamp)",
-)
-
 # One statement for a batch, so that the writer waits only once for the interpreter.
 _INSERT = (
-    "INSERT INTO queue_waiting (data, timestamp)"
-    " SELECT CAST(value AS BLOB), ?2 FROM json_each(?1) ORDER BY key"
+    "INSERT INTO queue_waiting (key, data, timestamp)"
+    " SELECT json_extract(value, '$[0]'),"
+    " CAST(json_extract(value, '$[1]') AS BLOB), ?2 FROM json_each(?1)"
+    " ORDER BY json_each.key"
 )
+
+# Other programs may have written text that is not UTF-8.
+_SELECT = "SELECT _id, CAST(key AS BLOB), CAST(data AS BLOB), timestamp"
 
 _Answer = TypeVar("_Answer")
 _Object = TypeVar("_Object")
+
+#: The place of an event in a file: the generation of the file, and the row's ID. A
+#: removed file is replaced by one of the next generation.
+Position = tuple[int, int]
+
+#: The position before all events.
+START: Position = (0, 0)
 
 
 class StoredEvent(NamedTuple):
     """A row of a file."""
 
-    id: int
+    store: EventStore
+    position: Position
+    key: bytes
     #: JSON as bytes; anything, if another program wrote the row.
     data: bytes | None
-    #: The file that the row is from: a removed file is replaced by a new one.
-    generation: int
-
-
-class _DeadLetter(NamedTuple):
-    event: StoredEvent
-    reason: str
+    #: When it was written, in seconds since the epoch; anything, as above.
+    written: Any
 
 
 class EventStore:
@@ -84,10 +97,17 @@ class EventStore:
 
     :param file: path of the file
     :param timeout: returns the seconds to wait while another program has locked it
+    :param largest_log: maximum size of SQLite's log, in bytes
     """
 
-    def __init__(self, file: Path, timeout: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        file: Path,
+        timeout: Callable[[], float],
+        largest_log: float = LARGEST_LOG,
+    ) -> None:
         self.file = file
+        self._largest_log = largest_log
         # SQLite keeps its log and an index of the log beside the file.
         self._files = [Path(f"{file}{suffix}") for suffix in _SUFFIXES]
         self._paths = [str(path) for path in self._files]
@@ -100,12 +120,12 @@ class EventStore:
         self._inodes: tuple[tuple[int, int] | None, ...] = ()
         #: Size and modification time of the file.
         self._stamp = (0, 0)
+        #: When the next check of the contents is allowed, less :data:`CHECK_SECONDS`.
+        self._checked_until = -math.inf
         self._generation = 0
-        #: Generation and ID of the last event that was settled.
-        self._settled = (0, 0)
-        #: The same for the last event that was settled and deleted.
-        self._deleted = (0, 0)
-        self._dead_letters: list[_DeadLetter] = []
+        #: Position of each event that is settled but not deleted -> why to keep it as a
+        #: dead letter; empty to delete it.
+        self._settled: dict[Position, str] = {}
         self._next_delete = 0.0
         self._delete_failed = False
         self._forked = False
@@ -122,68 +142,111 @@ class EventStore:
         """
         self._use(lambda connection: None, self._timeout())
 
-    def append(self, texts: list[str], timeout: float | None = None) -> None:
+    def append(self, entries: list[str], timeout: float | None = None) -> None:
         """Write events, and return when they are on disk.
 
-        :param texts: events in JSON
+        :param entries: the key and the event, as an array in JSON
         :param timeout: seconds to wait while the file is locked; None for the option
         :raises TimeoutError: if the file stays locked
         :raises OSError, sqlite3.Error: if the file cannot be written
         """
-        parameters = (f"[{','.join(texts)}]", time.time())
+        parameters = (f"[{','.join(entries)}]", time.time())
 
         def insert(connection: sqlite3.Connection) -> None:
+            self._limit_log(connection)
             self._synchronize(connection, "FULL")
             connection.execute(_INSERT, parameters)
 
         self._use(insert, self._timeout() if timeout is None else timeout)
 
-    def read(self, count: int) -> list[StoredEvent]:
-        """Return the oldest events that are not settled.
+    def read(self, after: Position, count: int) -> list[StoredEvent]:
+        """Return the oldest events behind a position.
 
+        :param after: the position
         :param count: the maximum number of events
         :raises OSError, sqlite3.Error: if the file cannot be read
         """
 
         def select(connection: sqlite3.Connection) -> list[StoredEvent]:
-            rows = connection.execute(
-                "SELECT _id, CAST(data AS BLOB) FROM queue_waiting"
-                " WHERE _id > ? ORDER BY _id LIMIT ?",
-                (self._last_settled(), count),
+            return self._select(
+                connection,
+                "_id > ? ORDER BY _id LIMIT ?",
+                (self._id(after), count),
             )
-            return [StoredEvent(id_, data, self._generation) for id_, data in rows]
 
         return self._use(select, self._timeout())
 
-    def settle(self, event: StoredEvent, reason: str = "") -> None:
-        """Mark an event and those before it to be deleted.
+    def read_key(
+        self, key: bytes, after: Position, until: Position, count: int
+    ) -> list[StoredEvent]:
+        """Return the oldest events of a key between two positions.
 
-        :param event: an event of :meth:`read`
+        :param key: the key
+        :param after: the first position, whose event is left out
+        :param until: the last position
+        :param count: the maximum number of events
+        :raises OSError, sqlite3.Error: if the file cannot be read
+        """
+
+        def select(connection: sqlite3.Connection) -> list[StoredEvent]:
+            return self._select(
+                connection,
+                "key = CAST(? AS TEXT) AND _id > ? AND _id <= ? ORDER BY _id LIMIT ?",
+                (key, self._id(after), self._id(until), count),
+            )
+
+        return self._use(select, self._timeout())
+
+    def _select(
+        self, connection: sqlite3.Connection, where: str, values: tuple[Any, ...]
+    ) -> list[StoredEvent]:
+        rows = connection.execute(f"{_SELECT} FROM queue_waiting WHERE {where}", values)
+        return [
+            StoredEvent(self, (self._generation, id_), key, data, written)
+            for id_, key, data, written in rows
+        ]
+
+    def _id(self, position: Position) -> int:
+        """Return the ID of a row; 0, which no row has, if its file was replaced."""
+        generation, id_ = position
+        return id_ if generation == self._generation else 0
+
+    def _ids(self, positions: Iterable[Position]) -> str:
+        return json.dumps([self._id(position) for position in tuple(positions)])
+
+    def settle(self, event: StoredEvent, reason: str = "") -> None:
+        """Mark an event to be deleted.
+
+        :param event: an event of this file
         :param reason: why to keep it as a dead letter; empty to delete it
         """
-        if reason:
-            self._dead_letters.append(_DeadLetter(event, reason))
-        self._settled = (event.generation, event.id)
+        self._settled[event.position] = reason
 
-    def delete_settled(self, wait: bool, timeout: float = 0) -> None:
+    def unsettle(self) -> None:
+        """Forget which events are settled, so that they are delivered again."""
+        self._settled = {}
+
+    @property
+    def undeleted(self) -> int:
+        """The number of events that are settled but not deleted."""
+        return len(self._settled)
+
+    def delete_settled(self, timeout: float = 0) -> None:
         """Delete the settled events, or move them to the dead letters.
 
         A failure is logged. The events are then deleted with later ones. If they are
         delivered again after a crash, they are repeats.
 
-        :param wait: whether to wait while other threads use the file
         :param timeout: seconds to wait while other programs have locked the file; 0
             does not try at all soon after a failure
         """
-        if self._settled == self._deleted or (not wait and self._lock.locked()):
+        if not self._settled:
             return
         if not timeout and time.monotonic() < self._next_delete:
             return
-        settled = self._settled
         try:
-            more = self._use(self._delete, timeout)
-            while more and wait:
-                more = self._use(self._delete, timeout)
+            while self._settled:
+                self._use(self._delete, timeout)
         except (OSError, sqlite3.Error) as error:
             self._next_delete = time.monotonic() + DELETE_INTERVAL
             # A lock is normal if several processes write to the file.
@@ -198,8 +261,6 @@ class EventStore:
                 self._discard()
         else:
             self._delete_failed = False
-            if not more:
-                self._deleted = settled
 
     def count(self) -> int | None:
         """Return the number of events that are not settled.
@@ -208,21 +269,38 @@ class EventStore:
         """
         return self._peek(self._count, 0)
 
+    def is_empty(self) -> bool | None:
+        """Return whether no event is left that is not settled.
+
+        :return: whether there is none; None if the file cannot be read
+        """
+
+        def query(connection: sqlite3.Connection) -> bool:
+            (found,) = connection.execute(
+                "SELECT EXISTS (SELECT * FROM queue_waiting"
+                " WHERE _id NOT IN (SELECT value FROM json_each(?)))",
+                (self._ids(self._settled),),
+            ).fetchone()
+            return not found
+
+        return self._peek(query, True)
+
     def oldest_age(self) -> float | None:
         """Return the time since the oldest event that is not settled was written.
 
         :return: seconds; 0 without an event; None if the file cannot be read
         """
 
-        def select(connection: sqlite3.Connection) -> float:
+        def query(connection: sqlite3.Connection) -> float:
             row = connection.execute(
                 "SELECT max(0.0, ? - timestamp) FROM queue_waiting"
-                " WHERE _id > ? ORDER BY _id LIMIT 1",
-                (time.time(), self._last_settled()),
+                " WHERE _id NOT IN (SELECT value FROM json_each(?))"
+                " ORDER BY _id LIMIT 1",
+                (time.time(), self._ids(self._settled)),
             ).fetchone()
             return float(row[0] or 0) if row else 0.0
 
-        return self._peek(select, 0.0)
+        return self._peek(query, 0.0)
 
     def dead_letters(self) -> int | None:
         """Return the number of dead letters in the file.
@@ -230,41 +308,39 @@ class EventStore:
         :return: the number; None if the file cannot be read
         """
 
-        def count(connection: sqlite3.Connection) -> int:
-            query = "SELECT count(*) FROM queue_dead_letters"
-            return int(connection.execute(query).fetchone()[0])
+        def query(connection: sqlite3.Connection) -> int:
+            count = "SELECT count(*) FROM queue_dead_letters"
+            return int(connection.execute(count).fetchone()[0])
 
-        return self._peek(count, 0)
+        return self._peek(query, 0)
+
+    def _peek(
+        self, query: Callable[[sqlite3.Connection], _Answer], missing: _Answer
+    ) -> _Answer | None:
+        """Return the answer of a query, without a repair; None if it fails.
+
+        :param missing: the answer if the file does not exist
+        """
+        if not self._lock.acquire(timeout=self._timeout()):
+            return None
+        try:
+            if self._connection and self._inodes == _inodes(self._stats()):
+                return query(self._connection)
+            if not self.file.exists():
+                return missing
+            with contextlib.closing(self._connect()) as connection:
+                return query(connection)
+        except (OSError, sqlite3.Error):
+            return None
+        finally:
+            self._lock.release()
 
     def close(self) -> None:
         """Close the file; the next use opens it again."""
         with self._lock:
             self._disconnect()
             # The file may be replaced before that.
-            self._generation += 1
-
-    def _peek(
-        self, select: Callable[[sqlite3.Connection], _Answer], missing: _Answer
-    ) -> _Answer | None:
-        """Read the file as it is, without creating or repairing it.
-
-        :param select: reads an open file
-        :param missing: the answer if the file does not exist
-        :return: the answer; None if the file cannot be read
-        """
-        if not self._lock.acquire(timeout=self._timeout()):
-            return None
-        try:
-            if self._connection and self._inodes == _inodes(self._stats()):
-                return select(self._connection)
-            if not self.file.exists():
-                return missing
-            with contextlib.closing(self._connect()) as connection:
-                return select(connection)
-        except (OSError, sqlite3.Error):
-            return None
-        finally:
-            self._lock.release()
+            self._begin_generation()
 
     # -- one transaction -------------------------------------------------------------
 
@@ -308,52 +384,55 @@ class EventStore:
                     raise
         raise AssertionError("unreachable")
 
-    def _delete(self, connection: sqlite3.Connection) -> bool:
-        """Delete a batch of settled events, and return whether there are more."""
-        generation, settled = self._settled
-        (first,) = connection.execute("SELECT min(_id) FROM queue_waiting").fetchone()
-        if generation != self._generation or first is None or first > settled:
-            self._dead_letters = []
-            return False
-        last = min(settled, first + DELETE_SIZE - 1)
-        moved = [
-            (letter.reason, letter.event.id)
-            for letter in self._dead_letters
-            if letter.event.generation == generation and letter.event.id <= last
+    def _delete(self, connection: sqlite3.Connection) -> None:
+        """Delete a batch of settled events, and keep the dead letters among them."""
+        batch = dict(itertools.islice(self._settled.items(), DELETE_SIZE))
+        reasons = [
+            (reason, self._id(position)) for position, reason in batch.items() if reason
         ]
+        self._limit_log(connection)
         # A delete that a power loss undoes only repeats an event, so it does not wait
         # for the disk.
         self._synchronize(connection, "NORMAL")
         connection.execute("BEGIN IMMEDIATE")
-        if moved:
+        if reasons:
             connection.executemany(
-                "INSERT INTO queue_dead_letters (data, timestamp, reason)"
-                " SELECT data, timestamp, ? FROM queue_waiting WHERE _id = ?",
-                moved,
+                "INSERT INTO queue_dead_letters (data, timestamp, key, reason)"
+                " SELECT data, timestamp, key, ? FROM queue_waiting WHERE _id = ?",
+                reasons,
             )
-        connection.execute("DELETE FROM queue_waiting WHERE _id <= ?", (last,))
+        connection.execute(
+            "DELETE FROM queue_waiting WHERE _id IN (SELECT value FROM json_each(?))",
+            (self._ids(batch),),
+        )
         connection.execute("COMMIT")
-        if moved:
-            self._dead_letters = [
-                letter for letter in self._dead_letters if letter.event.id > last
-            ]
-        return bool(last < settled)
+        for position in batch:
+            del self._settled[position]
 
     def _count(self, connection: sqlite3.Connection) -> int:
-        # The IDs have no gaps, so their range is the count. count(*) would read all
-        # rows.
-        first, last = connection.execute(
-            "SELECT (SELECT min(_id) FROM queue_waiting),"
-            " (SELECT max(_id) FROM queue_waiting)"
+        count, settled = connection.execute(
+            "SELECT (SELECT count(*) FROM queue_waiting), (SELECT count(*) FROM"
+            " queue_waiting WHERE _id IN (SELECT value FROM json_each(?)))",
+            (self._ids(self._settled),),
         ).fetchone()
-        if first is None:
-            return 0
-        return int(last - max(first, self._last_settled() + 1) + 1)
+        return int(count - settled)
 
-    def _last_settled(self) -> int:
-        """Return the ID of the last event of this file that was settled, or 0."""
-        generation, settled = self._settled
-        return settled if generation == self._generation else 0
+    def _limit_log(self, connection: sqlite3.Connection) -> None:
+        """Make SQLite reuse its log if it is too long.
+
+        :raises sqlite3.OperationalError: if another program's transaction prevents it,
+            with the error of a locked file
+        """
+        log = stat_of(self._paths[1])
+        if log is None or log.st_size <= self._largest_log:
+            return
+        busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            raise sqlite3.OperationalError("the log is locked")
+
+    def _begin_generation(self) -> None:
+        self._generation += 1
+        self._settled = {}
 
     def _synchronize(self, connection: sqlite3.Connection, level: str) -> None:
         if self._synchronous != level:
@@ -382,7 +461,12 @@ class EventStore:
         with contextlib.suppress(FileExistsError):
             # SQLite gives its files beside this one the same mode. An existing file
             # must not be opened here: closing it would release SQLite's locks.
-            os.close(os.open(self.file, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o640))
+            descriptor = os.open(self.file, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o640)
+            try:
+                # Whatever the umask is.
+                os.fchmod(descriptor, 0o640)
+            finally:
+                os.close(descriptor)
         for file in self._files:
             with contextlib.suppress(FileNotFoundError):
                 restrict(file, 0o640)
@@ -414,12 +498,9 @@ class EventStore:
         if version == VERSION and tables == 2:
             return
         connection.execute("BEGIN IMMEDIATE")
-        for statement in _SCHEMA:
-            connection.execute(statement)
-        columns = connection.execute("PRAGMA table_info(queue_dead_letters)").fetchall()
-        # Files without a version have the same tables, but no reasons.
-        if "reason" not in [name for _, name, *_ in columns]:
-            connection.execute("ALTER TABLE queue_dead_letters ADD COLUMN reason TEXT")
+        # All steps, because a table may be missing.
+        for upgrade in _UPGRADES:
+            upgrade(connection)
         connection.execute(f"PRAGMA user_version = {VERSION}")
         connection.execute("COMMIT")
 
@@ -439,14 +520,20 @@ class EventStore:
         if not found.st_size:
             # SQLite would take it for a new file, and remove the log.
             raise sqlite3.DatabaseError("the file is empty")
+        began = time.monotonic()
+        if began < self._checked_until:
+            return
         with contextlib.closing(self._connect()) as connection:
             if found.st_size <= LARGEST_CHECK:
                 (problem,) = connection.execute("PRAGMA quick_check(1)").fetchone()
                 if problem != "ok":
                     raise sqlite3.DatabaseError(problem)
             else:
-                self._count(connection)
+                connection.execute("SELECT max(_id) FROM queue_waiting").fetchone()
         self._stamp = _stamp(found)
+        took = (time.monotonic() - began) / CHECK_SHARE
+        allowed = began - CHECK_SECONDS / CHECK_SHARE
+        self._checked_until = max(self._checked_until, allowed) + took
 
     def _check_presence(self) -> None:
         """Check that the files which are open are those in the directory.
@@ -473,7 +560,7 @@ class EventStore:
             return True
         if "no such table" in str(error):
             self._disconnect()
-            self._generation += 1
+            self._begin_generation()
             LOG.error(
                 "A table of the outbox %(file)s was removed; creating it again",
                 {"file": self.file},
@@ -499,7 +586,7 @@ class EventStore:
                 {"file": self.file},
             )
         else:
-            self._generation += 1
+            self._begin_generation()
             LOG.error(
                 "The outbox %(file)s was removed while it was in use, with at most "
                 "%(left)s pending event(s); continuing with a new file. Stop the "
@@ -518,7 +605,7 @@ class EventStore:
             with contextlib.suppress(FileNotFoundError):
                 file.rename(file.with_name(f"{name}{suffix}"))
         self._disconnect()
-        self._generation += 1
+        self._begin_generation()
         LOG.error(
             "The outbox %(file)s is damaged (%(error)s); it was renamed to %(name)s, "
             "and a new file is used. To recover its events, see 'Damaged file' in the "
@@ -540,7 +627,7 @@ class EventStore:
                 ).fetchone()
                 if (
                     dead_letters != (0,)
-                    or self._dead_letters
+                    or any(self._settled.values())
                     or self._count(connection)
                 ):
                     return
@@ -548,7 +635,7 @@ class EventStore:
                     os.unlink(path)
             finally:
                 self._roll_back()
-            self._generation += 1
+            self._begin_generation()
             self._disconnect()
             LOG.warning(
                 "Removed %(file)s to free disk space; all its events are delivered",
@@ -574,6 +661,63 @@ class EventStore:
             # SQLite's mutexes may be locked, so that any use might block.
             _abandoned.append(self._connection)
             self._connection, self._forked = None, True
+
+
+def count(stores: Iterable[EventStore]) -> int | None:
+    """Return the number of events in files that are not settled.
+
+    :param stores: the files
+    :return: the number; None if a file cannot be read
+    """
+    counts = [store.count() for store in stores]
+    return None if None in counts else sum(number or 0 for number in counts)
+
+
+# -- the tables ----------------------------------------------------------------------
+
+
+def _create_tables(connection: sqlite3.Connection) -> None:
+    """Create the tables of version 1."""
+    for name in ("waiting", "dead_letters"):
+        connection.execute(f"CREATE TABLE IF NOT EXISTS queue_{name} ({_COLUMNS})")
+    _add_column(connection, "queue_dead_letters", "reason TEXT")
+
+
+def _add_keys(connection: sqlite3.Connection) -> None:
+    """Add the keys of version 2."""
+    for table in ("queue_waiting", "queue_dead_letters"):
+        if _add_column(connection, table, "key TEXT NOT NULL DEFAULT ''"):
+            text = "CAST(data AS TEXT)"
+            connection.execute(
+                f"UPDATE {table} SET key = coalesce(json_extract({text}, '$.subject'),"
+                f" json_extract({text}, '$.data.backend'), '')"
+                f" WHERE json_valid({text})"
+            )
+    for name in ("waiting", "dead_letters"):
+        # It counts the rows, too, since a count of the table would read all of them.
+        connection.execute(
+            f"CREATE INDEX IF NOT EXISTS queue_{name}_key ON queue_{name} (key)"
+        )
+
+
+def _add_column(connection: sqlite3.Connection, table: str, column: str) -> bool:
+    """Add a column if it is missing, and return whether it was."""
+    columns = connection.execute(f"PRAGMA table_info({table})").fetchall()
+    missing = column.split()[0] not in [name for _, name, *_ in columns]
+    if missing:
+        connection.execute(f"ALTER TABLE {table} ADD COLUMN {column}")
+    return missing
+
+
+#: Steps from each version of the tables to the next one. Each changes nothing in a file
+#: that has it already.
+_UPGRADES = (_create_tables, _add_keys)
+
+#: Version of the tables, in SQLite's ``user_version``.
+VERSION = len(_UPGRADES)
+
+
+# -- files ---------------------------------------------------------------------------
 
 
 class _RemovedError(sqlite3.Error):

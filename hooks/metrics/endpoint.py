@@ -83,6 +83,13 @@ QUEUES: tuple[tuple[str, str, str, Any, str], ...] = (
     ),
     (
         "outbox",
+        "given_up",
+        "hook_outbox_given_up",
+        CounterMetricFamily,
+        "Events that were given up after too many attempts, or at an age.",
+    ),
+    (
+        "outbox",
         "unreadable",
         "hook_outbox_unreadable",
         CounterMetricFamily,

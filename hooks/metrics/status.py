@@ -13,7 +13,7 @@ import aspects
 QUEUE = ("pending", "dropped")
 OUTBOX = (
     *("pending", "oldest_age", "dead_letters"),
-    *("delivered", "rejected", "unreadable"),
+    *("delivered", "rejected", "given_up", "unreadable"),
 )
 
 

@@ -15,11 +15,12 @@ import ssl
 import threading
 import time
 import urllib.parse
+import uuid
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent import futures
 from http.cookiejar import DefaultCookiePolicy
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import requests
 import tenacity
@@ -51,6 +52,9 @@ LONGEST_BODY, LONGEST_WAIT = 65536, 0.2
 MAX_HANGING = 10
 
 _THREAD = "webhook"
+
+#: The content type of events, without the format.
+_EVENTS = "application/cloudevents"
 
 #: The delivery of each thread.
 _current = threading.local()
@@ -150,6 +154,16 @@ class WebhookHook(DeliveryHook):
             "http://[user:password@]host:port. The environment, e.g. https_proxy, is "
             "ignored.",
         ),
+        cfg.IntOpt(
+            "webhook_batch_size",
+            default=1,
+            min=1,
+            max=1000,
+            mutable=True,
+            help="Maximum number of events in a request with hook_dispatch = durable, "
+            "each of another share. Requests with several events have the content type "
+            "application/cloudevents-batch+json, which the receiver has to support.",
+        ),
         cfg.BoolOpt(
             "webhook_decides",
             default=False,
@@ -166,7 +180,7 @@ class WebhookHook(DeliveryHook):
         self._session: requests.Session | None = None
         self._process: int | None = None
         #: Deliveries that have failed, but whose threads may still run.
-        self._given_up: list[_Delivery] = []
+        self._given_up: set[_Delivery] = set()
         #: The last token that was sent. An answer may repeat it.
         self._token = ""
         for secret in self.get_config_option("webhook_secret"):
@@ -213,7 +227,23 @@ class WebhookHook(DeliveryHook):
         :raises DeliveryFailedError: if the receiver did not confirm the event in time;
             a slow receiver may have it anyway
         """
-        self._send(event)
+        self._send(_message(event))
+
+    @property
+    def batch_size(self) -> int:
+        """The maximum number of events in a request with ``durable``."""
+        return int(self.get_config_option("webhook_batch_size"))
+
+    def deliver_batch(self, events: Sequence[dict[str, Any]]) -> None:
+        """POST several events at once, as a JSON array.
+
+        Source: "JSON Batch Format" of CloudEvents 1.0.
+
+        :param events: the events
+        :raises RejectedError, DeliveryFailedError: as by :meth:`deliver`
+        """
+        body = json.dumps(events).encode()
+        self._send(_Message(str(uuid.uuid4()), f"{_EVENTS}-batch+json", body))
 
     def _emit(
         self, kind: str, event: dict[str, Any], context: Any, operation: Any, *call: Any
@@ -222,7 +252,7 @@ class WebhookHook(DeliveryHook):
             return super()._emit(kind, event, context, operation, *call)
         origin = _origin("webhook_url", self.get_config_option("webhook_url"))
         try:
-            decision = decision_in(self._send(event, decides=True))
+            decision = decision_in(self._send(_message(event), decides=True))
         except InvalidDecisionError as error:
             raise InvalidDecisionError(f"{origin}: {error}") from None
         if decision.allowed:
@@ -235,24 +265,25 @@ class WebhookHook(DeliveryHook):
         )
         raise aspects.Veto(reason or "denied, without a reason")
 
-    def _send(self, event: dict[str, Any], decides: bool = False) -> bytes:
-        """POST one event, with retries until there is a response or the time is over.
+    def _send(self, message: _Message, decides: bool = False) -> bytes:
+        """POST a message, with retries until there is a response or the time is over.
 
-        :param event: the event
+        :param message: the message
         :param decides: whether the body of the response is a decision
         :return: that body; empty if it is not a decision
         :raises RejectedError: if a retry is useless
-        :raises DeliveryFailedError: if there was no response to the event in time
+        :raises DeliveryFailedError: if there was no response in time
         :raises InvalidDecisionError: if the body is too large for a decision
         """
         url = self.get_config_option("webhook_url")
         origin = _origin("webhook_url", url)
-        self._given_up = [one for one in self._given_up if one.is_running()]
+        # Other threads may add to it.
+        for ended in [one for one in tuple(self._given_up) if not one.is_running()]:
+            self._given_up.discard(ended)
         if (count := len(self._given_up)) >= MAX_HANGING:
             raise DeliveryFailedError(
                 f"{origin}: not sent; the threads of {count} failed deliveries hang"
             )
-        body = json.dumps(event).encode()
         timeout = self.get_config_option("webhook_timeout")
         deadline = time.monotonic() + timeout
         failures: list[Any] = [
@@ -281,9 +312,7 @@ class WebhookHook(DeliveryHook):
         # A thread, since requests' timeout ends neither the look-up of a host name nor
         # the attempts to connect to each of its addresses.
         delivery = _Delivery(
-            lambda: attempts(
-                self._post, url, origin, event["id"], body, deadline, decides
-            ),
+            lambda: attempts(self._post, url, origin, message, deadline, decides),
             decides,
         )
         try:
@@ -300,14 +329,13 @@ class WebhookHook(DeliveryHook):
         finally:
             if not delivery.outcome.done():
                 delivery.given_up = True
-                self._given_up.append(delivery)
+                self._given_up.add(delivery)
 
     def _post(
         self,
         url: str,
         origin: str,
-        message_id: str,
-        body: bytes,
+        message: _Message,
         deadline: float,
         decides: bool,
     ) -> bytes:
@@ -315,8 +343,8 @@ class WebhookHook(DeliveryHook):
             secrets = self.get_config_option("webhook_secret")
             headers = {
                 **self._headers(url),
-                **signed_headers(secrets, message_id, int(time.time()), body),
-                "Content-Type": "application/cloudevents+json",
+                **signed_headers(secrets, message.id, int(time.time()), message.body),
+                "Content-Type": message.content_type,
             }
             proxies, certificate = self._proxies(), self._client_certificate()
         except ValueError as error:
@@ -333,7 +361,7 @@ class WebhookHook(DeliveryHook):
         try:
             response = self._session_here().post(
                 url,
-                data=body,
+                data=message.body,
                 headers=headers,
                 timeout=left,
                 verify=verify and (self.get_config_option("webhook_ca_file") or True),
@@ -422,10 +450,24 @@ class WebhookHook(DeliveryHook):
             session.trust_env = False
             session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
             session.headers["User-Agent"] = "manila-aspects"
-            session.mount("http://", _Adapter())
-            session.mount("https://", _Adapter())
+            # A connection for each delivery at once can be kept open.
+            most = self.get_config_option("hook_delivery_workers")
+            session.mount("http://", _Adapter(pool_maxsize=most))
+            session.mount("https://", _Adapter(pool_maxsize=most))
             self._session, self._process = session, os.getpid()
         return self._session
+
+
+class _Message(NamedTuple):
+    """The content of a request."""
+
+    id: str
+    content_type: str
+    body: bytes
+
+
+def _message(event: dict[str, Any]) -> _Message:
+    return _Message(event["id"], f"{_EVENTS}+json", json.dumps(event).encode())
 
 
 class _Delivery:
@@ -510,6 +552,8 @@ def _warn_once() -> None:
     warnings.filterwarnings("once", category=urllib3.exceptions.InsecureRequestWarning)
 
 
+# An outbox sends hundreds of requests a second to the same URL.
+@functools.lru_cache(maxsize=8)
 def _origin(
     option: str, url: str | None, schemes: Sequence[str] = ("http", "https")
 ) -> str:

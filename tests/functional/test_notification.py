@@ -183,6 +183,9 @@ def test_messages_arrive_in_order_with_every_dispatch(
             driver.create_share(CONTEXT, {"id": "i", "share_id": f"s{number}"})
         inbox.wait(50)
     found = [(m.data["share_id"], m.event_type[-3:]) for m in inbox.messages]
+    if dispatch == "durable":
+        # Only the messages of each share are in order.
+        found.sort(key=lambda message: int(message[0][1:]))
     assert found == [(f"s{n}", end) for n in range(25) for end in ("art", "end")]
 
 
@@ -409,8 +412,7 @@ def test_durable_events_arrive_after_the_broker_is_back(
         broker.start()
     with rabbit.Inbox(broker.url, topic, durable=True) as inbox:
         inbox.wait(6)
-    arrived = list(dict.fromkeys(m.data["share_id"] for m in inbox.messages))
-    assert arrived == ["s0", "s1", "s2"]
+    assert {m.data["share_id"] for m in inbox.messages} == {"s0", "s1", "s2"}
     for message in inbox.messages:
         assert message.metadata["message_id"] == message.payload["id"]
 

@@ -36,8 +36,17 @@ class Request(NamedTuple):
         return event
 
     @property
+    def events(self) -> list[dict[str, Any]]:
+        content = json.loads(self.body)
+        return content if self.is_batch else [content]
+
+    @property
     def is_event(self) -> bool:
         return self.headers["Content-Type"] == "application/cloudevents+json"
+
+    @property
+    def is_batch(self) -> bool:
+        return self.headers["Content-Type"] == "application/cloudevents-batch+json"
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -137,7 +146,7 @@ class Receiver:
 
     @property
     def events(self) -> list[dict[str, Any]]:
-        return [request.event for request in self.requests]
+        return [event for request in self.requests for event in request.events]
 
     def hang(self, handler: Handler) -> None:
         """Send no answer until the end."""
@@ -173,8 +182,9 @@ class Receiver:
         from tests.support.schema import validated
 
         for request in self.requests:
-            if request.is_event:
-                validated(request.event)
+            if request.is_event or request.is_batch:
+                for event in request.events:
+                    validated(event)
 
 
 class SilentServer:

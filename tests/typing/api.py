@@ -138,7 +138,7 @@ def beside(context: object) -> None:
     state: dict[str, Any] = aspects.hook_status(make_hook(QuotaHook))
     started: tuple[aspects.Weaving, ...] = aspects.started_weavings()
     waits: bool = aspects.is_coroutine(Owned().create_share)
-    queue = aspects.Background("audit", size=10, timeout=0.5, drain=1.0)
+    queue = aspects.Background("audit", size=10, timeout=0.5, drain=1.0, workers=2)
     dropped: int = queue.dropped
     metadata: dict[str, str] = aspects.share_metadata(context, {"id": "1"})
     specs: Mapping[str, str] = aspects.share_type(context, {"id": "1"}).extra_specs

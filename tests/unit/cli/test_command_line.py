@@ -99,7 +99,7 @@ class TestHelp:
         self, capsys: pytest.CaptureFixture[str]
     ) -> None:
         out = exits(capsys, 0, "--help").out
-        for command in ("check", "show", "new-hook", "demo", "completion"):
+        for command in ("check", "outbox", "show", "new-hook", "demo", "completion"):
             assert re.search(rf"^    {command}\b", out, re.M)
 
     def test_an_unknown_command_is_a_usage_error(
@@ -168,6 +168,10 @@ class TestCompletion:
             (["check", "--config"], ["--config-file", "--config-dir"]),
             (["check", "--format", ""], ["text", "json"]),
             (["completion", ""], ["bash", "zsh", "fish"]),
+            (["outbox", ""], ["status", "list", "show", "retry", "discard"]),
+            (["outbox", "discard", "--a"], ["--all"]),
+            (["outbox", "list", "--state", ""], ["waiting", "dead"]),
+            (["outbox", "status", "--config-file", "man"], ["manila.conf"]),
             (["check", "--config-file", "man"], ["manila.conf"]),
             (["new-hook", "--directory", "dir"], ["directory"]),
         ],
@@ -195,9 +199,13 @@ class TestCompletion:
             (["check", "--backend", ""], ["gamma"]),
             (["check", "--config-file", "missing.conf", "--backend", ""], []),
             (["check", "--config-file", "invalid.conf", "--backend", ""], []),
+            (
+                ["outbox", "retry", "--config-file", "my.conf", "--instance", ""],
+                ["alpha.ops"],
+            ),
         ],
     )
-    def test_bash_completes_the_enabled_backends(
+    def test_bash_completes_names_in_the_configuration(
         self,
         words: list[str],
         completed: list[str],
@@ -206,7 +214,10 @@ class TestCompletion:
     ) -> None:
         # A shell must not execute the name of a backend.
         backends = "enabled_share_backends = alpha, beta, `touch executed`"
-        (tmp_path / "my.conf").write_text(f"[DEFAULT]\n{backends}\n")
+        hooks = (
+            "hook_drivers = ops=webhook, audit\n[alpha:ops]\nhook_dispatch = durable"
+        )
+        (tmp_path / "my.conf").write_text(f"[DEFAULT]\n{backends}\n[alpha]\n{hooks}\n")
         (tmp_path / "invalid.conf").write_text("[DEFAULT\n")
         (tmp_path / ".manila").mkdir()
         (tmp_path / ".manila" / "manila.conf").write_text(

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.timeout(60)
 class Queue:
     """A fake of a dispatcher and of an outbox."""
 
-    dropped, delivered, rejected, unreadable = 3, 5, 7, 9
+    dropped, delivered, rejected, given_up, unreadable = 3, 5, 7, 8, 9
 
     def pending(self):
         return 2
@@ -51,6 +51,7 @@ def test_queues_and_outboxes_have_metrics(metrics):
             "hook_outbox_dead_letters",
             "hook_outbox_delivered_total",
             "hook_outbox_rejected_total",
+            "hook_outbox_given_up_total",
             "hook_outbox_unreadable_total",
         )
     }
@@ -62,6 +63,7 @@ def test_queues_and_outboxes_have_metrics(metrics):
         "hook_outbox_dead_letters": [None, 4],
         "hook_outbox_delivered_total": [None, 5],
         "hook_outbox_rejected_total": [None, 7],
+        "hook_outbox_given_up_total": [None, 8],
         "hook_outbox_unreadable_total": [None, 9],
     }
     assert metrics("hook_queue_pending", hook="inline") is None

@@ -169,7 +169,7 @@ def test_status_shows_queues_and_outboxes(metrics, tmp_path):
     assert chain["background"]["dispatch"] == "background"
     assert chain["background"]["queue"] == {"pending": 0, "dropped": 3}
     assert chain["durable"]["dispatch"] == "durable"
-    counts = dict.fromkeys(("delivered", "rejected", "unreadable"), 0)
+    counts = dict.fromkeys(("delivered", "rejected", "given_up", "unreadable"), 0)
     unknown = dict.fromkeys(("pending", "oldest_age", "dead_letters"))
     assert chain["durable"]["outbox"] == counts | dict.fromkeys(unknown, 0)
     assert chain["damaged"]["outbox"] == counts | unknown

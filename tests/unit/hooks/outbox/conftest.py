@@ -3,6 +3,7 @@
 
 import pytest
 
+from hooks.events.deliverer import Settings
 from hooks.events.outbox import Outbox
 
 from .common import Receiver
@@ -22,8 +23,8 @@ def path(tmp_path):
 def new(path, receiver):
     outboxes = []
 
-    def new_outbox(deliver=receiver, timeout=2.0):
-        outboxes.append(Outbox(path, deliver, lambda: timeout))
+    def new_outbox(deliver=receiver, timeout=2.0, **settings):
+        outboxes.append(Outbox(path, deliver, lambda: Settings(timeout, **settings)))
         return outboxes[-1]
 
     yield new_outbox

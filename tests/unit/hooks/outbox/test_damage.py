@@ -13,9 +13,10 @@ import sys
 
 import pytest
 
-from hooks.events import outbox as outbox_module
+from hooks.events import deliverer
+from hooks.events.deliverer import LONGEST_TEXT
 from hooks.events.errors import RejectedError
-from hooks.events.outbox import FILE, LONGEST_TEXT
+from hooks.events.outbox import FILE
 from hooks.events.store import EventStore
 from tests.support.wait import wait_for
 
@@ -138,12 +139,12 @@ def test_a_failure_to_read_is_logged_once(new, path, receiver, caplog, monkeypat
     outbox.start()
     failures = []
 
-    def fail(store, count):
+    def fail(store, after, count):
         failures.append(count)
         raise OSError("disk I/O error")
 
-    monkeypatch.setattr(outbox_module.EventStore, "read", fail)
-    monkeypatch.setattr(outbox_module, "READ_PAUSE", 0.01)
+    monkeypatch.setattr(EventStore, "read", fail)
+    monkeypatch.setattr(deliverer, "READ_PAUSE", 0.01)
     wait_for(lambda: len(failures) > 3, "it is retried")
     monkeypatch.undo()
     outbox.put(event("a"))
@@ -257,7 +258,7 @@ def test_a_file_that_another_process_has_replaced_is_not_renamed(path, monkeypat
     def replaced_meanwhile():
         monkeypatch.undo()
         file.rename(path / "renamed")
-        EventStore(file, lambda: 2.0).append(['{"id": "a"}'])
+        EventStore(file, lambda: 2.0).append(['["", {"id": "a"}]'])
         raise sqlite3.DatabaseError("file is not a database")
 
     monkeypatch.setattr(store, "_connect", replaced_meanwhile)

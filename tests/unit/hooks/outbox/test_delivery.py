@@ -7,9 +7,8 @@ import sqlite3
 import threading
 
 import pytest
-import tenacity
 
-from hooks.events import outbox as outbox_module
+from hooks.events import deliverer
 from hooks.events.errors import DeliveryFailedError, RejectedError
 from hooks.events.outbox import FILE
 from tests.support.wait import wait_for
@@ -90,10 +89,8 @@ def test_a_retry_waits_as_long_as_the_receiver_asks(new, receiver):
     ("asked", "pause"), [(25, 25), (3000, 3000), (1e9, 3600), (float("inf"), 3600)]
 )
 def test_a_receiver_may_ask_for_a_pause_of_an_hour(asked, pause):
-    state = tenacity.RetryCallState(tenacity.Retrying(), None, (), {})
     error = DeliveryFailedError("busy", retry_after=asked)
-    state.set_exception((type(error), error, None))
-    assert outbox_module._pause(state) == pause
+    assert deliverer._pause(error, 1) == pause
 
 
 def test_a_pause_that_the_receiver_asks_for_does_not_delay_a_stop(new, receiver):
@@ -101,7 +98,7 @@ def test_a_pause_that_the_receiver_asks_for_does_not_delay_a_stop(new, receiver)
     outbox = new()
     outbox.put(event("a"))
     wait_for(lambda: receiver.attempts, "the event is tried")
-    thread = outbox._delivery.thread
+    thread = outbox._deliverer.thread
     outbox.stop(0)
     thread.join(30)
     assert not thread.is_alive()
@@ -119,6 +116,69 @@ def test_a_rejected_event_becomes_a_dead_letter(new, path, receiver, caplog):
     assert "Event a was rejected" in caplog.text
     assert "unknown type" in caplog.text
     assert "hunter2" not in caplog.text
+
+
+def dead_letters(path):
+    with contextlib.closing(sqlite3.connect(path / FILE)) as connection:
+        query = "SELECT json_extract(CAST(data AS TEXT), '$.id'), reason"
+        return connection.execute(f"{query} FROM queue_dead_letters").fetchall()
+
+
+@pytest.mark.slow
+def test_an_event_is_given_up_after_some_attempts(new, path, receiver, caplog):
+    receiver.errors["a"] = ConnectionError("status 500, token=hunter2")
+    outbox = new(attempts=3)
+    outbox.put(event("a"))
+    outbox.put(event("b"))
+    receiver.wait("b")
+    assert [sent["id"] for sent in receiver.attempts] == ["a", "a", "a", "b"]
+    wait_for(lambda: dead_letters(path), "a is moved")
+    ((id_, reason),) = dead_letters(path)
+    assert id_ == "a"
+    assert reason.startswith("status 500")
+    assert (outbox.given_up, outbox.rejected, outbox.delivered) == (1, 0, 1)
+    errors = [r.getMessage() for r in caplog.records if r.levelno == logging.ERROR]
+    (given_up,) = errors
+    assert "Event a was given up after 3 failed attempt(s)" in given_up
+    assert "status 500" in given_up
+    assert "hunter2" not in caplog.text + reason
+
+
+def test_an_event_is_given_up_at_an_age(new, path, receiver, monkeypatch):
+    receiver.errors["a"] = ConnectionError("status 500")
+    receiver.open.clear()
+    outbox = new(max_age=3600)
+    outbox.put(event("a"))
+    outbox.put(event("b"))
+    wait_for(lambda: receiver.attempts, "a is tried")
+    with contextlib.closing(sqlite3.connect(path / FILE)) as connection, connection:
+        connection.execute("UPDATE queue_waiting SET timestamp = timestamp - 4000")
+    receiver.open.set()
+    # An old event that can be delivered is delivered.
+    receiver.wait("b")
+    wait_for(lambda: dead_letters(path) == [("a", "status 500")], "a is moved")
+    assert outbox.given_up == 1
+    assert outbox.delivered == 1
+
+
+@pytest.mark.slow
+def test_attempts_of_a_removed_event_do_not_count_for_the_next_one(new, path):
+    tried = []
+
+    def deliver(sent):
+        tried.append(sent["id"])
+        if tried == ["a", "a"]:
+            file = sqlite3.connect(path / FILE, timeout=30)
+            with contextlib.closing(file), file:
+                file.execute("DELETE FROM queue_waiting WHERE _id = 1")
+        raise ConnectionError("status 500")
+
+    outbox = new(deliver, attempts=3)
+    outbox.put(event("a"))
+    outbox.put(event("b"))
+    wait_for(lambda: dead_letters(path), "an event is given up")
+    assert dead_letters(path) == [("b", "status 500")]
+    assert tried == ["a", "a", "b", "b", "b"]
 
 
 @pytest.mark.slow

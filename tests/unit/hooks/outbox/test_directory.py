@@ -1,21 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tests of the directory, of start and stop, and of the documented commands."""
+"""Tests of the directory, and of start and stop."""
 
-import contextlib
-import datetime
 import json
 import os
-import pathlib
-import re
-import sqlite3
 import stat
 import threading
 
 import pytest
 
-from hooks.events import outbox as outbox_module
-from hooks.events import store
-from hooks.events.errors import DeliveryFailedError, RejectedError
+from hooks.events import deliverer, store
+from hooks.events.errors import DeliveryFailedError
 from hooks.events.outbox import FILE, OVERFLOW_FILE, Outbox
 from tests.support.wait import wait_for
 
@@ -165,7 +159,7 @@ def test_stop_ends_when_an_attempt_fails(new, path, receiver):
 
 
 def test_stop_makes_an_attempt_before_the_pause_is_over(new, receiver, monkeypatch):
-    monkeypatch.setattr(outbox_module, "LONGEST_PAUSE", 3600.0)
+    monkeypatch.setattr(deliverer, "LONGEST_PAUSE", 3600.0)
     receiver.errors["a"] = DeliveryFailedError("busy", retry_after=3600)
     outbox = new()
     outbox.put(event("a"))
@@ -185,7 +179,7 @@ def test_no_event_is_delivered_after_the_time_to_drain(
     new, path, receiver, monkeypatch
 ):
     # All events are read at once.
-    monkeypatch.setattr(outbox_module, "POLL_INTERVAL", 100.0)
+    monkeypatch.setattr(deliverer, "POLL_INTERVAL", 100.0)
     receiver.open.clear()
     outbox = new()
     outbox.start()
@@ -252,30 +246,3 @@ def test_put_after_a_stop_starts_delivering_again(new, receiver):
 def test_stop_without_a_start_creates_nothing(new, path):
     new().stop(20)
     assert not path.exists()
-
-
-def documented_commands():
-    page = pathlib.Path(__file__).parents[4] / "doc" / "source" / "admin/durable.rst"
-    pattern = r"^    \$ sqlite3 -cmd '\.timeout 10000' events\.sqlite \"([^\"]*)\""
-    return re.findall(pattern, page.read_text("utf-8"), re.M)
-
-
-def test_the_documented_commands_show_and_retry_dead_letters(new, path, receiver):
-    count, dead_letters, retry = documented_commands()
-    receiver.errors["a"] = RejectedError("never")
-    receiver.errors["b"] = ConnectionError("down")
-    outbox = new()
-    for name in "abc":
-        outbox.put(event(name))
-    wait_for(lambda: outbox.rejected == 1 and outbox.pending() == 2, "b is tried")
-    with contextlib.closing(sqlite3.connect(path / FILE)) as connection:
-        waiting, since = connection.execute(count).fetchone()
-        assert waiting == 2
-        assert datetime.date.fromisoformat(since[:10])
-        ((data, reason),) = connection.execute(dead_letters)
-        assert (json.loads(data), reason) == (event("a"), "never")
-        del receiver.errors["a"]
-        connection.executescript(retry)
-        assert connection.execute(dead_letters).fetchall() == []
-    del receiver.errors["b"]
-    receiver.wait("b", "c", "a")

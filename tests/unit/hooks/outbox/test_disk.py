@@ -121,6 +121,7 @@ def test_concurrent_callers_share_a_write(new, path, receiver, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_killed_caller_does_not_lose_the_events_of_others(new, receiver, monkeypatch):
     append, written = EventStore.append, []
 

@@ -16,10 +16,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 @pytest.fixture
 def path(tmp_path):
-    """Return the directory of the outbox, in a file system of 2 MiB."""
+    """Return the directory of the outbox, in a file system of 3 MiB."""
     mounted = tmp_path / "disk"
     mounted.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(mounted)]
+    command = ["mount", "-t", "tmpfs", "-o", "size=3m", "none", str(mounted)]
     try:
         subprocess.run(command, check=True, capture_output=True, text=True)
     except (OSError, subprocess.CalledProcessError) as error:

@@ -1,16 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tests of several processes with one outbox, and of eventlet."""
 
+import contextlib
 import os
 import signal
+import sqlite3
+import threading
 
 import pytest
 
+from hooks.events.outbox import FILE
 from tests.support.wait import wait_for
 
 from .common import Receiver, event, run
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 
 def test_one_outbox_delivers_and_a_second_takes_over_when_it_stops(new, path):
@@ -106,6 +110,47 @@ def test_processes_that_start_at_once_deliver_each_event_once(path, tmp_path):
     for child in range(4):
         own = [id_ for id_ in ids if id_.startswith(f"{child}-")]
         assert own == [f"{child}-{n}" for n in range(20)]
+
+
+def test_processes_that_write_all_the_time_do_not_starve_the_one_that_delivers(
+    new, path, tmp_path
+):
+    code = """
+        import itertools, os, pathlib, sys
+        from hooks.events.outbox import Outbox
+
+        writers, end = [], pathlib.Path(sys.argv[2])
+        for writer in range(4):
+            if not (pid := os.fork()):
+                outbox = Outbox(pathlib.Path(sys.argv[1]), print)
+                for n in itertools.count():
+                    if end.exists():
+                        os._exit(0)
+                    outbox.put({"id": f"{writer}-{n}", "subject": f"{writer}-{n % 9}"})
+            writers.append(pid)
+        for pid in writers:
+            os.waitpid(pid, 0)
+    """
+    outbox, end, ran = new(lambda sent: None), tmp_path / "end", []
+    outbox.start()
+    running = threading.Thread(target=lambda: ran.append(run(code, path, end)))
+    running.start()
+
+    def query(text):
+        with contextlib.closing(sqlite3.connect(path / FILE)) as connection:
+            return connection.execute(text).fetchone()[0]
+
+    try:
+        written = "SELECT seq FROM sqlite_sequence WHERE name = 'queue_waiting'"
+        wait_for(lambda: query(written) > 500, "the processes write", 50)
+        last = query(written)
+        left = f"SELECT count(*) FROM queue_waiting WHERE _id <= {last}"
+        wait_for(lambda: query(left) == 0, "these are delivered and deleted", 50)
+        assert not end.exists()
+    finally:
+        end.touch()
+        running.join()
+    assert (ran[0].returncode, ran[0].stdout) == (0, ""), ran[0].stderr
 
 
 def test_an_outbox_works_under_eventlet(path):
@@ -246,7 +291,7 @@ FORK_DURING_A_WRITE = """
         time.sleep(1)
         connection.execute("COMMIT")
 
-    threading.Thread(target=outbox._events._use, args=(write, 0)).start()
+    threading.Thread(target=outbox.events._use, args=(write, 0)).start()
     writing.wait()
     pid = os.fork()
     if not pid:
