@@ -8,9 +8,11 @@ import logging
 from typing import Any
 
 import pytest
+from oslo_config import cfg
 from oslo_context import context as oslo_context
 
 import aspects
+from aspects import testing
 from tests.support.hooks import (
     NOT_SUPPRESSED,
     Recorder,
@@ -129,6 +131,43 @@ def test_the_token_of_the_context_is_masked_in_the_log(
     body = tracing([], RuntimeError() if method == "error" else "result")
     with contextlib.suppress(RuntimeError):
         way.call(way.driver([hook], body), context, "share")
+    assert "401 for" in caplog.text
+    assert "tops3cret" not in caplog.text
+
+
+@pytest.mark.parametrize("method", ["post", "error"])
+def test_secrets_of_the_drivers_result_are_masked_in_the_log(
+    way: Way, method: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    error = ValueError("401 for tops3cret")
+    hooks = [Recorder("hook", suppress=["post"], **{method: error})]
+    if method == "error":
+        # The driver has returned, but a later hook makes the call fail.
+        hooks.append(Recorder("later", post=RuntimeError()))
+        hooks.reverse()
+    body = tracing([], {"export": "/s1", "access_key": "tops3cret"})
+    with contextlib.suppress(RuntimeError):
+        way.call(way.driver(hooks, body), CONTEXT, "share")
+    assert "401 for" in caplog.text
+    assert "tops3cret" not in caplog.text
+
+
+@pytest.mark.parametrize("method", ["pre", "post", "error"])
+def test_secrets_of_the_hooks_options_are_masked_in_the_log(
+    method: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Hook(testing.Recorder):
+        options = (cfg.StrOpt("api_key", secret=True),)
+
+    switches = ("suppress_pre_hooks_errors", "suppress_post_hooks_errors")
+    options = {**dict.fromkeys(switches, True), "api_key": "tops3cret"}
+    hook = testing.make_hook(Hook, **options)
+    hook.answer(**{method: ValueError("401 for tops3cret")})
+    driver = testing.FakeDriver()
+    if method == "error":
+        driver.answer(create_share=RuntimeError())
+    with contextlib.suppress(RuntimeError):
+        aspects.weave(driver, [hook]).create_share(CONTEXT, {"id": "i1"})
     assert "401 for" in caplog.text
     assert "tops3cret" not in caplog.text
 
