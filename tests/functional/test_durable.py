@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tests of the guarantees of ``hook_dispatch = durable``, while processes are killed.
 
-The guarantees about events are always tested. The time that callers wait is a separate
-test, which is skipped on a busy machine. ``pytest -s`` shows the figures for
-doc/source/admin/durable.rst.
+``pytest -s`` shows the figures for doc/source/admin/durable.rst.
 """
 
 from __future__ import annotations
@@ -45,8 +43,9 @@ KILLS = (
 #: Number of calls that return while the receiver is down.
 CALLS_WHILE_DOWN = 300
 
-#: Maximum time that a caller may spend in hooks, in seconds.
-LONGEST = 0.1
+#: Maximum time that a caller may spend in hooks, in seconds, and as a multiple of the
+#: longest delay that the machine imposes on a sync or a sleep.
+LONGEST, MOST_DELAYS = 0.1, 10
 
 #: URL in the documentation's example.
 URL = "https://ops.example.com/manila"
@@ -273,9 +272,10 @@ def test_every_event_of_a_call_that_returned_arrives_in_order(
 
 
 @pytest.mark.timeout(600)
-def test_no_caller_spends_more_than_100_ms_in_hooks(
+def test_no_caller_waits_for_the_receiver(
     run: Run, record_property: Callable[[str, object], None]
 ) -> None:
+    """A call waits a few times for the disk and for the interpreter."""
     seconds = sorted(call.seconds for call in run.calls)
     late = max(call.late for call in run.calls)
     figures = {
@@ -286,9 +286,7 @@ def test_no_caller_spends_more_than_100_ms_in_hooks(
         "maximum delay of a sleep, ms": round(late * 1000, 2),
     }
     report(record_property, figures)
-    if seconds[-1] > LONGEST and max(run.sync, late) > LONGEST:
-        pytest.skip(f"a sync or a sleep was late by more than {LONGEST} s: {figures}")
-    assert seconds[-1] <= LONGEST, figures
+    assert seconds[-1] <= max(LONGEST, MOST_DELAYS * max(run.sync, late)), figures
 
 
 def report(
