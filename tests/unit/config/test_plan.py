@@ -42,6 +42,8 @@ def test_operations_of_a_hook_are_the_configured_list(new_backend, text, operati
         ("!destroy_*", ""),
         ("!extend_shar", "did you mean !extend_share?"),
         ("!delete_share", "did you mean !delete_share_instance?"),
+        ("!teardown_server", "did you mean !delete_share_server?"),
+        ("not teardown_server", "did you mean !delete_share_server?"),
         ("!creat_* extend_share", "did you mean !creat_*, extend_share?"),
         ("!!delete_*", "did you mean !delete_*?"),
         ("!", ""),
