@@ -43,6 +43,9 @@ SHARES = 1000
 #: the number of events, as a factor of ``--events``.
 DELIVERIES = ((1, 1, 0.02), (20, 1, 0.5), (20, 100, 5.0))
 
+#: The share whose events always fail, and the number of its events.
+FAILING, FAILURES = "share-that-fails", 100
+
 #: The number of events that are written at once to fill a file.
 FILL_SIZE = 10_000
 
@@ -58,9 +61,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def do_POST(self):
-        self.rfile.read(int(self.headers["Content-Length"]))
+        body = self.rfile.read(int(self.headers["Content-Length"]))
         time.sleep({LATENCY})
-        self.send_response(204)
+        self.send_response(500 if b"{FAILING}" in body else 204)
+        self.send_header("Content-Length", "0")
         self.end_headers()
 
     def log_message(self, *args):
@@ -123,7 +127,14 @@ def receiver() -> Iterator[str]:
             process.kill()
 
 
-def deliveries(url: str, directory: Path, workers: int, size: int, count: int) -> float:
+def deliveries(
+    url: str,
+    directory: Path,
+    workers: int,
+    size: int,
+    count: int,
+    failures: int = 0,
+) -> float:
     """Return the number of events a second that a webhook delivers from its outbox.
 
     All events wait when it starts.
@@ -132,9 +143,10 @@ def deliveries(url: str, directory: Path, workers: int, size: int, count: int) -
     :param directory: for the outbox
     :param workers: ``hook_delivery_workers``
     :param size: ``webhook_batch_size``
-    :param count: the number of events
+    :param count: the number of events that are delivered
+    :param failures: the number of events of a share that always fails, before those
     """
-    name = f"{workers}-{size}"
+    name = f"{workers}-{size}-{failures}"
     file = directory / f"{name}.conf"
     file.write_text(
         f"[alpha]\nhook_drivers = webhook\nwebhook_url = {url}\n"
@@ -145,7 +157,8 @@ def deliveries(url: str, directory: Path, workers: int, size: int, count: int) -
     conf(args=[], default_config_files=[str(file)])
     hook = WebhookHook(aspects.BackendSection(conf, "alpha"), "node1@alpha")
     outbox: Outbox = hook.outbox
-    events = [event(number) for number in range(count)]
+    failing = [{**event(number), "subject": FAILING} for number in range(failures)]
+    events = [*failing, *(event(number) for number in range(count))]
     outbox.events.append([json.dumps([key_of(sent), sent]) for sent in events])
     began = time.monotonic()
     hook.start()
@@ -314,6 +327,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for workers, size, factor in DELIVERIES:
             count = max(int(options.events * factor), 1)
             rate = deliveries(url, directory, workers, size, count)
+            show(f"  {workers:2} workers, batches of {size:3}  {rate:7.0f}")
+        show("beside a share whose events always fail")
+        for workers, size, factor in DELIVERIES[1:]:
+            count = max(int(options.events * factor), 1)
+            rate = deliveries(url, directory, workers, size, count, FAILURES)
             show(f"  {workers:2} workers, batches of {size:3}  {rate:7.0f}")
         show("time of a caller, mean: plain commit, outbox, ratio")
         for threads in (1, 32):
