@@ -21,6 +21,7 @@ from hooks.events.store import (
     OVERFLOW_FILE,
     EventStore,
     alive,
+    count,
     prepare_directory,
 )
 
@@ -271,8 +272,7 @@ class Outbox:
 
         :return: the number; None if a file cannot be read
         """
-        counts = self._of_both(EventStore.count)
-        return counts and sum(counts)
+        return count(self._stores)
 
     def oldest_age(self) -> float | None:
         """Return the time since the oldest event that waits was written.

@@ -167,14 +167,7 @@ class EventStore:
         :raises OSError, sqlite3.Error: if the file cannot be read
         """
 
-        def select(connection: sqlite3.Connection) -> list[StoredEvent]:
-            return self._select(
-                connection,
-                "_id > ? ORDER BY _id LIMIT ?",
-                (self._id(after), count),
-            )
-
-        return self._use(select, self._timeout())
+        return self._read("_id > ? ORDER BY _id LIMIT ?", after, count)
 
     def read_key(
         self, key: bytes, after: Position, until: Position, count: int
@@ -188,23 +181,21 @@ class EventStore:
         :raises OSError, sqlite3.Error: if the file cannot be read
         """
 
+        where = "key = CAST(? AS TEXT) AND _id > ? AND _id <= ? ORDER BY _id LIMIT ?"
+        return self._read(where, key, after, until, count)
+
+    def _read(self, where: str, *values: Position | bytes | int) -> list[StoredEvent]:
+        query = f"{_SELECT} FROM queue_waiting WHERE {where}"
+
         def select(connection: sqlite3.Connection) -> list[StoredEvent]:
-            return self._select(
-                connection,
-                "key = CAST(? AS TEXT) AND _id > ? AND _id <= ? ORDER BY _id LIMIT ?",
-                (key, self._id(after), self._id(until), count),
-            )
+            # Another thread may have replaced the file until now.
+            found = [self._id(v) if isinstance(v, tuple) else v for v in values]
+            return [
+                StoredEvent(self, (self._generation, id_), key, data, written)
+                for id_, key, data, written in connection.execute(query, found)
+            ]
 
         return self._use(select, self._timeout())
-
-    def _select(
-        self, connection: sqlite3.Connection, where: str, values: tuple[Any, ...]
-    ) -> list[StoredEvent]:
-        rows = connection.execute(f"{_SELECT} FROM queue_waiting WHERE {where}", values)
-        return [
-            StoredEvent(self, (self._generation, id_), key, data, written)
-            for id_, key, data, written in rows
-        ]
 
     def _id(self, position: Position) -> int:
         """Return the ID of a row; 0, which no row has, if its file was replaced."""
