@@ -10,19 +10,10 @@ import pytest
 
 import aspects
 from aspects.core import breaker
+from tests.support.clock import Clock
 from tests.support.entries.recording import Driver
 
 CONTEXT = object()
-
-
-class Clock:
-    """A clock that a test sets."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 import aspects
 from aspects.core import lease
 from tests.support.drivers import Driver
-from tests.support.hooks import methods_of
+from tests.support.hooks import Recorder, UpstreamRecorder, methods_of
 from tests.support.wait import wait_for
 
 from .common import CONTEXT, Living
@@ -93,7 +93,9 @@ def test_a_hook_that_fails_to_start_is_started_again_until_it_starts(
 
 
 def test_a_stop_ends_the_attempts_to_start_a_hook(
-    trace: list[Any], monkeypatch: pytest.MonkeyPatch
+    trace: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(lease, "FIRST_PAUSE", 3600.0)
     before = set(threading.enumerate())
@@ -104,6 +106,72 @@ def test_a_stop_ends_the_attempts_to_start_a_hook(
     # A failed start may have acquired some resources.
     assert methods_of(trace) == ["late.start", "late.stop"] * 2
     wait_for(lambda: set(threading.enumerate()) <= before, "the end of the threads")
+    # Nothing waited for another attempt, and each stop began a new count.
+    assert (
+        messages(caplog)
+        == [
+            "Failed to start hook late of backend alpha: OSError: port in use; retrying"
+        ]
+        * 2
+    )
+
+
+def test_a_caller_waits_for_all_starts_together(
+    trace: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(lease, "_wait", lambda *args: waits.append(args[-1]))
+    _, weaving = woven(Living("a", trace), Living("b", trace))
+    weaving.start()
+    assert lease.START_TIMEOUT / 2 < waits[1] < waits[0] <= lease.START_TIMEOUT
+    assert messages(caplog) == [
+        f"Failed to start hook {hook} of backend alpha: not started in 10 s; no longer "
+        "waiting for it"
+        for hook in ("a", "b")
+    ]
+
+
+def test_each_start_has_at_least_a_second(
+    trace: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(lease, "START_TIMEOUT", 0.0)
+    monkeypatch.setattr(lease, "_wait", lambda *args: waits.append(args[-1]))
+    woven(Living("a", trace), Living("b", trace))[1].start()
+    assert waits == [1, 1]
+
+
+def test_hooks_start_and_stop_in_threads_that_no_exit_waits_for(
+    trace: list[Any],
+) -> None:
+    threads: list[threading.Thread] = []
+
+    def note(seen: Any) -> None:
+        threads.append(threading.current_thread())
+
+    _, weaving = woven(Living("hook", trace, start=note, stop=note))
+    weaving.start()
+    weaving.stop()
+    assert [(thread.name, thread.daemon) for thread in threads] == [
+        ("manila-aspects-start", True),
+        ("manila-aspects-stop", True),
+    ]
+
+
+@pytest.mark.parametrize("kind", [Recorder, UpstreamRecorder])
+def test_a_hook_with_nothing_to_start_needs_no_thread(
+    kind: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[str] = []
+    monkeypatch.setattr(
+        lease, "run_in_thread", lambda verb, *args: threads.append(verb)
+    )
+    driver, weaving = woven(kind("hook"))
+    weaving.start()
+    assert driver.create_share(CONTEXT, "share") == "result"
+    assert threads == []
 
 
 @pytest.mark.parametrize("error", [SystemExit(1), KeyboardInterrupt(), GeneratorExit()])
@@ -289,6 +357,52 @@ def test_the_queues_of_hooks_that_were_never_started_drain_at_once(
     assert not barrier.broken
 
 
+class Queue:
+    """A dispatcher that only notes its stop.
+
+    :param stop: called by the stop
+    """
+
+    def __init__(self, stop: Callable[[], Any]) -> None:
+        self._stop = stop
+
+    def put(self, *args: Any, **kwargs: Any) -> None:
+        raise NotImplementedError
+
+    def stop(self) -> None:
+        self._stop()
+
+
+def test_the_queue_of_a_hook_drains_before_the_hook_stops(trace: list[Any]) -> None:
+    hook = Living("hook", trace)
+    hook.dispatcher = Queue(lambda: trace.append("queue.stop"))
+    _, weaving = woven(hook)
+    weaving.start()
+    weaving.stop()
+    assert methods_of(trace)[:3] == ["hook.start", "queue.stop", "hook.stop"]
+
+
+@pytest.mark.parametrize("started", [True, False])
+def test_the_error_of_a_stop_names_the_hook_and_the_backend(
+    trace: list[Any], started: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> None:
+        raise OSError("the queue is lost")
+
+    hook = Living("hook", trace, stop=ValueError("the file is closed"))
+    hook.dispatcher = Queue(fail)
+    _, weaving = woven(hook)
+    if started:
+        weaving.start()
+    weaving.stop()
+    errors = ["OSError: the queue is lost"]
+    if started:
+        errors.append("ValueError: the file is closed")
+    assert messages(caplog)[: len(errors)] == [
+        f"Failed to stop hook hook of backend alpha: {error}" for error in errors
+    ]
+
+
 def test_a_process_without_threads_to_spare_starts_and_stops_hooks(
     trace: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -307,6 +421,44 @@ def test_a_process_without_threads_to_spare_starts_and_stops_hooks(
         assert methods_of(trace)[2:] == ["late.start"]
         weaving.stop()
     assert sorted(methods_of(trace)[3:]) == ["late.stop", "next.stop"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (None, []),
+        (
+            ("no rule is set", "set guard_rules"),
+            ["Hook hook of backend alpha: no rule is set; set guard_rules"],
+        ),
+    ],
+)
+def test_a_hook_without_effect_is_reported_when_it_starts(
+    trace: list[Any],
+    answer: Any,
+    expected: list[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    hook = Living("hook", trace)
+    hook.ineffective = lambda: answer  # type: ignore[method-assign]
+    woven(hook)[1].start()
+    assert caplog.messages == expected
+
+
+def test_an_error_in_the_report_of_a_hook_without_effect_is_logged(
+    trace: list[Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> None:
+        raise OSError("no such file")
+
+    hook = Living("hook", trace)
+    hook.ineffective = fail  # type: ignore[method-assign]
+    driver, weaving = woven(hook)
+    weaving.start()
+    (message,) = caplog.messages
+    assert "hook hook" in message
+    assert "OSError: no such file" in message
+    assert driver.create_share(CONTEXT, "share") == "result"
 
 
 def test_weavings_are_started_until_they_are_stopped(trace: list[Any]) -> None:
