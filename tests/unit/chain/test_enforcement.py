@@ -244,3 +244,14 @@ def test_the_token_of_the_context_is_not_in_the_log_of_a_veto(
     aspects.weave(Driver(), [hook], "alpha").create_share(context, "share")
     assert "no quota for ***" in caplog.text
     assert "tops3cret" not in caplog.text
+
+
+def test_secrets_of_the_arguments_are_not_in_the_log_of_a_veto(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    hook = Recorder(pre=aspects.Veto("no quota for tops3cret"))
+    hook.hook_enforcement = "warn"
+    share = {"access_key": "tops3cret"}
+    aspects.weave(Driver(), [hook], "alpha").create_share(CONTEXT, share)
+    assert "no quota for ***" in caplog.text
+    assert "tops3cret" not in caplog.text

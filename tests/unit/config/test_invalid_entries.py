@@ -90,6 +90,15 @@ INVALID_ENTRIES = {
         "'hooks.audit' is a module, not a class",
         "did you mean hooks.audit.AuditHook?",
     ),
+    "a module after the colon": (
+        "hooks:audit",
+        "'hooks.audit' is a module, not a class",
+        "did you mean hooks.audit.AuditHook?",
+    ),
+    "a module with several hooks": (
+        f"{FIXTURES}.recording",
+        f"'{FIXTURES}.recording' is a module, not a class",
+    ),
     "no such class, dotted": (
         f"{FIXTURES}.recording.Nothing",
         f"module '{FIXTURES}.recording' has no class 'Nothing'",

@@ -108,9 +108,18 @@ def test_special_method_cannot_be_woven(configured, method):
     assert str(rejected.value) == f"[alpha] hook_methods = {method}: {cause}"
 
 
-def test_invalid_method_name_cannot_be_woven():
-    with pytest.raises(ValueError, match=r"^hook_methods: 'a b': .* name"):
-        aspects.weave(recording.Driver(), [], hook_methods=["a b"])
+@pytest.mark.parametrize(
+    ("name", "cause"),
+    [
+        ("a b", "not a valid method name"),
+        ("__init__", "a special name, which cannot be a driver method"),
+        ("_self_chain", "a special name, which cannot be a driver method"),
+    ],
+)
+def test_invalid_method_name_cannot_be_woven(name, cause):
+    with pytest.raises(ValueError, match="hook_methods") as rejected:
+        aspects.weave(recording.Driver(), [], hook_methods=[name])
+    assert str(rejected.value) == f"hook_methods: {name!r}: {cause}"
 
 
 def test_pattern_of_a_misspelled_verb_is_corrected(configured):
