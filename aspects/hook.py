@@ -195,7 +195,7 @@ class HookBase(abc.ABC):
     dispatches: ClassVar[Sequence[str]] = ("inline", "background")
 
     #: Whether the pre method may raise :class:`Veto`. The circuit breaker never skips
-    #: such a hook.
+    #: such a hook while its pre method is enabled.
     may_veto: ClassVar[bool] = True
 
     #: Whether the pre method has effects outside of the service. ``manila-aspects

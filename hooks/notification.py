@@ -63,8 +63,9 @@ def parsed_url(
 class NotificationHook(DeliveryHook):
     """Send an OpenStack notification for each event, and wait for its confirmation.
 
-    The ``event_type`` is ``share.<operation>.start``, ``.end`` or ``.error``, or
-    ``share.periodic``. The ``payload`` is the event. The ``message_id`` is the event's
+    The ``event_type`` is ``share.<operation>.start``, ``.end`` or ``.error``,
+    ``share.periodic``, or ``share.violation.appeared`` or ``.resolved`` for the audit
+    of the guard. The ``payload`` is the event. The ``message_id`` is the event's
     ID, by which a consumer recognizes a repeat. The ``priority`` is ``ERROR`` for
     ``.error``, else ``INFO``. A call whose result reports a failure is an ``.error``.
 

@@ -35,7 +35,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="manila-aspects",
         description="Validate the configuration of hooks around Manila share drivers, "
-        "show running ones, list and create hooks, manage outboxes, and run a demo.",
+        "show the hooks of running services, test guard rules, manage outboxes, list "
+        "and create hooks, and run a demo.",
         epilog="Run manila-aspects COMMAND --help for examples.",
     )
     parser.add_argument(

@@ -53,8 +53,8 @@ def add(commands: Any) -> argparse.ArgumentParser:
         commands,
         "completion",
         "print a shell completion script",
-        "Print a script that completes subcommands, options, files and the names of "
-        "backends in a shell.",
+        "Print a script that completes subcommands, options, files, and the names of "
+        "backends and hook instances in a shell.",
         (
             "completion bash > /etc/bash_completion.d/manila-aspects",
             "completion zsh > ~/.zfunc/_manila-aspects",

@@ -64,7 +64,8 @@ def add(commands: Any) -> argparse.ArgumentParser:
         "-q",
         "--quiet",
         action="store_true",
-        help="print only calls in which a method raised, failed checks and the result",
+        help="print only calls that failed or in which a method raised, failed "
+        "checks and the result",
     )
     amount.add_argument(
         "-v",

@@ -54,7 +54,7 @@ def add(commands: Any) -> argparse.ArgumentParser:
         "show events of hook_dispatch = durable, and retry dead letters",
         "Show the events that wait for delivery and the dead letters of the hook "
         "instances with hook_dispatch = durable, and retry or discard dead letters. It "
-        "may run beside the services.",
+        "can run while the services are running.",
         ("outbox status", "outbox list --state dead", "outbox retry --all"),
     )
     topics = parser.add_subparsers(title="topics", metavar="TOPIC", required=True)
@@ -102,7 +102,7 @@ def add(commands: Any) -> argparse.ArgumentParser:
         topics,
         "retry",
         "deliver dead letters again",
-        "Move dead letters back to the events that wait, behind them.",
+        "Move dead letters back to the end of the queue of waiting events.",
         (
             "outbox retry 7a1f0c52-5b0e-4c2e-9a55-0f1f3a3f6c11",
             "outbox retry --all --instance alpha.ops",

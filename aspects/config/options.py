@@ -165,7 +165,8 @@ instance_options: list[cfg.Opt] = [
         min=0,
         mutable=True,
         help="Number of consecutive suppressed errors after which calls skip the hook "
-        "temporarily. 0 disables the limit. A hook that may veto is never skipped.",
+        "temporarily. 0 disables the limit. A hook that may veto and whose pre method "
+        "is enabled is never skipped.",
     ),
     cfg.FloatOpt(
         "hook_failure_pause",

@@ -82,7 +82,7 @@ class AuditHook(EventHook):
             default="json",
             mutable=True,
             choices=[
-                ("json", "the fields that every event of this project has"),
+                ("json", "the data of the event of the call"),
                 ("cadf", "CADF events; requires pycadf, from the extra audit"),
             ],
             help="Format of each line.",

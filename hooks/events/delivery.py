@@ -58,8 +58,8 @@ class DeliveryHook(EventHook):
             min=1,
             max=1000,
             mutable=True,
-            help="Maximum number of deliveries at once with hook_dispatch = "
-            "background, which reads it at the start, and durable. The "
+            help="Maximum number of concurrent deliveries with hook_dispatch = "
+            "background or durable; background reads it only at the start. The "
             "events of each share are delivered one after the other, in order. The "
             "hook notification always sends one at a time.",
         ),
@@ -76,9 +76,9 @@ class DeliveryHook(EventHook):
             default=0.0,
             min=0,
             mutable=True,
-            help="Age of an event, in seconds, from which on a failed attempt is the "
-            "last one with hook_dispatch = durable; the event is then kept as a dead "
-            "letter. 0 retries forever.",
+            help="Maximum age, in seconds, at which a failed event is retried with "
+            "hook_dispatch = durable. An older event becomes a dead letter when an "
+            "attempt fails. 0 retries forever.",
         ),
     )
 

@@ -75,7 +75,7 @@ class WebhookHook(DeliveryHook):
     ``hook_dispatch = durable``. The headers follow the Standard Webhooks specification.
 
     With ``webhook_decides``, the pre method waits for the answer to its event, which
-    allows, completes or denies the call.
+    allows, changes or denies the call.
 
     :raises ValueError: if an option is missing or not valid
     """
@@ -170,8 +170,8 @@ class WebhookHook(DeliveryHook):
             mutable=True,
             help="Whether the receiver decides about a call before it begins: its "
             "answer to the event of the pre method allows the call, replaces "
-            "arguments, or denies it. Whether a receiver that is down forbids the "
-            "call or lets it pass is suppress_pre_hooks_errors.",
+            "arguments, or denies it. suppress_pre_hooks_errors decides whether "
+            "calls are denied or pass while the receiver is down.",
         ),
     )
 

@@ -44,11 +44,11 @@ def add(commands: Any) -> argparse.ArgumentParser:
         commands,
         "check",
         "validate a configuration and show its effect",
-        "Read a configuration as manila-share does, and show the hooks, options and "
-        "woven methods of each enabled backend. Hooks are constructed, since their "
-        "constructors validate options, but not started. Manila's own drivers are "
-        "read; other drivers are imported, but not constructed. The exit status is 1 "
-        "if there are problems, else 0.",
+        "Read a configuration as manila-share does, and show the hooks of each enabled "
+        "backend, and with --verbose its options and woven methods. Hooks are "
+        "constructed, since their constructors validate options, but not started. "
+        "Manila's own drivers are read; other drivers are imported, but not "
+        "constructed. The exit status is 1 if there are problems, else 0.",
         (
             "check",
             "check --config-file /etc/manila/manila.conf --backend alpha",
