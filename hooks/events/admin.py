@@ -82,6 +82,8 @@ class Entry(NamedTuple):
 
     state: State
     file: Path
+    inode: tuple[int, int] | None
+    """the identity of the file, which may be replaced by another one"""
     row: int
     key: str
     written: float | None
@@ -229,31 +231,33 @@ class OutboxFiles:
         chosen = None if entries is None else [*entries]
         changed = 0
         for file in self._files:
-            rows = None
-            if chosen is not None:
-                rows = [entry.row for entry in chosen if entry.file == file]
-            if rows != []:
-                for text, count in _change_rows(file, rows, statements):
+            here = chosen and [entry for entry in chosen if entry.file == file]
+            if here != []:
+                for text, count in _change_rows(file, here, statements):
                     progress(f"{self.path.name}: {text}")
                     changed += count
         return changed
 
 
 def _change_rows(
-    file: Path, rows: list[int] | None, statements: Sequence[str]
+    file: Path, entries: list[Entry] | None, statements: Sequence[str]
 ) -> Iterator[tuple[str, int]]:
     """Change dead letters, and yield a text and a number for each batch of them.
 
-    :param rows: the dead letters; None for all
+    :param entries: the dead letters; None for all
     """
     with _writing(file) as connection:
         if connection is None:
             return
         opened = inode_of(stat_of(file))
-        if rows is None:
+        if entries is None:
             # Events that become dead letters again meanwhile are not among them.
             query = "SELECT _id FROM queue_dead_letters ORDER BY _id"
             rows = [row for (row,) in connection.execute(query)]
+        else:
+            rows = [entry.row for entry in entries]
+            # Rows of another file have the same numbers.
+            opened = entries[0].inode
         for first in range(0, len(rows), CHANGE_SIZE):
             if first:
                 time.sleep(CHANGE_PAUSE)
@@ -308,8 +312,12 @@ def _entries(
         return []
     reason = "CAST(reason AS BLOB)" if state == "dead" else "NULL"
     query = f"{_SELECT}, {reason} FROM {_TABLES[state]} WHERE {where}"
+    inode = inode_of(stat_of(file))
     return [
-        Entry(state, file, row, _text(key), _time(written), _text(reason), data or b"")
+        Entry(
+            *(state, file, inode, row, _text(key), _time(written), _text(reason)),
+            data or b"",
+        )
         for row, key, data, written, reason in connection.execute(query, values)
     ]
 

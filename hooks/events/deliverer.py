@@ -180,6 +180,8 @@ class Deliverer:
     :param settings: returns the current settings
     :param counts: counts the events
     :param close: called with the deliverer when it has ended
+    :param configuration: the hook's ``configuration``, whose secret options are masked
+        in errors
     """
 
     def __init__(
@@ -190,6 +192,7 @@ class Deliverer:
         settings: Callable[[], Settings],
         counts: Counts,
         close: Callable[[Deliverer], None],
+        configuration: Any = None,
     ) -> None:
         self.lock = _DeliveryLock(path / "lock")
         #: Set when there may be something to do.
@@ -202,7 +205,7 @@ class Deliverer:
         self.draining = threading.Event()
         #: Set to end as soon as the attempts that run have finished.
         self.stopping = threading.Event()
-        #: Whether nothing was pending at the end.
+        #: Whether nothing was left to this process at the end.
         self.drained = False
         self._path = path
         self._stores = stores
@@ -210,6 +213,7 @@ class Deliverer:
         self._settings = settings
         self._counts = counts
         self._close = close
+        self._configuration = configuration
         self._process = os.getpid()
         self._lanes = Lanes()
         # The lanes whose first events a worker is to deliver, and how many workers
@@ -245,7 +249,7 @@ class Deliverer:
                 self._end()
 
     def _pause_after(self, error: Exception) -> None:
-        problem = f"{type(error).__name__}: {_text(error)}"
+        problem = f"{type(error).__name__}: {self._text(error)}"
         if problem != self._problem:
             LOG.error(
                 "Failed to read the outbox %(path)s, retrying: %(error)s",
@@ -311,11 +315,10 @@ class Deliverer:
         self._waiting = True
         if not self.draining.is_set():
             self.draining.wait(POLL_INTERVAL)
-        elif count(self._stores) == 0:
+        else:
+            # The other process delivers the events of this one too.
             self.drained = True
             self.stopping.set()
-        else:
-            self.stopping.wait(0.05)
 
     def _continue(self) -> None:
         """Start the attempts that can be made, and delete what is delivered."""
@@ -466,8 +469,11 @@ class Deliverer:
             self._record_failure(lanes[0], error)
 
     def _split(self, lanes: list[Lane], error: BaseException) -> None:
-        """Deliver the events of a batch that failed one by one."""
-        problem = f"{type(error).__name__}: {_text(error)}"
+        """Deliver the events of a batch that failed one by one.
+
+        If the receiver asks for a pause, they wait for it.
+        """
+        problem = f"{type(error).__name__}: {self._text(error)}"
         if problem != self._batch_problem:
             LOG.warning(
                 "Failed to deliver a batch of %(count)d events, delivering them one by "
@@ -475,10 +481,34 @@ class Deliverer:
                 {"count": len(lanes), "error": problem},
             )
         self._batch_problem = problem
-        self._lanes.split(lanes)
+        pause = 0.0 if self.draining.is_set() else _retry_after(error)
+        if not pause:
+            self._lanes.split(lanes)
+            return
+        for lane in lanes:
+            # Lanes that were held are tried one by one.
+            self._lanes.hold(lane, pause, time.monotonic())
 
     def _record_failure(self, lane: Lane, error: BaseException) -> None:
         """Settle an event that failed, or have its lane wait for the next attempt."""
+        try:
+            settled = self._settle_failure(lane, error)
+        except BaseException:
+            self._lanes.hold(lane, READ_PAUSE, time.monotonic())
+            raise
+        if settled:
+            self._lanes.pass_on(lane)
+        else:
+            pause = _pause(error, lane.failures)
+            if self.draining.is_set():
+                pause = math.inf
+            self._lanes.hold(lane, pause, time.monotonic())
+
+    def _settle_failure(self, lane: Lane, error: BaseException) -> bool:
+        """Settle an event that failed for good.
+
+        :return: whether it did; False if there is to be another attempt
+        """
         event = lane.events[0]
         if isinstance(error, _NotAnEventError):
             self._counts.unreadable += 1
@@ -491,28 +521,21 @@ class Deliverer:
             problem = f"{_name(event)} was given up after {failures} failed attempt(s)"
             self._bury(event, problem, error)
         else:
-            self._retry(lane, error)
-            return
-        self._lanes.pass_on(lane)
-
-    def _retry(self, lane: Lane, error: BaseException) -> None:
-        """Retry the first event of a lane after a pause."""
-        event, failures = lane.events[0], lane.failures
-        if failures == 1 and self._failures <= LOGGED_FAILURES:
-            # Further failures of an event, and those of all, would only repeat it.
-            LOG.warning(
-                "Failed to deliver %(event)s, retrying: %(type)s: %(error)s",
-                {
-                    "event": _name(event),
-                    "type": type(error).__name__,
-                    "error": _text(error),
-                },
-            )
-        pause = math.inf if self.draining.is_set() else _pause(error, failures)
-        self._lanes.hold(lane, pause, time.monotonic())
+            if failures == 1 and self._failures <= LOGGED_FAILURES:
+                # Further failures of an event, and those of all, would only repeat it.
+                LOG.warning(
+                    "Failed to deliver %(event)s, retrying: %(type)s: %(error)s",
+                    {
+                        "event": _name(event),
+                        "type": type(error).__name__,
+                        "error": self._text(error),
+                    },
+                )
+            return False
+        return True
 
     def _bury(self, event: StoredEvent, problem: str, error: BaseException) -> None:
-        reason = _text(error) or type(error).__name__
+        reason = self._text(error) or type(error).__name__
         event.store.settle(event, reason)
         LOG.error(
             "%(problem)s, kept as a dead letter in %(path)s: %(error)s",
@@ -522,6 +545,17 @@ class Deliverer:
                 "error": reason,
             },
         )
+
+    def _text(self, error: BaseException) -> str:
+        """Return the text of an error, with secrets masked; empty if it has none."""
+        try:
+            # The first cut bounds the time to search for secrets, and may cut one in
+            # two. The second cut removes that part.
+            text = str(error)[: 10 * LONGEST_TEXT]
+        except Exception:
+            return ""
+        masked = without_secrets(text, None, {}, configuration=self._configuration)
+        return masked[:LONGEST_TEXT]
 
 
 class _NotAnEventError(Exception):
@@ -551,12 +585,13 @@ def _pause(error: BaseException, failures: int) -> float:
     state = tenacity.RetryCallState(None, None, (), {})  # type: ignore[arg-type]
     state.attempt_number = failures
     backoff = tenacity.wait_random_exponential(FIRST_PAUSE, LONGEST_PAUSE)
-    asked = min(getattr(error, "retry_after", 0.0), LONGEST_RETRY_AFTER)
-    return max(backoff(state), asked)
+    return max(backoff(state), _retry_after(error))
 
 
-def _text(error: BaseException) -> str:
-    # The first cut bounds the time to search for secrets, and may cut one in two. The
-    # second cut removes that part.
-    text = str(error)[: 10 * LONGEST_TEXT]
-    return without_secrets(text, None, {})[:LONGEST_TEXT]
+def _retry_after(error: BaseException) -> float:
+    """Return the seconds that the receiver asks to wait; 0 if it does not."""
+    asked = getattr(error, "retry_after", None)
+    # Errors of libraries may have such an attribute of any type.
+    if not isinstance(asked, (int, float)) or math.isnan(asked):
+        return 0.0
+    return min(float(asked), LONGEST_RETRY_AFTER)

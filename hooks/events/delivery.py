@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from oslo_config import cfg
 
 import aspects
+from hooks.events.errors import RejectedError
 from hooks.events.event import key_of
 from hooks.events.hook import EventHook
 
@@ -105,6 +106,7 @@ class DeliveryHook(EventHook):
                 Path(path) / directory_name(backend, name),
                 self._deliver_all,
                 self._settings,
+                self.configuration,
             )
         except OSError as error:
             raise ValueError(f"hook_outbox_path {path}: {error}") from error
@@ -156,6 +158,10 @@ class DeliveryHook(EventHook):
         raise NotImplementedError
 
     def _deliver_all(self, *events: dict[str, Any]) -> None:
+        for event in events:
+            # Another program may have written it.
+            if not isinstance(event.get("id"), str):
+                raise RejectedError("not an event: its id is missing or not a text")
         if len(events) == 1:
             self.deliver(*events)
         else:

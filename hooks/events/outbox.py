@@ -110,6 +110,8 @@ class Outbox:
     :param deliver: delivers the events that are its arguments, or raises. It may be
         called from several threads at once
     :param settings: returns the current settings
+    :param configuration: the hook's ``configuration``, whose secret options are masked
+        in errors
     :raises OSError: if the directory cannot be created or written to
     """
 
@@ -118,10 +120,12 @@ class Outbox:
         path: Path,
         deliver: Callable[..., None],
         settings: Callable[[], Settings] = Settings,
+        configuration: Any = None,
     ) -> None:
         self.path = path
         self.deliver = deliver
         self.settings = settings
+        self.configuration = configuration
         self._counts = Counts()
         self.events = EventStore(path / FILE, self._timeout)
         # If its log were limited too, events would be lost.
@@ -179,7 +183,7 @@ class Outbox:
 
     def _ensure_started(self) -> None:
         """Start the delivery thread, unless it runs or cannot be started for now."""
-        if self._running():
+        if self._running() or any(store.unusable for store in self._stores):
             return
         if not self._starting.acquire(timeout=self._timeout()):
             raise TimeoutError(
@@ -191,7 +195,8 @@ class Outbox:
                 return
             prepare_directory(self.path)
             # Events that an earlier process has left must be delivered first.
-            self._overflowing = not self.overflow.is_empty()
+            if not self.overflow.is_empty():
+                self._overflowing = True
             deliverer = Deliverer(
                 self.path,
                 self._stores,
@@ -199,6 +204,7 @@ class Outbox:
                 self.settings,
                 self._counts,
                 self._close_after,
+                self.configuration,
             )
             try:
                 deliverer.thread.start()

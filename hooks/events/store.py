@@ -128,7 +128,8 @@ class EventStore:
         self._settled: dict[Position, str] = {}
         self._next_delete = 0.0
         self._delete_failed = False
-        self._forked = False
+        #: Whether no query is possible in this process, as after a fork during a write.
+        self.unusable = False
         _stores[id(self)] = self
 
     # -- used by the outbox ----------------------------------------------------------
@@ -241,13 +242,15 @@ class EventStore:
         except (OSError, sqlite3.Error) as error:
             self._next_delete = time.monotonic() + DELETE_INTERVAL
             # A lock is normal if several processes write to the file.
-            if not self._delete_failed and not isinstance(error, TimeoutError):
-                LOG.warning(
-                    "Failed to delete delivered events from %(file)s, repeating it "
-                    "later: %(type)s: %(error)s",
-                    {"file": self.file, "type": type(error).__name__, "error": error},
-                )
-            self._delete_failed = True
+            if not isinstance(error, TimeoutError):
+                if not self._delete_failed:
+                    name = type(error).__name__
+                    LOG.warning(
+                        "Failed to delete delivered events from %(file)s, repeating it "
+                        "later: %(type)s: %(error)s",
+                        {"file": self.file, "type": name, "error": error},
+                    )
+                self._delete_failed = True
             if "full" in str(error):
                 self._discard()
         else:
@@ -312,7 +315,7 @@ class EventStore:
 
         :param missing: the answer if the file does not exist
         """
-        if not self._lock.acquire(timeout=self._timeout()):
+        if self.unusable or not self._lock.acquire(timeout=self._timeout()):
             return None
         try:
             if self._connection and self._inodes == _inodes(self._stats()):
@@ -365,13 +368,20 @@ class EventStore:
             try:
                 connection = self._connection or self._open()
                 self._check_contents()
+                changes = connection.total_changes
                 answer = action(connection)
                 # After the action, because it may have written to a removed file.
-                self._check_presence()
+                self._check_presence(wrote=connection.total_changes != changes)
                 return answer
-            except sqlite3.Error as error:
+            except BaseException as error:
+                # An open transaction would keep the file locked.
                 self._roll_back()
-                if _is_locked(error) or not repairable or not self._repair(error):
+                if (
+                    not isinstance(error, sqlite3.Error)
+                    or _is_locked(error)
+                    or not repairable
+                    or not self._repair(error)
+                ):
                     raise
         raise AssertionError("unreachable")
 
@@ -443,7 +453,7 @@ class EventStore:
         )
 
     def _open(self) -> sqlite3.Connection:
-        if self._forked:
+        if self.unusable:
             raise OSError(
                 f"{self.file}: cannot be used in this process, because it was forked "
                 "during a write; start the process without a fork"
@@ -526,16 +536,18 @@ class EventStore:
         allowed = began - CHECK_SECONDS / CHECK_SHARE
         self._checked_until = max(self._checked_until, allowed) + took
 
-    def _check_presence(self) -> None:
+    def _check_presence(self, wrote: bool) -> None:
         """Check that the files which are open are those in the directory.
 
+        :param wrote: whether this process has just written, and so may have changed the
+            file itself, by a checkpoint
         :raises sqlite3.Error: if one was removed or replaced
         """
         stats = self._stats()
         if _inodes(stats) != self._inodes:
             raise _RemovedError(f"{self.file} was removed")
-        # This process may have changed the file, by a checkpoint.
-        self._stamp = _stamp(stats[0])
+        if wrote:
+            self._stamp = _stamp(stats[0])
 
     def _repair(self, error: sqlite3.Error) -> bool:
         """Make the next attempt open a usable file.
@@ -562,14 +574,18 @@ class EventStore:
     def _replace_removed(self) -> None:
         connection, left = self._connection, None
         assert connection
+        replaced = _inodes(self._stats())[0] != self._inodes[0]
         with contextlib.suppress(sqlite3.Error):
-            if _inodes(self._stats())[0] == self._inodes[0]:
+            if replaced:
+                left = self._count(connection)
+            else:
                 # Only SQLite's log is gone. It is still open, so no event is lost.
                 connection.execute("PRAGMA wal_checkpoint(FULL)").fetchall()
                 left = 0
-            else:
-                left = self._count(connection)
         self._disconnect()
+        if replaced or left is None:
+            # IDs of the new file begin at 1 again.
+            self._begin_generation()
         if left == 0:
             LOG.warning(
                 "Files of the outbox %(file)s were removed while it was in use; no "
@@ -577,7 +593,6 @@ class EventStore:
                 {"file": self.file},
             )
         else:
-            self._begin_generation()
             LOG.error(
                 "The outbox %(file)s was removed while it was in use, with at most "
                 "%(left)s pending event(s); continuing with a new file. Stop the "
@@ -589,10 +604,13 @@ class EventStore:
         if _inodes(self._stats())[0] != self._inodes[0]:
             # Another process has renamed it already.
             self._disconnect()
+            self._begin_generation()
             return
         now = datetime.datetime.now(datetime.timezone.utc)
         name = f"{self.file.stem}.damaged-{now:%Y%m%dT%H%M%S.%fZ}{self.file.suffix}"
-        for file, suffix in zip(self._files, _SUFFIXES, strict=True):
+        # The file itself comes last: if a process creates a new one, SQLite deletes the
+        # log that it finds beside it.
+        for file, suffix in zip(self._files[::-1], _SUFFIXES[::-1], strict=True):
             with contextlib.suppress(FileNotFoundError):
                 file.rename(file.with_name(f"{name}{suffix}"))
         self._disconnect()
@@ -622,7 +640,8 @@ class EventStore:
                     or self._count(connection)
                 ):
                     return
-                for path in self._paths:
+                # The file itself comes last, or this would remove the log of a new one.
+                for path in self._paths[::-1]:
                     os.unlink(path)
             finally:
                 self._roll_back()
@@ -645,13 +664,15 @@ class EventStore:
         :param idle: whether no thread used SQLite during the fork
         """
         self._lock = threading.Lock()
+        # The parent deletes what it has delivered.
+        self._begin_generation()
         if idle:
             # The parent's locks are not inherited, so this changes nothing on disk.
             self._disconnect()
         else:
             # SQLite's mutexes may be locked, so that any use might block.
             _abandoned.append(self._connection)
-            self._connection, self._forked = None, True
+            self._connection, self.unusable = None, True
 
 
 def count(stores: Iterable[EventStore]) -> int | None:

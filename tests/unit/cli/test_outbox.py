@@ -553,6 +553,27 @@ def test_change_stops_when_the_file_is_replaced(
     assert count(path, "queue_dead_letters", "other.sqlite") == 1
 
 
+def test_change_leaves_the_dead_letters_of_a_file_that_came_later(
+    filled: Outbox, new: New, path: Path, receiver: Receiver
+) -> None:
+    filled.stop(0)
+    files = admin.OutboxFiles(path)
+    found = files.entries("dead", 10)
+    for suffix in ("", "-wal", "-shm"):
+        with contextlib.suppress(FileNotFoundError):
+            (path / f"{FILE}{suffix}").rename(path / f"other.sqlite{suffix}")
+    # Its rows have the same numbers.
+    receiver.rejected |= {"later-1", "later-2"}
+    later = new()
+    for name in ("later-1", "later-2"):
+        later.put(event(name))
+    wait_for(lambda: later.dead_letters() == 2, "they are rejected")
+    later.stop(0)
+    with pytest.raises(admin.OutboxError, match="the file was replaced; try again"):
+        files.discard(found)
+    assert count(path, "queue_dead_letters") == 2
+
+
 SERVICE = """
     import os, pathlib, sys
     from hooks.events.errors import RejectedError

@@ -195,6 +195,19 @@ def test_the_counts_include_those_of_the_outbox(weave, context, tmp_path):
     assert counts["delivered"] == 2
 
 
+@pytest.mark.parametrize("row", [{"type": "x"}, {"id": None}, {"id": 5}])
+def test_a_row_without_an_id_is_a_dead_letter(weave, context, tmp_path, row):
+    options = f"hook_dispatch = durable\nhook_outbox_path = {tmp_path}"
+    driver, hook = weave(options)
+    # Another program may write anything.
+    hook.outbox.put(row)
+    driver.create_share(context, SHARE)
+    wait_for(lambda: hook.counts()["delivered"] == 2, "the others are delivered", 30)
+    wait_for(lambda: hook.outbox.dead_letters() == 1, "the row is a dead letter", 30)
+    assert hook.counts()["rejected"] == 1
+    assert hook.types == ["create_share_instance.start", "create_share_instance.end"]
+
+
 @pytest.mark.parametrize(
     "limit", ["hook_delivery_attempts = 1", "hook_delivery_max_age = 0.001"]
 )

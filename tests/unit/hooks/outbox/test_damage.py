@@ -124,6 +124,26 @@ def test_a_removed_file_does_not_make_the_outbox_delete_new_events(new, path, re
     receiver.wait("a", "b", "c", "d", "e", "f")
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [remove(FILE), remove_all, remove_directory, replace],
+    ids=["file", "all", "directory", "replaced"],
+)
+def test_events_arrive_after_a_file_without_events_was_removed(
+    new, path, receiver, caplog, damage
+):
+    outbox = new()
+    for name in "abcd":
+        outbox.put(event(name))
+    receiver.wait("a", "b", "c", "d")
+    wait_for(lambda: ids_in(path) == [], "all are deleted")
+    damage(path)
+    wait_for(lambda: "no pending event is lost" in caplog.text, "it is noticed")
+    outbox.put(event("e"))
+    receiver.wait("a", "b", "c", "d", "e")
+    wait_for(lambda: outbox.pending() == 0, "e is deleted")
+
+
 def test_a_file_that_was_removed_after_a_stop_is_replaced(new, path, receiver):
     outbox = new()
     for name in "ab":
@@ -185,10 +205,12 @@ def empty(file):
 
 
 def zero_pages(file):
-    size = file.stat().st_size
+    before = file.stat()
     with file.open("r+b") as opened:
         opened.seek(4096)
-        opened.write(b"\xff" * (size - 4096))
+        opened.write(b"\xff" * (before.st_size - 4096))
+    # The clock of a file system may not tell two writes apart that follow immediately.
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns + 10**9))
 
 
 def fill(outbox, path):
@@ -216,6 +238,23 @@ def test_a_file_that_is_damaged_in_use_is_renamed(
     assert "Damaged file" in caplog.text
     assert "Damaged file" in PAGE.read_text("utf-8")
     wait_for(lambda: ids_in(path) == [], "the new file is empty")
+
+
+@pytest.mark.parametrize("damage", [write_text, truncate, empty, zero_pages])
+def test_events_arrive_after_another_process_has_renamed_a_damaged_file(
+    new, path, receiver, damage
+):
+    outbox = new()
+    fill(outbox, path)
+    wait_for(lambda: len(receiver.ids) == 41, "all are delivered")
+    wait_for(lambda: ids_in(path) == [], "all are deleted")
+    other = EventStore(path / FILE, lambda: 2.0)
+    other.open()
+    damage(path / FILE)
+    other.append([json.dumps(["", event("e")])])
+    outbox.put(event("f"))
+    wait_for(lambda: {"e", "f"} <= {*receiver.ids}, "the new events are delivered")
+    wait_for(lambda: outbox.pending() == 0, "they are deleted")
 
 
 @pytest.mark.parametrize("damage", [write_text, truncate, zero_pages])

@@ -2,20 +2,28 @@
 """Tests that events are delivered in order, with retries."""
 
 import contextlib
+import datetime
 import logging
 import sqlite3
 import threading
+import time
 
 import pytest
+from oslo_config import cfg
 
+import aspects
 from hooks.events import deliverer
+from hooks.events.deliverer import Settings
 from hooks.events.errors import DeliveryFailedError, RejectedError
-from hooks.events.outbox import FILE
+from hooks.events.outbox import FILE, Outbox
+from tests.support.config import ConfigFile
 from tests.support.wait import wait_for
 
 from .common import event, ids_in
 
 pytestmark = pytest.mark.timeout(60)
+
+CONF = "[alpha]\nlicense = LIC-1234-ABCD\n"
 
 
 def test_events_are_delivered_in_order(new, receiver):
@@ -91,6 +99,111 @@ def test_a_retry_waits_as_long_as_the_receiver_asks(new, receiver):
 def test_a_receiver_may_ask_for_a_pause_of_an_hour(asked, pause):
     error = DeliveryFailedError("busy", retry_after=asked)
     assert deliverer._pause(error, 1) == pause
+
+
+class UnspeakableError(Exception):
+    def __str__(self):
+        raise KeyError("no text")
+
+
+def asking(retry_after):
+    error = ConnectionError("refused")
+    error.retry_after = retry_after
+    return error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        *map(asking, [None, "soon", float("nan"), datetime.timedelta(days=1)]),
+        UnspeakableError(),
+    ],
+    ids=["None", "text", "nan", "timedelta", "no text"],
+)
+def test_an_event_is_retried_whatever_its_error_is(new, receiver, error):
+    receiver.errors["a"] = error
+    outbox = new(workers=1)
+    outbox.put(event("a"))
+    wait_for(lambda: len(receiver.attempts) == 2, "the event is retried")
+    receiver.errors.clear()
+    receiver.wait("a")
+
+
+def test_an_event_is_retried_after_its_failure_could_not_be_recorded(
+    path, receiver, caplog
+):
+    errors = [ValueError("hook_delivery_attempts = x")]
+    failing = threading.Event()
+
+    def settings():
+        if failing.is_set() and errors:
+            raise errors.pop()
+        return Settings(workers=1)
+
+    def deliver(*sent):
+        if not receiver.attempts:
+            receiver.attempts.append(sent)
+            failing.set()
+            raise ConnectionError("refused")
+        receiver(*sent)
+
+    outbox = Outbox(path, deliver, settings)
+    outbox.put(event("a"))
+    receiver.wait("a")
+    assert "hook_delivery_attempts = x" in caplog.text
+    outbox.stop(20)
+
+
+def test_secret_options_of_the_hook_are_masked(path, receiver, caplog):
+    configuration = ConfigFile(path.parent.parent / "service.conf", CONF).conf
+    configuration.register_opts([cfg.StrOpt("license", secret=True)], "alpha")
+    section = aspects.BackendSection(configuration, "alpha")
+    receiver.errors["a"] = RejectedError("license LIC-1234-ABCD expired")
+    receiver.errors["b"] = ConnectionError("no answer for LIC-1234-ABCD")
+    outbox = Outbox(path, receiver, configuration=section)
+    for name in "ab":
+        outbox.put(event(name))
+    wait_for(lambda: "Failed to deliver event b" in caplog.text, "b fails")
+    outbox.stop(0)
+    assert "license *** expired" in caplog.text
+    assert "no answer for ***" in caplog.text
+    with contextlib.closing(sqlite3.connect(path / FILE)) as connection:
+        reasons = connection.execute("SELECT reason FROM queue_dead_letters").fetchall()
+    assert reasons == [("license *** expired",)]
+    assert "LIC-1234-ABCD" not in caplog.text
+
+
+def test_a_batch_waits_as_long_as_the_receiver_asks(new):
+    times = []
+    opened = threading.Event()
+
+    def deliver(*sent):
+        opened.wait(60)
+        times.append((len(sent), time.monotonic()))
+        if len(sent) > 1:
+            raise DeliveryFailedError("busy", retry_after=0.5)
+
+    outbox = new(deliver, workers=1, batch_size=3)
+    for name in "xabc":
+        outbox.put({"id": name, "subject": name})
+    opened.set()
+    wait_for(lambda: outbox.pending() == 0, "all are delivered")
+    (batch,) = (when for size, when in times if size > 1)
+    first = min(when for size, when in times if when > batch)
+    assert first >= batch + 0.5
+
+
+def test_a_process_that_does_not_deliver_stops_at_once(new, receiver, caplog):
+    receiver.errors["a"] = ConnectionError("refused")
+    one, two = new(), new()
+    one.put(event("a"))
+    wait_for(lambda: receiver.attempts, "the first one delivers")
+    two.put(event("b"))
+    # The limit of time for this test is shorter than that of the stop.
+    two.stop(3600)
+    assert "Stopped with" not in caplog.text
+    del receiver.errors["a"]
+    receiver.wait("a", "b")
 
 
 def test_a_pause_that_the_receiver_asks_for_does_not_delay_a_stop(new, receiver):

@@ -299,7 +299,7 @@ FORK_DURING_A_WRITE = """
             outbox.put({"id": "child"})
             print("stored", flush=True)
         except OSError as error:
-            print(error, flush=True)
+            print(error, outbox.pending(), threading.active_count(), flush=True)
         os._exit(0)
     os.waitpid(pid, 0)
     outbox.put({"id": "parent"})
@@ -317,4 +317,6 @@ def test_a_child_that_was_forked_during_a_long_write_gets_an_error(path):
     ran = run(FORK_DURING_A_WRITE, path, 0.1)
     child, parent = ran.stdout.splitlines()
     assert "events.sqlite: cannot be used in this process" in child, ran.stderr
+    # It neither counts the events nor starts to deliver them: it could not read them.
+    assert child.endswith(" None 1")
     assert parent == "1 0"

@@ -31,6 +31,51 @@ def query(path, text, file=FILE):
         return connection.execute(text).fetchall()
 
 
+def test_a_child_process_deletes_nothing_that_its_parent_has_delivered(path):
+    events = EventStore(path / FILE, lambda: 2.0)
+    events.append([json.dumps(["", event("a")])])
+    events.settle(*events.read(START, 1))
+    pid = os.fork()
+    if not pid:
+        os._exit(events.undeleted)
+    assert os.waitpid(pid, 0)[1] == 0
+    assert events.undeleted == 1
+
+
+@pytest.mark.parametrize("error", [MemoryError(), KeyboardInterrupt()])
+def test_an_action_that_raises_leaves_no_transaction(path, error):
+    events = EventStore(path / FILE, lambda: 0.0)
+
+    def fail(connection):
+        connection.execute("BEGIN IMMEDIATE")
+        raise error
+
+    with pytest.raises(type(error)):
+        events._use(fail, 0)
+    other = EventStore(path / FILE, lambda: 0.0)
+    other.append([json.dumps(["", event("a")])])
+    events.append([json.dumps(["", event("b")])])
+    assert ids_in(path) == ["a", "b"]
+
+
+def test_a_failed_delete_is_logged_after_one_that_met_a_lock(path, monkeypatch, caplog):
+    events = EventStore(path / FILE, lambda: 2.0)
+    events.append([json.dumps(["", event("a")])])
+    events.settle(*events.read(START, 1))
+    errors = [TimeoutError("locked"), OSError("I/O error"), OSError("I/O error")]
+    for error in errors:
+        monkeypatch.setattr(events, "_use", raising(error))
+        events.delete_settled(timeout=1)
+    assert caplog.text.count("Failed to delete delivered events") == 1
+
+
+def raising(error):
+    def fail(*args):
+        raise error
+
+    return fail
+
+
 # Versions
 
 
