@@ -209,7 +209,7 @@ def zero_pages(file):
     with file.open("r+b") as opened:
         opened.seek(4096)
         opened.write(b"\xff" * (before.st_size - 4096))
-    # The clock of a file system may not tell two writes apart that follow immediately.
+    # Two writes at once may get the same time from a file system with a coarse clock.
     os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns + 10**9))
 
 
