@@ -7,7 +7,6 @@ import contextlib
 import importlib
 import json
 import os
-import signal
 import subprocess
 import sys
 import sysconfig
@@ -18,7 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.support.programs import Program, free_port, need, not_there
+from tests.support.programs import Program, free_port, frozen, need, not_there
 from tests.support.wait import wait_for
 
 #: Debian's packages.
@@ -271,12 +270,8 @@ class Ceph:
     @contextlib.contextmanager
     def frozen_manager(self) -> Iterator[None]:
         """Freeze the manager: commands about subvolumes wait for an answer."""
-        process = self._programs["mgr.x"].process
-        process.send_signal(signal.SIGSTOP)
-        try:
+        with frozen(self._programs["mgr.x"].process.pid):
             yield
-        finally:
-            process.send_signal(signal.SIGCONT)
 
     # -- the truth -----------------------------------------------------------------
 

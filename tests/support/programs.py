@@ -12,11 +12,13 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
+
+from tests.support.wait import wait_for
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -33,6 +35,27 @@ def need(program: str, package: str) -> str:
     """
     found = shutil.which(program)
     return found or not_there(f"no {program}: apt-get install {package}")
+
+
+@contextlib.contextmanager
+def frozen(process: int) -> Iterator[None]:
+    """Freeze a process: it keeps its connections and does not respond.
+
+    :param process: its ID
+    """
+    os.kill(process, signal.SIGSTOP)
+    try:
+        # The signal does not stop all threads at once.
+        wait_for(lambda: _states(process) == {"T"}, "the process is frozen")
+        yield
+    finally:
+        os.kill(process, signal.SIGCONT)
+
+
+def _states(process: int) -> set[str]:
+    """Return the states of the threads of a process, as in proc(5)."""
+    files = Path(f"/proc/{process}/task").glob("*/stat")
+    return {file.read_text().rpartition(")")[2].split()[0] for file in files}
 
 
 def installed(program: str) -> str:

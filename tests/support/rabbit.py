@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +15,7 @@ import oslo_messaging
 import pytest
 from oslo_config import cfg
 
-from tests.support.programs import Program, Server, free_port, need
+from tests.support.programs import Program, Server, free_port, frozen, need
 from tests.support.schema import validated
 from tests.support.wait import wait_for
 
@@ -110,12 +109,8 @@ class Rabbit(Server):
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:
         """Freeze the broker: it keeps its connections and does not respond."""
-        process = int((self.directory / "pid").read_text())
-        os.kill(process, signal.SIGSTOP)
-        try:
+        with frozen(int((self.directory / "pid").read_text())):
             yield
-        finally:
-            os.kill(process, signal.SIGCONT)
 
     def stop(self) -> None:
         """Shut down the broker and its name server."""
