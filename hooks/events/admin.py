@@ -249,15 +249,15 @@ def _change_rows(
     with _writing(file) as connection:
         if connection is None:
             return
-        opened = inode_of(stat_of(file))
         if entries is None:
+            opened = inode_of(stat_of(file))
             # Events that become dead letters again meanwhile are not among them.
             query = "SELECT _id FROM queue_dead_letters ORDER BY _id"
             rows = [row for (row,) in connection.execute(query)]
         else:
-            rows = [entry.row for entry in entries]
             # Rows of another file have the same numbers.
             opened = entries[0].inode
+            rows = [entry.row for entry in entries]
         for first in range(0, len(rows), CHANGE_SIZE):
             if first:
                 time.sleep(CHANGE_PAUSE)

@@ -20,7 +20,7 @@ import tenacity
 from oslo_log import log
 
 from aspects import without_secrets
-from hooks.events.errors import RejectedError
+from hooks.events.errors import RejectedError, text_of
 from hooks.events.lanes import LANE_SIZE, Lane, Lanes
 from hooks.events.store import (
     START,
@@ -499,9 +499,8 @@ class Deliverer:
         if settled:
             self._lanes.pass_on(lane)
         else:
-            pause = _pause(error, lane.failures)
-            if self.draining.is_set():
-                pause = math.inf
+            draining = self.draining.is_set()
+            pause = math.inf if draining else _pause(error, lane.failures)
             self._lanes.hold(lane, pause, time.monotonic())
 
     def _settle_failure(self, lane: Lane, error: BaseException) -> bool:
@@ -548,12 +547,9 @@ class Deliverer:
 
     def _text(self, error: BaseException) -> str:
         """Return the text of an error, with secrets masked; empty if it has none."""
-        try:
-            # The first cut bounds the time to search for secrets, and may cut one in
-            # two. The second cut removes that part.
-            text = str(error)[: 10 * LONGEST_TEXT]
-        except Exception:
-            return ""
+        # The first cut bounds the time to search for secrets, and may cut one in two.
+        # The second cut removes that part.
+        text = text_of(error)[: 10 * LONGEST_TEXT]
         masked = without_secrets(text, None, {}, configuration=self._configuration)
         return masked[:LONGEST_TEXT]
 

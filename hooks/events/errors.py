@@ -4,6 +4,17 @@
 from __future__ import annotations
 
 
+def text_of(error: BaseException) -> str:
+    """Return the text of an error; empty if it cannot be read.
+
+    :param error: any exception
+    """
+    try:
+        return str(error)
+    except Exception:
+        return ""
+
+
 class RejectedError(Exception):
     """Raised when the receiver rejects an event permanently, so a retry is useless."""
 

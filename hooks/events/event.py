@@ -16,6 +16,7 @@ from typing import Any
 import aspects
 from aspects import without_secrets
 from hooks.events import facts
+from hooks.events.errors import text_of
 from hooks.events.outcome import SUCCESS, Outcome, of_error
 from hooks.events.values import get
 
@@ -204,18 +205,11 @@ def data_of(
         ]
     if error is not None:
         data["error_type"] = type(error).__name__
-        data["error"] = safe(_text(error))
+        data["error"] = safe(text_of(error))
     if outcome.reason:
         data["error"] = safe(f"{operation.method} returned: {outcome.reason}")
         data["failed_items"] = list(outcome.failed_items)
     return data
-
-
-def _text(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception:
-        return ""
 
 
 def ids_of(arguments: Mapping[str, Any]) -> dict[str, str]:

@@ -239,18 +239,18 @@ class EventStore:
         try:
             while self._settled:
                 self._use(self._delete, timeout)
+        except TimeoutError:
+            # A lock is normal if several processes write to the file.
+            self._next_delete = time.monotonic() + DELETE_INTERVAL
         except (OSError, sqlite3.Error) as error:
             self._next_delete = time.monotonic() + DELETE_INTERVAL
-            # A lock is normal if several processes write to the file.
-            if not isinstance(error, TimeoutError):
-                if not self._delete_failed:
-                    name = type(error).__name__
-                    LOG.warning(
-                        "Failed to delete delivered events from %(file)s, repeating it "
-                        "later: %(type)s: %(error)s",
-                        {"file": self.file, "type": name, "error": error},
-                    )
-                self._delete_failed = True
+            if not self._delete_failed:
+                LOG.warning(
+                    "Failed to delete delivered events from %(file)s, repeating it "
+                    "later: %(type)s: %(error)s",
+                    {"file": self.file, "type": type(error).__name__, "error": error},
+                )
+            self._delete_failed = True
             if "full" in str(error):
                 self._discard()
         else:
@@ -373,16 +373,14 @@ class EventStore:
                 # After the action, because it may have written to a removed file.
                 self._check_presence(wrote=connection.total_changes != changes)
                 return answer
-            except BaseException as error:
+            except sqlite3.Error as error:
+                self._roll_back()
+                if _is_locked(error) or not repairable or not self._repair(error):
+                    raise
+            except BaseException:
                 # An open transaction would keep the file locked.
                 self._roll_back()
-                if (
-                    not isinstance(error, sqlite3.Error)
-                    or _is_locked(error)
-                    or not repairable
-                    or not self._repair(error)
-                ):
-                    raise
+                raise
         raise AssertionError("unreachable")
 
     def _delete(self, connection: sqlite3.Connection) -> None:

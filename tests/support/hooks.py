@@ -14,6 +14,13 @@ class Timeout(BaseException):
     """A base exception, like eventlet's Timeout and greenlet's GreenletExit."""
 
 
+class UnspeakableError(Exception):
+    """An exception whose text cannot be read."""
+
+    def __str__(self) -> str:
+        raise KeyError("no text")
+
+
 #: Exceptions that suppression never catches.
 NOT_SUPPRESSED = [KeyboardInterrupt, SystemExit, Timeout, asyncio.CancelledError]
 

@@ -16,6 +16,7 @@ from aspects import testing
 from tests.support.hooks import (
     NOT_SUPPRESSED,
     Recorder,
+    UnspeakableError,
     methods_of,
 )
 from tests.support.threads import run_in_thread
@@ -170,11 +171,6 @@ def test_secrets_of_the_hooks_options_are_masked_in_the_log(
         aspects.weave(driver, [hook]).create_share(CONTEXT, {"id": "i1"})
     assert "401 for" in caplog.text
     assert "tops3cret" not in caplog.text
-
-
-class UnspeakableError(Exception):
-    def __str__(self) -> str:
-        raise KeyError("no text")
 
 
 @pytest.mark.parametrize("method", ["pre", "post"])

@@ -67,11 +67,14 @@ def replace(path):
     (path / FILE).write_bytes(b"")
 
 
-@pytest.mark.parametrize(
+REMOVALS = pytest.mark.parametrize(
     "damage",
     [remove(FILE), remove_all, remove_directory, replace],
     ids=["file", "all", "directory", "replaced"],
 )
+
+
+@REMOVALS
 def test_a_removed_file_is_noticed_at_the_next_write(
     blocked, path, receiver, caplog, damage
 ):
@@ -124,11 +127,7 @@ def test_a_removed_file_does_not_make_the_outbox_delete_new_events(new, path, re
     receiver.wait("a", "b", "c", "d", "e", "f")
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [remove(FILE), remove_all, remove_directory, replace],
-    ids=["file", "all", "directory", "replaced"],
-)
+@REMOVALS
 def test_events_arrive_after_a_file_without_events_was_removed(
     new, path, receiver, caplog, damage
 ):

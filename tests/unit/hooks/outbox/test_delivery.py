@@ -17,6 +17,7 @@ from hooks.events.deliverer import Settings
 from hooks.events.errors import DeliveryFailedError, RejectedError
 from hooks.events.outbox import FILE, Outbox
 from tests.support.config import ConfigFile
+from tests.support.hooks import UnspeakableError
 from tests.support.wait import wait_for
 
 from .common import event, ids_in
@@ -99,11 +100,6 @@ def test_a_retry_waits_as_long_as_the_receiver_asks(new, receiver):
 def test_a_receiver_may_ask_for_a_pause_of_an_hour(asked, pause):
     error = DeliveryFailedError("busy", retry_after=asked)
     assert deliverer._pause(error, 1) == pause
-
-
-class UnspeakableError(Exception):
-    def __str__(self):
-        raise KeyError("no text")
 
 
 def asking(retry_after):
