@@ -6,6 +6,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+import wrapt
+
 if TYPE_CHECKING:
     from aspects.manila.api import ShareAPI
     from aspects.manila.manager import ShareManager
@@ -14,6 +16,11 @@ __all__ = ["ShareAPI", "ShareManager"]
 
 # Imported at their first use, because Manila's API must not import the share manager.
 _MODULES = {"ShareAPI": "aspects.manila.api", "ShareManager": "aspects.manila.manager"}
+
+# With another share manager too, the hooks of a woven driver stop with its service.
+wrapt.register_post_import_hook(
+    lambda _: importlib.import_module("aspects.manila.service"), "manila.service"
+)
 
 
 def __getattr__(name: str) -> Any:

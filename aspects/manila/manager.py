@@ -10,8 +10,7 @@ from manila.share import manager
 from oslo_config import cfg
 from oslo_service import periodic_task
 
-import aspects.manila.report
-import aspects.manila.service  # noqa: F401 (it stops the hooks with the service)
+import aspects.manila.report  # noqa: F401 (it adds hooks to the guru meditation report)
 from aspects.config.problems import Problem
 from aspects.config.reload import follow, log_rejection
 from aspects.config.weave import weave_from_config

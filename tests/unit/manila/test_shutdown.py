@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -58,3 +60,47 @@ def test_hooks_are_stopped_although_the_rpc_server_fails(
     assert record.getMessage() == (
         "Stopping hooks without waiting for the last call: OSError: no broker"
     )
+
+
+WOVEN_IN_CODE = """
+from types import SimpleNamespace
+from unittest import mock
+import aspects, aspects.manila
+from aspects.testing import FakeDriver
+from manila import service
+from oslo_config import cfg
+from oslo_service import service as oslo_service
+
+class Hook(aspects.HookBase):
+    def stop(self):
+        print("stopped")
+
+    def _execute_pre_hook(self, *args, **kwargs):
+        pass
+
+    _execute_post_hook = _execute_periodic_hook = _execute_pre_hook
+
+cfg.CONF([], project="manila", default_config_files=[])
+driver = aspects.weave(FakeDriver(), [Hook(None, "node1")])
+aspects.weaving(driver).start()
+stopping = service.Service.__new__(service.Service)
+oslo_service.Service.__init__(stopping)
+stopping.manager = SimpleNamespace(driver=driver)
+stopping.rpcserver = mock.Mock()
+stopping.coordinator = None
+stopping.service_id = 1
+with mock.patch.object(service, "db"):
+    stopping.stop()
+"""
+
+
+@pytest.mark.slow
+def test_hooks_of_a_driver_that_is_woven_in_code_stop_with_the_service() -> None:
+    # A process of its own, since other tests import the manager.
+    ended = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", WOVEN_IN_CODE],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert ended.stdout == "stopped\n"
