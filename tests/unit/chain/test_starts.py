@@ -253,7 +253,7 @@ def test_a_hook_that_is_taken_back_before_its_start_ends_keeps_running(
     wait_for(lambda: lease.lease_of(hook).settled, "the start")
     assert methods_of(trace) == ["slow.start"]
     weaving.stop()
-    assert methods_of(trace) == ["slow.start", "slow.stop"]
+    wait_for(lambda: methods_of(trace) == ["slow.start", "slow.stop"], "the stop")
 
 
 def test_all_hooks_stop_at_once(trace: list[Any]) -> None:

@@ -211,7 +211,7 @@ def test_no_thread_runs_before_the_first_method() -> None:
     hook = deferred(Recorder("hook", enabled=["post"]))
     driver = aspects.weave(Driver(), [hook])
     aspects.weaving(driver).start()
-    assert set(threading.enumerate()) <= before
+    wait_for(lambda: set(threading.enumerate()) <= before, "the end of the start")
     driver.create_share(CONTEXT, 1)
     hook.dispatcher.stop()
     wait_for(lambda: set(threading.enumerate()) <= before, "the end of the thread")

@@ -179,7 +179,8 @@ def test_the_counts_include_those_of_the_outbox(weave, context, tmp_path):
     driver, hook = weave(f"hook_dispatch = durable\nhook_outbox_path = {tmp_path}")
     hook.error = errors.RejectedError("never")
     driver.create_share(context, SHARE)
-    wait_for(lambda: hook.counts()["rejected"] == 2, "both are rejected", 20)
+    wait_for(lambda: not hook.counts()["pending"], "both are rejected", 20)
+    assert hook.counts()["rejected"] == 2
     hook.error = ConnectionError("refused")
     driver.create_share(context, SHARE)
     assert hook.counts()["pending"] == 2

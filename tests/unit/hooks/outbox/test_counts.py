@@ -72,7 +72,7 @@ def test_dead_letters_are_counted_until_they_are_removed(new, path, receiver):
     for name in "abc":
         outbox.put(event(name))
     receiver.wait("c")
-    assert outbox.dead_letters() == 2
+    wait_for(lambda: outbox.dead_letters() == 2, "they are moved")
     # Those of other processes count too.
     assert new().dead_letters() == 2
     execute(path, "DELETE FROM queue_dead_letters WHERE _id = 1")

@@ -33,7 +33,7 @@ def test_events_are_delivered_in_order(new, receiver):
         outbox.put(event(name))
     receiver.wait("a", "b", "c")
     assert receiver.attempts[0] == event("a")
-    assert outbox.delivered == 3
+    wait_for(lambda: outbox.delivered == 3, "all are counted")
 
 
 def test_a_delivered_event_is_deleted_from_the_file(new, path, receiver):
@@ -221,8 +221,8 @@ def test_a_rejected_event_becomes_a_dead_letter(new, path, receiver, caplog):
     outbox.put(event("a"))
     outbox.put(event("b"))
     receiver.wait("b")
+    wait_for(lambda: ids_in(path, "queue_dead_letters") == ["a"], "a is moved")
     wait_for(lambda: not outbox.pending(), "nothing is pending")
-    assert ids_in(path, "queue_dead_letters") == ["a"]
     assert (outbox.delivered, outbox.rejected) == (1, 1)
     assert "Event a was rejected" in caplog.text
     assert "unknown type" in caplog.text
@@ -244,6 +244,7 @@ def test_an_event_is_given_up_after_some_attempts(new, path, receiver, caplog):
     receiver.wait("b")
     assert [sent["id"] for sent in receiver.attempts] == ["a", "a", "a", "b"]
     wait_for(lambda: dead_letters(path), "a is moved")
+    wait_for(lambda: not outbox.pending(), "nothing is pending")
     ((id_, reason),) = dead_letters(path)
     assert id_ == "a"
     assert reason.startswith("status 500")
@@ -268,8 +269,8 @@ def test_an_event_is_given_up_at_an_age(new, path, receiver, monkeypatch):
     # An old event that can be delivered is delivered.
     receiver.wait("b")
     wait_for(lambda: dead_letters(path) == [("a", "status 500")], "a is moved")
-    assert outbox.given_up == 1
-    assert outbox.delivered == 1
+    wait_for(lambda: not outbox.pending(), "nothing is pending")
+    assert (outbox.given_up, outbox.delivered) == (1, 1)
 
 
 @pytest.mark.slow

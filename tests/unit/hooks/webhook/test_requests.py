@@ -123,8 +123,9 @@ def test_options_are_mutable(file, receiver):
     hook = webhook.WebhookHook(section, "node1@alpha")
     with pytest.raises(DeliveryFailedError):
         hook.deliver(EVENT)
-    text = conf_file.path.read_text().replace("http://127.0.0.1:1/", receiver.url)
-    conf_file.mutate(f"{text}webhook_secret = {SECRET}\n")
+    conf_file.mutate(
+        f"[alpha]\nwebhook_url = {receiver.url}\nwebhook_secret = {SECRET}\n"
+    )
     hook.deliver(EVENT)
     assert "webhook-signature" in receiver.requests[0].headers
 
