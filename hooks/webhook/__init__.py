@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import email.utils
 import functools
@@ -315,9 +316,10 @@ class WebhookHook(DeliveryHook):
             lambda: attempts(self._post, url, origin, message, deadline, decides),
             decides,
         )
-        try:
-            threading.Thread(target=delivery.run, name=_THREAD, daemon=True).start()
-        except RuntimeError:
+        thread = threading.Thread(target=delivery.run, name=_THREAD, daemon=True)
+        with contextlib.suppress(RuntimeError):
+            thread.start()
+        if thread.ident is None:
             # The interpreter exits (Python 3.12.0 to 3.12.2 start no thread then), or
             # the process has too many threads.
             delivery.run()

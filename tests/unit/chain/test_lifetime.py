@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import aspects
+from aspects.core import lease
 from tests.support.drivers import Driver
 from tests.support.hooks import (
     PlainRecorder,
@@ -162,8 +163,12 @@ def test_hooks_start_in_order_before_they_stop(trace: list[Any]) -> None:
 
 @pytest.mark.parametrize("verb", ["start", "stop"])
 def test_a_hook_that_fails_to_start_or_stop_is_logged_and_the_others_follow(
-    trace: list[Any], verb: str, caplog: pytest.LogCaptureFixture
+    trace: list[Any],
+    verb: str,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(lease, "FIRST_PAUSE", 3600.0)
     text = "cannot bind:\nport 80, password=tops3cret"
     wrong = Living("wrong", trace, **{verb: OSError(text)})
     hooks = [Living("one", trace), wrong, Living("two", trace)]

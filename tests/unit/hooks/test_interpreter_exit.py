@@ -39,8 +39,11 @@ def exiting(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     return forbid
 
 
-def new_webhook(tmp_path: Path, url: str) -> Any:
-    text = f"[alpha]\nhook_drivers = webhook\nwebhook_url = {url}\nwebhook_timeout = 1"
+def new_webhook(tmp_path: Path, url: str, timeout: int = 30) -> Any:
+    text = (
+        "[alpha]\nhook_drivers = webhook\n"
+        f"webhook_url = {url}\nwebhook_timeout = {timeout}"
+    )
     conf = ConfigFile(tmp_path / "service.conf", text).conf
     section = aspects.BackendSection(conf, "alpha")
     return webhook.WebhookHook(section, "node1@alpha")
@@ -59,9 +62,9 @@ def test_a_webhook_is_delivered(tmp_path: Path, exiting: Callable[[str], None]) 
 def test_a_webhook_that_cannot_be_delivered_raises(
     tmp_path: Path, exiting: Callable[[str], None]
 ) -> None:
-    hook = new_webhook(tmp_path, f"http://127.0.0.1:{free_port()}/")
+    hook = new_webhook(tmp_path, f"http://127.0.0.1:{free_port()}/", timeout=1)
     exiting(webhook._THREAD)
-    with pytest.raises(DeliveryFailedError):
+    with pytest.raises(DeliveryFailedError, match="Connection refused"):
         hook.deliver(EVENT)
 
 

@@ -22,6 +22,7 @@ from hooks.events import event
 from hooks.notification import NotificationHook
 from tests.support.config import ConfigFile
 from tests.support.programs import need_module
+from tests.support.wait import wait_for
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -230,7 +231,7 @@ def test_the_first_event_opens_the_connection(hook, listening, silent):
     assert not accepted(listening)
     with pytest.raises(TimeoutError):
         made.deliver(end())
-    assert accepted(listening)
+    wait_for(lambda: accepted(listening), "the connection")
 
 
 # Queues that are lost when the broker restarts

@@ -127,8 +127,10 @@ def test_a_killed_caller_does_not_lose_the_events_of_others(new, receiver, monke
 
     def kills_the_second(store, texts, timeout=None):
         written.append(len(texts))
-        # The first write is slow, so the other two events share the second one.
-        threading.Event().wait(0.5)
+        if len(written) == 1:
+            # The other two events share the second write.
+            waiting = outbox._commits._pending_writes
+            wait_for(lambda: len(waiting) == 2, "the other two wait")
         if len(written) == 2:
             raise SystemExit
         append(store, texts, timeout)

@@ -305,8 +305,7 @@ def test_a_proxy_that_is_down_is_reported_without_secrets(
     caplog.set_level(logging.DEBUG)
     hook = new_hook(
         f"webhook_url = {url}hunter2\nwebhook_proxy = {PROXY.format(1)}\n"
-        f"webhook_token_file = {token_file}\nwebhook_headers = X-Key:hunter2\n"
-        "webhook_timeout = 0.5"
+        f"webhook_token_file = {token_file}\nwebhook_headers = X-Key:hunter2"
     )
     with pytest.raises(DeliveryFailedError) as caught:
         hook.deliver(EVENT)

@@ -30,8 +30,7 @@ def test_errors_and_logs_have_no_secrets(new_hook, receiver, caplog, answer):
     caplog.set_level(logging.DEBUG)
     port = receiver.port if answer else 1
     hook = new_hook(
-        f"webhook_url = {SECRET_URL.format(port=port)}\nwebhook_timeout = 0.5\n"
-        f"webhook_secret = {SECRET}"
+        f"webhook_url = {SECRET_URL.format(port=port)}\nwebhook_secret = {SECRET}"
     )
     receiver.answers = [answer] * 100
     with pytest.raises((DeliveryFailedError, RejectedError)) as caught:
