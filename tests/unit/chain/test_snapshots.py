@@ -383,6 +383,7 @@ def test_a_hook_that_cannot_start_in_a_reload_is_logged_with_its_backend(
     woven = started(Driver(), Living())
     replace(woven, Failing("metrics"))
     assert "hook metrics of backend alpha: OSError: port in use" in caplog.text
+    aspects.weaving(woven).stop()
 
 
 def test_the_switches_of_a_reload_take_effect_together() -> None:
