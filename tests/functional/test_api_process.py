@@ -336,6 +336,7 @@ def test_each_request_is_judged_by_one_version_of_the_rules(api: Api) -> None:
     with ThreadPoolExecutor(64) as threads:
         clients = [threads.submit(client) for _ in range(64)]
         try:
+            wait_for(lambda: seen, "a client's request", 120)
             for number in range(1, 5):
                 write(number)
                 api.hang_up()
@@ -344,6 +345,7 @@ def test_each_request_is_judged_by_one_version_of_the_rules(api: Api) -> None:
                 api.hang_up()
                 wait_for(lambda n=number: rejections() == n, "a rejection", 120)
                 assert version() == number
+                wait_for(lambda n=number: n in seen, "a client's request", 120)
         finally:
             ended.set()
         assert all(found.result(timeout=120) for found in clients)
