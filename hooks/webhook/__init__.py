@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import email.utils
 import functools
@@ -13,6 +12,7 @@ import json
 import logging
 import os
 import ssl
+import sys
 import threading
 import time
 import urllib.parse
@@ -316,10 +316,9 @@ class WebhookHook(DeliveryHook):
             lambda: attempts(self._post, url, origin, message, deadline, decides),
             decides,
         )
-        thread = threading.Thread(target=delivery.run, name=_THREAD, daemon=True)
-        with contextlib.suppress(RuntimeError):
-            thread.start()
-        if thread.ident is None:
+        try:
+            threading.Thread(target=delivery.run, name=_THREAD, daemon=True).start()
+        except RuntimeError:
             # The interpreter exits (Python 3.12.0 to 3.12.2 start no thread then), or
             # the process has too many threads.
             delivery.run()
@@ -360,6 +359,8 @@ class WebhookHook(DeliveryHook):
             _warn_once()
         # Limits the whole request. requests applies a plain number to each step alone.
         left: Any = urllib3.Timeout(total=max(deadline - time.monotonic(), 0.001))
+        # The context of each error below, if a caller runs this as it handles an error.
+        handled = sys.exc_info()[1]
         try:
             response = self._session_here().post(
                 url,
@@ -374,15 +375,17 @@ class WebhookHook(DeliveryHook):
                 stream=True,
             )
         except requests.exceptions.ProxyError as error:
-            raise DeliveryFailedError(f"{origin}: proxy: {_cause(error)}") from None
+            cause = _cause(error, handled)
+            raise DeliveryFailedError(f"{origin}: proxy: {cause}") from None
         except Exception as error:
-            raise DeliveryFailedError(f"{origin}: {_cause(error)}") from None
+            cause = _cause(error, handled)
+            raise DeliveryFailedError(f"{origin}: {cause}") from None
         with response:
             status = response.status_code
             if 200 <= status < 300:
                 if decides:
-                    return _answer(response, origin)
-                _read(response)
+                    return _answer(response, origin, handled)
+                _read(response, handled)
                 return b""
         # A caller waits for a decision, so only a receiver that is down gets a retry.
         if status in REJECTIONS or (decides and status < 500):
@@ -582,9 +585,15 @@ def _origin(
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
-def _cause(error: BaseException) -> str:
-    """Return the root cause of a failed request, without its URL."""
+def _cause(error: BaseException, handled: BaseException | None) -> str:
+    """Return the root cause of a failed request, without its URL.
+
+    :param error: the error of the request
+    :param handled: the error that a caller handled when the request began
+    """
     while inner := error.__cause__ or error.__context__ or _wrapped(error):
+        if inner is handled:
+            break
         error = inner
     # Errors of the system and of TLS have no secrets; those of requests have the URL.
     if isinstance(error, OSError) and not isinstance(error, requests.RequestException):
@@ -597,27 +606,35 @@ def _wrapped(error: BaseException) -> BaseException | None:
     return next((arg for arg in error.args if isinstance(arg, BaseException)), None)
 
 
-def _read(response: requests.Response) -> None:
-    """Read a short response to its end, so that its connection can be used again."""
+def _read(response: requests.Response, handled: BaseException | None) -> None:
+    """Read a short response to its end, so that its connection can be used again.
+
+    :param response: the response
+    :param handled: as for :func:`_cause`
+    """
     try:
         response.raw.read(LONGEST_BODY)
     except Exception as error:
         # The status has confirmed the delivery already.
-        logging.getLogger(__name__).debug("%s", _cause(error))
+        logging.getLogger(__name__).debug("%s", _cause(error, handled))
 
 
-def _answer(response: requests.Response, origin: str) -> bytes:
+def _answer(
+    response: requests.Response, origin: str, handled: BaseException | None
+) -> bytes:
     """Return the whole body of a response, which is a decision.
 
     :param response: the response
     :param origin: scheme, host and port of the URL
+    :param handled: as for :func:`_cause`
     :raises InvalidDecisionError: if it is too large
     :raises DeliveryFailedError: if it does not arrive
     """
     try:
         body: bytes = response.raw.read(MAX_SIZE + 1)
     except Exception as error:
-        raise DeliveryFailedError(f"{origin}: {_cause(error)}") from None
+        cause = _cause(error, handled)
+        raise DeliveryFailedError(f"{origin}: {cause}") from None
     if len(body) > MAX_SIZE:
         raise InvalidDecisionError(f"the answer has more than {MAX_SIZE} bytes")
     # urllib3 1.26 returns what there is if the end is missing. Nothing would allow.

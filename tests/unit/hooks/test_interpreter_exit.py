@@ -66,6 +66,12 @@ def test_a_webhook_that_cannot_be_delivered_raises(
     exiting(webhook._THREAD)
     with pytest.raises(DeliveryFailedError, match="Connection refused"):
         hook.deliver(EVENT)
+    # Error methods run while the error of the driver is handled.
+    try:
+        raise OSError("the disk is full")
+    except OSError:
+        with pytest.raises(DeliveryFailedError, match="Connection refused"):
+            hook.deliver(EVENT)
 
 
 class Transport:

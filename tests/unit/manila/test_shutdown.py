@@ -66,22 +66,17 @@ WOVEN_IN_CODE = """
 from types import SimpleNamespace
 from unittest import mock
 import aspects, aspects.manila
-from aspects.testing import FakeDriver
+from aspects.testing import FakeDriver, Recorder
 from manila import service
 from oslo_config import cfg
 from oslo_service import service as oslo_service
 
-class Hook(aspects.HookBase):
+class Hook(Recorder):
     def stop(self):
         print("stopped")
 
-    def _execute_pre_hook(self, *args, **kwargs):
-        pass
-
-    _execute_post_hook = _execute_periodic_hook = _execute_pre_hook
-
 cfg.CONF([], project="manila", default_config_files=[])
-driver = aspects.weave(FakeDriver(), [Hook(None, "node1")])
+driver = aspects.weave(FakeDriver(), [Hook()])
 aspects.weaving(driver).start()
 stopping = service.Service.__new__(service.Service)
 oslo_service.Service.__init__(stopping)

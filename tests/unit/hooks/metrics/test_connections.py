@@ -70,7 +70,10 @@ def test_idle_connections_are_limited_and_do_not_keep_others_from_reading(
         wait_for_limit()
         # A stop ends the idle ones.
         serving.hook.stop()
-        wait_for(lambda: not added(), "the end of the threads")
+        wait_for(
+            lambda: set(threading.enumerate()) < before,
+            "the end of the threads of the connections and of the server",
+        )
 
 
 def test_idle_connection_is_closed_after_a_while(monkeypatch, serving, port):
